@@ -1,0 +1,311 @@
+//! The arguments, as clap reads them. Meaning is given to them by the verbs.
+//!
+//! Global flags stand before or after the command, always before `--`; of a repeated scalar flag the last wins.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::model::record::ConfineLevel;
+use crate::model::{BranchName, MergePolicy, Span, StalePolicy, Strategy};
+
+/// Fresh git worktrees for every task, merged back under control.
+#[derive(Parser, Debug)]
+#[command(name = "treehand", version, args_override_self = true, propagate_version = true)]
+pub struct Cli {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Flags of every command.
+#[derive(Args, Debug, Clone)]
+pub struct Global {
+    /// Work as if started in DIR
+    #[arg(short = 'C', value_name = "DIR", global = true)]
+    pub directory: Option<PathBuf>,
+    /// Print exactly one JSON document on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say nothing but errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more; repeat for more
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// Colours: auto, always or never
+    #[arg(long, value_enum, default_value_t = ColorChoice::Auto, global = true)]
+    pub color: ColorChoice,
+    /// Set one configuration value for this command
+    #[arg(long = "set", value_name = "KEY=VALUE", global = true)]
+    pub set: Vec<String>,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Verb {
+    /// Make a workspace: a clean worktree on a new branch at the tip of a base proved fresh
+    #[command(alias = "add")]
+    New(NewArgs),
+    /// List workspaces and the workspaces of tasks
+    #[command(alias = "list")]
+    Ls,
+    /// Print where a workspace is
+    Path(NameArg),
+    /// Run a command in a workspace, confined
+    Exec(ExecArgs),
+    /// Report how fresh workspaces are
+    Fresh(FreshArgs),
+    /// Print all that a workspace or a task changed since its base
+    Diff(NameArg),
+    /// Remove workspaces; what would be lost is saved first
+    #[command(alias = "remove")]
+    Rm(RmArgs),
+    /// Run a task, or a file of tasks, each in a workspace of its own
+    Run(Box<RunArgs>),
+    /// List runs
+    Ps,
+    /// Show a run or a task
+    Show(TargetArg),
+    /// Print the log of a run or a task
+    Logs(LogsArgs),
+    /// Wait until runs are over
+    Wait(WaitArgs),
+    /// Cancel a run
+    Cancel(TargetArg),
+    /// List what treehand did
+    Log,
+    /// Take back the last operation, or the one named
+    Undo(UndoArgs),
+    /// Plan the removal of what is landed or left over; --yes applies it
+    Clean(CleanArgs),
+    /// Say what this machine and repository can do
+    Doctor,
+    /// Show the configuration
+    Config(ConfigArgs),
+    /// Show the main job on a repository made for it, and clean up
+    Demo,
+    /// Supervise a run (started by `run`)
+    #[command(name = "__supervise", hide = true)]
+    Supervise {
+        /// The shared git dir.
+        common_dir: PathBuf,
+        /// The run.
+        run: String,
+    },
+}
+
+/// Arguments of `new`.
+#[derive(Args, Debug)]
+pub struct NewArgs {
+    /// Its name
+    pub name: String,
+    /// What it starts from: a branch, a remote branch, a tag or a commit
+    #[arg(long, value_name = "REF")]
+    pub base: Option<String>,
+    /// Its branch (default: its name)
+    #[arg(long, value_parser = BranchName::parse)]
+    pub branch: Option<BranchName>,
+    /// Do not ask the remote
+    #[arg(long)]
+    pub offline: bool,
+    /// What a base that is not fresh means: warn or block
+    #[arg(long)]
+    pub stale: Option<StalePolicy>,
+    /// Give it a private git dir that only its own commands enter
+    #[arg(long)]
+    pub sealed: bool,
+    /// Run this command line in it
+    #[arg(short = 'x', value_name = "CMD")]
+    pub execute: Option<String>,
+}
+
+/// One name.
+#[derive(Args, Debug)]
+pub struct NameArg {
+    /// A workspace (a unique prefix is enough, `@` is where one stands), or RUN/TASK
+    pub name: String,
+}
+
+/// A run or one of its tasks.
+#[derive(Args, Debug)]
+pub struct TargetArg {
+    /// RUN or RUN/TASK (a unique prefix of each is enough)
+    pub target: String,
+}
+
+/// Arguments of `exec`.
+#[derive(Args, Debug)]
+pub struct ExecArgs {
+    /// The workspace
+    pub name: String,
+    /// How far it is confined: strict, landlock, external or off
+    #[arg(long)]
+    pub confine: Option<ConfineLevel>,
+    /// Print what would be started, and how
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The command
+    #[arg(last = true, required = true)]
+    pub command: Vec<String>,
+}
+
+/// Arguments of `fresh`.
+#[derive(Args, Debug)]
+pub struct FreshArgs {
+    /// Workspaces (default: all)
+    pub names: Vec<String>,
+    /// Do not ask the remote
+    #[arg(long)]
+    pub offline: bool,
+    /// Exit 6 when any is stale or diverged
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Arguments of `rm`.
+#[derive(Args, Debug)]
+pub struct RmArgs {
+    /// Workspaces
+    #[arg(required = true)]
+    pub names: Vec<String>,
+    /// Although it has uncommitted changes (they are saved)
+    #[arg(short, long)]
+    pub force: bool,
+    /// Delete its branch although it is not merged (it is saved)
+    #[arg(short = 'D', long)]
+    pub force_delete: bool,
+}
+
+/// Arguments of `run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// What an agent is to do
+    #[arg(conflicts_with_all = ["tasks", "command"])]
+    pub goal: Option<String>,
+    /// The agent profile for a goal
+    #[arg(long)]
+    pub agent: Option<String>,
+    /// A file of tasks, TOML or JSON; `-` reads standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "command")]
+    pub tasks: Option<PathBuf>,
+    /// The id of the one task
+    #[arg(long, requires = "command")]
+    pub name: Option<String>,
+    /// What tasks start from
+    #[arg(long, value_name = "REF")]
+    pub base: Option<String>,
+    /// Do not ask the remote
+    #[arg(long)]
+    pub offline: bool,
+    /// What a base that is not fresh means: warn or block
+    #[arg(long)]
+    pub stale: Option<StalePolicy>,
+    /// The branch that results land on
+    #[arg(long, value_name = "BRANCH", value_parser = BranchName::parse)]
+    pub into: Option<BranchName>,
+    /// How many tasks at once (default: number of cores)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub jobs: Option<u32>,
+    /// Land results by themselves (auto) or leave that to a person (manual)
+    #[arg(long)]
+    pub merge: Option<MergePolicy>,
+    /// How results become commits: squash, merge, rebase or ff
+    #[arg(long)]
+    pub strategy: Option<Strategy>,
+    /// A command that must pass on the merged tree before it lands; repeat for more
+    #[arg(long = "gate", value_name = "CMD")]
+    pub gates: Vec<String>,
+    /// Deadline of each attempt
+    #[arg(long, value_name = "D")]
+    pub timeout: Option<Span>,
+    /// How far commands are confined: strict, landlock, external or off
+    #[arg(long)]
+    pub confine: Option<ConfineLevel>,
+    /// Print the run and return at once
+    #[arg(long)]
+    pub detach: bool,
+    /// Print what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print every event as a line of JSON
+    #[arg(long, conflicts_with = "json")]
+    pub events: bool,
+    /// The command of the one task
+    #[arg(last = true)]
+    pub command: Vec<String>,
+}
+
+/// Arguments of `logs`.
+#[derive(Args, Debug)]
+pub struct LogsArgs {
+    /// RUN or RUN/TASK
+    pub target: String,
+    /// Go on until the run is over
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+/// Arguments of `wait`.
+#[derive(Args, Debug)]
+pub struct WaitArgs {
+    /// The runs
+    #[arg(required = true)]
+    pub runs: Vec<String>,
+    /// Until the first is over
+    #[arg(long)]
+    pub any: bool,
+    /// At most this long (exit 124)
+    #[arg(long, value_name = "D")]
+    pub timeout: Option<Span>,
+}
+
+/// Arguments of `undo`.
+#[derive(Args, Debug)]
+pub struct UndoArgs {
+    /// The operation (see `treehand log`)
+    pub operation: Option<i64>,
+}
+
+/// Arguments of `clean`.
+#[derive(Args, Debug)]
+pub struct CleanArgs {
+    /// Apply the plan
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Leave what is younger than this
+    #[arg(long, value_name = "D")]
+    pub min_age: Option<Span>,
+    /// Only these kinds: workspaces,entries,branches,temp,trash,locks,state
+    #[arg(long, value_delimiter = ',')]
+    pub only: Vec<String>,
+}
+
+/// Arguments of `config`.
+#[derive(Args, Debug)]
+pub struct ConfigArgs {
+    /// What to do with it
+    #[command(subcommand)]
+    pub action: ConfigAction,
+}
+
+/// What to do with the configuration.
+#[derive(Subcommand, Debug)]
+pub enum ConfigAction {
+    /// Print each value with its origin
+    Show,
+}

@@ -1,0 +1,250 @@
+//! The table of keys: each with its name, its form, where it is kept and what a project's file may do to it.
+//!
+//! A key is here only when something reads it; those that the documentation promises for later are `UNSUPPORTED`, so
+//! that they are not mistaken for typing errors.
+
+use super::forms::{Fault, Form, Maybe, Node, Notes, Reference, Template};
+use super::lists::{Gates, Patterns};
+use super::settings::{Jobs, Settings};
+use crate::model::record::ConfineLevel;
+use crate::model::{BranchName, ByteSize, Span, StalePolicy, Strategy};
+
+/// Longest name that is compared with the known ones.
+const COMPARED_MAX: usize = 64;
+
+/// One key.
+pub(super) struct Key {
+    /// The sections and the key, with dots between.
+    pub name: &'static str,
+    /// What a project's file may do to it.
+    pub project: Project,
+    /// A text that it accepts.
+    pub example: &'static str,
+    /// What it accepts.
+    pub expected: fn() -> String,
+    /// Sets it to a value of a file.
+    pub set_toml: fn(&mut Settings, &Node<'_>, &mut Notes) -> Result<(), Fault>,
+    /// Sets it to a bare text.
+    pub set_text: fn(&mut Settings, &str) -> Result<(), String>,
+    /// Its value as TOML; `None` when it has none.
+    pub value: fn(&Settings) -> Option<toml::Value>,
+}
+
+/// What a project's file may do to a key.
+pub(super) enum Project {
+    /// Nothing: it is the user's.
+    Refused,
+    /// Set it like any other layer.
+    Free,
+    /// Set it where the function, given the settings without and with the project's value, says that this is no looser;
+    /// it may correct the latter.
+    Tighten(fn(&Settings, &mut Settings) -> bool),
+    /// Add to what the user set; the function joins the settings without and with the project's value.
+    Add(fn(&Settings, &mut Settings)),
+}
+
+macro_rules! keys {
+    ($($name:literal => $($field:ident).+ : $form:ty, $project:expr;)+) => {
+        &[$(Key {
+            name: $name,
+            project: $project,
+            example: <$form>::EXAMPLE,
+            expected: <$form>::expected,
+            set_toml: |settings, node, notes| {
+                settings.$($field).+ = <$form>::from_toml(node, notes)?;
+                Ok(())
+            },
+            set_text: |settings, text| {
+                settings.$($field).+ = <$form>::from_text(text)?;
+                Ok(())
+            },
+            value: |settings| <$form>::to_toml(&settings.$($field).+),
+        }),+]
+    };
+}
+
+/// Every key that something reads, in the order of the documentation.
+pub(super) const KEYS: &[Key] = keys! {
+    "worktree.path" => worktree.path: Template, Project::Refused;
+    "worktree.base" => worktree.base: Maybe<Reference>, Project::Free;
+    "worktree.stale" => worktree.stale: StalePolicy, Project::Tighten(stale_is_no_looser);
+    "worktree.fetch_deadline" => worktree.fetch_deadline: Span, Project::Refused;
+    "confine.level" => confine.level: ConfineLevel, Project::Tighten(level_is_no_looser);
+    "confine.limits.output" => confine.limits.output: ByteSize, Project::Refused;
+    "supervise.jobs" => supervise.jobs: Jobs, Project::Tighten(jobs_are_no_more);
+    "supervise.wall" => supervise.wall: Maybe<Span>, Project::Refused;
+    "merge.into" => merge.into: Maybe<BranchName>, Project::Free;
+    "merge.strategy" => merge.strategy: Strategy, Project::Free;
+    "merge.gates" => merge.gates: Gates, Project::Free;
+    "merge.lock_wait" => merge.lock_wait: Span, Project::Free;
+    "clean.min_age" => clean.min_age: Span, Project::Refused;
+    "clean.retention" => clean.retention: Span, Project::Refused;
+    "clean.protect" => clean.protect: Patterns, Project::Add(join_patterns);
+};
+
+/// Keys and sections that the documentation names and nothing reads yet; all of them are the user's.
+const UNSUPPORTED: [&str; 16] = [
+    "agent",
+    "clean.disk_budget",
+    "confine.limits.disk",
+    "confine.limits.file_size",
+    "confine.limits.memory",
+    "confine.limits.open_files",
+    "confine.limits.processes",
+    "confine.network",
+    "confine.read",
+    "merge.push",
+    "supervise.idle",
+    "supervise.orphan_grace",
+    "worktree.branch",
+    "worktree.copy",
+    "worktree.pool",
+    "worktree.setup",
+];
+
+fn stale_is_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
+    let (user, project) = (user.worktree.stale, with_project.worktree.stale);
+    project == StalePolicy::Block || project == user
+}
+
+/// `external` rests on the user's word, so a project can neither give it nor take `landlock` for it.
+fn level_is_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
+    match (user.confine.level, with_project.confine.level) {
+        (_, ConfineLevel::Strict) | (ConfineLevel::Off, ConfineLevel::Landlock) => true,
+        (user, project) => user == project,
+    }
+}
+
+/// How many cores there are is not known here, so a project's number stays bound to them where the user has none.
+fn jobs_are_no_more(user: &Settings, with_project: &mut Settings) -> bool {
+    match (user.supervise.jobs, with_project.supervise.jobs) {
+        (Jobs::Cores, Jobs::Exactly(project)) => {
+            with_project.supervise.jobs = Jobs::AtMost(project);
+            true
+        }
+        (Jobs::Exactly(user) | Jobs::AtMost(user), Jobs::Exactly(project)) => project <= user,
+        (user, project) => user == project,
+    }
+}
+
+fn join_patterns(user: &Settings, with_project: &mut Settings) {
+    let project = std::mem::replace(&mut with_project.clean.protect, user.clean.protect.clone());
+    let new = project.into_iter().filter(|pattern| !user.clean.protect.contains(pattern));
+    with_project.clean.protect.extend(new);
+}
+
+/// What a name stands for.
+pub(super) enum Named {
+    /// A key.
+    Key(&'static Key),
+    /// A section: keys begin with it.
+    Section,
+    /// A key, or a part of one, that nothing reads yet.
+    Unsupported,
+    /// Nothing.
+    Unknown,
+}
+
+/// Looks a dotted name up.
+pub(super) fn look_up(name: &str) -> Named {
+    let inside = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
+    if let Some(key) = KEYS.iter().find(|key| key.name == name) {
+        Named::Key(key)
+    } else if KEYS.iter().any(|key| inside(key.name, name)) {
+        Named::Section
+    } else if UNSUPPORTED.iter().any(|unsupported| name == *unsupported || inside(name, unsupported)) {
+        Named::Unsupported
+    } else {
+        Named::Unknown
+    }
+}
+
+/// The known key, or section for the name of one, that is most like a name that is not known.
+pub(super) fn nearest_key(name: &str) -> Option<&'static str> {
+    let sections = KEYS.iter().filter_map(|key| Some(key.name.rsplit_once('.')?.0));
+    nearest(name, KEYS.iter().map(|key| key.name).chain(sections))
+}
+
+/// The candidate that is most like a name, if one is alike enough to have been meant.
+///
+/// One whose last part is alike counts too: people forget the section.
+pub(super) fn nearest(name: &str, candidates: impl IntoIterator<Item = &'static str>) -> Option<&'static str> {
+    if name.len() > COMPARED_MAX {
+        return None;
+    }
+    let last = |name: &str| name.rsplit('.').next().map_or(0, |last| name.len() - last.len());
+    let limit = 1 + name[last(name)..].chars().count() / 4;
+    let distance = |candidate: &str| {
+        let whole = strsim::damerau_levenshtein(name, candidate);
+        let last_only = 1 + strsim::damerau_levenshtein(&name[last(name)..], &candidate[last(candidate)..]);
+        whole.min(last_only)
+    };
+    let alike = candidates.into_iter().map(|candidate| (distance(candidate), candidate));
+    alike
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_accepts_its_example_and_reads_back_what_it_shows() {
+        for key in KEYS {
+            let mut settings = Settings::default();
+            (key.set_text)(&mut settings, key.example).expect("a key accepts its example");
+            let shown = (key.value)(&settings).expect("an example is a value").to_string();
+            let node = toml::de::DeValue::parse(&shown).expect("a shown value is TOML");
+            let mut again = Settings::default();
+            let taken = (key.set_toml)(&mut again, &node, &mut Notes::new());
+            assert_eq!((taken, again), (Ok(()), settings), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn no_name_is_both_a_key_and_unsupported_or_a_section() {
+        for key in KEYS {
+            assert!(matches!(look_up(key.name), Named::Key(found) if found.name == key.name));
+            assert!(!UNSUPPORTED.iter().any(|name| key.name.starts_with(name)), "{}", key.name);
+        }
+        for name in UNSUPPORTED {
+            assert!(matches!(look_up(name), Named::Unsupported), "{name}");
+        }
+        assert!(matches!(look_up("agent.codex.model"), Named::Unsupported));
+        assert!(matches!(look_up("confine.limits"), Named::Section));
+        assert!(matches!(look_up("agents"), Named::Unknown));
+    }
+
+    #[test]
+    fn a_slip_leads_to_the_key_that_was_meant() {
+        let check = |name, expected| assert_eq!(nearest_key(name), expected, "{name}");
+        check("worktree.fetch_deadlin", Some("worktree.fetch_deadline"));
+        check("worktre", Some("worktree"));
+        check("confine.limit", Some("confine.limits"));
+        check("worktre.stale", Some("worktree.stale"));
+        check("stale", Some("worktree.stale"));
+        check("clean.retentoin", Some("clean.retention"));
+        check("merge.into_", Some("merge.into"));
+        check("merge.colour", None);
+        check("", None);
+        check(&"x".repeat(10_000), None);
+    }
+
+    #[test]
+    fn confinement_is_ordered_by_what_a_project_may_ask_for() {
+        use ConfineLevel as L;
+        let allowed = [(L::Off, L::Landlock), (L::Off, L::Strict), (L::External, L::Strict), (L::Landlock, L::Strict)];
+        let all = [L::Strict, L::Landlock, L::External, L::Off];
+        for (user, project) in all.into_iter().flat_map(|user| all.map(|project| (user, project))) {
+            let with = |level| {
+                let mut settings = Settings::default();
+                settings.confine.level = level;
+                settings
+            };
+            let expected = user == project || allowed.contains(&(user, project));
+            assert_eq!(level_is_no_looser(&with(user), &mut with(project)), expected, "{user} then {project}");
+        }
+    }
+}

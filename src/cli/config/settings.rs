@@ -1,0 +1,158 @@
+//! The settings that the other rooms read, typed, with their built-in defaults.
+//!
+//! Every field is one key of the same name in `keys`. Plain data: nothing here decides or checks.
+
+use std::time::Duration;
+
+use crate::model::record::ConfineLevel;
+use crate::model::{BranchName, ByteSize, GateSpec, Span, StalePolicy, Strategy};
+
+const MEBIBYTE: u64 = 1 << 20;
+const DAY_SECONDS: u64 = 86_400;
+
+/// Every setting, after all layers.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Settings {
+    /// `[worktree]`.
+    pub worktree: WorktreeSettings,
+    /// `[confine]`.
+    pub confine: ConfineSettings,
+    /// `[supervise]`.
+    pub supervise: SuperviseSettings,
+    /// `[merge]`.
+    pub merge: MergeSettings,
+    /// `[clean]`.
+    pub clean: CleanSettings,
+}
+
+/// How workspaces are made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WorktreeSettings {
+    /// The template of their paths, absolute or relative to the root of the main worktree.
+    pub path: String,
+    /// The base, unless the command names one.
+    pub base: Option<String>,
+    /// What to do about a base that is stale.
+    pub stale: StalePolicy,
+    /// How long a fetch may take.
+    pub fetch_deadline: Span,
+}
+
+/// How far children are confined.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ConfineSettings {
+    /// The level.
+    pub level: ConfineLevel,
+    /// What they may use up.
+    pub limits: Limits,
+}
+
+/// What children may use up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Most bytes of each output stream that are kept.
+    pub output: ByteSize,
+}
+
+/// How runs are supervised.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SuperviseSettings {
+    /// How many tasks at once.
+    pub jobs: Jobs,
+    /// The deadline of an attempt, unless its task names one.
+    pub wall: Option<Span>,
+}
+
+/// How many tasks run at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Jobs {
+    /// As many as the machine has cores.
+    #[default]
+    Cores,
+    /// So many, but no more than the machine has cores: a project's wish where the user has none.
+    AtMost(u32),
+    /// So many: the user's wish.
+    Exactly(u32),
+}
+
+impl Jobs {
+    /// The number on a machine with so many cores; never zero.
+    pub fn on(self, cores: u32) -> u32 {
+        match self {
+            Self::Cores => cores.max(1),
+            Self::AtMost(number) => number.min(cores).max(1),
+            Self::Exactly(number) => number.max(1),
+        }
+    }
+}
+
+/// How results land.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MergeSettings {
+    /// The branch that they land on, unless the command names one.
+    pub into: Option<BranchName>,
+    /// What commits they become.
+    pub strategy: Strategy,
+    /// The commands that judge a merged tree.
+    pub gates: Vec<GateSpec>,
+    /// How long to wait for a lock of git's.
+    pub lock_wait: Span,
+}
+
+/// What cleanup may take.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CleanSettings {
+    /// Nothing younger goes.
+    pub min_age: Span,
+    /// How long what was removed can be brought back.
+    pub retention: Span,
+    /// Glob patterns of branches that stay.
+    pub protect: Vec<String>,
+}
+
+impl Default for WorktreeSettings {
+    fn default() -> Self {
+        WorktreeSettings {
+            path: "../{repo}.trees/{workspace}/{repo}".to_owned(),
+            base: None,
+            stale: StalePolicy::default(),
+            fetch_deadline: seconds(20),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { output: ByteSize(64 * MEBIBYTE) }
+    }
+}
+
+impl Default for MergeSettings {
+    fn default() -> Self {
+        MergeSettings { into: None, strategy: Strategy::default(), gates: Vec::new(), lock_wait: seconds(10) }
+    }
+}
+
+impl Default for CleanSettings {
+    fn default() -> Self {
+        CleanSettings { min_age: seconds(DAY_SECONDS), retention: seconds(14 * DAY_SECONDS), protect: Vec::new() }
+    }
+}
+
+fn seconds(number: u64) -> Span {
+    Span(Duration::from_secs(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_projects_number_of_jobs_stays_within_the_cores_and_the_users_does_not() {
+        assert_eq!(Jobs::Cores.on(8), 8);
+        assert_eq!(Jobs::AtMost(4).on(8), 4);
+        assert_eq!(Jobs::AtMost(1000).on(8), 8, "a project never gets more than the default");
+        assert_eq!(Jobs::Exactly(1000).on(8), 1000);
+        assert_eq!(Jobs::Cores.on(0), 1, "a run without jobs never ends");
+    }
+}

@@ -1,0 +1,153 @@
+//! The JSON documents of the contract, made from records. What is not known is `null`, never left out.
+//!
+//! Field names are those of `docs/cli.md`; a change needs a new schema version.
+
+use serde_json::{Value, json};
+
+use super::output::plain;
+use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord};
+use crate::model::{BaseReport, ReasonKind, state};
+
+/// `treehand/run/v1`.
+pub fn run(run: &RunRecord, tasks: &[TaskRecord]) -> Value {
+    json!({
+        "run": run.id,
+        "state": run.state,
+        "goal": run.spec.goal,
+        "base": run.base,
+        "into": run.into,
+        "strategy": run.strategy,
+        "merge": run.merge,
+        "jobs": run.jobs,
+        "confine": run.confine,
+        "tasks": tasks.iter().map(task).collect::<Vec<_>>(),
+        "gates": run.gates,
+        "before": run.before,
+        "after": run.after,
+        "created_at": run.created_at,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "error": run.error,
+    })
+}
+
+/// One task of `treehand/run/v1`.
+pub fn task(task: &TaskRecord) -> Value {
+    let attempts: Vec<Value> = task
+        .attempts
+        .iter()
+        .map(|attempt| {
+            json!({
+                "n": attempt.n,
+                "started_at": attempt.started_at,
+                "ended_at": attempt.ended_at,
+                "exit": attempt.exit,
+                "signal": attempt.signal,
+                "error": attempt.error,
+                "usage": Value::Null,
+                "log": attempt.log.to_string_lossy(),
+            })
+        })
+        .collect();
+    json!({
+        "id": task.id,
+        "state": task.state,
+        "needs": task.spec.needs,
+        "agent": task.spec.agent,
+        "attempts": attempts,
+        "workspace": task.workspace,
+        "branch": task.branch,
+        "base": task.base,
+        "commit": task.commit,
+        "files_changed": task.changes.map(|c| c.files_changed),
+        "insertions": task.changes.map(|c| c.insertions),
+        "deletions": task.changes.map(|c| c.deletions),
+        "landed": task.landed,
+        "reason": task.reason,
+    })
+}
+
+/// `treehand/workspace/v1`.
+pub fn workspace(record: &WorkspaceRecord, base: &BaseReport, elapsed_ms: Option<u64>) -> Value {
+    json!({
+        "name": record.name,
+        "path": record.path,
+        "branch": record.branch,
+        "base": base,
+        "strategy": record.strategy,
+        "elapsed_ms": elapsed_ms,
+        "sealed": record.sealed,
+        "lease": record.lease,
+    })
+}
+
+/// The exit code of a run that is over.
+pub fn run_exit_code(run: &RunRecord, tasks: &[TaskRecord]) -> u8 {
+    let reasons: Vec<ReasonKind> = tasks.iter().filter_map(|task| task.reason.as_ref().map(|r| r.kind)).collect();
+    match (state::run_exit_code(&reasons), &run.error) {
+        (0, Some(_)) => 1,
+        (code, _) => code,
+    }
+}
+
+/// A run for people: what landed, what did not and why.
+pub fn run_text(run: &RunRecord, tasks: &[TaskRecord]) -> String {
+    let mut text = format!("run {} {}", run.id, run.state.word());
+    if let Some(goal) = &run.spec.goal {
+        text.push_str(&format!(": {}", plain(goal)));
+    }
+    text.push('\n');
+    let rows: Vec<Vec<String>> = tasks
+        .iter()
+        .map(|task| vec![format!("  {}", task.id), task.state.word().to_owned(), task_detail(task)])
+        .collect();
+    text.push_str(&super::output::table(&rows));
+    for gate in run.gates.iter().filter(|gate| !gate.cached) {
+        let outcome =
+            serde_json::to_value(gate.outcome).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+        text.push_str(&format!(
+            "  gate {outcome} on {} in {} ms: {}\n",
+            gate.tree.short(),
+            gate.ms,
+            plain(&gate.command)
+        ));
+    }
+    if let Some(after) = &run.after {
+        text.push_str(&format!("  {} {} -> {}\n", run.into, run.before.short(), after.short()));
+    }
+    if let Some(error) = &run.error {
+        text.push_str(&format!("  the supervisor gave up: {}\n", plain(error)));
+    }
+    text
+}
+
+fn task_detail(task: &TaskRecord) -> String {
+    let mut parts = Vec::new();
+    if let Some(landed) = &task.landed {
+        parts.push(format!("as {}", landed.commit.short()));
+    }
+    if let Some(changes) = &task.changes {
+        parts.push(format!("{} files, +{} -{}", changes.files_changed, changes.insertions, changes.deletions));
+    }
+    if let Some(reason) = &task.reason {
+        parts.push(plain(&reason.message));
+        if !reason.paths.is_empty() {
+            parts.push(shorten_list(&reason.paths));
+        }
+        if task.commit.is_some() {
+            parts.push(format!("kept on {}", task.branch));
+        }
+        if let Some(log) = &reason.log {
+            parts.push(format!("log {}", plain(log)));
+        }
+    }
+    parts.join("; ")
+}
+
+/// A list of files for one line.
+pub fn shorten_list(paths: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let shown: Vec<String> = paths.iter().take(SHOWN).map(|path| plain(path)).collect();
+    let more = paths.len().saturating_sub(SHOWN);
+    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+}

@@ -1,0 +1,77 @@
+//! From the arguments of the process to its exit code: parse, run the verb, report what went wrong.
+//!
+//! Errors of usage are reported in JSON too when `--json` was among the arguments.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde_json::json;
+
+use super::args::Cli;
+use super::error::CliError;
+use super::output::{Output, print, with_schema};
+use super::verbs;
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
+    let code = match Cli::try_parse_from(&args) {
+        Ok(cli) => run(cli),
+        Err(error) => usage(&error, json),
+    };
+    ExitCode::from(code)
+}
+
+fn usage(error: &clap::Error, json: bool) -> u8 {
+    use clap::error::ErrorKind;
+    let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let code = if help { 0 } else { 2 };
+    if json && !help {
+        let rendered = error.to_string();
+        let message = rendered.lines().next().unwrap_or("").trim_start_matches("error: ").to_owned();
+        let hint = "see `treehand --help`";
+        let document = json!({"code": 2, "kind": "usage", "message": message, "hint": hint});
+        return finish(print(&format!("{}\n", with_schema("treehand/error/v1", document))), code);
+    }
+    finish(error.print(), code)
+}
+
+fn finish(printed: std::io::Result<()>, code: u8) -> u8 {
+    match printed {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => 1,
+        _ => code,
+    }
+}
+
+fn run(cli: Cli) -> u8 {
+    let out = Output::new(&cli.global);
+    trace(cli.global.verbose);
+    match verbs::run(cli, &out) {
+        Ok(code) => code,
+        Err(error) => report(&error, &out),
+    }
+}
+
+fn report(error: &CliError, out: &Output) -> u8 {
+    if out.is_json() {
+        let CliError { code, kind, message, hint } = error;
+        let document = json!({"code": code, "kind": kind, "message": message, "hint": hint});
+        return finish(print(&format!("{}\n", with_schema("treehand/error/v1", document))), error.code);
+    }
+    out.error(&error.message, error.hint.as_deref());
+    error.code
+}
+
+fn trace(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TREEHAND_TRACE")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("treehand={level}")));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+}

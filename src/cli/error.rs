@@ -1,0 +1,177 @@
+//! Errors on the command line: message, hint, kind and exit code, given to each error of the rooms once, here.
+//!
+//! The table of exit codes is that of `docs/cli.md`.
+
+use crate::cleanup::CleanupError;
+use crate::confine::Unavailable;
+use crate::model::Freshness;
+use crate::orchestrator::context::RunError;
+use crate::orchestrator::taskfile::TaskFileError;
+use crate::orchestrator::worker::chain;
+use crate::store::StoreError;
+use crate::sys::git::GitError;
+use crate::sys::lock::LockError;
+use crate::worktree::WorktreeError;
+
+/// An error as it is shown.
+#[derive(Debug)]
+pub struct CliError {
+    /// The exit code.
+    pub code: u8,
+    /// One word for scripts.
+    pub kind: &'static str,
+    /// What is wrong with what.
+    pub message: String,
+    /// The remedy.
+    pub hint: Option<String>,
+}
+
+impl CliError {
+    fn new(code: u8, kind: &'static str, message: impl Into<String>) -> CliError {
+        CliError { code, kind, message: message.into(), hint: None }
+    }
+
+    /// Wrong usage.
+    pub fn usage(message: impl Into<String>) -> CliError {
+        CliError::new(2, "usage", message)
+    }
+
+    /// Something that is not there.
+    pub fn not_found(message: impl Into<String>) -> CliError {
+        CliError::new(3, "not_found", message)
+    }
+
+    /// A refusal.
+    pub fn refused(message: impl Into<String>) -> CliError {
+        CliError::new(4, "refused", message)
+    }
+
+    /// An error of the operating system.
+    pub fn io(what: &str, error: &std::io::Error) -> CliError {
+        CliError::new(1, "io", format!("{what}: {error}"))
+    }
+
+    /// The same with a remedy.
+    pub fn hint(mut self, hint: impl Into<String>) -> CliError {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl From<std::io::Error> for CliError {
+    fn from(error: std::io::Error) -> Self {
+        CliError::io("cannot write the answer", &error)
+    }
+}
+
+impl From<Unavailable> for CliError {
+    fn from(error: Unavailable) -> Self {
+        CliError::new(10, "confinement_unavailable", error.to_string())
+            .hint("to accept that nothing confines the commands, say so: --confine off")
+    }
+}
+
+impl From<GitError> for CliError {
+    fn from(error: GitError) -> Self {
+        let text = chain(&error);
+        match error {
+            GitError::Start(_) => CliError::new(1, "git_missing", text).hint("install git, or put it on PATH"),
+            GitError::TooOld { .. } => CliError::new(1, "git_too_old", text).hint("install a newer git"),
+            _ => CliError::new(1, "git_failed", text),
+        }
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        let text = chain(&error);
+        match error {
+            StoreError::Corrupt { path, .. } => CliError::new(1, "store_corrupt", text).hint(format!(
+                "move {} (and its -wal and -shm files) away; refs and worktrees are not in it; `treehand doctor` says what is there",
+                path.display()
+            )),
+            StoreError::Newer { .. } => CliError::new(1, "store_newer", text).hint("use the newer treehand that wrote it"),
+            StoreError::NotOurs { .. } => {
+                CliError::new(4, "not_ours", text).hint("run treehand as its owner, or in a clone of your own")
+            }
+            StoreError::Busy => CliError::new(8, "busy", text).hint("try again"),
+            StoreError::NotFound { .. } => CliError::new(3, "not_found", text),
+            StoreError::Exists { .. } => CliError::new(4, "exists", text),
+            _ => CliError::new(1, "store", text),
+        }
+    }
+}
+
+impl From<LockError> for CliError {
+    fn from(error: LockError) -> Self {
+        let text = chain(&error);
+        match error {
+            LockError::Held { .. } => CliError::new(8, "busy", text),
+            LockError::Io { .. } => CliError::new(1, "io", text),
+        }
+    }
+}
+
+impl From<WorktreeError> for CliError {
+    fn from(error: WorktreeError) -> Self {
+        let text = chain(&error);
+        match error {
+            WorktreeError::NoRepository { .. } => {
+                CliError::new(3, "no_repository", text).hint("go to a git repository, or name one: -C DIR")
+            }
+            WorktreeError::NotFound { .. } => CliError::new(3, "not_found", text),
+            WorktreeError::Unborn => CliError::new(3, "unborn", text).hint("make a first commit"),
+            WorktreeError::Refused { hint, .. } => CliError { hint, ..CliError::new(4, "refused", text) },
+            WorktreeError::NotFresh { freshness, .. } => CliError::new(6, "not_fresh", text).hint(match freshness {
+                Freshness::Unknown => "try again when the remote answers, or accept it: --stale warn",
+                _ => "bring the base up to date, or accept it: --stale warn",
+            }),
+            WorktreeError::Busy { .. } => CliError::new(8, "busy", text),
+            WorktreeError::BadResult { .. } => CliError::new(4, "policy", text),
+            WorktreeError::Name(_) => CliError::new(2, "usage", text),
+            WorktreeError::Git(error) => error.into(),
+            WorktreeError::Store(error) => error.into(),
+            WorktreeError::Lock(error) => error.into(),
+            WorktreeError::Read(_) => CliError::new(1, "git_failed", text),
+            WorktreeError::Fs(_) | WorktreeError::Random(_) => CliError::new(1, "io", text),
+        }
+    }
+}
+
+impl From<RunError> for CliError {
+    fn from(error: RunError) -> Self {
+        let text = chain(&error);
+        match error {
+            RunError::Worktree(error) => error.into(),
+            RunError::Store(error) => error.into(),
+            RunError::Unavailable(error) => error.into(),
+            RunError::Lock(error) => error.into(),
+            RunError::Usage { .. } => CliError::new(2, "usage", text),
+            RunError::SupervisorDead { run, .. } => CliError::new(1, "supervisor_dead", text)
+                .hint(format!("see how far it came: treehand show {run}; end it: treehand cancel {run}")),
+            RunError::Launch(_) | RunError::Fs(_) | RunError::Io { .. } => CliError::new(1, "io", text),
+        }
+    }
+}
+
+impl From<TaskFileError> for CliError {
+    fn from(error: TaskFileError) -> Self {
+        let hints = error.hints().join("; ");
+        let shown = CliError::new(2, "usage", error.to_string());
+        if hints.is_empty() { shown } else { shown.hint(hints) }
+    }
+}
+
+impl From<CleanupError> for CliError {
+    fn from(error: CleanupError) -> Self {
+        let text = chain(&error);
+        match error {
+            CleanupError::Worktree(error) => error.into(),
+            CleanupError::Store(error) => error.into(),
+            CleanupError::Git(error) => error.into(),
+            CleanupError::Refused { hint, .. } => CliError { hint, ..CliError::new(4, "refused", text) },
+            CleanupError::NothingToUndo => CliError::new(3, "not_found", text),
+            _ => CliError::new(1, "io", text),
+        }
+    }
+}

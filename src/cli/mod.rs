@@ -1,0 +1,16 @@
+//! The command line: arguments, one file per verb, human and JSON answers, exit codes.
+//!
+//! Promises: standard output is the answer, standard error the narration; with `--json` exactly one document, also when
+//! the command fails; never a prompt. Decides nothing about git or runs: it asks the rooms and renders.
+
+pub mod args;
+pub mod config;
+pub mod document;
+pub mod entry;
+pub mod error;
+pub mod output;
+pub mod session;
+pub mod tasks_source;
+pub mod verbs;
+
+pub use entry::main;

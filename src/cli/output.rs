@@ -1,0 +1,155 @@
+//! Where words go: the answer to standard output, the narration to standard error, nothing else anywhere.
+//!
+//! What came from outside (names, subjects, paths) is printed without its control characters.
+
+use std::io::{IsTerminal, Write};
+
+use serde_json::{Map, Value};
+
+use super::args::{ColorChoice, Global};
+
+/// How to speak.
+#[derive(Clone, Debug)]
+pub struct Output {
+    json: bool,
+    quiet: bool,
+    color: bool,
+}
+
+/// Colours of the narration.
+#[derive(Clone, Copy, Debug)]
+pub enum Paint {
+    /// Good news.
+    Green,
+    /// Bad news.
+    Red,
+    /// Worth a look.
+    Yellow,
+    /// Less important.
+    Dim,
+}
+
+impl Output {
+    /// As the flags say.
+    pub fn new(global: &Global) -> Output {
+        let color = match global.color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => std::io::stderr().is_terminal() && std::io::stdout().is_terminal(),
+        };
+        Output { json: global.json, quiet: global.quiet, color }
+    }
+
+    /// True when the answer is one JSON document.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Prints the answer: a document with its schema, or text for people.
+    pub fn answer(&self, schema: &str, document: Value, text: impl FnOnce() -> String) -> std::io::Result<()> {
+        if self.json { print(&format!("{}\n", with_schema(schema, document))) } else { print(&text()) }
+    }
+
+    /// Prints one line of a stream of events.
+    pub fn event(&self, document: &Value) -> std::io::Result<()> {
+        print(&format!("{document}\n"))
+    }
+
+    /// Says what is going on.
+    pub fn say(&self, line: impl AsRef<str>) {
+        if !self.quiet {
+            narrate(line.as_ref());
+        }
+    }
+
+    /// Says what the user should know.
+    pub fn warn(&self, line: impl AsRef<str>) {
+        if !self.quiet {
+            narrate(&format!("{} {}", self.paint(Paint::Yellow, "warning:"), line.as_ref()));
+        }
+    }
+
+    /// Says what went wrong.
+    pub fn error(&self, message: &str, hint: Option<&str>) {
+        narrate(&format!("{} {}", self.paint(Paint::Red, "error:"), message));
+        if let Some(hint) = hint {
+            narrate(&format!("{} {hint}", self.paint(Paint::Dim, "hint:")));
+        }
+    }
+
+    /// Colours a word when colours are wanted.
+    pub fn paint(&self, paint: Paint, word: &str) -> String {
+        let code = match paint {
+            Paint::Green => "32",
+            Paint::Red => "31",
+            Paint::Yellow => "33",
+            Paint::Dim => "2",
+        };
+        if self.color { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() }
+    }
+}
+
+/// A document with its schema in front.
+pub fn with_schema(schema: &str, document: Value) -> Value {
+    let mut map = Map::new();
+    map.insert("schema".into(), Value::String(schema.into()));
+    match document {
+        Value::Object(fields) => map.extend(fields),
+        other => {
+            map.insert("value".into(), other);
+        }
+    }
+    Value::Object(map)
+}
+
+/// Text from outside, safe for a terminal and in one line.
+pub fn plain(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// Prints to standard output. A reader that went away is no error: there is nobody to tell.
+pub fn print(text: &str) -> std::io::Result<()> {
+    print_bytes(text.as_bytes())
+}
+
+/// Prints bytes as they are.
+pub fn print_bytes(bytes: &[u8]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+fn narrate(line: &str) {
+    // Where standard error is closed there is nobody to tell that it is.
+    if let Err(error) = writeln!(std::io::stderr().lock(), "{line}") {
+        tracing::trace!(%error, "nobody listens");
+    }
+}
+
+/// Columns of text, each as wide as its widest cell.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cell = |(cell, width): (&String, &usize)| format!("{cell:<width$}");
+        let line = row.iter().zip(&widths).map(cell).collect::<Vec<_>>().join("  ");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminal_escapes_from_outside_are_shown_not_obeyed() {
+        assert_eq!(plain("a\x1b[31mb\nc"), "a\\u{1b}[31mb\\nc");
+        assert_eq!(plain("grün"), "grün");
+    }
+}

@@ -1,0 +1,55 @@
+//! `clean`: what is left over here, each with its proof, and what is kept, each with its reason; `--yes` applies.
+//!
+//! The plan that is printed is the value that is applied.
+
+use serde_json::{Value, json};
+
+use crate::cleanup::clean::{self, CleanPolicy};
+use crate::cli::args::CleanArgs;
+use crate::cli::error::CliError;
+use crate::cli::output::{plain, table};
+use crate::cli::session::Session;
+use crate::sys::clock;
+
+/// Plans, and with `--yes` applies.
+pub fn run(session: &Session, args: &CleanArgs) -> Result<u8, CliError> {
+    let store = session.store()?;
+    let settings = &session.settings;
+    let policy = CleanPolicy {
+        min_age: args.min_age.unwrap_or(settings.clean.min_age),
+        retention: settings.clean.retention,
+        protect: settings.clean.protect.clone(),
+        template: settings.worktree.path.clone(),
+        now: clock::now(),
+        only: kinds(&args.only)?,
+    };
+    let plan = clean::plan(&session.repo, &store, &policy)?;
+    let report = if args.yes { clean::apply(&session.repo, &store, plan)? } else { clean::CleanReport::planned(plan) };
+    let mut document = serde_json::to_value(&report).unwrap_or_default();
+    document["applied"] = json!(args.yes);
+    session.out.answer("treehand/clean/v1", document.clone(), || text(&document))?;
+    let failed =
+        document["actions"].as_array().is_some_and(|all| all.iter().any(|action| action["outcome"] == "failed"));
+    Ok(u8::from(failed))
+}
+
+fn kinds(only: &[String]) -> Result<Option<Vec<clean::Kind>>, CliError> {
+    if only.is_empty() {
+        return Ok(None);
+    }
+    let kind = |word: &String| word.parse::<clean::Kind>().map_err(CliError::usage);
+    only.iter().map(kind).collect::<Result<_, _>>().map(Some)
+}
+
+fn text(document: &Value) -> String {
+    let word = |value: &Value| plain(value.as_str().unwrap_or_default());
+    let mut rows = Vec::new();
+    for action in document["actions"].as_array().into_iter().flatten() {
+        let why = if action["reason"].is_null() { word(&action["proof"]) } else { word(&action["reason"]) };
+        rows.push(vec![word(&action["outcome"]), word(&action["kind"]), word(&action["item"]), why]);
+    }
+    for kept in document["kept"].as_array().into_iter().flatten() {
+        rows.push(vec!["kept".into(), word(&kept["kind"]), word(&kept["item"]), word(&kept["reason"])]);
+    }
+    if rows.is_empty() { "nothing to clean\n".to_owned() } else { table(&rows) }
+}

@@ -1,0 +1,46 @@
+//! Which verb is which file. Those that need a repository get a session.
+//!
+//! Decides nothing else.
+
+use super::*;
+use crate::cli::args::{Cli, ConfigAction, Verb};
+use crate::cli::error::CliError;
+use crate::cli::output::Output;
+use crate::cli::session::Session;
+
+/// Runs a verb and gives its exit code.
+pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
+    let global = cli.global;
+    match cli.verb {
+        Verb::Supervise { common_dir, run } => return supervise::run(&common_dir, &run),
+        Verb::Demo => return demo::run(out),
+        Verb::Doctor => return doctor::run(&global, out),
+        Verb::Config(args) => {
+            let ConfigAction::Show = args.action;
+            return config::show(&global, out);
+        }
+        _ => {}
+    }
+    let session = Session::open(&global, out)?;
+    match cli.verb {
+        Verb::New(args) => new::run(&session, &args),
+        Verb::Ls => ls::run(&session),
+        Verb::Path(args) => path::run(&session, &args.name),
+        Verb::Exec(args) => exec::run(&session, &args),
+        Verb::Fresh(args) => fresh::run(&session, &args),
+        Verb::Diff(args) => diff::run(&session, &args.name),
+        Verb::Rm(args) => rm::run(&session, &args),
+        Verb::Run(args) => self::run::run(&session, *args),
+        Verb::Ps => ps::run(&session),
+        Verb::Show(args) => show::run(&session, &args.target),
+        Verb::Logs(args) => logs::run(&session, &args),
+        Verb::Wait(args) => wait::run(&session, &args),
+        Verb::Cancel(args) => cancel::run(&session, &args.target),
+        Verb::Log => log::run(&session),
+        Verb::Undo(args) => undo::run(&session, &args),
+        Verb::Clean(args) => clean::run(&session, &args),
+        Verb::Supervise { .. } | Verb::Demo | Verb::Doctor | Verb::Config(_) => {
+            Err(CliError::usage("unreachable verb"))
+        }
+    }
+}

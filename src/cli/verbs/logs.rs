@@ -1,0 +1,104 @@
+//! `logs`: what a run's attempts printed, in the order of attempts; `-f` goes on until the run is over.
+//!
+//! The bytes are the children's own. On a terminal their control characters are shown, not obeyed.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::cli::args::LogsArgs;
+use crate::cli::error::CliError;
+use crate::cli::output::print_bytes;
+use crate::cli::session::Session;
+use crate::model::{RunId, TaskId};
+use crate::orchestrator::client::{self, OnInterrupt};
+use crate::orchestrator::context::RunError;
+use crate::store::Store;
+
+/// Prints logs.
+pub fn run(session: &Session, args: &LogsArgs) -> Result<u8, CliError> {
+    let store = session.store()?;
+    let (run, task) = session.target(&store, &args.target)?;
+    let only = task.map(|task| task.id);
+    if session.out.is_json() {
+        return documents(session, &store, &run.id, only.as_ref());
+    }
+    let mut printed = Printed::default();
+    printed.print_new(&store, &run.id, only.as_ref())?;
+    if args.follow && !run.state.is_terminal() {
+        let news = |store: &Store| {
+            printed.print_new(store, &run.id, only.as_ref()).map_err(|error| RunError::Usage { message: error.message })
+        };
+        let _followed = client::follow(&session.repo, &store, &run.id, None, OnInterrupt::Leave, news)?;
+    }
+    Ok(0)
+}
+
+fn documents(session: &Session, store: &Store, run: &RunId, only: Option<&TaskId>) -> Result<u8, CliError> {
+    let mut logs = Vec::new();
+    for (task, n, path) in attempts(store, run, only)? {
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        logs.push(json!({"task": task, "attempt": n, "path": path, "text": String::from_utf8_lossy(&bytes)}));
+    }
+    session.out.answer("treehand/logs/v1", json!({"run": run, "logs": logs}), String::new)?;
+    Ok(0)
+}
+
+fn attempts(store: &Store, run: &RunId, only: Option<&TaskId>) -> Result<Vec<(TaskId, u32, PathBuf)>, CliError> {
+    let mut found = Vec::new();
+    for task in store.tasks(run)?.into_iter().filter(|task| only.is_none_or(|id| *id == task.id)) {
+        found.extend(task.attempts.iter().map(|attempt| (task.id.clone(), attempt.n, attempt.log.clone())));
+    }
+    Ok(found)
+}
+
+/// How far each log has been printed.
+#[derive(Default)]
+struct Printed {
+    offsets: BTreeMap<PathBuf, u64>,
+}
+
+impl Printed {
+    fn print_new(&mut self, store: &Store, run: &RunId, only: Option<&TaskId>) -> Result<(), CliError> {
+        for (task, n, path) in attempts(store, run, only)? {
+            let offset = self.offsets.entry(path.clone()).or_default();
+            if *offset == 0 && only.is_none() {
+                print_bytes(format!("==> {run}/{task} attempt {n} <==\n").as_bytes())?;
+            }
+            *offset += print_from(&path, *offset)?;
+        }
+        Ok(())
+    }
+}
+
+/// Prints a file from an offset on, in pieces, and says how much that was.
+fn print_from(path: &Path, offset: u64) -> Result<u64, CliError> {
+    let mut file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(CliError::io(&format!("cannot read {}", path.display()), &error)),
+    };
+    let fail = |error: std::io::Error| CliError::io(&format!("cannot read {}", path.display()), &error);
+    file.seek(SeekFrom::Start(offset)).map_err(fail)?;
+    let (mut buffer, mut total) = (vec![0u8; 64 * 1024], 0u64);
+    let terminal = std::io::stdout().is_terminal();
+    loop {
+        let read = file.read(&mut buffer).map_err(fail)?;
+        if read == 0 {
+            return Ok(total);
+        }
+        total += read as u64;
+        if terminal { print_bytes(&harmless(&buffer[..read]))? } else { print_bytes(&buffer[..read])? }
+    }
+}
+
+fn harmless(bytes: &[u8]) -> Vec<u8> {
+    let shown = |byte: &u8| match byte {
+        b'\n' | b'\t' => vec![*byte],
+        0..=31 | 127 => format!("\\x{byte:02x}").into_bytes(),
+        other => vec![*other],
+    };
+    bytes.iter().flat_map(shown).collect()
+}

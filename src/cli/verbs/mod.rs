@@ -1,0 +1,27 @@
+//! One file per verb: resolve, refuse early, act, report.
+//!
+//! A verb answers with its exit code or with an error that has one.
+
+mod cancel;
+mod clean;
+mod config;
+mod demo;
+mod diff;
+mod dispatch;
+mod doctor;
+mod exec;
+mod fresh;
+mod log;
+mod logs;
+mod ls;
+mod new;
+mod path;
+mod ps;
+mod rm;
+mod run;
+mod show;
+mod supervise;
+mod undo;
+mod wait;
+
+pub use dispatch::run;

@@ -1,0 +1,68 @@
+//! `new`: a clean worktree on a new branch at the tip of a base proved fresh.
+//!
+//! Fetches unless `--offline`, refuses or warns as the policy says, and unmakes what is half made.
+
+use std::time::Instant;
+
+use crate::cli::args::NewArgs;
+use crate::cli::document;
+use crate::cli::error::CliError;
+use crate::cli::output::plain;
+use crate::cli::session::Session;
+use crate::model::record::WorkspaceRecord;
+use crate::model::{BranchName, WorkspaceName};
+use crate::sys::proc;
+use crate::worktree::base;
+use crate::worktree::plain::{NewWorkspace, create};
+
+/// Makes a workspace.
+pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
+    let begun = Instant::now();
+    let usage = |error: crate::model::names::NameError| CliError::usage(error.to_string());
+    let name = WorkspaceName::parse(&args.name).map_err(usage)?;
+    let branch = args.branch.clone().map_or_else(|| BranchName::parse(&args.name), Ok).map_err(usage)?;
+    let worktree = &session.settings.worktree;
+    let asked = args.base.as_deref().or(worktree.base.as_deref());
+    let resolved = base::resolve(&session.repo, asked, session.lookup(args.offline))?;
+    if let Some(warning) = base::enforce(&resolved, args.stale.unwrap_or(worktree.stale))? {
+        session.out.warn(plain(&warning));
+    }
+    let store = session.store()?;
+    let request = NewWorkspace {
+        name: &name,
+        branch: &branch,
+        base: resolved.report.clone(),
+        template: &worktree.path,
+        sealed: args.sealed,
+    };
+    let record = create(&session.repo, &store, &request)?;
+    let elapsed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    report(session, &record, elapsed)?;
+    match &args.execute {
+        Some(line) => execute(&record, line),
+        None => Ok(0),
+    }
+}
+
+fn report(session: &Session, record: &WorkspaceRecord, elapsed_ms: u64) -> Result<(), CliError> {
+    let base = &record.base;
+    session.out.say(format!(
+        "workspace {} on branch {} at {} ({} {})",
+        record.name,
+        record.branch,
+        base.commit.short(),
+        plain(&base.reference),
+        serde_json::to_value(base.freshness).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
+    ));
+    let document = document::workspace(record, base, Some(elapsed_ms));
+    session.out.answer("treehand/workspace/v1", document, || format!("{}\n", record.path.display()))?;
+    Ok(())
+}
+
+/// The user's own command line, in the new workspace, with the user's own terminal.
+fn execute(record: &WorkspaceRecord, line: &str) -> Result<u8, CliError> {
+    let env = [("TREEHAND_WORKSPACE", record.name.as_str()), ("TREEHAND_BASE", record.base.commit.as_str())];
+    let status = proc::run_in_foreground(&["sh", "-c", line], &record.path, &env)
+        .map_err(|error| CliError::io("cannot start a shell", &error))?;
+    Ok(proc::exit_code(status))
+}

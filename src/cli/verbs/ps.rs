@@ -1,0 +1,42 @@
+//! `ps`: the runs of this repository, newest first, with who supervises them.
+//!
+//! Only looks: a run whose supervisor is dead is reported, not mended.
+
+use serde_json::{Value, json};
+
+use crate::cli::error::CliError;
+use crate::cli::output::{plain, table};
+use crate::cli::session::Session;
+use crate::orchestrator::client;
+
+/// Lists runs.
+pub fn run(session: &Session) -> Result<u8, CliError> {
+    let store = session.store()?;
+    let mut rows = vec![["RUN", "STATE", "SUPERVISOR", "TASKS", "STARTED", "GOAL"].map(str::to_owned).to_vec()];
+    let mut documents: Vec<Value> = Vec::new();
+    for run in store.runs()?.into_iter().rev() {
+        let tasks = store.tasks(&run.id)?;
+        let supervisor = match (run.state.is_terminal(), client::is_supervised(&session.repo, &run.id)?) {
+            (true, _) => "gone",
+            (false, true) => "alive",
+            (false, false) => "dead",
+        };
+        let over = tasks.iter().filter(|task| task.state.is_terminal()).count();
+        let goal = run.spec.goal.clone().unwrap_or_default();
+        rows.push(vec![
+            run.id.to_string(),
+            run.state.word().into(),
+            supervisor.into(),
+            format!("{over}/{}", tasks.len()),
+            run.created_at.to_string(),
+            plain(&goal),
+        ]);
+        documents.push(json!({
+            "run": run.id, "state": run.state, "supervisor": supervisor, "goal": run.spec.goal, "into": run.into,
+            "tasks": tasks.len(), "tasks_over": over, "created_at": run.created_at, "started_at": run.started_at,
+            "ended_at": run.ended_at,
+        }));
+    }
+    session.out.answer("treehand/runs/v1", json!({"runs": documents}), || table(&rows))?;
+    Ok(0)
+}

@@ -1,0 +1,67 @@
+//! `rm`: lets workspaces go. What would be lost is saved first; a branch goes only when its work is in the target.
+//!
+//! Each name is planned, checked and applied by itself; the first that is refused decides the exit code.
+
+use serde_json::{Value, json};
+
+use crate::cleanup::remove::{self, RemoveOptions, Removed};
+use crate::cli::args::RmArgs;
+use crate::cli::error::CliError;
+use crate::cli::output::plain;
+use crate::cli::session::Session;
+use crate::store::Store;
+
+/// Removes workspaces.
+pub fn run(session: &Session, args: &RmArgs) -> Result<u8, CliError> {
+    let store = session.store()?;
+    let (mut documents, mut text, mut code) = (Vec::new(), String::new(), 0);
+    for name in &args.names {
+        match one(session, &store, name, args) {
+            Ok(removed) => {
+                text.push_str(&sentence(&removed));
+                documents.push(document(&removed));
+            }
+            // With one name the error is the answer; with several the others still get their turn.
+            Err(error) if args.names.len() == 1 => return Err(error),
+            Err(error) => {
+                session.out.error(&error.message, error.hint.as_deref());
+                documents
+                    .push(json!({"name": name, "outcome": "refused", "reason": error.message, "code": error.code}));
+                code = if code == 0 { error.code } else { code };
+            }
+        }
+    }
+    session.out.answer("treehand/removal/v1", json!({"removed": documents}), || text)?;
+    Ok(code)
+}
+
+fn one(session: &Session, store: &Store, name: &str, args: &RmArgs) -> Result<Removed, CliError> {
+    let record = session.workspace(store, name)?;
+    let options = RemoveOptions { force_dirty: args.force, delete_unmerged: args.force_delete };
+    let plan = remove::plan(&session.repo, store, &record, &options)?;
+    Ok(remove::apply(&session.repo, store, plan, &session.settings.worktree.path)?)
+}
+
+fn sentence(removed: &Removed) -> String {
+    let mut text = format!("removed {}; branch {} {}", removed.name, removed.branch, removed.branch_outcome);
+    if let Some(reason) = &removed.reason {
+        text.push_str(&format!(" ({})", plain(reason)));
+    }
+    if !removed.salvage.is_empty() {
+        text.push_str("; saved what was not merged");
+    }
+    format!("{text}; `treehand undo {}` brings it back\n", removed.op)
+}
+
+fn document(removed: &Removed) -> Value {
+    json!({
+        "name": removed.name,
+        "outcome": "removed",
+        "path": removed.path,
+        "branch": removed.branch,
+        "branch_outcome": removed.branch_outcome,
+        "reason": removed.reason,
+        "salvage": removed.salvage,
+        "op": removed.op,
+    })
+}

@@ -1,0 +1,154 @@
+//! `run`: one task or a file of tasks, from the arguments to landed commits.
+//!
+//! Everything is checked before anything starts. The run belongs to its supervisor; this command only follows it.
+
+use serde_json::json;
+
+use crate::cli::args::RunArgs;
+use crate::cli::error::CliError;
+use crate::cli::output::{Paint, plain, with_schema};
+use crate::cli::session::Session;
+use crate::cli::{document, tasks_source};
+use crate::model::record::TaskRecord;
+use crate::model::{GateSpec, RunId, RunSpec, TaskState};
+use crate::orchestrator::client::{self, Followed, OnInterrupt};
+use crate::orchestrator::context::RunError;
+use crate::orchestrator::start::{self, RunPlan, StartSettings};
+use crate::store::Store;
+
+/// Runs tasks.
+pub fn run(session: &Session, args: RunArgs) -> Result<u8, CliError> {
+    let settings = settings(session, &args);
+    crate::confine::require(settings.confine)?;
+    let spec = apply_flags(session, tasks_source::load(&args)?, &args);
+    let plan = start::plan(&session.repo, spec, &settings)?;
+    for warning in &plan.warnings {
+        session.out.warn(plain(warning));
+    }
+    if args.dry_run {
+        return dry_run(session, &plan);
+    }
+    let store = session.store()?;
+    start::record(&session.repo, &store, &plan)?;
+    let run = &plan.run.id;
+    client::start_supervisor(&session.repo, run)?;
+    if args.detach {
+        return report(session, &store, run).map(|_| 0);
+    }
+    session.out.say(format!("run {run}: {} tasks onto {}", plan.tasks.len(), plan.run.into));
+    let followed = follow(session, &store, run, args.events)?;
+    let code = if args.events { exit_code(&store, run)? } else { report(session, &store, run)? };
+    Ok(match followed {
+        Followed::Interrupted(signal) => signal,
+        _ => code,
+    })
+}
+
+fn settings(session: &Session, args: &RunArgs) -> StartSettings {
+    let config = &session.settings;
+    let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
+    StartSettings {
+        lookup: session.lookup(args.offline),
+        stale: args.stale.unwrap_or(config.worktree.stale),
+        confine: args.confine.unwrap_or(config.confine.level),
+        jobs: args.jobs.unwrap_or_else(|| config.supervise.jobs.on(cores)),
+        strategy: args.strategy.unwrap_or(config.merge.strategy),
+        lock_wait: config.merge.lock_wait,
+        template: config.worktree.path.clone(),
+        output_limit: config.confine.limits.output,
+    }
+}
+
+/// Flags stand over the file, the file over the configuration.
+fn apply_flags(session: &Session, mut spec: RunSpec, args: &RunArgs) -> RunSpec {
+    let config = &session.settings;
+    spec.base = args.base.clone().or(spec.base).or(config.worktree.base.clone());
+    spec.into = args.into.clone().or(spec.into).or(config.merge.into.clone());
+    spec.merge = args.merge.or(spec.merge);
+    spec.strategy = args.strategy.or(spec.strategy);
+    spec.jobs = args.jobs.or(spec.jobs);
+    if !args.gates.is_empty() {
+        let gate = |line: &String| GateSpec { run: line.clone(), flaky: false, timeout: None };
+        spec.gates = args.gates.iter().map(gate).collect();
+    } else if spec.gates.is_empty() {
+        spec.gates = config.merge.gates.clone();
+    }
+    for task in &mut spec.tasks {
+        task.timeout = task.timeout.or(args.timeout).or(config.supervise.wall);
+    }
+    spec
+}
+
+fn dry_run(session: &Session, plan: &RunPlan) -> Result<u8, CliError> {
+    let mut document = document::run(&plan.run, &plan.tasks);
+    document["dry_run"] = json!(true);
+    session.out.answer("treehand/run/v1", document, || {
+        let base = &plan.run.base;
+        let mut text =
+            format!("would run from {} ({}) onto {}\n", plain(&base.reference), base.commit.short(), plan.run.into);
+        for task in &plan.tasks {
+            let needs: Vec<&str> = task.spec.needs.iter().map(|need| need.as_str()).collect();
+            let after = if needs.is_empty() { String::new() } else { format!(" after {}", needs.join(", ")) };
+            text.push_str(&format!("  {}{after}: {}\n", task.id, plain(&task.spec.command.join(" "))));
+        }
+        for gate in &plan.run.spec.gates {
+            text.push_str(&format!("  gate: {}\n", plain(&gate.run)));
+        }
+        text
+    })?;
+    Ok(0)
+}
+
+/// Follows a run, telling its progress as lines or its events as JSON.
+pub fn follow(session: &Session, store: &Store, run: &RunId, events: bool) -> Result<Followed, CliError> {
+    let mut seq = 0;
+    let mut told: Vec<(String, TaskState)> = Vec::new();
+    let news = |store: &Store| -> Result<(), RunError> {
+        if events {
+            for entry in store.entries_after(seq, Some(run))? {
+                seq = entry.seq;
+                let document = serde_json::to_value(&entry).unwrap_or_default();
+                session
+                    .out
+                    .event(&with_schema("treehand/event/v1", document))
+                    .map_err(RunError::io("cannot write events"))?;
+            }
+            return Ok(());
+        }
+        for task in store.tasks(run)? {
+            let now = (task.id.to_string(), task.state);
+            if !told.contains(&now) && task.state != TaskState::Queued {
+                told.retain(|(id, _)| *id != now.0);
+                told.push(now);
+                progress(session, &task);
+            }
+        }
+        Ok(())
+    };
+    Ok(client::follow(&session.repo, store, run, None, OnInterrupt::Cancel, news)?)
+}
+
+fn progress(session: &Session, task: &TaskRecord) {
+    let paint = match task.state {
+        TaskState::Landed | TaskState::NoChange => Paint::Green,
+        TaskState::Rejected | TaskState::Failed => Paint::Red,
+        TaskState::Cancelled | TaskState::Skipped | TaskState::NeedsAttention => Paint::Yellow,
+        TaskState::Running => Paint::Dim,
+        _ => return,
+    };
+    let why = task.reason.as_ref().map(|reason| format!(": {}", plain(&reason.message))).unwrap_or_default();
+    session.out.say(format!("  {} {}{why}", session.out.paint(paint, task.state.word()), task.id));
+}
+
+/// Prints a run and gives its exit code.
+pub fn report(session: &Session, store: &Store, run: &RunId) -> Result<u8, CliError> {
+    let (record, tasks) = (store.run(run)?, store.tasks(run)?);
+    let text = || document::run_text(&record, &tasks);
+    session.out.answer("treehand/run/v1", document::run(&record, &tasks), text)?;
+    Ok(document::run_exit_code(&record, &tasks))
+}
+
+/// The exit code of a run that is over.
+pub fn exit_code(store: &Store, run: &RunId) -> Result<u8, CliError> {
+    Ok(document::run_exit_code(&store.run(run)?, &store.tasks(run)?))
+}

@@ -1,0 +1,24 @@
+//! `show`: one run, or one of its tasks.
+//!
+//! Only looks; says when the supervisor of an unfinished run is dead.
+
+use crate::cli::document;
+use crate::cli::error::CliError;
+use crate::cli::session::Session;
+use crate::orchestrator::client;
+
+/// Shows a run or a task.
+pub fn run(session: &Session, target: &str) -> Result<u8, CliError> {
+    let store = session.store()?;
+    let (run, task) = session.target(&store, target)?;
+    if !run.state.is_terminal() && !client::is_supervised(&session.repo, &run.id)? {
+        session.out.warn(format!("supervisor: dead; end the run with `treehand cancel {}`", run.id));
+    }
+    let tasks = match task {
+        Some(task) => vec![task],
+        None => store.tasks(&run.id)?,
+    };
+    let text = || document::run_text(&run, &tasks);
+    session.out.answer("treehand/run/v1", document::run(&run, &tasks), text)?;
+    Ok(0)
+}

@@ -1,0 +1,52 @@
+//! The environment of a child: an explicit list, never the whole environment of whoever started treehand.
+//! Promises that nothing secret is passed on by accident; what a task needs beyond it is added by name.
+
+use std::path::Path;
+
+use crate::model::Token;
+use crate::sys::{env, proc};
+
+/// Variables that are passed on when they are set: what finds programs, homes, words and clocks. No secrets.
+const BASELINE: &[&str] = &[
+    "CARGO_HOME",
+    "COLORTERM",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_NOSYSTEM",
+    "GIT_CONFIG_SYSTEM",
+    "GOCACHE",
+    "GOMODCACHE",
+    "GOPATH",
+    "HOME",
+    "JAVA_HOME",
+    "LANG",
+    "LANGUAGE",
+    "LOGNAME",
+    "NVM_DIR",
+    "PATH",
+    "PYENV_ROOT",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "SHELL",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TERM",
+    "TZ",
+    "USER",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+];
+
+/// The baseline as it is set here, with the locale (`LC_*`), the child's own temporary directory and its mark.
+pub fn baseline(tmp: &Path, ceiling: &Path, token: &Token) -> Vec<(String, String)> {
+    let passed = |name: &str| BASELINE.contains(&name) || name.starts_with("LC_");
+    let mut vars: Vec<(String, String)> = env::vars().into_iter().filter(|(name, _)| passed(name)).collect();
+    if !vars.iter().any(|(name, _)| name == "PATH") {
+        vars.push(("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()));
+    }
+    vars.push(("TMPDIR".into(), tmp.to_string_lossy().into_owned()));
+    vars.push(("GIT_CEILING_DIRECTORIES".into(), ceiling.to_string_lossy().into_owned()));
+    vars.push(("GIT_TERMINAL_PROMPT".into(), "0".into()));
+    vars.push((proc::MARK.into(), token.as_str().into()));
+    vars
+}

@@ -1,0 +1,74 @@
+//! What is known about a base against its remote, and what the user wants done about it.
+//! The words are those of the contract; how they are come by is decided in `worktree::freshness`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{CommitId, Timestamp};
+
+/// How a commit stands to the newest known tip of its base.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Freshness {
+    /// Lacks nothing.
+    Fresh,
+    /// Lacks commits, has none of its own.
+    Stale,
+    /// Lacks commits and has some of its own.
+    Diverged,
+    /// Could not be found out.
+    Unknown,
+}
+
+/// How the newest tip became known, strongest first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proof {
+    /// The remote named its tip in this very command.
+    LsRemote,
+    /// A fetch in this command brought it, but the remote's list could not be read.
+    Fetch,
+    /// There is no remote for it: the local ref is the truth.
+    Local,
+    /// The remote was not asked or did not answer.
+    None,
+}
+
+/// What to do when a base is stale, diverged, or its freshness cannot be proved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StalePolicy {
+    /// Say so and go on.
+    #[default]
+    Warn,
+    /// Refuse (exit 6).
+    Block,
+}
+
+super::text_enum!(StalePolicy { Warn = "warn", Block = "block" });
+
+/// The base of a workspace or a run and its freshness, as `--json` shows it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BaseReport {
+    /// The ref as resolved: `main`, `origin/main`, a tag or a commit.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// The commit that was taken.
+    pub commit: CommitId,
+    /// Its standing.
+    pub freshness: Freshness,
+    /// Commits that it has and the newest tip lacks.
+    pub ahead: usize,
+    /// Commits that the newest tip has and it lacks.
+    pub behind: usize,
+    /// Subjects of the missing commits, newest first, at most [`MISSING_MAX`].
+    pub missing: Vec<String>,
+    /// The tip that the remote named, if it did.
+    pub remote_commit: Option<CommitId>,
+    /// When the remote was last asked.
+    pub fetched_at: Option<Timestamp>,
+    /// How it is known.
+    pub proof: Proof,
+}
+
+/// Most subjects listed in [`BaseReport::missing`].
+pub const MISSING_MAX: usize = 50;

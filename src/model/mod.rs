@@ -1,0 +1,50 @@
+//! Plain data: ids, names, states, documents. Parsing and printing only, no IO.
+//!
+//! Promises: every value of these types is well formed (a `BranchName` can be handed to git, a `TaskId`
+//! can be part of a path), because the only way to make one is to parse it. Uses no other room.
+
+/// Gives a closed enum its words: `FromStr`, `Display` and `WORDS`.
+macro_rules! text_enum {
+    ($kind:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
+        impl $kind {
+            /// Every word, in the order of the help text.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+        }
+        impl std::str::FromStr for $kind {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    other => Err(format!("`{}` is none of {}", other.escape_debug(), Self::WORDS.join(", "))),
+                }
+            }
+        }
+        impl std::fmt::Display for $kind {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(match self { $(Self::$variant => $word),+ })
+            }
+        }
+    };
+}
+use text_enum;
+
+pub mod commit;
+pub mod freshness;
+pub mod ids;
+pub mod names;
+pub mod process;
+pub mod reason;
+pub mod record;
+pub mod spec;
+pub mod state;
+pub mod time;
+
+pub use commit::CommitId;
+pub use freshness::{BaseReport, Freshness, Proof, StalePolicy};
+pub use ids::{RunId, TaskId, TaskRef, Token};
+pub use names::{BranchName, WorkspaceName};
+pub use process::ProcId;
+pub use reason::{Reason, ReasonKind};
+pub use spec::{GateSpec, MergePolicy, RunSpec, Strategy, TaskSpec};
+pub use state::{RunState, TaskEvent, TaskState};
+pub use time::{ByteSize, Span, Timestamp};

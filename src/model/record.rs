@@ -1,0 +1,293 @@
+//! What the store keeps of runs, tasks, workspaces and operations: documents with a version, plain data.
+//! Their JSON form is an on-disk format: a field may be added with a default, never renamed or reused.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+use super::{
+    BaseReport, BranchName, ByteSize, CommitId, MergePolicy, ProcId, Reason, RunId, RunSpec, RunState, Span, Strategy,
+    TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
+};
+
+/// A run, with everything that was decided when it started: nothing is looked up again later.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Its id.
+    pub id: RunId,
+    /// Where it is in its life.
+    pub state: RunState,
+    /// What was asked for.
+    pub spec: RunSpec,
+    /// The base, resolved once.
+    pub base: BaseReport,
+    /// The branch that results land on.
+    pub into: BranchName,
+    /// How results land.
+    pub strategy: Strategy,
+    /// Whether they land by themselves.
+    pub merge: MergePolicy,
+    /// How many tasks at once.
+    pub jobs: u32,
+    /// What its children may reach: always named, never assumed.
+    pub confine: ConfineLevel,
+    /// How long landing waits for a lock of git's.
+    pub lock_wait: Span,
+    /// The template of workspace paths.
+    pub template: String,
+    /// Most bytes of each stream that a log keeps.
+    pub output_limit: ByteSize,
+    /// Tip of the target when the run started.
+    pub before: CommitId,
+    /// Tip of the target after its last landing.
+    pub after: Option<CommitId>,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When its supervisor began.
+    pub started_at: Option<Timestamp>,
+    /// When it was over.
+    pub ended_at: Option<Timestamp>,
+    /// Who supervises it.
+    pub supervisor: Option<ProcId>,
+    /// A person asked to stop it.
+    pub cancel_requested: bool,
+    /// Gates that ran, in order.
+    pub gates: Vec<GateRecord>,
+    /// An error that ended the supervisor itself.
+    pub error: Option<String>,
+}
+
+/// How far children are confined.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConfineLevel {
+    /// By namespaces, Landlock and seccomp.
+    #[default]
+    Strict,
+    /// By Landlock and seccomp alone.
+    Landlock,
+    /// By something outside that the user vouches for.
+    External,
+    /// Not at all.
+    Off,
+}
+
+super::text_enum!(ConfineLevel { Strict = "strict", Landlock = "landlock", External = "external", Off = "off" });
+
+/// One task of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskRecord {
+    /// Its id.
+    pub id: TaskId,
+    /// Its place in the file.
+    pub ordinal: u32,
+    /// Where it is in its life.
+    pub state: TaskState,
+    /// What was asked for.
+    pub spec: TaskSpec,
+    /// Its branch.
+    pub branch: BranchName,
+    /// The commit that it started from: the run's base, or the merged results of what it needs.
+    pub base: Option<CommitId>,
+    /// Its box: the directory that holds tree, home and tmp.
+    pub workspace: Option<PathBuf>,
+    /// Its attempts, oldest first.
+    pub attempts: Vec<AttemptRecord>,
+    /// The captured commit.
+    pub commit: Option<CommitId>,
+    /// What the captured commit changes against the base.
+    pub changes: Option<ChangeCount>,
+    /// Where it landed.
+    pub landed: Option<LandedRecord>,
+    /// Why it did not.
+    pub reason: Option<Reason>,
+}
+
+/// How much a result changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ChangeCount {
+    /// Files.
+    pub files_changed: usize,
+    /// Lines added.
+    pub insertions: usize,
+    /// Lines removed.
+    pub deletions: usize,
+}
+
+/// One start of a task's command.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// Counted from 1.
+    pub n: u32,
+    /// The random mark in the environment of everything it starts.
+    pub token: Token,
+    /// The process that was started.
+    pub process: Option<ProcId>,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Its exit code.
+    pub exit: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// What went wrong, if something did.
+    pub error: Option<AttemptError>,
+    /// Its log file.
+    pub log: PathBuf,
+}
+
+/// Why an attempt counts as failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptError {
+    /// `exit`, `signal`, `timeout`, `spawn`, `capture`, `cancelled` or `crashed`.
+    pub kind: String,
+    /// One sentence.
+    pub message: String,
+}
+
+/// Where a result landed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LandedRecord {
+    /// The tip of the target after it.
+    pub commit: CommitId,
+    /// Its place in the run's landings, from 1.
+    pub order: u32,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// One run of a gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateRecord {
+    /// The tree it judged.
+    pub tree: CommitId,
+    /// Its command.
+    pub command: String,
+    /// How it ended.
+    pub outcome: GateOutcome,
+    /// An earlier result for the same tree was taken.
+    pub cached: bool,
+    /// How long it took.
+    pub ms: u64,
+    /// The tasks whose results the tree holds beyond the target.
+    pub entries: Vec<TaskId>,
+    /// Its log.
+    pub log: Option<PathBuf>,
+}
+
+/// How a gate ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GateOutcome {
+    /// Exit 0.
+    Passed,
+    /// Anything else.
+    Failed,
+    /// Failed once, then passed.
+    Flaky,
+}
+
+/// A workspace that a person asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkspaceRecord {
+    /// Its name.
+    pub name: WorkspaceName,
+    /// Where it is in its life.
+    pub state: WorkspaceState,
+    /// The tree.
+    pub path: PathBuf,
+    /// Its branch.
+    pub branch: BranchName,
+    /// The base it was made from.
+    pub base: BaseReport,
+    /// It has a private git dir that only its own processes enter.
+    pub sealed: bool,
+    /// How its files got there.
+    pub strategy: String,
+    /// The lease under which it was made.
+    pub lease: Token,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Who is making or removing it.
+    pub owner: Option<ProcId>,
+    /// What was imported from it last (sealed only).
+    pub imported: Option<CommitId>,
+}
+
+/// States of a person's workspace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WorkspaceState {
+    /// Being made.
+    Creating,
+    /// There.
+    Ready,
+    /// Being removed.
+    Removing,
+}
+
+/// Something treehand did that can be taken back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OperationRecord {
+    /// Its number, growing.
+    pub op: i64,
+    /// `land`, `rm`, `clean`, …
+    pub kind: String,
+    /// When.
+    pub at: Timestamp,
+    /// One line for people.
+    pub summary: String,
+    /// It was taken back.
+    pub undone: bool,
+    /// What `undo` needs.
+    pub undo: UndoData,
+}
+
+/// What it takes to take an operation back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum UndoData {
+    /// A branch moved.
+    Landing {
+        /// The branch.
+        into: BranchName,
+        /// Its tip before.
+        before: CommitId,
+        /// Its tip after.
+        after: CommitId,
+        /// The run, when a run landed it.
+        run: Option<RunId>,
+        /// The task.
+        task: Option<TaskId>,
+    },
+    /// Things were moved to the trash and refs deleted.
+    Removal {
+        /// What was removed, in order.
+        items: Vec<RemovedItem>,
+    },
+}
+
+/// One thing that a removal took away.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "item", rename_all = "snake_case")]
+pub enum RemovedItem {
+    /// A directory, now in the trash.
+    Directory {
+        /// Where it was.
+        from: PathBuf,
+        /// Where it is.
+        trash: PathBuf,
+    },
+    /// A ref that was deleted.
+    Ref {
+        /// Its full name.
+        name: String,
+        /// Where it pointed.
+        commit: CommitId,
+    },
+    /// A record of the store.
+    Workspace {
+        /// The record as it was.
+        record: Box<WorkspaceRecord>,
+    },
+}

@@ -1,0 +1,112 @@
+//! What the user asked for: a run and its tasks after the file was checked whole. Plain data, kept in the store.
+//! Whether it makes sense was decided by `orchestrator::taskfile`; here it is only held.
+
+use serde::{Deserialize, Serialize};
+
+use super::{BranchName, Span, TaskId};
+
+/// How results become commits of the target.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// One commit per task.
+    #[default]
+    Squash,
+    /// A merge commit per task.
+    Merge,
+    /// Each commit of the task, replayed.
+    Rebase,
+    /// The task's commits as they are; refused when the target has moved.
+    Ff,
+}
+
+/// Whether results land by themselves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MergePolicy {
+    /// As soon as a result is there.
+    #[default]
+    Auto,
+    /// Only by `merge`.
+    Manual,
+}
+
+super::text_enum!(Strategy { Squash = "squash", Merge = "merge", Rebase = "rebase", Ff = "ff" });
+super::text_enum!(MergePolicy { Auto = "auto", Manual = "manual" });
+
+/// A command that judges a merged tree before it lands.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GateSpec {
+    /// A line for `sh -c`.
+    pub run: String,
+    /// A failure is tried once more before it counts.
+    #[serde(default)]
+    pub flaky: bool,
+    /// Its deadline.
+    #[serde(default)]
+    pub timeout: Option<Span>,
+}
+
+/// One task.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// Its id.
+    pub id: TaskId,
+    /// The agent profile; `command` for a plain command.
+    pub agent: String,
+    /// The command and its arguments; never empty.
+    pub command: Vec<String>,
+    /// What the agent is told (the commit message of a plain command, if given).
+    #[serde(default)]
+    pub prompt: Option<String>,
+    /// Ids of the tasks that it starts from.
+    #[serde(default)]
+    pub needs: Vec<TaskId>,
+    /// Glob patterns of what it may change; empty means everything.
+    #[serde(default)]
+    pub paths: Vec<String>,
+    /// Deadline of one attempt.
+    #[serde(default)]
+    pub timeout: Option<Span>,
+    /// Further attempts after the first.
+    #[serde(default)]
+    pub retries: u32,
+    /// Gates of this task alone, run after those of the run.
+    #[serde(default)]
+    pub gates: Vec<GateSpec>,
+}
+
+impl TaskSpec {
+    /// How many attempts it may have in all.
+    pub fn attempts_allowed(&self) -> u32 {
+        self.retries.saturating_add(1)
+    }
+}
+
+/// A run as the user asked for it: what the tasks file and the flags said, before the repository is looked at.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RunSpec {
+    /// What it is for.
+    #[serde(default)]
+    pub goal: Option<String>,
+    /// The base as written, if given.
+    #[serde(default)]
+    pub base: Option<String>,
+    /// The branch that results land on, if given.
+    #[serde(default)]
+    pub into: Option<BranchName>,
+    /// Gates of every landing.
+    #[serde(default)]
+    pub gates: Vec<GateSpec>,
+    /// How results land, if given.
+    #[serde(default)]
+    pub strategy: Option<Strategy>,
+    /// Whether they land by themselves, if given.
+    #[serde(default)]
+    pub merge: Option<MergePolicy>,
+    /// How many tasks at once, if given.
+    #[serde(default)]
+    pub jobs: Option<u32>,
+    /// The tasks, in the order of the file.
+    pub tasks: Vec<TaskSpec>,
+}

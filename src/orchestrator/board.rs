@@ -1,0 +1,351 @@
+//! Decision file: the supervisor's mind. `handle_event` takes what happened and says what to do next; it does no IO.
+//!
+//! The board mirrors the states of the tasks. Effects are carried out by the executor in `supervisor`, which answers
+//! each with another event. Start and landing are handed out here alone, so nothing is started or landed twice.
+
+use std::collections::BTreeMap;
+
+use super::graph::{self, Readiness};
+use crate::model::{MergePolicy, TaskId, TaskState};
+
+/// One task as the supervisor sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Its id.
+    pub id: TaskId,
+    /// Where it is in its life.
+    pub state: TaskState,
+    /// What it needs.
+    pub needs: Vec<TaskId>,
+}
+
+/// All tasks of a run, in the order of its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Board {
+    slots: Vec<Slot>,
+    index: BTreeMap<TaskId, usize>,
+    jobs: u32,
+    merge: MergePolicy,
+    landing: Option<TaskId>,
+    cancelled: bool,
+    finished: bool,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The supervisor is ready.
+    Begin,
+    /// A task came to rest in this state: its worker or its landing is over.
+    Settled {
+        /// The task.
+        task: TaskId,
+        /// Its state now.
+        state: TaskState,
+    },
+    /// A person wants it to stop.
+    Cancel,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Give it a workspace and run it.
+    Start(TaskId),
+    /// It can never start, because of that one.
+    Skip {
+        /// The task.
+        task: TaskId,
+        /// What it needs that did not end well.
+        by: TaskId,
+    },
+    /// Land its result.
+    Land(TaskId),
+    /// What it builds on did not land: refuse its result.
+    RejectDependent {
+        /// The task.
+        task: TaskId,
+        /// What it needs.
+        by: TaskId,
+    },
+    /// It has not begun: cancel it.
+    Cancel(TaskId),
+    /// Stop what runs.
+    StopAll,
+    /// The run is over.
+    Finish,
+}
+
+impl Board {
+    /// A board on which nothing runs yet.
+    pub fn new(slots: Vec<Slot>, jobs: u32, merge: MergePolicy) -> Board {
+        let index = slots.iter().enumerate().map(|(n, slot)| (slot.id.clone(), n)).collect();
+        Board { slots, index, jobs: jobs.max(1), merge, landing: None, cancelled: false, finished: false }
+    }
+
+    /// The states in the order of the file.
+    pub fn states(&self) -> Vec<TaskState> {
+        self.slots.iter().map(|slot| slot.state).collect()
+    }
+
+    /// True when no task is left to run and one lands.
+    pub fn is_landing(&self) -> bool {
+        let open = |slot: &Slot| slot.state.is_active() || slot.state == TaskState::Queued;
+        self.landing.is_some() && !self.slots.iter().any(open)
+    }
+
+    fn state_of(&self, id: &TaskId) -> Option<TaskState> {
+        self.index.get(id).map(|n| self.slots[*n].state)
+    }
+
+    fn set(&mut self, id: &TaskId, state: TaskState) {
+        if let Some(n) = self.index.get(id) {
+            self.slots[*n].state = state;
+        }
+    }
+
+    /// Takes in what happened and says what to do, in order.
+    pub fn handle_event(&mut self, event: Event) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Begin => {}
+            Event::Settled { task, state } => {
+                if self.landing.as_ref() == Some(&task) {
+                    self.landing = None;
+                }
+                self.set(&task, state);
+            }
+            Event::Cancel if self.cancelled => {}
+            Event::Cancel => {
+                self.cancelled = true;
+                effects.push(Effect::StopAll);
+            }
+        }
+        if self.finished {
+            return Vec::new();
+        }
+        if self.cancelled {
+            self.cancel_idle(&mut effects)
+        } else {
+            self.advance(&mut effects)
+        }
+        if self.is_over() {
+            self.finished = true;
+            effects.push(Effect::Finish);
+        }
+        effects
+    }
+
+    /// Cancels what no worker holds; what runs answers by itself when it is stopped.
+    fn cancel_idle(&mut self, effects: &mut Vec<Effect>) {
+        for slot in &mut self.slots {
+            let idle = matches!(slot.state, TaskState::Queued | TaskState::Waiting | TaskState::Candidate);
+            if idle && self.landing.as_ref() != Some(&slot.id) {
+                slot.state = TaskState::Cancelled;
+                effects.push(Effect::Cancel(slot.id.clone()));
+            }
+        }
+    }
+
+    fn advance(&mut self, effects: &mut Vec<Effect>) {
+        // A skip can doom what comes after it, so it is repeated until nothing changes: at most once per task.
+        loop {
+            let rows: Vec<(TaskId, TaskState, Readiness)> = self.slots.iter().map(|slot| self.row(slot)).collect();
+            let admission = graph::admit(&rows, self.jobs);
+            let idle = admission.start.is_empty() && admission.skip.is_empty();
+            for (task, by) in admission.skip {
+                self.set(&task, TaskState::Skipped);
+                effects.push(Effect::Skip { task, by });
+            }
+            for task in admission.start {
+                self.set(&task, TaskState::Leased);
+                effects.push(Effect::Start(task));
+            }
+            if idle {
+                break;
+            }
+        }
+        if self.merge == MergePolicy::Auto {
+            self.land_next(effects);
+        }
+    }
+
+    fn row(&self, slot: &Slot) -> (TaskId, TaskState, Readiness) {
+        let readiness = graph::readiness(&slot.needs, |id| self.state_of(id));
+        (slot.id.clone(), slot.state, readiness)
+    }
+
+    /// One landing at a time, in the order of the file, what is needed before what needs it.
+    fn land_next(&mut self, effects: &mut Vec<Effect>) {
+        if self.landing.is_some() {
+            return;
+        }
+        loop {
+            let candidates = self.slots.iter().filter(|slot| slot.state == TaskState::Candidate);
+            let decision = candidates.filter_map(|slot| self.landing_of(slot)).next();
+            match decision {
+                None => return,
+                Some(Effect::Land(task)) => {
+                    self.landing = Some(task.clone());
+                    effects.push(Effect::Land(task));
+                    return;
+                }
+                Some(effect) => {
+                    if let Effect::RejectDependent { task, .. } = &effect {
+                        let task = task.clone();
+                        self.set(&task, TaskState::Rejected);
+                    }
+                    effects.push(effect);
+                }
+            }
+        }
+    }
+
+    fn landing_of(&self, slot: &Slot) -> Option<Effect> {
+        for need in &slot.needs {
+            match self.state_of(need) {
+                Some(TaskState::Landed | TaskState::NoChange) => {}
+                Some(state) if state.is_terminal() => {
+                    return Some(Effect::RejectDependent { task: slot.id.clone(), by: need.clone() });
+                }
+                _ => return None,
+            }
+        }
+        Some(Effect::Land(slot.id.clone()))
+    }
+
+    fn is_over(&self) -> bool {
+        let at_rest = |slot: &Slot| {
+            slot.state.is_terminal() || (slot.state == TaskState::Candidate && self.merge == MergePolicy::Manual)
+        };
+        self.landing.is_none() && self.slots.iter().all(at_rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn id(name: &str) -> TaskId {
+        TaskId::parse(name).expect("a task id")
+    }
+
+    fn board(tasks: &[(&str, &[&str])], jobs: u32, merge: MergePolicy) -> Board {
+        let slot = |(name, needs): &(&str, &[&str])| Slot {
+            id: id(name),
+            state: TaskState::Queued,
+            needs: needs.iter().map(|need| id(need)).collect(),
+        };
+        Board::new(tasks.iter().map(slot).collect(), jobs, merge)
+    }
+
+    fn settled(board: &mut Board, task: &str, state: TaskState) -> Vec<Effect> {
+        board.handle_event(Event::Settled { task: id(task), state })
+    }
+
+    #[test]
+    fn a_diamond_starts_per_need_and_lands_in_order() {
+        let tasks: [(&str, &[&str]); 4] = [("a", &[]), ("b", &["a"]), ("c", &["a"]), ("d", &["b", "c"])];
+        let mut board = board(&tasks, 8, MergePolicy::Auto);
+        assert_eq!(board.handle_event(Event::Begin), [Effect::Start(id("a"))]);
+        let effects = settled(&mut board, "a", TaskState::Candidate);
+        assert_eq!(effects, [Effect::Start(id("b")), Effect::Start(id("c")), Effect::Land(id("a"))]);
+        assert_eq!(settled(&mut board, "c", TaskState::Candidate), [], "c waits until a has landed");
+        assert_eq!(settled(&mut board, "a", TaskState::Landed), [Effect::Land(id("c"))]);
+        assert_eq!(settled(&mut board, "b", TaskState::Candidate), [Effect::Start(id("d"))]);
+        assert_eq!(settled(&mut board, "c", TaskState::Landed), [Effect::Land(id("b"))]);
+        assert_eq!(settled(&mut board, "b", TaskState::Landed), []);
+        assert_eq!(settled(&mut board, "d", TaskState::NoChange), [Effect::Finish]);
+    }
+
+    #[test]
+    fn a_failure_skips_only_what_needs_it() {
+        let tasks: [(&str, &[&str]); 4] = [("a", &[]), ("b", &["a"]), ("c", &["b"]), ("x", &[])];
+        let mut board = board(&tasks, 8, MergePolicy::Auto);
+        board.handle_event(Event::Begin);
+        let effects = settled(&mut board, "a", TaskState::Failed);
+        let skip = |task, by| Effect::Skip { task: id(task), by: id(by) };
+        assert_eq!(effects, [skip("b", "a"), skip("c", "b")]);
+        assert_eq!(settled(&mut board, "x", TaskState::NoChange), [Effect::Finish]);
+    }
+
+    #[test]
+    fn what_builds_on_a_rejected_result_is_rejected_too() {
+        let mut board = board(&[("a", &[]), ("b", &["a"])], 8, MergePolicy::Auto);
+        board.handle_event(Event::Begin);
+        settled(&mut board, "a", TaskState::Candidate);
+        assert_eq!(settled(&mut board, "b", TaskState::Candidate), []);
+        let reject = Effect::RejectDependent { task: id("b"), by: id("a") };
+        assert_eq!(settled(&mut board, "a", TaskState::Rejected), [reject, Effect::Finish]);
+    }
+
+    #[test]
+    fn a_cancel_stops_what_runs_and_ends_when_it_has_stopped() {
+        let mut board = board(&[("a", &[]), ("b", &["a"])], 8, MergePolicy::Auto);
+        board.handle_event(Event::Begin);
+        assert_eq!(board.handle_event(Event::Cancel), [Effect::StopAll, Effect::Cancel(id("b"))]);
+        assert_eq!(settled(&mut board, "a", TaskState::Cancelled), [Effect::Finish]);
+    }
+
+    #[test]
+    fn manual_runs_end_with_candidates() {
+        let mut board = board(&[("a", &[])], 1, MergePolicy::Manual);
+        board.handle_event(Event::Begin);
+        assert_eq!(settled(&mut board, "a", TaskState::Candidate), [Effect::Finish]);
+    }
+
+    proptest! {
+        /// Whatever the ends of workers and landings are and in whatever order they come: never more than `jobs` at
+        /// work, one landing at a time, nothing started or landed twice, and the run ends.
+        #[test]
+        fn every_order_of_ends_finishes_the_run(
+            edges in proptest::collection::vec(any::<u16>(), 1..9),
+            jobs in 1u32..4,
+            choices in proptest::collection::vec(any::<u8>(), 64),
+        ) {
+            let slots: Vec<Slot> = edges.iter().enumerate().map(|(n, mask)| Slot {
+                id: id(&format!("t{n}")),
+                state: TaskState::Queued,
+                needs: (0..n).filter(|m| mask & (1 << m) != 0).map(|m| id(&format!("t{m}"))).collect(),
+            }).collect();
+            let mut board = Board::new(slots, jobs, MergePolicy::Auto);
+            let (mut at_work, mut landing, mut over) = (Vec::new(), Vec::new(), false);
+            let mut started = std::collections::BTreeSet::new();
+            let mut landed = std::collections::BTreeSet::new();
+            let mut effects = board.handle_event(Event::Begin);
+            for choice in choices.iter().cycle().take(500) {
+                for effect in effects.drain(..) {
+                    match effect {
+                        Effect::Start(task) => {
+                            prop_assert!(started.insert(task.clone()), "{} started twice", task);
+                            at_work.push(task);
+                        }
+                        Effect::Land(task) => {
+                            prop_assert!(landed.insert(task.clone()), "{} landed twice", task);
+                            landing.push(task);
+                        }
+                        Effect::Finish => over = true,
+                        _ => {}
+                    }
+                }
+                prop_assert!(at_work.len() <= jobs as usize && landing.len() <= 1);
+                let from_landing = choice % 2 == 0 && !landing.is_empty() || at_work.is_empty();
+                let place = usize::from(*choice);
+                let (task, state) = match (from_landing, landing.is_empty(), at_work.is_empty()) {
+                    (_, true, true) => break,
+                    (true, false, _) => {
+                        let state = if choice % 3 == 0 { TaskState::Rejected } else { TaskState::Landed };
+                        (landing.remove(0), state)
+                    }
+                    _ => {
+                        let ends = [TaskState::Candidate, TaskState::Failed, TaskState::NoChange, TaskState::Candidate];
+                        (at_work.remove(place % at_work.len()), ends[place % 4])
+                    }
+                };
+                effects = board.handle_event(Event::Settled { task, state });
+            }
+            prop_assert!(over && at_work.is_empty() && landing.is_empty());
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! A client of a run: starts its supervisor, follows it, cancels it. Dies without harm at any moment.
+//! Reads the store and wakes on the socket; decides nothing about the run but to cancel it.
+
+use std::io::Read;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::context::RunError;
+use super::control::{self, Ask};
+use super::supervisor::lock_path;
+use crate::model::record::RunRecord;
+use crate::model::{Reason, ReasonKind, RunId, RunState, TaskEvent};
+use crate::store::Store;
+use crate::sys::lock::{FileLock, LockError};
+use crate::sys::{env, fs, proc};
+use crate::worktree::Repository;
+
+/// Starts the supervisor of a recorded run and waits until it is ready.
+pub fn start_supervisor(repo: &Repository, run: &RunId) -> Result<(), RunError> {
+    let executable = env::own_executable().map_err(RunError::io("cannot find our own executable"))?;
+    let log = repo.state_dir().join("logs").join(run.as_str()).join("supervisor.log");
+    let stderr = fs::open_log(&log)?;
+    let args = ["__supervise".as_ref(), repo.common_dir.as_os_str(), run.as_str().as_ref()];
+    let mut child =
+        proc::spawn_detached(&executable, &args, stderr).map_err(RunError::io("cannot start the supervisor"))?;
+    let mut word = String::new();
+    let read = child.take_stdout().map(|pipe| pipe.take(64).read_to_string(&mut word));
+    match read {
+        Some(Ok(_)) if word.starts_with("ready") => Ok(()),
+        _ => {
+            let detail = std::fs::read_to_string(&log).unwrap_or_default();
+            let last = detail.lines().last().unwrap_or("it left no word").to_owned();
+            Err(RunError::SupervisorDead { run: run.to_string(), detail: format!(": {last}") })
+        }
+    }
+}
+
+/// Whether somebody supervises a run.
+pub fn is_supervised(repo: &Repository, run: &RunId) -> Result<bool, RunError> {
+    match FileLock::try_acquire(&lock_path(repo, run), "looking") {
+        Ok(_) => Ok(false),
+        Err(LockError::Held { .. }) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How following a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a run that is not over must not be reported as if it were"]
+pub enum Followed {
+    /// It is over.
+    Over,
+    /// The time ran out first.
+    TimedOut,
+    /// A person interrupted, and the run was cancelled; the code is that of the signal.
+    Interrupted(u8),
+}
+
+/// What an interrupt means while one follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnInterrupt {
+    /// Cancel the run and wait for its end.
+    Cancel,
+    /// Stop looking; the run goes on.
+    Leave,
+}
+
+/// Follows a run to its end. `news` is called at every change, and once at the end.
+pub fn follow(
+    repo: &Repository,
+    store: &Store,
+    run: &RunId,
+    limit: Option<Duration>,
+    on_interrupt: OnInterrupt,
+    mut news: impl FnMut(&Store) -> Result<(), RunError>,
+) -> Result<Followed, RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(RunError::io("cannot start the runtime"))?;
+    let ended = runtime.block_on(follow_stream(run, limit, on_interrupt, || news(store)))?;
+    news(store)?;
+    match ended {
+        Stream::TimedOut => Ok(Followed::TimedOut),
+        Stream::Interrupted(code) => Ok(Followed::Interrupted(code)),
+        Stream::Closed if is_over(store, run)? => Ok(Followed::Over),
+        Stream::Closed => {
+            let supervised = is_supervised(repo, run)?;
+            let detail = if supervised { " to us: its socket is gone".into() } else { String::new() };
+            Err(RunError::SupervisorDead { run: run.to_string(), detail })
+        }
+    }
+}
+
+fn is_over(store: &Store, run: &RunId) -> Result<bool, RunError> {
+    Ok(store.run(run)?.state.is_terminal())
+}
+
+enum Stream {
+    Closed,
+    TimedOut,
+    Interrupted(u8),
+}
+
+async fn follow_stream(
+    run: &RunId,
+    limit: Option<Duration>,
+    on_interrupt: OnInterrupt,
+    mut news: impl FnMut() -> Result<(), RunError>,
+) -> Result<Stream, RunError> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::io("cannot watch signals"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::io("cannot watch signals"))?;
+    let Some(mut stream) = control::connect(run, Ask::Watch).await? else { return Ok(Stream::Closed) };
+    let deadline = async {
+        match limit {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(deadline);
+    let (mut buffer, mut stopped_by) = ([0u8; 4096], None);
+    loop {
+        let code = tokio::select! {
+            read = stream.read(&mut buffer) => match read {
+                Ok(0) | Err(_) => return Ok(stopped_by.map_or(Stream::Closed, Stream::Interrupted)),
+                Ok(_) => { news()?; continue }
+            },
+            () = &mut deadline => return Ok(Stream::TimedOut),
+            _ = interrupt.recv() => 130,
+            _ = terminate.recv() => 143,
+        };
+        if on_interrupt == OnInterrupt::Leave {
+            return Ok(Stream::Interrupted(code));
+        }
+        stopped_by = Some(code);
+        ask_to_cancel(run).await?;
+    }
+}
+
+async fn ask_to_cancel(run: &RunId) -> Result<bool, RunError> {
+    let Some(mut stream) = control::connect(run, Ask::Cancel).await? else { return Ok(false) };
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer).await;
+    Ok(read.is_ok() && answer.starts_with(b"{\"ok\":true"))
+}
+
+/// How a cancel went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// The supervisor was told.
+    Asked,
+    /// There was no supervisor any more: what was left of the run was ended here.
+    Here,
+    /// The run was over already.
+    WasOver,
+}
+
+/// Cancels a run, also one whose supervisor is dead.
+pub fn cancel(repo: &Repository, store: &Store, run: &RunId) -> Result<Cancelled, RunError> {
+    if is_over(store, run)? {
+        return Ok(Cancelled::WasOver);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(RunError::io("cannot start the runtime"))?;
+    if runtime.block_on(ask_to_cancel(run))? {
+        return Ok(Cancelled::Asked);
+    }
+    // Whoever holds the lock supervises: with it in hand nobody else acts on this run.
+    let _right = FileLock::try_acquire(&lock_path(repo, run), &format!("cancelling, pid {}", std::process::id()))?;
+    if is_over(store, run)? {
+        return Ok(Cancelled::WasOver);
+    }
+    end_here(store, &store.run(run)?)?;
+    Ok(Cancelled::Here)
+}
+
+fn end_here(store: &Store, run: &RunRecord) -> Result<(), RunError> {
+    store.update_run(&run.id, "run.cancel", serde_json::json!({"supervisor": "dead"}), |run| {
+        run.cancel_requested = true
+    })?;
+    let mut states = Vec::new();
+    for task in store.tasks(&run.id)? {
+        for attempt in task.attempts.iter().filter(|attempt| attempt.ended_at.is_none()) {
+            proc::kill_marked(&attempt.token).map_err(RunError::io("cannot end an attempt"))?;
+        }
+        if task.state.is_terminal() {
+            states.push(task.state);
+            continue;
+        }
+        let reason = Reason::new(ReasonKind::Cancelled, "the run was cancelled after its supervisor had died");
+        let data = serde_json::json!({});
+        let ended = store.move_task(&run.id, &task.id, TaskEvent::Cancel, data, |task| task.reason = Some(reason))?;
+        states.push(ended.state);
+    }
+    store.set_run_state(&run.id, RunState::derive(&states, true))?;
+    Ok(())
+}

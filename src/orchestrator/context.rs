@@ -1,0 +1,142 @@
+//! What the parts of a supervisor share: the run, the repository, the store, and the news that something changed.
+//! Holds no decisions: the board decides, workers and landings act.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::confine::level::Granted;
+use crate::model::record::{RunRecord, TaskRecord};
+use crate::model::{CommitId, TaskId};
+use crate::store::{Store, StoreError};
+use crate::worktree::Repository;
+use crate::worktree::error::Result;
+use crate::worktree::run_store::RunStore;
+use crate::worktree::sealed::{Identity, SealedPaths};
+
+/// One supervised run.
+pub struct Context {
+    /// The repository.
+    pub repo: Repository,
+    /// The run as it was when the supervisor began; what changes is read from the store.
+    pub run: RunRecord,
+    /// Who commits.
+    pub identity: Identity,
+    /// The level of confinement that was granted.
+    pub granted: Granted,
+    /// Becomes true when everything has to stop.
+    pub stop: watch::Sender<bool>,
+    store: Mutex<Store>,
+    changed: watch::Sender<u64>,
+}
+
+/// Why a part of a run could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A workspace, a base or a result.
+    #[error(transparent)]
+    Worktree(#[from] crate::worktree::WorktreeError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Confinement at the demanded level.
+    #[error(transparent)]
+    Unavailable(#[from] crate::confine::Unavailable),
+    /// A child did not start.
+    #[error(transparent)]
+    Launch(#[from] crate::confine::LaunchError),
+    /// A lock.
+    #[error(transparent)]
+    Lock(#[from] crate::sys::lock::LockError),
+    /// A file.
+    #[error(transparent)]
+    Fs(#[from] crate::sys::fs::FsError),
+    /// A process, a socket, a pipe.
+    #[error("{what}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// What was asked for contradicts itself or the repository.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+    },
+    /// The supervisor is not there.
+    #[error("the supervisor of run {run} is dead{detail}")]
+    SupervisorDead {
+        /// The run.
+        run: String,
+        /// What is known of its end.
+        detail: String,
+    },
+}
+
+impl RunError {
+    /// An error of the operating system, with what was tried.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> RunError {
+        let what = what.into();
+        move |source| RunError::Io { what, source }
+    }
+
+    /// A part of the program that panicked instead of answering.
+    pub fn panicked(error: tokio::task::JoinError) -> RunError {
+        RunError::Io { what: "a part of the supervisor ended by a panic".into(), source: std::io::Error::other(error) }
+    }
+}
+
+impl Context {
+    /// Puts the parts together.
+    pub fn new(repo: Repository, run: RunRecord, identity: Identity, granted: Granted, store: Store) -> Context {
+        let (stop, changed) = (watch::Sender::new(false), watch::Sender::new(0));
+        Context { repo, run, identity, granted, stop, store: Mutex::new(store), changed }
+    }
+
+    /// Works on the store and tells everybody who follows the run that there is news.
+    pub fn store<T>(
+        &self,
+        work: impl FnOnce(&Store) -> std::result::Result<T, StoreError>,
+    ) -> std::result::Result<T, StoreError> {
+        let result = work(&self.lock_store());
+        self.changed.send_modify(|count| *count += 1);
+        result
+    }
+
+    fn lock_store(&self) -> MutexGuard<'_, Store> {
+        // A panic elsewhere cannot leave the store half-changed: every change is one transaction.
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// News of changes, for followers.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// The record of a task.
+    pub fn task(&self, id: &TaskId) -> std::result::Result<TaskRecord, StoreError> {
+        self.lock_store().task(&self.run.id, id)
+    }
+
+    /// The parts of a task's workspace.
+    pub fn paths(&self, task: &TaskId) -> Result<SealedPaths> {
+        SealedPaths::of_task(&self.repo, &self.run.template, &self.run.id, task)
+    }
+
+    /// The run's own object store.
+    pub fn run_store(&self) -> Result<RunStore> {
+        RunStore::open(&self.repo, &self.run.id, &self.run.base.commit)
+    }
+
+    /// Object directories that are lent to the run's workspaces, with these commits in them.
+    pub fn lend(&self, commits: &[&CommitId]) -> Result<Vec<PathBuf>> {
+        let store = self.run_store()?;
+        for commit in commits {
+            store.fetch(&self.repo.common_dir, commit)?;
+        }
+        Ok(vec![store.objects()])
+    }
+}

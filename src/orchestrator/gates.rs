@@ -1,0 +1,190 @@
+//! Gates: commands that judge a merged tree on a fresh checkout of exactly that tree, before it lands.
+//!
+//! The checkout is a sealed workspace of its own, made from the quarantined candidate and removed afterwards, so that
+//! neither leftovers of the task nor of another gate can make a tree look better than it is.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::attempt::{self, Attempt, AttemptEnd};
+use super::context::{Context, RunError};
+use crate::confine::launch::Streams;
+use crate::confine::{Launch, environment};
+use crate::model::record::{GateOutcome, GateRecord};
+use crate::model::{BranchName, CommitId, GateSpec, TaskId};
+use crate::sys::random;
+use crate::worktree::WorktreeError;
+use crate::worktree::sealed::{self, SealRequest, SealedPaths};
+
+/// A candidate that the gates are to judge.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The commit that would land.
+    pub commit: CommitId,
+    /// Its tree.
+    pub tree: CommitId,
+    /// The quarantine that holds it, as a repository.
+    pub source: PathBuf,
+    /// The task whose result it is.
+    pub task: TaskId,
+}
+
+/// What the gates said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All passed (or there were none).
+    Passed,
+    /// One failed.
+    Failed {
+        /// Its command.
+        command: String,
+        /// How it ended.
+        message: String,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// The run was cancelled meanwhile.
+    Cancelled,
+}
+
+/// Runs the gates in order until one fails. A gate that passed on the same tree before is not run again.
+pub async fn judge(context: &Arc<Context>, gates: &[GateSpec], judged: &Judged) -> Result<Verdict, RunError> {
+    let mut checkout = None;
+    let mut verdict = Verdict::Passed;
+    for gate in gates {
+        if let Some(known) = context.store(|store| store.gate_result(&judged.tree, &gate.run))? {
+            record(context, GateRecord { cached: true, ms: 0, entries: vec![judged.task.clone()], ..known })?;
+            continue;
+        }
+        if checkout.is_none() {
+            checkout = Some(check_out(context, judged).await?);
+        }
+        let Some(paths) = &checkout else { continue };
+        verdict = run_gate(context, gate, judged, paths).await?;
+        if verdict != Verdict::Passed {
+            break;
+        }
+    }
+    if let Some(paths) = checkout {
+        blocking(move || sealed::remove(&paths)).await??;
+    }
+    Ok(verdict)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RunError> {
+    tokio::task::spawn_blocking(work).await.map_err(RunError::panicked)
+}
+
+async fn check_out(context: &Arc<Context>, judged: &Judged) -> Result<SealedPaths, RunError> {
+    let (context, judged) = (Arc::clone(context), judged.clone());
+    blocking(move || -> Result<SealedPaths, RunError> {
+        let token = random::token().map_err(WorktreeError::Random)?;
+        let private = context.repo.run_dir(&context.run.id)?.join(format!("gate-{}", token.short()));
+        let part = format!("{}.gate-{}", context.run.id, token.short());
+        let paths = SealedPaths::at(&context.repo, &context.run.template, &part, private)?;
+        let store = context.run_store()?;
+        store.fetch(&judged.source, &judged.commit)?;
+        let request = SealRequest {
+            base: &judged.commit,
+            branch: &BranchName::parse("candidate").map_err(WorktreeError::Name)?,
+            base_name: Some(&context.run.into),
+            lenders: &[store.objects()],
+            identity: &context.identity,
+            lock_reason: None,
+        };
+        sealed::create(&context.repo, &paths, &request)?;
+        Ok(paths)
+    })
+    .await?
+}
+
+async fn run_gate(
+    context: &Arc<Context>,
+    gate: &GateSpec,
+    judged: &Judged,
+    paths: &SealedPaths,
+) -> Result<Verdict, RunError> {
+    let begun = Instant::now();
+    let (mut end, mut log) = run_once(context, gate, judged, paths, 1).await?;
+    let first_failed = !passed(&end);
+    if first_failed && gate.flaky && end.stopped != Some(attempt::StopCause::Cancelled) {
+        (end, log) = run_once(context, gate, judged, paths, 2).await?;
+    }
+    if end.stopped == Some(attempt::StopCause::Cancelled) {
+        return Ok(Verdict::Cancelled);
+    }
+    let outcome = match (passed(&end), first_failed) {
+        (true, true) => GateOutcome::Flaky,
+        (true, false) => GateOutcome::Passed,
+        (false, _) => GateOutcome::Failed,
+    };
+    let result = GateRecord {
+        tree: judged.tree.clone(),
+        command: gate.run.clone(),
+        outcome,
+        cached: false,
+        ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        entries: vec![judged.task.clone()],
+        log: Some(log.clone()),
+    };
+    if outcome == GateOutcome::Passed {
+        context.store(|store| store.keep_gate_result(&gate.run, &result))?;
+    }
+    record(context, result)?;
+    if outcome == GateOutcome::Failed {
+        let message = format!("the gate `{}` {}", gate.run, describe(&end));
+        return Ok(Verdict::Failed { command: gate.run.clone(), message, log });
+    }
+    Ok(Verdict::Passed)
+}
+
+fn passed(end: &AttemptEnd) -> bool {
+    end.exit == Some(0) && end.stopped.is_none()
+}
+
+/// How a child ended, in words.
+pub fn describe(end: &AttemptEnd) -> String {
+    match (end.stopped, end.exit, end.signal) {
+        (Some(attempt::StopCause::Timeout), ..) => "ran out of time".into(),
+        (Some(attempt::StopCause::Cancelled), ..) => "was cancelled".into(),
+        (None, Some(code), _) => format!("ended with exit code {code}"),
+        (None, None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None, None) => "ended in an unknown way".into(),
+    }
+}
+
+async fn run_once(
+    context: &Arc<Context>,
+    gate: &GateSpec,
+    judged: &Judged,
+    paths: &SealedPaths,
+    try_number: u32,
+) -> Result<(AttemptEnd, PathBuf), RunError> {
+    let token = random::token().map_err(WorktreeError::Random)?;
+    let mut env = environment::baseline(&paths.tmp, &paths.enclosure, &token);
+    env.push(("TREEHAND_RUN".into(), context.run.id.to_string()));
+    env.push(("TREEHAND_GATE".into(), judged.task.to_string()));
+    let argv = vec!["sh".to_owned(), "-c".to_owned(), gate.run.clone()];
+    let launch = Launch { argv, env, directory: paths.tree.clone(), streams: Streams::Own };
+    let name = format!("gate-{}-{}.{try_number}.log", judged.task, token.short());
+    let log = context.repo.state_dir().join("logs").join(context.run.id.as_str()).join(name);
+    let attempt = Attempt {
+        launch: &launch,
+        granted: context.granted,
+        token: &token,
+        log: &log,
+        output_limit: context.run.output_limit.0,
+        timeout: gate.timeout.map(|span| span.0),
+        stop: context.stop.subscribe(),
+    };
+    let end = attempt::run(attempt, |_| Ok(())).await?;
+    Ok((end, log))
+}
+
+fn record(context: &Context, gate: GateRecord) -> Result<(), RunError> {
+    let data =
+        serde_json::json!({"command": gate.command, "outcome": gate.outcome, "tree": gate.tree, "cached": gate.cached});
+    context.store(|store| store.update_run(&context.run.id, "gate.ended", data, |run| run.gates.push(gate)))?;
+    Ok(())
+}

@@ -1,0 +1,303 @@
+//! Landing: a result is merged in memory with the target's tip, judged by the gates on exactly that tree, and becomes the
+//! new tip by compare-and-swap; when the tip has moved meanwhile, all of it again.
+//!
+//! A dependent is merged with its recorded base (the merged needs it started from) as merge base, so that a squashed
+//! predecessor gives no false conflict. A conflict leaves every tree and ref untouched.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::context::{Context, RunError};
+use super::gates::{self, Judged, Verdict};
+use super::messages::{self, Origin};
+use crate::model::record::{LandedRecord, TaskRecord, UndoData};
+use crate::model::{CommitId, GateSpec, Reason, ReasonKind, Strategy, TaskEvent, TaskId, TaskState};
+use crate::sys::clock;
+use crate::worktree::advance::{Advance, Advanced, advance};
+use crate::worktree::error::Result as WorktreeResult;
+use crate::worktree::import::update_ref;
+use crate::worktree::merge::{self, Merged, Signature, merge_trees};
+use crate::worktree::quarantine::Quarantine;
+use crate::worktree::{Repository, WorktreeError};
+
+/// How often the target may move under one landing before it is given up as busy.
+const ROUNDS: u32 = 50;
+
+/// A result to be landed.
+#[derive(Clone, Debug)]
+struct Entry {
+    task: TaskRecord,
+    base: CommitId,
+    commit: CommitId,
+    gates: Vec<GateSpec>,
+}
+
+/// What merging an entry with a tip gave.
+enum Candidate {
+    /// A commit in quarantine, with its tree.
+    Made { quarantine: Quarantine, commit: CommitId, tree: CommitId },
+    /// It does not go together, or must not land.
+    Refused(Reason),
+    /// Nothing of it is left to land: the target has it already.
+    Nothing,
+}
+
+/// Lands the result of a task, or records why not. The state that it comes to rest in is the answer.
+pub async fn land(context: &Arc<Context>, id: &TaskId) -> Result<TaskState, RunError> {
+    let task = context.task(id)?;
+    let (Some(base), Some(commit)) = (task.base.clone(), task.commit.clone()) else {
+        let reason = Reason::new(ReasonKind::Empty, "there is no captured result to land");
+        return reject(context, id, reason);
+    };
+    let gates = context.run.spec.gates.iter().chain(&task.spec.gates).cloned().collect();
+    let entry = Entry { task, base, commit, gates };
+    for _ in 0..ROUNDS {
+        if let Some(state) = round(context, &entry).await? {
+            return Ok(state);
+        }
+    }
+    let message = format!("`{}` moved {ROUNDS} times while the result was to land", context.run.into);
+    reject(context, id, Reason::new(ReasonKind::Busy, message))
+}
+
+/// One try; `None` when the target moved and it has to be done again.
+async fn round(context: &Arc<Context>, entry: &Entry) -> Result<Option<TaskState>, RunError> {
+    let id = &entry.task.id;
+    let tip = context.repo.reader().ref_commit(&context.run.into.full_ref()).map_err(WorktreeError::from)?;
+    let Some(tip) = tip else {
+        let message = format!("the branch `{}` is gone", context.run.into);
+        return reject(context, id, Reason::new(ReasonKind::Policy, message)).map(Some);
+    };
+    let candidate = {
+        let (context, entry, tip) = (Arc::clone(context), entry.clone(), tip.clone());
+        blocking(move || make_candidate(&context, &entry, &tip)).await??
+    };
+    let (quarantine, commit, tree) = match candidate {
+        Candidate::Refused(reason) => return reject(context, id, reason).map(Some),
+        Candidate::Nothing => return landed(context, entry, &tip, &tip).map(Some),
+        Candidate::Made { quarantine, commit, tree } => (quarantine, commit, tree),
+    };
+    let source = quarantine.git_dir().to_owned();
+    let judged = Judged { commit: commit.clone(), tree, source, task: id.clone() };
+    let verdict = gates::judge(context, &entry.gates, &judged).await;
+    if !matches!(verdict, Ok(Verdict::Passed)) {
+        quarantine.discard()?;
+        return match verdict? {
+            Verdict::Failed { message, log, .. } => {
+                let log = Some(log.to_string_lossy().into_owned());
+                reject(context, id, Reason { log, ..Reason::new(ReasonKind::Gate, message) }).map(Some)
+            }
+            _ => cancel(context, id).map(Some),
+        };
+    }
+    let moved = {
+        let (context, tip, commit) = (Arc::clone(context), tip.clone(), commit.clone());
+        let id = id.clone();
+        blocking(move || move_target(&context, quarantine, &id, &tip, &commit)).await??
+    };
+    match moved {
+        Advanced::Done => landed(context, entry, &tip, &commit).map(Some),
+        Advanced::Raced => Ok(None),
+        Advanced::InTheWay { message, paths } => {
+            reject(context, id, Reason::new(ReasonKind::InTheWay, message).with_paths(paths)).map(Some)
+        }
+        Advanced::Busy { lock } => {
+            let message = format!("{} is held by another git process", lock.display());
+            reject(context, id, Reason::new(ReasonKind::Busy, message)).map(Some)
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RunError> {
+    tokio::task::spawn_blocking(work).await.map_err(RunError::panicked)
+}
+
+fn make_candidate(context: &Context, entry: &Entry, tip: &CommitId) -> WorktreeResult<Candidate> {
+    let quarantine = Quarantine::create(&context.repo, tip)?;
+    let before = tip;
+    let tip = &onto(context, tip)?;
+    let origin = Origin { run: &context.run.id, task: &entry.task.id };
+    let made = match context.run.strategy {
+        Strategy::Squash => squash(&quarantine, entry, tip, &origin),
+        Strategy::Merge => merge_commit(&quarantine, entry, tip, &origin),
+        Strategy::Rebase => rebase(&quarantine, entry, tip, &origin),
+        Strategy::Ff => fast_forward(&context.repo, entry, tip),
+    };
+    let made = made.and_then(|made| match made {
+        Ok(commit) if commit == *before => Ok(Err(None)),
+        Ok(commit) => {
+            let tree = quarantine.command(["rev-parse", "--verify", &format!("{commit}^{{tree}}")]).object_id()?;
+            Ok(Ok((commit, tree)))
+        }
+        Err(paths) => conflict(context, entry, tip, paths).map(|reason| Err(Some(reason))),
+    });
+    match made {
+        Ok(Ok((commit, tree))) => Ok(Candidate::Made { quarantine, commit, tree }),
+        Ok(Err(refused)) => {
+            quarantine.discard()?;
+            Ok(refused.map_or(Candidate::Nothing, Candidate::Refused))
+        }
+        Err(error) => {
+            quarantine.discard()?;
+            Err(error)
+        }
+    }
+}
+
+/// What the result is put on: the target's tip, or the run's base where the target is merely behind it (a local branch
+/// that was not pulled): the target is then brought up to the base by the same move.
+fn onto(context: &Context, tip: &CommitId) -> WorktreeResult<CommitId> {
+    let base = &context.run.base.commit;
+    let behind = context.repo.reader().is_ancestor(tip, base)?;
+    Ok(if behind { base.clone() } else { tip.clone() })
+}
+
+/// A commit, or the files in conflict; no files at all means that the target moved under a fast-forward.
+type Made = WorktreeResult<Result<CommitId, Vec<String>>>;
+
+fn squash(quarantine: &Quarantine, entry: &Entry, tip: &CommitId, origin: &Origin<'_>) -> Made {
+    let tree = match merge_trees(quarantine, Some(&entry.base), tip, &entry.commit)? {
+        Merged::Conflict(paths) => return Ok(Err(paths)),
+        Merged::Clean(tree) => tree,
+    };
+    let tip_tree = quarantine.command(["rev-parse", "--verify", &format!("{tip}^{{tree}}")]).object_id()?;
+    if tree == tip_tree {
+        return Ok(Ok(tip.clone()));
+    }
+    let range = format!("{}..{}", entry.base, entry.commit);
+    let log = quarantine.command(["log", "--first-parent", "--reverse", "--format=%s", "-z", &range, "--"]).run()?;
+    let subjects: Vec<String> = log.records().map(|line| String::from_utf8_lossy(line).trim().to_owned()).collect();
+    let message = messages::squash(&entry.task.spec, &subjects, origin);
+    let signature = merge::author_of(quarantine, &entry.commit)?;
+    merge::commit_tree(quarantine, &tree, &[tip], &message, &signature).map(Ok)
+}
+
+fn merge_commit(quarantine: &Quarantine, entry: &Entry, tip: &CommitId, origin: &Origin<'_>) -> Made {
+    let tree = match merge_trees(quarantine, Some(&entry.base), tip, &entry.commit)? {
+        Merged::Conflict(paths) => return Ok(Err(paths)),
+        Merged::Clean(tree) => tree,
+    };
+    let message = messages::merge(&entry.task.spec, origin);
+    merge::commit_tree(quarantine, &tree, &[tip, &entry.commit], &message, &Signature::default()).map(Ok)
+}
+
+/// Replays each commit of the task, with its own parent as merge base; what becomes empty is left out, as git does.
+fn rebase(quarantine: &Quarantine, entry: &Entry, tip: &CommitId, origin: &Origin<'_>) -> Made {
+    let commits = merge::first_parents(quarantine, &entry.base, &entry.commit)?;
+    let mut onto = tip.clone();
+    let mut parent = entry.base.clone();
+    for commit in &commits {
+        let tree = match merge_trees(quarantine, Some(&parent), &onto, commit)? {
+            Merged::Conflict(paths) => return Ok(Err(paths)),
+            Merged::Clean(tree) => tree,
+        };
+        let before = quarantine.command(["rev-parse", "--verify", &format!("{onto}^{{tree}}")]).object_id()?;
+        if tree != before {
+            let last = Some(commit) == commits.last();
+            let message = messages::replayed(&merge::message_of(quarantine, commit)?, origin, last);
+            let signature = merge::author_of(quarantine, commit)?;
+            onto = merge::commit_tree(quarantine, &tree, &[&onto], &message, &signature)?;
+        }
+        parent = commit.clone();
+    }
+    Ok(Ok(onto))
+}
+
+fn fast_forward(repo: &Repository, entry: &Entry, tip: &CommitId) -> Made {
+    let ahead = repo.reader().is_ancestor(tip, &entry.commit)?;
+    Ok(if ahead { Ok(entry.commit.clone()) } else { Err(Vec::new()) })
+}
+
+/// Names the files and both sides' commits that touch them.
+fn conflict(context: &Context, entry: &Entry, tip: &CommitId, paths: Vec<String>) -> WorktreeResult<Reason> {
+    let into = &context.run.into;
+    if paths.is_empty() {
+        let message = format!("`{into}` has moved, so the result is no fast-forward of it");
+        return Ok(Reason::new(ReasonKind::Stale, message));
+    }
+    let commits = |range: String| -> WorktreeResult<String> {
+        let args = ["log", "-5", "--format=%h %s", "--no-decorate", &range, "--"];
+        let text = context.repo.bare(args).args(&paths).text()?;
+        Ok(text.lines().map(|line| format!("`{line}`")).collect::<Vec<_>>().join(", "))
+    };
+    let theirs = commits(format!("{}..{}", entry.base, entry.commit))?;
+    let ours = commits(format!("{}..{tip}", entry.base))?;
+    let message = format!("conflict with `{into}`: {ours} there against {theirs} here");
+    Ok(Reason::new(ReasonKind::Conflict, message).with_paths(paths))
+}
+
+fn move_target(
+    context: &Context,
+    quarantine: Quarantine,
+    id: &TaskId,
+    tip: &CommitId,
+    commit: &CommitId,
+) -> WorktreeResult<Advanced> {
+    let (run, into) = (&context.run.id, &context.run.into);
+    let known = [tip.clone()];
+    let kept = quarantine.migrate(std::slice::from_ref(commit), &known)?;
+    let data = json!({"into": into, "before": tip, "after": commit});
+    let draft = crate::store::EntryDraft::new("land", data).of_task(run, id);
+    let intent = context.store(|store| store.intend(&draft))?;
+    let message = format!("treehand: land {run}/{id}");
+    let lock_wait = context.run.lock_wait.0;
+    let moved = advance(&context.repo, &Advance { branch: into, from: tip, to: commit, message: &message, lock_wait });
+    match &moved {
+        Ok(Advanced::Done) => context.store(|store| store.done(intent, json!({"after": commit})))?,
+        other => context.store(|store| store.failed(intent, json!({"why": format!("{other:?}")})))?,
+    }
+    kept.release()?;
+    quarantine.discard()?;
+    moved
+}
+
+fn landed(context: &Context, entry: &Entry, before: &CommitId, after: &CommitId) -> Result<TaskState, RunError> {
+    let (run, id, at) = (&context.run.id, &entry.task.id, clock::now());
+    keep(&context.repo, run, id, &entry.commit)?;
+    let order = context.store(|store| store.tasks(run))?.iter().filter(|task| task.landed.is_some()).count() + 1;
+    let record = LandedRecord { commit: after.clone(), order: u32::try_from(order).unwrap_or(u32::MAX), at };
+    if before != after {
+        let into = context.run.into.clone();
+        let summary = format!("landed {run}/{id} on {into}");
+        let (run, task) = (Some(run.clone()), Some(id.clone()));
+        let undo = UndoData::Landing { into, before: before.clone(), after: after.clone(), run, task };
+        context.store(|store| store.add_operation("land", at, &summary, undo))?;
+        context.store(|store| {
+            let data = json!({"after": after});
+            store.update_run(&context.run.id, "run.advanced", data, |run| run.after = Some(after.clone()))
+        })?;
+    }
+    let data = json!({"commit": after});
+    let task =
+        context.store(|store| store.move_task(run, id, TaskEvent::Land, data, |task| task.landed = Some(record)))?;
+    Ok(task.state)
+}
+
+/// Keeps the captured commit reachable after its branch is gone: `diff RUN/TASK` works from it.
+fn keep(repo: &Repository, run: &crate::model::RunId, id: &TaskId, commit: &CommitId) -> WorktreeResult<()> {
+    let name = format!("refs/treehand/merged/{run}/{id}");
+    let now = repo.reader().ref_commit(&name)?;
+    if now.as_ref() == Some(commit) {
+        return Ok(());
+    }
+    update_ref(repo, &name, Some(commit), now.as_ref(), "treehand: landed")
+}
+
+/// Refuses the result of a task for this reason.
+pub fn reject(context: &Context, id: &TaskId, reason: Reason) -> Result<TaskState, RunError> {
+    let data = json!({"reason": reason});
+    let task = context.store(|store| {
+        store.move_task(&context.run.id, id, TaskEvent::Reject, data, |task| task.reason = Some(reason))
+    })?;
+    Ok(task.state)
+}
+
+/// Cancels a task.
+pub fn cancel(context: &Context, id: &TaskId) -> Result<TaskState, RunError> {
+    let reason = Reason::new(ReasonKind::Cancelled, "the run was cancelled");
+    let task = context.store(|store| {
+        store.move_task(&context.run.id, id, TaskEvent::Cancel, json!({}), |task| task.reason = Some(reason))
+    })?;
+    Ok(task.state)
+}

@@ -1,0 +1,87 @@
+//! Decision file: the messages of the commits that treehand makes, and their trailers.
+//! Words only; who signs and when is the landing's business.
+
+use crate::model::{RunId, TaskId, TaskSpec};
+
+/// What a landed commit says it came from.
+#[derive(Clone, Debug)]
+pub struct Origin<'a> {
+    /// The run.
+    pub run: &'a RunId,
+    /// The task.
+    pub task: &'a TaskId,
+}
+
+/// The message of the commit that takes what lay uncommitted in a workspace.
+pub fn capture(task: &TaskSpec, origin: &Origin<'_>) -> String {
+    format!("{}\n\nTreehand-Run: {}\nTreehand-Task: {}\n", subject(task), origin.run, origin.task)
+}
+
+/// The message of a squash: the task's own words, the subjects of its commits, the trailers.
+pub fn squash(task: &TaskSpec, subjects: &[String], origin: &Origin<'_>) -> String {
+    let mut text = subject(task);
+    let own: Vec<&String> = subjects.iter().filter(|subject| **subject != text).collect();
+    if !own.is_empty() {
+        text.push_str("\n\n");
+        text.push_str(&own.iter().map(|subject| format!("* {subject}")).collect::<Vec<_>>().join("\n"));
+    }
+    with_trailers(&text, origin, true)
+}
+
+/// The message of a merge commit.
+pub fn merge(task: &TaskSpec, origin: &Origin<'_>) -> String {
+    with_trailers(&format!("Merge task '{}': {}", task.id, subject(task)), origin, true)
+}
+
+/// The message of a replayed commit; only the last one of a task carries its name.
+pub fn replayed(original: &str, origin: &Origin<'_>, last: bool) -> String {
+    with_trailers(original, origin, last)
+}
+
+fn subject(task: &TaskSpec) -> String {
+    let line = task.prompt.as_deref().and_then(|prompt| prompt.lines().map(str::trim).find(|line| !line.is_empty()));
+    match line {
+        Some(line) if line.chars().count() <= 72 => line.to_owned(),
+        Some(line) => format!("{}…", line.chars().take(71).collect::<String>()),
+        None => task.id.to_string(),
+    }
+}
+
+/// Adds our trailers to a message as `git interpret-trailers` would, once each; a message without text gets a subject.
+fn with_trailers(message: &str, origin: &Origin<'_>, with_task: bool) -> String {
+    let ours = |line: &&str| !line.starts_with("Treehand-Run: ") && !line.starts_with("Treehand-Task: ");
+    let kept: Vec<&str> = message.trim_end().lines().filter(ours).collect();
+    let text = kept.join("\n");
+    let text = text.trim_end();
+    let text = if text.is_empty() { origin.task.as_str() } else { text };
+    let last_paragraph = text.rsplit("\n\n").next().unwrap_or("");
+    let joined = text.contains("\n\n") && last_paragraph.lines().all(is_trailer);
+    let gap = if joined { "\n" } else { "\n\n" };
+    let task = if with_task { format!("Treehand-Task: {}\n", origin.task) } else { String::new() };
+    format!("{text}{gap}Treehand-Run: {}\n{task}", origin.run)
+}
+
+fn is_trailer(line: &str) -> bool {
+    let key = line.split_once(": ").map_or("", |(key, _)| key);
+    !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Timestamp;
+
+    #[test]
+    fn trailers_come_once_and_join_those_that_are_there() {
+        let (run, task) = (RunId::new(Timestamp(1_800_000_000_000), 1), TaskId::parse("t").expect("an id"));
+        let origin = Origin { run: &run, task: &task };
+        let signed = with_trailers("subject\n\nbody\n\nSigned-off-by: A <a@b>", &origin, true);
+        assert_eq!(
+            signed,
+            format!("subject\n\nbody\n\nSigned-off-by: A <a@b>\nTreehand-Run: {run}\nTreehand-Task: t\n")
+        );
+        assert_eq!(with_trailers(&signed, &origin, true), signed, "trailers were added twice");
+        assert_eq!(with_trailers("fix: it", &origin, false), format!("fix: it\n\nTreehand-Run: {run}\n"));
+        assert_eq!(with_trailers("", &origin, true), format!("t\n\nTreehand-Run: {run}\nTreehand-Task: t\n"));
+    }
+}

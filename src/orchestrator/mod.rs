@@ -1,0 +1,19 @@
+//! Runs and tasks: what was asked for, who works on it, what comes of it, and how it lands.
+//!
+//! Promises: a run belongs to its supervisor, not to the client; every start consumes an attempt; nothing lands but the
+//! tree that the gates saw; a result that does not land keeps its branch. Cleans up after its own tasks only.
+
+pub mod attempt;
+pub mod board;
+pub mod client;
+pub mod context;
+pub mod control;
+pub mod gates;
+pub mod graph;
+pub mod landing;
+pub mod messages;
+pub mod output;
+pub mod start;
+pub mod supervisor;
+pub mod taskfile;
+pub mod worker;

@@ -1,0 +1,161 @@
+//! From what was asked for to a recorded run: everything that can be refused is refused before anything is made.
+//! Planning touches nothing but tracking refs; `record` is the first effect.
+
+use crate::confine;
+use crate::model::record::{ConfineLevel, RunRecord, TaskRecord};
+use crate::model::{
+    BaseReport, BranchName, ByteSize, CommitId, MergePolicy, RunId, RunSpec, RunState, Span, StalePolicy, Strategy,
+    TaskState,
+};
+use crate::store::Store;
+use crate::sys::{clock, random};
+use crate::worktree::base::{self, BaseTarget, Lookup, ResolvedBase};
+use crate::worktree::sealed::Identity;
+use crate::worktree::{Repository, WorktreeError};
+
+use super::context::RunError;
+
+/// What the flags and the configuration say beside the specification; the flags have been applied already.
+#[derive(Clone, Debug)]
+pub struct StartSettings {
+    /// How the base is looked up.
+    pub lookup: Lookup,
+    /// What a base that is not fresh means.
+    pub stale: StalePolicy,
+    /// The level of confinement.
+    pub confine: ConfineLevel,
+    /// How many tasks at once, unless the specification says.
+    pub jobs: u32,
+    /// How results land, unless the specification says.
+    pub strategy: Strategy,
+    /// How long landing waits for a lock of git's.
+    pub lock_wait: Span,
+    /// The template of workspace paths.
+    pub template: String,
+    /// Most bytes of each stream that a log keeps.
+    pub output_limit: ByteSize,
+}
+
+/// A run as it would be recorded, with what is to be said about it.
+#[derive(Clone, Debug)]
+pub struct RunPlan {
+    /// The run.
+    pub run: RunRecord,
+    /// Its tasks.
+    pub tasks: Vec<TaskRecord>,
+    /// Warnings for the user.
+    pub warnings: Vec<String>,
+}
+
+/// Plans a run; nothing is made.
+pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Result<RunPlan, RunError> {
+    confine::require(settings.confine)?;
+    Identity::of_user(repo)?;
+    let base = base::resolve(repo, spec.base.as_deref(), settings.lookup)?;
+    let mut warnings: Vec<String> = base::enforce(&base, settings.stale)?.into_iter().collect();
+    if settings.confine == ConfineLevel::Off {
+        warnings.push(confine::level::NOTHING_CONFINES.to_owned());
+    }
+    let into = target(repo, &spec, &base)?;
+    let before = target_tip(repo, &into, &base.report)?;
+    let now = clock::now();
+    let id = RunId::new(now, random::bits().map_err(WorktreeError::Random)?);
+    let jobs = spec.jobs.unwrap_or(settings.jobs).max(1);
+    let tasks = tasks(&id, &spec)?;
+    refuse_name_clash(repo)?;
+    let run = RunRecord {
+        id,
+        state: RunState::Queued,
+        base: base.report,
+        into,
+        strategy: spec.strategy.unwrap_or(settings.strategy),
+        merge: spec.merge.unwrap_or(MergePolicy::Auto),
+        jobs,
+        confine: settings.confine,
+        lock_wait: settings.lock_wait,
+        template: settings.template.clone(),
+        output_limit: settings.output_limit,
+        before,
+        after: None,
+        created_at: now,
+        started_at: None,
+        ended_at: None,
+        supervisor: None,
+        cancel_requested: false,
+        gates: Vec::new(),
+        error: None,
+        spec,
+    };
+    Ok(RunPlan { run, tasks, warnings })
+}
+
+/// Records a planned run; a target that is not there yet is made at the base.
+pub fn record(repo: &Repository, store: &Store, plan: &RunPlan) -> Result<(), RunError> {
+    let into = &plan.run.into;
+    if repo.reader().ref_commit(&into.full_ref()).map_err(WorktreeError::from)?.is_none() {
+        crate::worktree::plain::create_branch(repo, into, &plan.run.before)?;
+    }
+    Ok(store.create_run(&plan.run, &plan.tasks)?)
+}
+
+fn tasks(run: &RunId, spec: &RunSpec) -> Result<Vec<TaskRecord>, RunError> {
+    let one = |(n, task): (usize, &crate::model::TaskSpec)| {
+        Ok(TaskRecord {
+            id: task.id.clone(),
+            ordinal: u32::try_from(n).unwrap_or(u32::MAX),
+            state: TaskState::Queued,
+            spec: task.clone(),
+            branch: Repository::task_branch(run, &task.id)?,
+            base: None,
+            workspace: None,
+            attempts: Vec::new(),
+            commit: None,
+            changes: None,
+            landed: None,
+            reason: None,
+        })
+    };
+    spec.tasks.iter().enumerate().map(one).collect()
+}
+
+/// The branch that results land on: as said, else the local branch of the base.
+fn target(repo: &Repository, spec: &RunSpec, base: &ResolvedBase) -> Result<BranchName, RunError> {
+    if let Some(into) = &spec.into {
+        return Ok(into.clone());
+    }
+    match &base.target {
+        BaseTarget::Branch { local: Some(local), .. } => Ok(local.clone()),
+        BaseTarget::Branch { remote: Some(remote), .. } => {
+            Ok(BranchName::parse(&remote.branch).map_err(WorktreeError::Name)?)
+        }
+        _ if spec.merge == Some(MergePolicy::Manual) => Ok(current_branch(repo)?),
+        _ => {
+            let message =
+                format!("the base `{}` is no branch, so it is not clear where results land", base.report.reference);
+            Err(WorktreeError::refused(message, "say where: --into BRANCH").into())
+        }
+    }
+}
+
+fn current_branch(repo: &Repository) -> Result<BranchName, RunError> {
+    let head = repo.reader().symbolic_target("HEAD").map_err(WorktreeError::from)?.unwrap_or_default();
+    Ok(BranchName::parse(head.strip_prefix("refs/heads/").unwrap_or(&head)).map_err(WorktreeError::Name)?)
+}
+
+/// The tip of the target. A target that is only on the remote so far will begin at the base.
+fn target_tip(repo: &Repository, into: &BranchName, base: &BaseReport) -> Result<CommitId, RunError> {
+    let tip = repo.reader().ref_commit(&into.full_ref()).map_err(WorktreeError::from)?;
+    Ok(tip.unwrap_or_else(|| base.commit.clone()))
+}
+
+/// Task branches are `treehand/RUN/TASK`: a branch called `treehand` would make every one of them impossible.
+fn refuse_name_clash(repo: &Repository) -> Result<(), RunError> {
+    match repo.reader().ref_commit("refs/heads/treehand").map_err(WorktreeError::from)? {
+        None => Ok(()),
+        Some(_) => Err(WorktreeError::refused(
+            "a branch is called `treehand`, so no branch `treehand/…` can be made",
+            "rename it: git branch -m treehand another-name",
+        )
+        .into()),
+    }
+}

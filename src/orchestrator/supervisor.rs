@@ -1,0 +1,235 @@
+//! The supervisor of one run: a process of its own, in its own session, that carries out what the board decides.
+//!
+//! Its right is a kernel lock on the run's lock file, held for life. It survives the client and its terminal; only
+//! `cancel` ends it early. Everything it waits for wakes it: ends of workers and landings, clients, signals.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::board::{Board, Effect, Event, Slot};
+use super::context::{Context, RunError};
+use super::worker::{self, chain};
+use super::{control, landing};
+use crate::confine;
+use crate::model::{MergePolicy, Reason, ReasonKind, RunId, RunState, TaskEvent, TaskId, TaskState};
+use crate::store::EntryDraft;
+use crate::sys::git::Git;
+use crate::sys::lock::FileLock;
+use crate::sys::{clock, fs, proc};
+use crate::worktree::sealed::Identity;
+use crate::worktree::{Repository, WorktreeError};
+
+/// The lock file whose holder supervises the run.
+pub fn lock_path(repo: &Repository, run: &RunId) -> std::path::PathBuf {
+    repo.state_dir().join("locks").join(format!("run-{run}"))
+}
+
+/// Supervises a run to its end. `ready` is called when a client may rely on it.
+pub fn supervise(common_dir: &Path, run: &RunId, ready: impl FnOnce()) -> Result<(), RunError> {
+    let git = Git::open().map_err(WorktreeError::from)?;
+    let repo = Repository::at_common_dir(&git, common_dir)?;
+    let _right = FileLock::try_acquire(&lock_path(&repo, run), &format!("the supervisor, pid {}", std::process::id()))?;
+    let store = repo.store()?;
+    let record = store.run(run)?;
+    let granted = confine::require(record.confine)?;
+    let identity = Identity::of_user(&repo)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(usize::try_from(record.jobs).unwrap_or(1) + 4)
+        .enable_all()
+        .build()
+        .map_err(RunError::io("cannot start the runtime"))?;
+    let context = Arc::new(Context::new(repo, record, identity, granted, store));
+    runtime.block_on(async {
+        let listener = control::listen(run)?;
+        let process = proc::own();
+        context.store(|store| {
+            store.update_run(run, "run.supervised", json!({"process": process}), |run| {
+                run.supervisor = process.clone();
+                run.started_at = Some(clock::now());
+                run.state = RunState::Running;
+            })
+        })?;
+        ready();
+        let ended = drive(&context, listener).await;
+        if let Err(error) = &ended {
+            give_up(&context, error)?;
+        }
+        control::close(run)?;
+        ended
+    })
+}
+
+/// A task's worker or landing that is over.
+type Settled = (TaskId, Result<TaskState, RunError>);
+
+struct Driver<'a> {
+    context: &'a Arc<Context>,
+    board: Board,
+    at_work: JoinSet<Settled>,
+    reclaims: JoinSet<()>,
+    pending: Vec<Event>,
+    over: bool,
+}
+
+async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Result<(), RunError> {
+    let (cancel, mut cancelled) = mpsc::unbounded_channel();
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::io("cannot watch signals"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::io("cannot watch signals"))?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(RunError::io("cannot watch signals"))?;
+    let server = tokio::spawn(control::serve(listener, Arc::clone(context), cancel));
+    let tasks = context.store(|store| store.tasks(&context.run.id))?;
+    let slot = |task: &crate::model::record::TaskRecord| Slot {
+        id: task.id.clone(),
+        state: task.state,
+        needs: task.spec.needs.clone(),
+    };
+    let board = Board::new(tasks.iter().map(slot).collect(), context.run.jobs, context.run.merge);
+    let mut driver = Driver {
+        context,
+        board,
+        at_work: JoinSet::new(),
+        reclaims: JoinSet::new(),
+        pending: vec![Event::Begin],
+        over: false,
+    };
+    driver.carry_out()?;
+    while !driver.over {
+        tokio::select! {
+            Some(joined) = driver.at_work.join_next() => {
+                let (task, state) = joined.map_err(RunError::panicked)?;
+                driver.settle(task, state?)?;
+            }
+            Some(()) = cancelled.recv() => driver.take(Event::Cancel)?,
+            _ = terminate.recv() => driver.take(Event::Cancel)?,
+            // Those that a terminal sends: the run does not belong to the terminal.
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+    server.abort();
+    while let Some(reclaimed) = driver.reclaims.join_next().await {
+        reclaimed.map_err(RunError::panicked)?;
+    }
+    driver.finish()
+}
+
+impl Driver<'_> {
+    fn take(&mut self, event: Event) -> Result<(), RunError> {
+        self.pending.push(event);
+        self.carry_out()
+    }
+
+    fn settle(&mut self, task: TaskId, state: TaskState) -> Result<(), RunError> {
+        if state.is_terminal() {
+            let (context, task) = (Arc::clone(self.context), task.clone());
+            // A workspace that cannot be removed stays listed and goes with the next clean; the result stands.
+            self.reclaims.spawn_blocking(move || {
+                if let Err(error) = worker::reclaim(&context, &task) {
+                    tracing::warn!(%task, error = chain(&error), "not reclaimed");
+                }
+            });
+        }
+        self.take(Event::Settled { task, state })
+    }
+
+    /// Feeds events to the board and carries out its effects until there is nothing left to do at once.
+    fn carry_out(&mut self) -> Result<(), RunError> {
+        while let Some(event) = self.pending.pop() {
+            for effect in self.board.handle_event(event) {
+                self.apply(effect)?;
+            }
+        }
+        let landing = self.board.is_landing();
+        let state = self.context.store(|store| store.run(&self.context.run.id))?.state;
+        if landing && state == RunState::Running {
+            self.context.store(|store| store.set_run_state(&self.context.run.id, RunState::Landing))?;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, effect: Effect) -> Result<(), RunError> {
+        let (context, run) = (self.context, &self.context.run.id);
+        match effect {
+            Effect::Start(task) => {
+                let context = Arc::clone(context);
+                self.at_work.spawn(async move { (task.clone(), worker::work(context, task).await) });
+            }
+            Effect::Land(task) => {
+                let context = Arc::clone(context);
+                self.at_work.spawn(async move {
+                    let landed = landing::land(&context, &task).await;
+                    (task, landed)
+                });
+            }
+            Effect::Skip { task, by } => {
+                let reason = Reason::new(ReasonKind::Skipped, format!("it needs `{by}`, which did not end well"));
+                let data = json!({"by": by});
+                context.store(|s| s.move_task(run, &task, TaskEvent::Skip, data, |task| task.reason = Some(reason)))?;
+            }
+            Effect::RejectDependent { task, by } => {
+                let message = format!("it builds on `{by}`, which did not land");
+                landing::reject(context, &task, Reason::new(ReasonKind::Skipped, message))?;
+            }
+            Effect::Cancel(task) => {
+                landing::cancel(context, &task)?;
+            }
+            Effect::StopAll => {
+                context
+                    .store(|store| store.update_run(run, "run.cancel", json!({}), |run| run.cancel_requested = true))?;
+                context.stop.send_replace(true);
+            }
+            Effect::Finish => self.over = true,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), RunError> {
+        let (context, run) = (self.context, &self.context.run.id);
+        let cancelled = *context.stop.borrow();
+        let state = RunState::derive(&self.board.states(), cancelled);
+        let tasks = context.store(|store| store.tasks(run))?;
+        worker::release_pins(context)?;
+        let kept = tasks.iter().any(|task| task.workspace.is_some());
+        if !kept {
+            fs::remove_tree(&context.repo.run_dir(run)?)?;
+        }
+        if context.run.merge == MergePolicy::Manual && kept {
+            tracing::info!(%run, "results wait for `treehand merge`");
+        }
+        self.note_cost()?;
+        context.store(|store| store.set_run_state(run, state))?;
+        Ok(())
+    }
+
+    /// Writes down what the run cost: `scripts/bench run` reads it.
+    fn note_cost(&self) -> Result<(), RunError> {
+        let (own, children) = proc::cpu_time().map_err(RunError::io("cannot read our own processor time"))?;
+        let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let data = json!({"own_cpu_ms": millis(own), "children_cpu_ms": millis(children)});
+        let draft = EntryDraft::new("run.cost", data).of_run(&self.context.run.id);
+        self.context.store(|store| store.note(&draft))?;
+        Ok(())
+    }
+}
+
+/// Ends a run whose supervisor met an error that it cannot work around: what is open is cancelled, the error is recorded.
+fn give_up(context: &Context, error: &RunError) -> Result<(), RunError> {
+    let text = chain(error);
+    context.stop.send_replace(true);
+    let run = &context.run.id;
+    for task in context.store(|store| store.tasks(run))? {
+        if !task.state.is_terminal() {
+            landing::cancel(context, &task.id)?;
+        }
+    }
+    let data = json!({"error": text});
+    context.store(|store| store.update_run(run, "run.error", data, |run| run.error = Some(text.clone())))?;
+    context.store(|store| store.set_run_state(run, RunState::Failed))?;
+    Ok(())
+}

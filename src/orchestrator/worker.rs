@@ -1,0 +1,425 @@
+//! The life of one task between admission and the queue: workspace, attempt, capture, import.
+//!
+//! Every step is recorded before its effect. A worker ends with the state in which its task comes to rest: a candidate,
+//! nothing changed, refused, failed, cancelled, or queued again for another attempt.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::attempt::{self, Attempt, AttemptEnd, StopCause};
+use super::context::{Context, RunError};
+use super::landing::{cancel, reject};
+use super::messages::{self, Origin};
+use super::{gates, landing};
+use crate::agent::profile;
+use crate::confine::launch::Streams;
+use crate::confine::{Launch, environment};
+use crate::model::record::{AttemptError, AttemptRecord, TaskRecord};
+use crate::model::{BranchName, CommitId, Reason, ReasonKind, TaskEvent, TaskId, TaskState, Token};
+use crate::sys::{clock, fs, random};
+use crate::worktree::capture::{CaptureRequest, capture};
+use crate::worktree::import::{ImportRequest, import, update_ref};
+use crate::worktree::merge::{self, Merged, Signature, merge_trees};
+use crate::worktree::quarantine::Quarantine;
+use crate::worktree::result_policy::ResultChanges;
+use crate::worktree::sealed::{self, SealRequest, SealedPaths};
+use crate::worktree::{Repository, WorktreeError};
+
+/// Most bytes that one result may bring.
+const RESULT_MAX: u64 = 20 << 30;
+
+/// A workspace that is ready for an attempt.
+struct Prepared {
+    paths: SealedPaths,
+    base: CommitId,
+    lenders: Vec<PathBuf>,
+}
+
+/// What preparing came to.
+enum Preparation {
+    Ready(Box<Prepared>),
+    Refused(Reason),
+}
+
+/// Works on a task that was admitted, until it comes to rest.
+pub async fn work(context: Arc<Context>, id: TaskId) -> Result<TaskState, RunError> {
+    context.store(|store| store.move_task(&context.run.id, &id, TaskEvent::Lease, json!({}), |_| {}))?;
+    let prepared = {
+        let (context, id) = (Arc::clone(&context), id.clone());
+        blocking(move || prepare(&context, &id)).await?
+    };
+    let prepared = match prepared {
+        Ok(Preparation::Ready(prepared)) => *prepared,
+        Ok(Preparation::Refused(reason)) => return reject(&context, &id, reason),
+        Err(error) => return fail(&context, &id, format!("the workspace cannot be made: {}", chain(&error))),
+    };
+    if *context.stop.borrow() {
+        return cancel(&context, &id);
+    }
+    let token = random::token().map_err(WorktreeError::Random)?;
+    let ended = run_attempt(&context, &id, &prepared, &token).await;
+    let end = match ended {
+        Ok(end) => end,
+        Err(error) => return after_failure(&context, &id, "spawn", chain(&error)),
+    };
+    match end.stopped {
+        Some(StopCause::Cancelled) => {
+            close_attempt(&context, &id, Some(&end), Some(("cancelled", "the run was cancelled".into())))?;
+            cancel(&context, &id)
+        }
+        Some(StopCause::Timeout) => {
+            close_attempt(&context, &id, Some(&end), Some(("timeout", gates::describe(&end))))?;
+            retry_or_fail(&context, &id, ReasonKind::Timeout, format!("the command {}", gates::describe(&end)))
+        }
+        None if end.exit == Some(0) => {
+            close_attempt(&context, &id, Some(&end), None)?;
+            let (context, id) = (Arc::clone(&context), id.clone());
+            blocking(move || take_result(&context, &id, &prepared)).await?
+        }
+        None => {
+            let kind = if end.signal.is_some() { "signal" } else { "exit" };
+            close_attempt(&context, &id, Some(&end), Some((kind, gates::describe(&end))))?;
+            retry_or_fail(&context, &id, ReasonKind::Failed, format!("the command {}", gates::describe(&end)))
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RunError> {
+    tokio::task::spawn_blocking(work).await.map_err(RunError::panicked)
+}
+
+/// An error with its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let next = source.to_string();
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = source.source();
+    }
+    text
+}
+
+fn prepare(context: &Context, id: &TaskId) -> Result<Preparation, RunError> {
+    let (run, repo) = (&context.run.id, &context.repo);
+    let task = context.task(id)?;
+    let paths = context.paths(id)?;
+    clear_earlier(context, &task, &paths)?;
+    let base = match base_of(context, &task)? {
+        Ok(base) => base,
+        Err(reason) => return Ok(Preparation::Refused(reason)),
+    };
+    context.store(|store| {
+        let data = json!({"base": base, "box": paths.enclosure});
+        store.edit_task(run, id, "workspace.create", data, |task| {
+            task.base = Some(base.clone());
+            task.workspace = Some(paths.enclosure.clone());
+        })
+    })?;
+    make_branch(repo, &task.branch, &base)?;
+    let lenders = context.lend(&[&context.run.base.commit, &base])?;
+    let base_name = BranchName::parse(&context.run.base.reference).ok();
+    let request = SealRequest {
+        base: &base,
+        branch: &task.branch,
+        base_name: base_name.as_ref(),
+        lenders: &lenders,
+        identity: &context.identity,
+        lock_reason: Some(format!("treehand run {run} task {id}")),
+    };
+    sealed::create(repo, &paths, &request)?;
+    Ok(Preparation::Ready(Box::new(Prepared { paths, base, lenders })))
+}
+
+/// The branch stands at the base; from an earlier attempt it stands there already.
+fn make_branch(repo: &Repository, branch: &BranchName, base: &CommitId) -> Result<(), WorktreeError> {
+    let now = repo.reader().ref_commit(&branch.full_ref())?;
+    if now.as_ref() == Some(base) {
+        return Ok(());
+    }
+    update_ref(repo, &branch.full_ref(), Some(base), now.as_ref(), "treehand: task started")
+}
+
+/// An earlier attempt's workspace goes to the trash as it is, so that a new attempt starts clean and nothing is lost.
+fn clear_earlier(context: &Context, task: &TaskRecord, paths: &SealedPaths) -> Result<(), RunError> {
+    if !fs::exists(&paths.enclosure)? && !fs::exists(&paths.private)? {
+        return Ok(());
+    }
+    if task.attempts.is_empty() {
+        let message = format!("{} is there already", paths.enclosure.display());
+        return Err(WorktreeError::refused(message, "move it away").into());
+    }
+    let trash =
+        context.repo.state_dir().join("trash").join(format!("{}.{}.{}", context.run.id, task.id, task.attempts.len()));
+    fs::create_private_dir_all(&trash)?;
+    fs::remove_tree(&paths.entry)?;
+    for (from, name) in [(&paths.enclosure, "box"), (&paths.private, "private")] {
+        if fs::exists(from)? {
+            fs::move_path(from, &trash.join(name))?;
+        }
+    }
+    let data = json!({"trash": trash});
+    context.store(|store| store.edit_task(&context.run.id, &task.id, "workspace.trashed", data, |_| {}))?;
+    Ok(())
+}
+
+/// The commit that a task starts from: the run's base, or the results of what it needs, merged in memory in order.
+fn base_of(context: &Context, task: &TaskRecord) -> Result<Result<CommitId, Reason>, RunError> {
+    let mut results = Vec::new();
+    for need in &task.spec.needs {
+        let record = context.task(need)?;
+        match record.commit {
+            Some(commit) if record.state != TaskState::NoChange => results.push((need.clone(), commit)),
+            // A need that changed nothing still hands on what it started from.
+            _ => results.extend(record.base.filter(|base| *base != context.run.base.commit).map(|b| (need.clone(), b))),
+        }
+    }
+    let Some((_, first)) = results.first().cloned() else { return Ok(Ok(context.run.base.commit.clone())) };
+    let quarantine = Quarantine::create(&context.repo, &first)?;
+    let merged = merge_needs(context, &quarantine, task, &first, &results[1..]);
+    let merged = match merged {
+        Ok(Ok(commit)) if commit != first => pin(context, &quarantine, task, &commit).map(|()| Ok(commit)),
+        other => other,
+    };
+    quarantine.discard()?;
+    merged
+}
+
+fn merge_needs(
+    context: &Context,
+    quarantine: &Quarantine,
+    task: &TaskRecord,
+    first: &CommitId,
+    rest: &[(TaskId, CommitId)],
+) -> Result<Result<CommitId, Reason>, RunError> {
+    let mut merged = first.clone();
+    for (need, commit) in rest {
+        let reader = context.repo.reader();
+        let known = merged == *first;
+        if known && reader.is_ancestor(commit, &merged).map_err(WorktreeError::from)? {
+            continue;
+        }
+        if known && reader.is_ancestor(&merged, commit).map_err(WorktreeError::from)? {
+            merged = commit.clone();
+            continue;
+        }
+        match merge_trees(quarantine, None, &merged, commit)? {
+            Merged::Clean(tree) => {
+                let message = format!("treehand: what {}/{} starts from\n", context.run.id, task.id);
+                merged = merge::commit_tree(quarantine, &tree, &[&merged, commit], &message, &Signature::default())?;
+            }
+            Merged::Conflict(paths) => {
+                let message =
+                    format!("the results that it needs conflict with each other, at the latest with `{need}`");
+                return Ok(Err(Reason::new(ReasonKind::Conflict, message).with_paths(paths)));
+            }
+        }
+    }
+    Ok(Ok(merged))
+}
+
+/// Holds a synthetic base for as long as its task lives.
+fn pin(context: &Context, quarantine: &Quarantine, task: &TaskRecord, commit: &CommitId) -> Result<(), RunError> {
+    let kept = quarantine.migrate(std::slice::from_ref(commit), std::slice::from_ref(&context.run.base.commit))?;
+    let name = pin_name(context, &task.id);
+    let now = context.repo.reader().ref_commit(&name).map_err(WorktreeError::from)?;
+    let pinned = update_ref(&context.repo, &name, Some(commit), now.as_ref(), "treehand: base of a task");
+    kept.release()?;
+    Ok(pinned?)
+}
+
+fn pin_name(context: &Context, id: &TaskId) -> String {
+    format!("refs/treehand/base/{}/{id}", context.run.id)
+}
+
+async fn run_attempt(
+    context: &Arc<Context>,
+    id: &TaskId,
+    prepared: &Prepared,
+    token: &Token,
+) -> Result<AttemptEnd, RunError> {
+    let run = &context.run.id;
+    let task = context.task(id)?;
+    let n = u32::try_from(task.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
+    let invocation = profile::invocation(run, &task.spec, n);
+    let mut env = environment::baseline(&prepared.paths.tmp, &prepared.paths.enclosure, token);
+    env.extend(invocation.env);
+    env.push(("TREEHAND_WORKSPACE".into(), prepared.paths.tree.to_string_lossy().into_owned()));
+    env.push(("TREEHAND_BASE".into(), prepared.base.to_string()));
+    let launch = Launch { argv: invocation.argv, env, directory: prepared.paths.tree.clone(), streams: Streams::Own };
+    let log = context.repo.attempt_log(run, id, n);
+    let record = AttemptRecord {
+        n,
+        token: token.clone(),
+        process: None,
+        started_at: clock::now(),
+        ended_at: None,
+        exit: None,
+        signal: None,
+        error: None,
+        log: log.clone(),
+    };
+    let data = json!({"attempt": n, "token": token, "confine": context.granted.level()});
+    // The attempt is consumed before the child starts: whatever dies in between, it is never started once too often.
+    context.store(|store| store.move_task(run, id, TaskEvent::Start, data, |task| task.attempts.push(record)))?;
+    let attempt = Attempt {
+        launch: &launch,
+        granted: context.granted,
+        token,
+        log: &log,
+        output_limit: context.run.output_limit.0,
+        timeout: task.spec.timeout.map(|span| span.0),
+        stop: context.stop.subscribe(),
+    };
+    let started = |process: Option<&crate::model::ProcId>| {
+        let data = json!({"attempt": n, "process": process});
+        context.store(|store| {
+            store.edit_task(run, id, "attempt.started", data, |task| {
+                if let Some(attempt) = task.attempts.last_mut() {
+                    attempt.process = process.cloned();
+                }
+            })
+        })?;
+        Ok(())
+    };
+    attempt::run(attempt, started).await
+}
+
+fn close_attempt(
+    context: &Context,
+    id: &TaskId,
+    end: Option<&AttemptEnd>,
+    error: Option<(&str, String)>,
+) -> Result<(), RunError> {
+    let left_behind = end.map_or(0, |end| end.left_behind);
+    let data =
+        json!({"exit": end.and_then(|e| e.exit), "signal": end.and_then(|e| e.signal), "left_behind": left_behind});
+    context.store(|store| {
+        store.edit_task(&context.run.id, id, "attempt.ended", data, |task| {
+            if let Some(attempt) = task.attempts.last_mut() {
+                attempt.ended_at = Some(clock::now());
+                attempt.exit = end.and_then(|end| end.exit);
+                attempt.signal = end.and_then(|end| end.signal);
+                attempt.error = error.map(|(kind, message)| AttemptError { kind: kind.into(), message });
+            }
+        })
+    })?;
+    Ok(())
+}
+
+fn after_failure(context: &Context, id: &TaskId, kind: &str, message: String) -> Result<TaskState, RunError> {
+    close_attempt(context, id, None, Some((kind, message.clone())))?;
+    retry_or_fail(context, id, ReasonKind::Failed, message)
+}
+
+fn retry_or_fail(context: &Context, id: &TaskId, kind: ReasonKind, message: String) -> Result<TaskState, RunError> {
+    let task = context.task(id)?;
+    let used = u32::try_from(task.attempts.len()).unwrap_or(u32::MAX);
+    let (event, reason) = if used < task.spec.attempts_allowed() && !*context.stop.borrow() {
+        (TaskEvent::TryAgain, None)
+    } else {
+        let log = task.attempts.last().map(|attempt| attempt.log.to_string_lossy().into_owned());
+        (TaskEvent::Fail, Some(Reason { log, ..Reason::new(kind, message.clone()) }))
+    };
+    let data = json!({"why": message});
+    let task = context.store(|store| store.move_task(&context.run.id, id, event, data, |task| task.reason = reason))?;
+    Ok(task.state)
+}
+
+fn fail(context: &Context, id: &TaskId, message: String) -> Result<TaskState, RunError> {
+    let reason = Reason::new(ReasonKind::Failed, message);
+    let data = json!({"reason": reason});
+    let task = context.store(|store| {
+        store.move_task(&context.run.id, id, TaskEvent::Fail, data, |task| task.reason = Some(reason))
+    })?;
+    Ok(task.state)
+}
+
+/// Captures what the task did and imports it onto its branch.
+fn take_result(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<TaskState, RunError> {
+    match capture_and_import(context, id, prepared) {
+        Ok(None) => {
+            let run = &context.run.id;
+            let task = context.store(|s| s.move_task(run, id, TaskEvent::NothingChanged, json!({}), |_| {}))?;
+            Ok(task.state)
+        }
+        Ok(Some((commit, changes))) => {
+            let run = &context.run.id;
+            let data = json!({"commit": commit, "changes": changes.count});
+            context.store(|store| {
+                store.move_task(run, id, TaskEvent::Capture, data, |task| {
+                    task.commit = Some(commit);
+                    task.changes = Some(changes.count);
+                })
+            })?;
+            let task = context.store(|store| store.move_task(run, id, TaskEvent::Enqueue, json!({}), |_| {}))?;
+            Ok(task.state)
+        }
+        Err(RunError::Worktree(WorktreeError::BadResult { message, paths })) => {
+            landing::reject(context, id, Reason::new(ReasonKind::Policy, message).with_paths(paths))
+        }
+        Err(error) => fail(context, id, format!("the result cannot be taken: {}", chain(&error))),
+    }
+}
+
+fn capture_and_import(
+    context: &Context,
+    id: &TaskId,
+    prepared: &Prepared,
+) -> Result<Option<(CommitId, ResultChanges)>, RunError> {
+    let task = context.task(id)?;
+    let origin = Origin { run: &context.run.id, task: id };
+    let message = messages::capture(&task.spec, &origin);
+    let request = CaptureRequest { lenders: &prepared.lenders, identity: &context.identity, message: &message };
+    let captured = capture(&context.repo, &prepared.paths, &request)?;
+    if captured.commit == prepared.base {
+        return Ok(None);
+    }
+    let reference = task.branch.full_ref();
+    let reflog = format!("treehand: result of {}/{id}", context.run.id);
+    let request = ImportRequest {
+        base: &prepared.base,
+        reference: &reference,
+        expected: Some(&prepared.base),
+        paths: &task.spec.paths,
+        max_bytes: RESULT_MAX,
+        message: &reflog,
+    };
+    let changes = import(&context.repo, &captured, &request)?;
+    Ok(Some((captured.commit, changes)))
+}
+
+/// Removes the pins of a run that is over; while it lives a later task may build on any of them.
+pub fn release_pins(context: &Context) -> Result<(), RunError> {
+    let below = format!("refs/treehand/base/{}/", context.run.id);
+    for (name, commit) in context.repo.reader().refs_below(&below).map_err(WorktreeError::from)? {
+        update_ref(&context.repo, &name, None, Some(&commit), "treehand: run over")?;
+    }
+    Ok(())
+}
+
+/// Removes what a task no longer needs: workspace and branch of one that landed, changed nothing or was skipped.
+pub fn reclaim(context: &Context, id: &TaskId) -> Result<(), RunError> {
+    let task = context.task(id)?;
+    if !matches!(task.state, TaskState::Landed | TaskState::NoChange | TaskState::Skipped) {
+        return Ok(());
+    }
+    if task.workspace.is_some() {
+        sealed::remove(&context.paths(id)?)?;
+    }
+    // The branch goes only while it is where we left it: commits that a person added to it stay.
+    let expected = task.commit.clone().or(task.base.clone());
+    let branch = context.repo.reader().ref_commit(&task.branch.full_ref()).map_err(WorktreeError::from)?;
+    if let Some(tip) = branch.filter(|tip| expected.as_ref() == Some(tip)) {
+        update_ref(&context.repo, &task.branch.full_ref(), None, Some(&tip), "treehand: reclaimed")?;
+    }
+    let data = json!({"state": task.state});
+    context
+        .store(|store| store.edit_task(&context.run.id, id, "task.reclaimed", data, |task| task.workspace = None))?;
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! The journal of a repository and the tables derived from it, in one SQLite file.
+//!
+//! Promises: what a call returned is on disk (WAL, `synchronous=FULL`); a change and its journal entry are one
+//! transaction; a task moves only along `TaskState::next`; readers are never blocked. A corrupt or newer file is an
+//! error that says so and is never touched. Knows no git and no processes.
+
+mod journal;
+mod operations;
+mod runs;
+mod schema;
+mod workspaces;
+
+pub use journal::{Entry, EntryDraft, Intent, Phase};
+pub use schema::{SCHEMA_VERSION, Store, StoreError};

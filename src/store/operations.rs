@@ -1,0 +1,53 @@
+//! Operations: what can be taken back, newest first.
+//! Kept until the retention ends; what an operation needs to be undone is in its record.
+
+use rusqlite::{OptionalExtension, params};
+use serde_json::json;
+
+use super::journal::{EntryDraft, Phase, append};
+use super::runs::{parse, render};
+use super::{Store, StoreError};
+use crate::model::Timestamp;
+use crate::model::record::{OperationRecord, UndoData};
+
+impl Store {
+    /// Records an operation that has happened and gives its number.
+    pub fn add_operation(&self, kind: &str, at: Timestamp, summary: &str, undo: UndoData) -> Result<i64, StoreError> {
+        self.write(|transaction| {
+            transaction.execute("INSERT INTO operation (kind, undone, record) VALUES (?1, 0, '')", [kind])?;
+            let op = transaction.last_insert_rowid();
+            let record = OperationRecord { op, kind: kind.into(), at, summary: summary.into(), undone: false, undo };
+            let text = render("operation", &record)?;
+            transaction.execute("UPDATE operation SET record = ?2 WHERE op = ?1", params![op, text])?;
+            let data = json!({"op": op, "kind": kind, "summary": summary});
+            append(transaction, &EntryDraft::new("operation", data), Phase::Done, None)?;
+            Ok(op)
+        })
+    }
+
+    /// Every operation, newest first.
+    pub fn operations(&self) -> Result<Vec<OperationRecord>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT record FROM operation ORDER BY op DESC")?;
+        let texts: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        texts.iter().map(|text| parse("operation", text)).collect()
+    }
+
+    /// One operation.
+    pub fn operation(&self, op: i64) -> Result<OperationRecord, StoreError> {
+        let sql = "SELECT record FROM operation WHERE op = ?1";
+        let text: Option<String> = self.connection.prepare_cached(sql)?.query_row([op], |row| row.get(0)).optional()?;
+        parse("operation", &text.ok_or_else(|| StoreError::NotFound { kind: "operation", id: op.to_string() })?)
+    }
+
+    /// Marks an operation as taken back.
+    pub fn mark_undone(&self, op: i64) -> Result<(), StoreError> {
+        let mut record = self.operation(op)?;
+        record.undone = true;
+        self.write(|transaction| {
+            let sql = "UPDATE operation SET undone = 1, record = ?2 WHERE op = ?1";
+            transaction.execute(sql, params![op, render("operation", &record)?])?;
+            append(transaction, &EntryDraft::new("undo", json!({"op": op})), Phase::Done, None)?;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,183 @@
+//! Runs, tasks and gate results. A task changes only here, inside the transaction that reads it.
+//! Reads give whole records; a write is one transaction with its journal entry.
+
+use rusqlite::{OptionalExtension, Transaction, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::journal::{EntryDraft, Phase, append};
+use super::{Store, StoreError};
+use crate::model::record::{GateRecord, RunRecord, TaskRecord};
+use crate::model::{CommitId, RunId, RunState, TaskEvent, TaskId};
+
+pub(super) fn parse<T: DeserializeOwned>(kind: &'static str, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|source| StoreError::Record { kind, source })
+}
+
+pub(super) fn render<T: Serialize>(kind: &'static str, value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|source| StoreError::Record { kind, source })
+}
+
+impl Store {
+    /// Records a new run with all its tasks.
+    pub fn create_run(&self, run: &RunRecord, tasks: &[TaskRecord]) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let sql = "INSERT INTO run (id, state, record) VALUES (?1, ?2, ?3)";
+            transaction.execute(sql, params![run.id.as_str(), run.state.word(), render("run", run)?])?;
+            for task in tasks {
+                let sql = "INSERT INTO task (run, id, ordinal, state, record) VALUES (?1, ?2, ?3, ?4, ?5)";
+                let record = render("task", task)?;
+                let row = params![run.id.as_str(), task.id.as_str(), task.ordinal, task.state.word(), record];
+                transaction.execute(sql, row)?;
+            }
+            let data = json!({"tasks": tasks.len(), "base": run.base, "into": run.into, "confine": run.confine});
+            append(transaction, &EntryDraft::new("run.created", data).of_run(&run.id), Phase::Note, None)?;
+            Ok(())
+        })
+    }
+
+    /// One run.
+    pub fn run(&self, id: &RunId) -> Result<RunRecord, StoreError> {
+        let text: Option<String> = self
+            .connection
+            .prepare_cached("SELECT record FROM run WHERE id = ?1")?
+            .query_row([id.as_str()], |row| row.get(0))
+            .optional()?;
+        parse("run", &text.ok_or_else(|| StoreError::NotFound { kind: "run", id: id.to_string() })?)
+    }
+
+    /// Every run, oldest first.
+    pub fn runs(&self) -> Result<Vec<RunRecord>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT record FROM run ORDER BY id")?;
+        let texts: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        texts.iter().map(|text| parse("run", text)).collect()
+    }
+
+    /// The tasks of a run in the order of its file.
+    pub fn tasks(&self, run: &RunId) -> Result<Vec<TaskRecord>, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT record FROM task WHERE run = ?1 ORDER BY ordinal")?;
+        let texts: Vec<String> = statement.query_map([run.as_str()], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        texts.iter().map(|text| parse("task", text)).collect()
+    }
+
+    /// One task.
+    pub fn task(&self, run: &RunId, id: &TaskId) -> Result<TaskRecord, StoreError> {
+        let sql = "SELECT record FROM task WHERE run = ?1 AND id = ?2";
+        let row: Option<String> =
+            self.connection.prepare_cached(sql)?.query_row([run.as_str(), id.as_str()], |row| row.get(0)).optional()?;
+        parse("task", &row.ok_or_else(|| StoreError::NotFound { kind: "task", id: format!("{run}/{id}") })?)
+    }
+
+    /// Changes a run; `kind` names the change in the journal.
+    pub fn update_run(
+        &self,
+        id: &RunId,
+        kind: &str,
+        data: Value,
+        change: impl FnOnce(&mut RunRecord),
+    ) -> Result<RunRecord, StoreError> {
+        self.write(|transaction| {
+            let sql = "SELECT record FROM run WHERE id = ?1";
+            let text: Option<String> = transaction.query_row(sql, [id.as_str()], |row| row.get(0)).optional()?;
+            let text = text.ok_or_else(|| StoreError::NotFound { kind: "run", id: id.to_string() })?;
+            let mut run: RunRecord = parse("run", &text)?;
+            change(&mut run);
+            let sql = "UPDATE run SET state = ?2, record = ?3 WHERE id = ?1";
+            transaction.execute(sql, params![id.as_str(), run.state.word(), render("run", &run)?])?;
+            append(transaction, &EntryDraft::new(kind, data).of_run(id), Phase::Note, None)?;
+            Ok(run)
+        })
+    }
+
+    /// Moves a task by an event; the state machine decides whether it may, inside the transaction.
+    pub fn move_task(
+        &self,
+        run: &RunId,
+        task: &TaskId,
+        event: TaskEvent,
+        data: Value,
+        change: impl FnOnce(&mut TaskRecord),
+    ) -> Result<TaskRecord, StoreError> {
+        self.write(|transaction| {
+            edit(transaction, run, task, |record| {
+                record.state = record.state.next(event)?;
+                change(record);
+                let kind = format!("task.{}", event_word(event)?);
+                Ok((kind, json!({"state": record.state, "detail": data})))
+            })
+        })
+    }
+
+    /// Changes what is known of a task without moving it.
+    pub fn edit_task(
+        &self,
+        run: &RunId,
+        task: &TaskId,
+        kind: &str,
+        data: Value,
+        change: impl FnOnce(&mut TaskRecord),
+    ) -> Result<TaskRecord, StoreError> {
+        self.write(|transaction| {
+            edit(transaction, run, task, |record| {
+                let state = record.state;
+                change(record);
+                record.state = state;
+                Ok((kind.to_owned(), data))
+            })
+        })
+    }
+
+    /// Sets a run's state, and its end when the state is terminal.
+    pub fn set_run_state(&self, id: &RunId, state: RunState) -> Result<RunRecord, StoreError> {
+        let at = crate::sys::clock::now();
+        self.update_run(id, "run.state", json!({"state": state}), |run| {
+            run.state = state;
+            if state.is_terminal() {
+                run.ended_at = Some(at);
+            }
+        })
+    }
+
+    /// The result of a gate on a tree, when it ran before. Only passes are kept: a failure may have been the machine's.
+    pub fn gate_result(&self, tree: &CommitId, gate: &str) -> Result<Option<GateRecord>, StoreError> {
+        let sql = "SELECT record FROM gate_result WHERE tree = ?1 AND gate = ?2";
+        let text: Option<String> =
+            self.connection.prepare_cached(sql)?.query_row([tree.as_str(), gate], |row| row.get(0)).optional()?;
+        text.map(|text| parse("gate", &text)).transpose()
+    }
+
+    /// Keeps the pass of a gate on a tree.
+    pub fn keep_gate_result(&self, gate: &str, record: &GateRecord) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let sql = "INSERT OR REPLACE INTO gate_result (tree, gate, record) VALUES (?1, ?2, ?3)";
+            transaction.execute(sql, params![record.tree.as_str(), gate, render("gate", record)?])?;
+            Ok(())
+        })
+    }
+}
+
+fn event_word(event: TaskEvent) -> Result<String, StoreError> {
+    let value = serde_json::to_value(event).map_err(|source| StoreError::Record { kind: "event", source })?;
+    Ok(value.as_str().unwrap_or("event").to_owned())
+}
+
+fn edit(
+    transaction: &Transaction<'_>,
+    run: &RunId,
+    task: &TaskId,
+    change: impl FnOnce(&mut TaskRecord) -> Result<(String, Value), StoreError>,
+) -> Result<TaskRecord, StoreError> {
+    let sql = "SELECT record FROM task WHERE run = ?1 AND id = ?2";
+    let key = [run.as_str(), task.as_str()];
+    let text: Option<String> = transaction.prepare_cached(sql)?.query_row(key, |row| row.get(0)).optional()?;
+    let text = text.ok_or_else(|| StoreError::NotFound { kind: "task", id: format!("{run}/{task}") })?;
+    let mut record: TaskRecord = parse("task", &text)?;
+    let (kind, data) = change(&mut record)?;
+    let sql = "UPDATE task SET state = ?3, record = ?4 WHERE run = ?1 AND id = ?2";
+    let row = params![run.as_str(), task.as_str(), record.state.word(), render("task", &record)?];
+    transaction.prepare_cached(sql)?.execute(row)?;
+    append(transaction, &EntryDraft::new(&kind, data).of_task(run, task), Phase::Note, None)?;
+    Ok(record)
+}

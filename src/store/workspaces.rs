@@ -1,0 +1,65 @@
+//! Workspaces that people asked for. A name is claimed by inserting it: of two claimers one is refused.
+//! Whether the directory is there is asked of the file system, never of this table.
+
+use rusqlite::{OptionalExtension, params};
+use serde_json::json;
+
+use super::journal::{EntryDraft, Phase, append};
+use super::runs::{parse, render};
+use super::{Store, StoreError};
+use crate::model::WorkspaceName;
+use crate::model::record::WorkspaceRecord;
+
+impl Store {
+    /// Claims the name and records the workspace; refused when the name is taken.
+    pub fn claim_workspace(&self, record: &WorkspaceRecord) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let sql = "INSERT OR IGNORE INTO workspace (name, state, record) VALUES (?1, ?2, ?3)";
+            let row = params![record.name.as_str(), "claimed", render("workspace", record)?];
+            if transaction.execute(sql, row)? == 0 {
+                return Err(StoreError::Exists { kind: "workspace", id: record.name.to_string() });
+            }
+            let data =
+                json!({"name": record.name, "path": record.path, "branch": record.branch, "lease": record.lease});
+            append(transaction, &EntryDraft::new("workspace.create", data), Phase::Intent, None)?;
+            Ok(())
+        })
+    }
+
+    /// Replaces what is known of a workspace.
+    pub fn put_workspace(&self, kind: &str, record: &WorkspaceRecord) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let sql = "INSERT OR REPLACE INTO workspace (name, state, record) VALUES (?1, ?2, ?3)";
+            let row = params![record.name.as_str(), "known", render("workspace", record)?];
+            transaction.execute(sql, row)?;
+            let data = json!({"name": record.name, "state": record.state, "base": record.base.commit});
+            append(transaction, &EntryDraft::new(kind, data), Phase::Note, None)?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a workspace that is gone.
+    pub fn forget_workspace(&self, name: &WorkspaceName, why: &str) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction.execute("DELETE FROM workspace WHERE name = ?1", [name.as_str()])?;
+            let data = json!({"name": name, "why": why});
+            append(transaction, &EntryDraft::new("workspace.gone", data), Phase::Note, None)?;
+            Ok(())
+        })
+    }
+
+    /// One workspace.
+    pub fn workspace(&self, name: &WorkspaceName) -> Result<Option<WorkspaceRecord>, StoreError> {
+        let sql = "SELECT record FROM workspace WHERE name = ?1";
+        let text: Option<String> =
+            self.connection.prepare_cached(sql)?.query_row([name.as_str()], |row| row.get(0)).optional()?;
+        text.map(|text| parse("workspace", &text)).transpose()
+    }
+
+    /// Every workspace, by name.
+    pub fn workspaces(&self) -> Result<Vec<WorkspaceRecord>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT record FROM workspace ORDER BY name")?;
+        let texts: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        texts.iter().map(|text| parse("workspace", text)).collect()
+    }
+}

@@ -1,0 +1,215 @@
+//! Files: atomic replacement, removal beneath a directory, renames that fall back to a copy, private directories.
+//!
+//! Promises: a file is replaced or left as it was, never truncated; nothing follows a symbolic link out of the tree
+//! it was told to work on.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+
+/// An error of the file system, with the path it is about.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}", .path.display())]
+pub struct FsError {
+    /// What was tried: `read`, `write`, …
+    pub action: &'static str,
+    /// The path.
+    pub path: PathBuf,
+    /// The cause.
+    #[source]
+    pub source: io::Error,
+}
+
+/// Adds action and path to an error.
+pub fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> FsError + 'a {
+    move |source| FsError { action, path: path.to_owned(), source }
+}
+
+/// Writes a file so that readers see the old or the new content, and that survives a power failure.
+pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), FsError> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let mut temp = tempfile::NamedTempFile::new_in(parent).map_err(at("write", path))?;
+    temp.write_all(content).map_err(at("write", path))?;
+    temp.as_file().sync_all().map_err(at("write", path))?;
+    temp.persist(path).map_err(|error| at("write", path)(error.error))?;
+    File::open(parent).and_then(|dir| dir.sync_all()).map_err(at("write", path))
+}
+
+/// Creates a file that nobody has a use for until it is whole (no fsync, no replacement): admin files of a new directory.
+pub fn write_new(path: &Path, content: &[u8]) -> Result<(), FsError> {
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create_new(true).open(path).map_err(at("create", path))?;
+    file.write_all(content).map_err(at("write", path))
+}
+
+/// Creates a directory and its parents.
+pub fn create_dir_all(path: &Path) -> Result<(), FsError> {
+    fs::create_dir_all(path).map_err(at("create", path))
+}
+
+/// Creates a directory and its parents, readable by the owner alone.
+pub fn create_private_dir_all(path: &Path) -> Result<(), FsError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at("create", path))
+}
+
+/// Creates one directory that must not exist yet, readable by the owner alone.
+pub fn create_private_dir(path: &Path) -> Result<(), FsError> {
+    fs::DirBuilder::new().mode(0o700).create(path).map_err(at("create", path))
+}
+
+/// True when something (also a dangling link) is at this path; an unreadable parent is an error, not absence.
+pub fn exists(path: &Path) -> Result<bool, FsError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+        Err(error) => Err(at("look at", path)(error)),
+    }
+}
+
+/// Removes a directory and all in it, without following links. Absent is fine. Directories that their owner made
+/// unwritable (as some build tools and Go's module cache do) are made writable first.
+pub fn remove_tree(path: &Path) -> Result<(), FsError> {
+    match remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            make_directories_writable(path);
+            remove_dir_all(path).map_err(at("remove", path))
+        }
+        other => other.map_err(at("remove", path)),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the gateway to recursive removal")]
+fn remove_dir_all(path: &Path) -> io::Result<()> {
+    fs::remove_dir_all(path)
+}
+
+fn make_directories_writable(root: &Path) {
+    let entries = walkdir::WalkDir::new(root).follow_links(false).into_iter();
+    for entry in entries.filter_map(Result::ok).filter(|entry| entry.file_type().is_dir()) {
+        if let Ok(meta) = entry.metadata() {
+            let mut mode = meta.permissions();
+            mode.set_mode(mode.mode() | 0o700);
+            if let Err(error) = fs::set_permissions(entry.path(), mode) {
+                tracing::debug!(path = %entry.path().display(), %error, "cannot make writable");
+            }
+        }
+    }
+}
+
+/// Removes a file; absent is fine.
+pub fn remove_file(path: &Path) -> Result<(), FsError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(at("remove", path)),
+    }
+}
+
+/// Moves a file or directory; across file systems it is copied whole first, and the original removed only then.
+pub fn move_path(from: &Path, to: &Path) -> Result<(), FsError> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy_then_remove(from, to),
+        other => other.map_err(at("move", from)),
+    }
+}
+
+fn copy_then_remove(from: &Path, to: &Path) -> Result<(), FsError> {
+    let other = |error: fs_extra::error::Error| at("copy", from)(io::Error::other(error.to_string()));
+    if from.is_dir() {
+        let options = fs_extra::dir::CopyOptions::new().copy_inside(true);
+        let copied = fs_extra::dir::copy(from, to, &options).map_err(other);
+        if let Err(error) = copied {
+            remove_tree(to)?;
+            return Err(error);
+        }
+        remove_tree(from)
+    } else {
+        fs_extra::file::copy(from, to, &fs_extra::file::CopyOptions::new()).map_err(other)?;
+        remove_file(from)
+    }
+}
+
+/// Reads a small file that another party may have made: a regular file beneath `root`, reached without following any
+/// link, at most `limit` bytes. `None` when there is no such file.
+pub fn read_beneath(root: &Path, relative: &Path, limit: u64) -> Result<Option<Vec<u8>>, FsError> {
+    use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+    let full = root.join(relative);
+    if relative.components().any(|part| !matches!(part, Component::Normal(_))) {
+        return Err(at("read", &full)(io::Error::other("the path leaves its directory")));
+    }
+    let dir = File::open(root).map_err(at("read", root))?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let file = match openat2(&dir, relative, flags, Mode::empty(), beneath) {
+        Ok(fd) => File::from(fd),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
+        Err(errno) => return Err(at("read", &full)(errno.into())),
+    };
+    let meta = file.metadata().map_err(at("read", &full))?;
+    if !meta.is_file() || meta.len() > limit {
+        return Err(at("read", &full)(io::Error::other("not a regular file of the expected size")));
+    }
+    let mut content = Vec::new();
+    file.take(limit).read_to_end(&mut content).map_err(at("read", &full))?;
+    Ok(Some(content))
+}
+
+/// Copies a regular file that another party may have made, beneath `root` and without following links.
+pub fn copy_beneath(root: &Path, relative: &Path, to: &Path, limit: u64) -> Result<bool, FsError> {
+    match read_beneath(root, relative, limit)? {
+        Some(content) => write_new(to, &content).map(|()| true),
+        None => Ok(false),
+    }
+}
+
+/// The bytes that a tree takes on disk; unreadable parts count as nothing.
+pub fn disk_usage(root: &Path) -> u64 {
+    let entries = walkdir::WalkDir::new(root).follow_links(false).into_iter();
+    entries.filter_map(Result::ok).filter_map(|entry| entry.metadata().ok()).map(|meta| meta.blocks() * 512).sum()
+}
+
+/// Opens a log file for appending, made 0600 when it is new.
+pub fn open_log(path: &Path) -> Result<File, FsError> {
+    if let Some(parent) = path.parent() {
+        create_private_dir_all(parent)?;
+    }
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(at("open", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_planted_link_or_fifo_is_not_read() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let root = dir.path();
+        fs::write(root.join("plain"), "x").expect("write");
+        std::os::unix::fs::symlink("/etc/passwd", root.join("link")).expect("link");
+        std::os::unix::fs::symlink("/etc", root.join("dir")).expect("link");
+        rustix::fs::mknodat(rustix::fs::CWD, root.join("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
+            .expect("fifo");
+        assert_eq!(read_beneath(root, Path::new("plain"), 10).expect("readable"), Some(b"x".to_vec()));
+        assert_eq!(read_beneath(root, Path::new("none"), 10).expect("absent"), None);
+        for bad in ["link", "dir/passwd", "fifo", "../x", "/etc/passwd"] {
+            assert!(read_beneath(root, Path::new(bad), 1 << 20).is_err(), "{bad} was read");
+        }
+        assert!(read_beneath(root, Path::new("plain"), 0).is_err(), "a file over the limit was read");
+    }
+
+    #[test]
+    fn remove_tree_stops_at_links_and_copes_with_unwritable_directories() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let (tree, other) = (dir.path().join("tree"), dir.path().join("other"));
+        fs::create_dir_all(tree.join("a/b")).expect("dirs");
+        fs::create_dir_all(&other).expect("dirs");
+        fs::write(other.join("kept"), "x").expect("write");
+        fs::write(tree.join("a/b/file"), "x").expect("write");
+        std::os::unix::fs::symlink(&other, tree.join("link")).expect("link");
+        fs::set_permissions(tree.join("a/b"), fs::Permissions::from_mode(0o500)).expect("chmod");
+        remove_tree(&tree).expect("removed");
+        assert!(!tree.exists() && other.join("kept").exists());
+        remove_tree(&tree).expect("absent is fine");
+    }
+}

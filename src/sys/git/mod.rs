@@ -1,0 +1,10 @@
+//! git: the only place that starts it, and the only place that reads repositories through libgit2.
+//!
+//! Promises: every git process has the same hardened environment, no prompt, a checked minimum version, and its
+//! machine-readable output is returned whole; prose is never parsed. Knows nothing of workspaces or runs.
+
+mod command;
+mod read;
+
+pub use command::{Git, GitCommand, GitError, GitOutput, MINIMUM_VERSION, Version};
+pub use read::{ReadError, Reader};

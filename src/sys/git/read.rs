@@ -1,0 +1,205 @@
+//! Reading refs and history in process through libgit2; through git itself where libgit2 cannot open the repository
+//! (reftable, SHA-256). Answers are the same either way.
+
+use std::path::{Path, PathBuf};
+
+use git2::{ErrorCode, Oid, Repository, RepositoryOpenFlags, Sort};
+
+use super::{Git, GitError};
+use crate::model::CommitId;
+
+/// A repository opened for reading.
+pub struct Reader {
+    git: Git,
+    git_dir: PathBuf,
+    library: Option<Repository>,
+}
+
+/// Why something could not be read. Absence is not an error.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// libgit2 says so.
+    #[error("cannot read {}", .git_dir.display())]
+    Library {
+        /// The git dir.
+        git_dir: PathBuf,
+        /// The cause.
+        source: git2::Error,
+    },
+    /// git says so.
+    #[error(transparent)]
+    Git(#[from] GitError),
+}
+
+type Answer<T> = Result<T, ReadError>;
+
+impl Reader {
+    /// Opens the repository with this git dir.
+    pub fn open(git: &Git, git_dir: &Path) -> Reader {
+        let flags = RepositoryOpenFlags::NO_SEARCH | RepositoryOpenFlags::NO_DOTGIT;
+        let library = Repository::open_ext(git_dir, flags, &[] as &[&Path]);
+        if let Err(error) = &library {
+            tracing::debug!(git_dir = %git_dir.display(), %error, "reading through git");
+        }
+        Reader { git: git.clone(), git_dir: git_dir.to_owned(), library: library.ok() }
+    }
+
+    fn fail(&self) -> impl Fn(git2::Error) -> ReadError + '_ {
+        |source| ReadError::Library { git_dir: self.git_dir.clone(), source }
+    }
+
+    /// The commit that a full ref name points to (tags peeled); `None` when there is no such ref.
+    pub fn ref_commit(&self, name: &str) -> Answer<Option<CommitId>> {
+        let Some(library) = &self.library else { return self.cli_commit(name) };
+        match library.find_reference(name) {
+            Ok(reference) => match reference.peel_to_commit() {
+                Ok(commit) => Ok(Some(id(commit.id()))),
+                // A ref to something that is no commit, or to an object that is not there.
+                Err(error) if matches!(error.code(), ErrorCode::NotFound | ErrorCode::Peel) => Ok(None),
+                Err(error) => Err(self.fail()(error)),
+            },
+            Err(error) if matches!(error.code(), ErrorCode::NotFound | ErrorCode::InvalidSpec) => Ok(None),
+            Err(error) => Err(self.fail()(error)),
+        }
+    }
+
+    /// The commit that a revision names, as `git rev-parse` understands it; `None` when it names none.
+    pub fn revision(&self, text: &str) -> Answer<Option<CommitId>> {
+        self.cli_commit(text)
+    }
+
+    fn cli_commit(&self, text: &str) -> Answer<Option<CommitId>> {
+        let rev = format!("{text}^{{commit}}");
+        let args = ["rev-parse", "--verify", "--quiet", "--end-of-options", &rev];
+        let output = self.git.bare(&self.git_dir, args).output()?;
+        if !output.status.success() {
+            return Ok(None);
+        }
+        Ok(CommitId::parse(String::from_utf8_lossy(&output.stdout).trim()).ok())
+    }
+
+    /// The target of a symbolic ref such as `HEAD`; `None` when it is not symbolic.
+    pub fn symbolic_target(&self, name: &str) -> Answer<Option<String>> {
+        let Some(library) = &self.library else {
+            let output = self.git.bare(&self.git_dir, ["symbolic-ref", "--quiet", name]).output()?;
+            let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            return Ok((output.status.success() && !text.is_empty()).then_some(text));
+        };
+        match library.find_reference(name) {
+            Ok(reference) => Ok(reference.symbolic_target().ok().flatten().map(str::to_owned)),
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(self.fail()(error)),
+        }
+    }
+
+    /// Names and commits of all refs below a prefix such as `refs/heads/treehand/`.
+    pub fn refs_below(&self, prefix: &str) -> Answer<Vec<(String, CommitId)>> {
+        let format = "--format=%(objectname) %(*objectname) %(refname)";
+        let text = self.git.bare(&self.git_dir, ["for-each-ref", format, prefix]).text()?;
+        let line = |line: &str| {
+            let mut words = line.splitn(3, ' ');
+            let (object, peeled, name) = (words.next()?, words.next()?, words.next()?);
+            let commit = if peeled.is_empty() { object } else { peeled };
+            Some((name.to_owned(), CommitId::parse(commit).ok()?))
+        };
+        Ok(text.lines().filter_map(line).collect())
+    }
+
+    /// True when the object is there.
+    pub fn has_commit(&self, commit: &CommitId) -> Answer<bool> {
+        match (&self.library, oid(commit)) {
+            (Some(library), Some(oid)) => Ok(library.find_commit(oid).is_ok()),
+            _ => Ok(self.cli_commit(commit.as_str())?.is_some()),
+        }
+    }
+
+    /// How many commits `tip` has beyond `other`, and `other` beyond `tip`.
+    pub fn ahead_behind(&self, tip: &CommitId, other: &CommitId) -> Answer<(usize, usize)> {
+        if tip == other {
+            return Ok((0, 0));
+        }
+        if let (Some(library), Some(tip), Some(other)) = (&self.library, oid(tip), oid(other)) {
+            return library.graph_ahead_behind(tip, other).map_err(self.fail());
+        }
+        let range = format!("{tip}...{other}");
+        let text = self.git.bare(&self.git_dir, ["rev-list", "--count", "--left-right", &range, "--"]).text()?;
+        let numbers: Vec<usize> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        match numbers[..] {
+            [ahead, behind] => Ok((ahead, behind)),
+            _ => Err(GitError::Unexpected { command: "rev-list --count".into(), output: text }.into()),
+        }
+    }
+
+    /// True when `ancestor` is `tip` or in its history.
+    pub fn is_ancestor(&self, ancestor: &CommitId, tip: &CommitId) -> Answer<bool> {
+        if ancestor == tip {
+            return Ok(true);
+        }
+        if let (Some(library), Some(ancestor), Some(tip)) = (&self.library, oid(ancestor), oid(tip)) {
+            return library.graph_descendant_of(tip, ancestor).map_err(self.fail());
+        }
+        let args = ["merge-base", "--is-ancestor", ancestor.as_str(), tip.as_str()];
+        let command = self.git.bare(&self.git_dir, args);
+        let name = command.name();
+        let output = command.output()?;
+        match output.code() {
+            0 => Ok(true),
+            1 => Ok(false),
+            _ => Err(output.into_error(name).into()),
+        }
+    }
+
+    /// Id and subject of the commits that `tip` has beyond `without`, newest first, at most `limit`.
+    pub fn commits_between(&self, without: &CommitId, tip: &CommitId, limit: usize) -> Answer<Vec<(CommitId, String)>> {
+        if let (Some(library), Some(without), Some(tip)) = (&self.library, oid(without), oid(tip)) {
+            let walk = || {
+                let mut walk = library.revwalk()?;
+                walk.set_sorting(Sort::TOPOLOGICAL | Sort::TIME)?;
+                walk.push(tip)?;
+                walk.hide(without)?;
+                let subject = |oid: Oid| {
+                    let commit = library.find_commit(oid)?;
+                    Ok((id(oid), String::from_utf8_lossy(commit.summary_bytes().unwrap_or_default()).into_owned()))
+                };
+                walk.take(limit).map(|oid| subject(oid?)).collect::<Result<Vec<_>, git2::Error>>()
+            };
+            return walk().map_err(self.fail());
+        }
+        let (range, count) = (format!("{without}..{tip}"), format!("-{limit}"));
+        let text = self.git.bare(&self.git_dir, ["log", "--format=%H %s", &count, &range, "--"]).text()?;
+        let line = |line: &str| {
+            let (commit, subject) = line.split_once(' ')?;
+            Some((CommitId::parse(commit).ok()?, subject.to_owned()))
+        };
+        Ok(text.lines().filter_map(line).collect())
+    }
+
+    /// The tree of a commit.
+    pub fn tree_of(&self, commit: &CommitId) -> Answer<CommitId> {
+        if let (Some(library), Some(oid)) = (&self.library, oid(commit)) {
+            return library.find_commit(oid).map(|commit| id(commit.tree_id())).map_err(self.fail());
+        }
+        let rev = format!("{commit}^{{tree}}");
+        Ok(self.git.bare(&self.git_dir, ["rev-parse", "--verify", "--end-of-options", &rev]).object_id()?)
+    }
+
+    /// One value of the repository's configuration, as git resolves it.
+    pub fn config(&self, key: &str) -> Answer<Option<String>> {
+        let command = self.git.bare(&self.git_dir, ["config", "--get", key]);
+        let name = command.name();
+        let output = command.output()?;
+        match output.code() {
+            0 => Ok(Some(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned())),
+            1 => Ok(None),
+            _ => Err(output.into_error(name).into()),
+        }
+    }
+}
+
+fn oid(commit: &CommitId) -> Option<Oid> {
+    Oid::from_str(commit.as_str()).ok().filter(|_| commit.as_str().len() == 40)
+}
+
+fn id(oid: Oid) -> CommitId {
+    CommitId::parse(&oid.to_string()).expect("libgit2 prints full lower-case ids")
+}

@@ -1,0 +1,96 @@
+//! Advisory lock files: held by the kernel for as long as the holder lives, so that no lock outlives its owner.
+//!
+//! The file names its holder for messages only; whether it is held is asked of the kernel. The file itself stays.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// A held lock; dropping it (or dying) releases it.
+#[derive(Debug)]
+#[must_use = "the lock is released when this is dropped"]
+pub struct FileLock {
+    _file: File,
+}
+
+/// Why a lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody holds it.
+    #[error("{} is held by {holder}", .path.display())]
+    Held {
+        /// The lock file.
+        path: PathBuf,
+        /// What the holder wrote about itself.
+        holder: String,
+    },
+    /// The file could not be opened or locked.
+    #[error("cannot lock {}", .path.display())]
+    Io {
+        /// The lock file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+impl FileLock {
+    /// Takes the lock, or says at once who holds it.
+    pub fn try_acquire(path: &Path, holder: &str) -> Result<FileLock, LockError> {
+        let mut file = open(path)?;
+        match file.try_lock() {
+            Ok(()) => sign(file, path, holder),
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                // An unreadable signature only makes the message poorer; that it is held is known.
+                let read = (&mut file).take(512).read_to_string(&mut text);
+                let holder = if read.is_ok() && !text.is_empty() { text } else { "another process".to_owned() };
+                Err(LockError::Held { path: path.to_owned(), holder })
+            }
+            Err(TryLockError::Error(source)) => Err(LockError::Io { path: path.to_owned(), source }),
+        }
+    }
+
+    /// Takes the lock, waiting for as long as it takes: only for sections that are known to be short.
+    pub fn acquire(path: &Path, holder: &str) -> Result<FileLock, LockError> {
+        let file = open(path)?;
+        file.lock().map_err(|source| LockError::Io { path: path.to_owned(), source })?;
+        sign(file, path, holder)
+    }
+}
+
+fn open(path: &Path) -> Result<File, LockError> {
+    let fail = |source| LockError::Io { path: path.to_owned(), source };
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(fail)?;
+    }
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(fail)
+}
+
+fn sign(mut file: File, path: &Path, holder: &str) -> Result<FileLock, LockError> {
+    let write = |file: &mut File| {
+        file.set_len(0)?;
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(holder.as_bytes())
+    };
+    write(&mut file).map_err(|source| LockError::Io { path: path.to_owned(), source })?;
+    Ok(FileLock { _file: file })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_lock_names_its_holder_and_is_free_after_drop() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let path = dir.path().join("locks/one");
+        let held = FileLock::try_acquire(&path, "pid 7, run x").expect("free at first");
+        match FileLock::try_acquire(&path, "me") {
+            Err(LockError::Held { holder, .. }) => assert_eq!(holder, "pid 7, run x"),
+            other => panic!("a held lock was given away: {other:?}"),
+        }
+        drop(held);
+        assert!(FileLock::try_acquire(&path, "me").is_ok());
+    }
+}

@@ -1,0 +1,12 @@
+//! The gateways to the outside: git, processes, files, locks, the clock, the environment, randomness.
+//!
+//! Promises: each outside thing has one gateway, hardened once; whatever is not here is not reached from elsewhere
+//! (`clippy.toml` bans the raw calls). Knows nothing of workspaces or runs. Uses `model` only.
+
+pub mod clock;
+pub mod env;
+pub mod fs;
+pub mod git;
+pub mod lock;
+pub mod proc;
+pub mod random;

@@ -1,0 +1,271 @@
+//! Processes: who they are, whether they live, and signals that can only reach the one that was meant.
+//!
+//! Promises: a signal goes through a pidfd after the start time was compared, so a reused pid is never hit; the search
+//! for marked processes looks at the environment mark alone, never at names, and only at our own user's processes.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::model::{ProcId, Token};
+
+/// The variable that marks everything an attempt starts.
+pub const MARK: &str = "TREEHAND_ATTEMPT";
+
+/// How often the search for marked processes is repeated.
+const KILL_ROUNDS: u32 = 100;
+
+/// What a signal met.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a process that is gone may need no further step"]
+pub enum Signalled {
+    /// It was sent.
+    Sent,
+    /// There is no such process any more.
+    Gone,
+}
+
+/// Identifies a living process; `None` when there is none with this pid (a zombie counts as none).
+pub fn identify(pid: u32) -> Option<ProcId> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program name in parentheses and may itself contain both blanks and parentheses.
+    let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ');
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
+    let start_time = fields.nth(18)?.parse().ok()?;
+    Some(ProcId { pid, start_time, boot_id: boot_id() })
+}
+
+/// This process.
+pub fn own() -> Option<ProcId> {
+    identify(std::process::id())
+}
+
+/// True when exactly this process lives.
+pub fn is_alive(process: &ProcId) -> bool {
+    identify(process.pid).as_ref() == Some(process)
+}
+
+fn boot_id() -> String {
+    static BOOT_ID: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    let read = || fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+    BOOT_ID.get_or_init(read).clone()
+}
+
+fn open_verified(process: &ProcId) -> io::Result<Option<OwnedFd>> {
+    let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+    let fd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(fd) => fd,
+        Err(rustix::io::Errno::SRCH) => return Ok(None),
+        Err(errno) => return Err(errno.into()),
+    };
+    // Compared after the fd is open: from here on the fd means this process or a dead one, whatever the pid becomes.
+    Ok(is_alive(process).then_some(fd))
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the gateway to signals; the identity was compared")]
+fn send(process: &ProcId, signal: Signal) -> io::Result<Signalled> {
+    let Some(fd) = open_verified(process)? else { return Ok(Signalled::Gone) };
+    match pidfd_send_signal(&fd, signal) {
+        Ok(()) => Ok(Signalled::Sent),
+        Err(rustix::io::Errno::SRCH) => Ok(Signalled::Gone),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Asks a process to end.
+pub fn terminate(process: &ProcId) -> io::Result<Signalled> {
+    send(process, Signal::TERM)
+}
+
+/// Ends a process.
+pub fn kill(process: &ProcId) -> io::Result<Signalled> {
+    send(process, Signal::KILL)
+}
+
+/// Waits until the process is gone; false when it still lives after `limit`.
+pub fn wait_gone(process: &ProcId, limit: Duration) -> io::Result<bool> {
+    let Some(fd) = open_verified(process)? else { return Ok(true) };
+    wait_readable(&fd, limit)
+}
+
+/// Waits until a pidfd reports the end of its process; false after `limit`.
+pub fn wait_readable(fd: &impl std::os::fd::AsFd, limit: Duration) -> io::Result<bool> {
+    let timeout = rustix::time::Timespec {
+        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(limit.subsec_nanos()),
+    };
+    loop {
+        let mut fds = [PollFd::new(fd, PollFlags::IN)];
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Every living process of this user that carries the attempt's mark in its environment, this one excepted.
+pub fn marked(token: &Token) -> io::Result<Vec<ProcId>> {
+    let needle = format!("{MARK}={}", token.as_str());
+    let own_uid = rustix::process::geteuid().as_raw();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let ours = entry.metadata().is_ok_and(|meta| meta.uid() == own_uid) && pid != std::process::id();
+        // A process that ends between two reads is simply not found; one whose environment we may not read is not ours.
+        let carries = |environ: Vec<u8>| environ.split(|b| *b == 0).any(|pair| pair == needle.as_bytes());
+        if ours && fs::read(entry.path().join("environ")).is_ok_and(carries) {
+            found.extend(identify(pid));
+        }
+    }
+    Ok(found)
+}
+
+/// Kills everything that carries the mark until nothing does, and says how many it met.
+pub fn kill_marked(token: &Token) -> io::Result<usize> {
+    let mut killed = 0;
+    // Each round kills what the last one missed because it was forking; a process that survives all rounds is stuck in
+    // the kernel and is reported instead of waited for.
+    for _ in 0..KILL_ROUNDS {
+        let living = marked(token)?;
+        if living.is_empty() {
+            return Ok(killed);
+        }
+        for process in &living {
+            if kill(process)? == Signalled::Sent {
+                killed += 1;
+            }
+        }
+        for process in &living {
+            wait_gone(process, Duration::from_secs(2))?;
+        }
+    }
+    Err(io::Error::other(format!("processes with {MARK}={} do not die", token.as_str())))
+}
+
+/// Sends TERM to a whole process group whose leader is this living process.
+pub fn terminate_group(leader: &ProcId) -> io::Result<Signalled> {
+    signal_group(leader, nix::sys::signal::Signal::SIGTERM)
+}
+
+/// Sends KILL to a whole process group whose leader is this living process.
+pub fn kill_group(leader: &ProcId) -> io::Result<Signalled> {
+    signal_group(leader, nix::sys::signal::Signal::SIGKILL)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the gateway to signals; the leader's identity was compared")]
+fn signal_group(leader: &ProcId, signal: nix::sys::signal::Signal) -> io::Result<Signalled> {
+    let Some(_held) = open_verified(leader)? else { return Ok(Signalled::Gone) };
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(leader.pid).unwrap_or(i32::MAX));
+    match nix::sys::signal::killpg(pid, signal) {
+        Ok(()) => Ok(Signalled::Sent),
+        Err(nix::errno::Errno::ESRCH) => Ok(Signalled::Gone),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Processor time (user and system) that this process has used itself, and that its ended children have used.
+pub fn cpu_time() -> io::Result<(Duration, Duration)> {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let total = |who| -> io::Result<Duration> {
+        let usage = getrusage(who).map_err(io::Error::from)?;
+        let part = |time: nix::sys::time::TimeVal| {
+            let seconds = Duration::from_secs(u64::try_from(time.tv_sec()).unwrap_or(0));
+            seconds + Duration::from_micros(u64::try_from(time.tv_usec()).unwrap_or(0))
+        };
+        Ok(part(usage.user_time()) + part(usage.system_time()))
+    };
+    Ok((total(UsageWho::RUSAGE_SELF)?, total(UsageWho::RUSAGE_CHILDREN)?))
+}
+
+/// A process that outlives us; what it says first comes through its standard output.
+#[derive(Debug)]
+pub struct Detached {
+    child: std::process::Child,
+}
+
+impl Detached {
+    /// Its standard output, once.
+    pub fn take_stdout(&mut self) -> Option<std::process::ChildStdout> {
+        self.child.stdout.take()
+    }
+}
+
+/// Starts a program that will leave our session by itself ([`leave_session`]); its errors go to `stderr`.
+#[expect(clippy::disallowed_methods, reason = "this is the gateway to our own detached processes")]
+pub fn spawn_detached(program: &Path, args: &[&OsStr], stderr: fs::File) -> io::Result<Detached> {
+    let mut command = Command::new(program);
+    command.args(args).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+    Ok(Detached { child: command.spawn()? })
+}
+
+/// Makes this process the leader of a session of its own: no terminal, no group that a Ctrl-C reaches.
+pub fn leave_session() -> io::Result<()> {
+    nix::unistd::setsid().map(|_| ()).map_err(io::Error::from)
+}
+
+/// Runs a program with our terminal, our environment and these variables beside it, and waits for it.
+#[expect(clippy::disallowed_methods, reason = "this is the gateway to what the user runs in the foreground")]
+pub fn run_in_foreground(argv: &[&str], directory: &Path, env: &[(&str, &str)]) -> io::Result<ExitStatus> {
+    let (program, args) = argv.split_first().ok_or_else(|| io::Error::other("an empty command"))?;
+    Command::new(program).args(args).current_dir(directory).envs(env.iter().copied()).status()
+}
+
+/// The same with the program's answer sent to `answer` instead of our standard output.
+#[expect(clippy::disallowed_methods, reason = "this is the gateway to what the user runs in the foreground")]
+pub fn run_with_output_to(
+    answer: impl Into<Stdio>,
+    argv: &[&str],
+    directory: &Path,
+    env: &[(&str, &str)],
+) -> io::Result<ExitStatus> {
+    let (program, args) = argv.split_first().ok_or_else(|| io::Error::other("an empty command"))?;
+    Command::new(program).args(args).current_dir(directory).envs(env.iter().copied()).stdout(answer).status()
+}
+
+/// Runs a program for its standard output.
+#[expect(clippy::disallowed_methods, reason = "this is the gateway to what the user runs in the foreground")]
+pub fn run_for_output(argv: &[&str], directory: &Path, env: &[(&str, &str)]) -> io::Result<Vec<u8>> {
+    let (program, args) = argv.split_first().ok_or_else(|| io::Error::other("an empty command"))?;
+    let mut command = Command::new(program);
+    command.args(args).current_dir(directory).envs(env.iter().copied()).stdin(Stdio::null());
+    Ok(command.stderr(Stdio::inherit()).output()?.stdout)
+}
+
+/// The exit code as a shell would give it: 128 and the signal for a child that a signal ended.
+pub fn exit_code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    u8::try_from(code).unwrap_or(1)
+}
+
+/// Closes standard output by putting `/dev/null` in its place, so that who reads it sees its end.
+pub fn close_stdout() -> io::Result<()> {
+    let null = fs::File::options().write(true).open("/dev/null")?;
+    Ok(rustix::stdio::dup2_stdout(&null)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn we_are_alive_and_our_pid_with_another_start_time_is_not() {
+        let own = own().expect("we live");
+        assert!(is_alive(&own));
+        let reused = ProcId { start_time: own.start_time + 1, ..own };
+        assert!(!is_alive(&reused));
+        assert_eq!(terminate(&reused).expect("no error"), Signalled::Gone, "a reused pid was signalled");
+    }
+}

@@ -1,0 +1,153 @@
+//! Capture: everything that a sealed workspace holds becomes one commit, its own commits kept beneath.
+//!
+//! git runs with a scratch git dir of treehand's own (its configuration, no refs) and a copy of the workspace's index;
+//! the private dir's configuration, hooks and refs are never read by git. Staged, unstaged and untracked files count,
+//! ignore rules are respected, bytes are taken as they are. Flags that hide files from git (assume-unchanged,
+//! skip-worktree) are taken off first. The captured commit lies in the scratch dir until it is imported.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use super::error::{Result, WorktreeError};
+use super::head::sealed_head;
+use super::quarantine::{object_format, write_bare_skeleton};
+use super::repository::{Repository, bytes_path};
+use super::sealed::{Identity, SealedPaths};
+use crate::model::CommitId;
+use crate::sys::fs;
+use crate::sys::git::GitCommand;
+
+/// Largest index that is taken over: some four million files.
+const INDEX_MAX: u64 = 512 << 20;
+
+/// A captured commit and where its objects are.
+#[derive(Clone, Debug)]
+pub struct Captured {
+    /// The commit; equal to the base when nothing changed.
+    pub commit: CommitId,
+    /// The scratch git dir that reaches its objects.
+    pub scratch: PathBuf,
+}
+
+/// What the capture is made with.
+#[derive(Clone, Debug)]
+pub struct CaptureRequest<'a> {
+    /// The object directories that were lent to the workspace.
+    pub lenders: &'a [PathBuf],
+    /// Author and committer of what lay uncommitted.
+    pub identity: &'a Identity,
+    /// Message of the commit that takes what lay uncommitted.
+    pub message: &'a str,
+}
+
+/// Captures a workspace in which nothing runs any more.
+pub fn capture(repo: &Repository, paths: &SealedPaths, request: &CaptureRequest<'_>) -> Result<Captured> {
+    let head = sealed_head(paths)?;
+    let scratch = paths.private.join("capture.git");
+    fs::remove_tree(&scratch)?;
+    let mut alternates = vec![paths.git_dir.join("objects")];
+    alternates.extend_from_slice(request.lenders);
+    write_bare_skeleton(&scratch, object_format(&head), &alternates, "")?;
+    copy_info(repo, &scratch)?;
+    let git = Scratch { repo, paths, dir: &scratch };
+    let head_tree = git.bare(["rev-parse", "--verify", "--end-of-options", &format!("{head}^{{tree}}")]).object_id();
+    let head_tree =
+        head_tree.map_err(|error| bad(format!("the workspace's HEAD {head} is not a whole commit: {error}")))?;
+    git.take_index(&head)?;
+    git.unhide()?;
+    let hint = "git cannot take in what the workspace holds";
+    git.tree(["add", "--all", "--", "."]).run().map_err(|error| bad(format!("{hint}: {error}")))?;
+    let tree = git.tree(["write-tree"]).object_id().map_err(|error| bad(format!("{hint}: {error}")))?;
+    let commit = if tree == head_tree { head } else { git.commit(&tree, &head, request)? };
+    Ok(Captured { commit, scratch })
+}
+
+/// Copies the repository's own ignore rules and attributes, which live outside its tracked files.
+pub fn copy_info(repo: &Repository, git_dir: &Path) -> Result<()> {
+    for name in ["exclude", "attributes"] {
+        let from = repo.common_dir.join("info").join(name);
+        if fs::exists(&from)? {
+            let to = git_dir.join("info");
+            fs::create_private_dir_all(&to)?;
+            std::fs::copy(&from, to.join(name)).map_err(fs::at("copy", &from))?;
+        }
+    }
+    Ok(())
+}
+
+struct Scratch<'a> {
+    repo: &'a Repository,
+    paths: &'a SealedPaths,
+    dir: &'a Path,
+}
+
+impl Scratch<'_> {
+    fn bare<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> GitCommand {
+        self.repo.git.bare(self.dir, args).env("GIT_NO_REPLACE_OBJECTS", "1")
+    }
+
+    fn tree<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> GitCommand {
+        let settings = ["-c", "core.untrackedCache=false", "-c", "core.splitIndex=false", "-c", "index.sparse=false"];
+        let quiet = ["-c", "core.safecrlf=false", "-c", "advice.addEmbeddedRepo=false"];
+        let command = self.repo.git.tree(self.dir, &self.paths.tree, settings).args(quiet);
+        command.env("GIT_NO_REPLACE_OBJECTS", "1").args(args)
+    }
+
+    /// Takes over the workspace's index: it knows what was staged by force, and its stat data saves reading every file.
+    fn take_index(&self, head: &CommitId) -> Result<()> {
+        let shared = std::fs::read_dir(&self.paths.admin).map_err(fs::at("read", &self.paths.admin))?;
+        for entry in shared {
+            let name = entry.map_err(fs::at("read", &self.paths.admin))?.file_name();
+            if name.to_str().is_some_and(|name| name.starts_with("sharedindex.")) {
+                self.copy_admin(&name)?;
+            }
+        }
+        if self.copy_admin(OsStr::new("index"))? {
+            return Ok(());
+        }
+        self.tree(["read-tree", head.as_str()]).run()?;
+        Ok(())
+    }
+
+    fn copy_admin(&self, name: &OsStr) -> Result<bool> {
+        let relative = Path::new("worktrees/wt").join(name);
+        let copied = fs::copy_beneath(&self.paths.git_dir, &relative, &self.dir.join(name), INDEX_MAX);
+        copied.map_err(|error| bad(format!("{error}: {}", error.source)))
+    }
+
+    /// Takes off the flags that hide changed files, except from files that a sparse checkout left out.
+    fn unhide(&self) -> Result<()> {
+        let listed = self.tree(["ls-files", "-v", "-z"]).run();
+        let listed = listed.map_err(|error| bad(format!("the workspace's index cannot be read: {error}")))?;
+        let (mut assumed, mut skipped) = (Vec::new(), Vec::new());
+        for record in listed.records() {
+            let (Some(tag), Some(path)) = (record.first(), record.get(2..)) else { continue };
+            if tag.is_ascii_lowercase() {
+                assumed.extend_from_slice(path);
+                assumed.push(0);
+            }
+            if tag.eq_ignore_ascii_case(&b'S') && fs::exists(&self.paths.tree.join(bytes_path(path)))? {
+                skipped.extend_from_slice(path);
+                skipped.push(0);
+            }
+        }
+        for (flag, list) in [("--no-assume-unchanged", assumed), ("--no-skip-worktree", skipped)] {
+            if !list.is_empty() {
+                self.tree(["update-index", flag, "-z", "--stdin"]).stdin(list).run()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&self, tree: &CommitId, parent: &CommitId, request: &CaptureRequest<'_>) -> Result<CommitId> {
+        let Identity { name, email } = request.identity;
+        let command = self.bare(["commit-tree", tree.as_str(), "-p", parent.as_str()]);
+        let command = command.env("GIT_AUTHOR_NAME", name).env("GIT_AUTHOR_EMAIL", email);
+        let command = command.env("GIT_COMMITTER_NAME", name).env("GIT_COMMITTER_EMAIL", email);
+        Ok(command.stdin(request.message).object_id()?)
+    }
+}
+
+fn bad(message: impl Into<String>) -> WorktreeError {
+    WorktreeError::BadResult { message: message.into(), paths: Vec::new() }
+}

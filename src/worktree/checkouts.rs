@@ -1,0 +1,116 @@
+//! Scan: which worktrees there are, what each has checked out, and what it is in the middle of.
+//!
+//! Read from git's admin files (`gitrepository-layout(5)`), without a process. Unreadable is an error, never absence.
+
+use std::path::{Path, PathBuf};
+
+use super::error::Result;
+use super::repository::{Repository, bytes_path};
+use crate::model::BranchName;
+use crate::sys::fs;
+
+/// One worktree of the repository, the main one included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkout {
+    /// Its git dir.
+    pub git_dir: PathBuf,
+    /// Its root; `None` in a bare repository.
+    pub tree: Option<PathBuf>,
+    /// The branch it has checked out.
+    pub branch: Option<String>,
+    /// Branches that an operation in progress holds, with the operation.
+    pub held: Vec<(String, &'static str)>,
+    /// Why it is locked.
+    pub locked: Option<String>,
+}
+
+/// How a branch is used by the worktrees.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BranchUse {
+    /// Where it is checked out.
+    pub checkouts: Vec<Checkout>,
+    /// Operations in progress that hold it: worktree and operation.
+    pub held: Vec<(PathBuf, &'static str)>,
+}
+
+/// Every worktree of the repository.
+pub fn scan(repo: &Repository) -> Result<Vec<Checkout>> {
+    let mut found = vec![checkout(&repo.common_dir, repo.main_tree.clone())?];
+    let admin = repo.common_dir.join("worktrees");
+    let entries = match std::fs::read_dir(&admin) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        Err(error) => return Err(fs::at("read", &admin)(error).into()),
+    };
+    for entry in entries {
+        let git_dir = entry.map_err(fs::at("read", &admin))?.path();
+        let tree = read(&git_dir.join("gitdir"))?.and_then(|text| {
+            let link = bytes_path(text.trim_end().as_bytes());
+            let link = if link.is_absolute() { link } else { git_dir.join(link) };
+            link.parent().map(Path::to_owned)
+        });
+        if tree.is_some() {
+            found.push(checkout(&git_dir, tree)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Where and how a branch is in use.
+pub fn branch_use(repo: &Repository, branch: &BranchName) -> Result<BranchUse> {
+    let mut answer = BranchUse::default();
+    for checkout in scan(repo)? {
+        let place = checkout.tree.clone().unwrap_or_else(|| checkout.git_dir.clone());
+        for (held, operation) in &checkout.held {
+            if held == branch.as_str() {
+                answer.held.push((place.clone(), operation));
+            }
+        }
+        if checkout.tree.is_some() && checkout.branch.as_deref() == Some(branch.as_str()) {
+            answer.checkouts.push(checkout);
+        }
+    }
+    Ok(answer)
+}
+
+fn checkout(git_dir: &Path, tree: Option<PathBuf>) -> Result<Checkout> {
+    let head = read(&git_dir.join("HEAD"))?.unwrap_or_default();
+    let branch = head.trim_end().strip_prefix("ref: refs/heads/").map(str::to_owned);
+    let locked = read(&git_dir.join("locked"))?.map(|reason| reason.trim_end().to_owned());
+    let held = operations(git_dir, branch.as_deref())?;
+    Ok(Checkout { git_dir: git_dir.to_owned(), tree, branch, held, locked })
+}
+
+/// Operations in progress and the branches they will move when they end.
+fn operations(git_dir: &Path, branch: Option<&str>) -> Result<Vec<(String, &'static str)>> {
+    let mut held = Vec::new();
+    let short = |name: &str| name.trim_end().strip_prefix("refs/heads/").map(str::to_owned);
+    for place in ["rebase-merge", "rebase-apply"] {
+        let head_name = read(&git_dir.join(place).join("head-name"))?;
+        held.extend(head_name.as_deref().and_then(short).map(|name| (name, "a rebase")));
+    }
+    // Triples of lines: ref, before, after (git-rebase's --update-refs).
+    let update_refs = read(&git_dir.join("rebase-merge/update-refs"))?.unwrap_or_default();
+    held.extend(update_refs.lines().step_by(3).filter_map(short).map(|name| (name, "a rebase with update-refs")));
+    if let Some(start) = read(&git_dir.join("BISECT_START"))? {
+        let start = start.trim_end();
+        held.push((start.strip_prefix("refs/heads/").unwrap_or(start).to_owned(), "a bisect"));
+    }
+    let on_branch = [("MERGE_HEAD", "a merge"), ("CHERRY_PICK_HEAD", "a cherry-pick"), ("REVERT_HEAD", "a revert")];
+    for (file, operation) in on_branch {
+        if let (Some(branch), true) = (branch, fs::exists(&git_dir.join(file))?) {
+            held.push((branch.to_owned(), operation));
+        }
+    }
+    Ok(held)
+}
+
+fn read(path: &Path) -> Result<Option<String>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(fs::at("read", path)(error).into()),
+    }
+}

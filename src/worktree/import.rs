@@ -1,0 +1,127 @@
+//! Import: a captured commit comes into the repository as a pushed one would, through quarantine, strict checks and
+//! policy, and only then a branch names it (compare-and-swap).
+
+use super::capture::Captured;
+use super::error::{Result, WorktreeError};
+use super::quarantine::Quarantine;
+use super::repository::Repository;
+use super::result_policy::{self, ResultChanges};
+use crate::model::CommitId;
+use crate::sys::git::{GitCommand, GitOutput};
+
+/// What is to come in, and where.
+#[derive(Clone, Debug)]
+pub struct ImportRequest<'a> {
+    /// The commit that the workspace started from: here already.
+    pub base: &'a CommitId,
+    /// The ref that will name the result, in full.
+    pub reference: &'a str,
+    /// Where that ref must be now; `None` when it must not exist.
+    pub expected: Option<&'a CommitId>,
+    /// Patterns of what may change; empty means everything.
+    pub paths: &'a [String],
+    /// Most bytes that a result may bring.
+    pub max_bytes: u64,
+    /// Written into the reflog.
+    pub message: &'a str,
+}
+
+/// Imports a captured commit; what it changes is the answer.
+pub fn import(repo: &Repository, captured: &Captured, request: &ImportRequest<'_>) -> Result<ResultChanges> {
+    let quarantine = Quarantine::create(repo, request.base)?;
+    let imported = import_into(repo, &quarantine, captured, request);
+    let discarded = quarantine.discard();
+    let changes = imported?;
+    discarded?;
+    Ok(changes)
+}
+
+fn import_into(
+    repo: &Repository,
+    quarantine: &Quarantine,
+    captured: &Captured,
+    request: &ImportRequest<'_>,
+) -> Result<ResultChanges> {
+    let commit = &captured.commit;
+    receive(repo, quarantine, captured, request)?;
+    check_connected(quarantine, commit)?;
+    let changes = changes(quarantine.command([] as [&str; 0]), request.base, commit)?;
+    let allowed = result_policy::compile(request.paths).map_err(|message| WorktreeError::Refused {
+        message: format!("`paths` cannot be read: {message}"),
+        hint: None,
+    })?;
+    if let Some(refusal) = result_policy::judge(&changes, request.paths, &allowed) {
+        return Err(WorktreeError::BadResult { message: refusal.message, paths: refusal.paths });
+    }
+    let kept = quarantine.migrate_packs()?;
+    let updated = update_ref(repo, request.reference, Some(commit), request.expected, request.message);
+    kept.release()?;
+    updated?;
+    Ok(changes)
+}
+
+/// `pack-objects` from the scratch dir into a strict `index-pack` in the quarantine.
+fn receive(repo: &Repository, quarantine: &Quarantine, captured: &Captured, request: &ImportRequest<'_>) -> Result<()> {
+    let revisions = format!("{}\n^{}\n", captured.commit, request.base);
+    let args = ["pack-objects", "--revs", "--thin", "--stdout", "--delta-base-offset", "-q"];
+    let send = repo.git.bare(&captured.scratch, args).env("GIT_NO_REPLACE_OBJECTS", "1").stdin(revisions);
+    let limit = format!("--max-input-size={}", request.max_bytes);
+    let take = quarantine.command(["index-pack", "--stdin", "--fix-thin", "--strict", &limit]);
+    let (sent, taken) = send.pipe_into(take)?;
+    for (what, output) in [("packed", &sent), ("accepted", &taken)] {
+        if !output.status.success() {
+            return Err(rejected(what, output));
+        }
+    }
+    Ok(())
+}
+
+fn check_connected(quarantine: &Quarantine, commit: &CommitId) -> Result<()> {
+    let walk = quarantine.command(["rev-list", "--objects", "--stdin", "--not", "--all", "--quiet"]);
+    let output = walk.stdin(format!("{commit}\n")).output()?;
+    if output.status.success() { Ok(()) } else { Err(rejected("walked", &output)) }
+}
+
+fn rejected(what: &str, output: &GitOutput) -> WorktreeError {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    // The first line says what is wrong; what follows are its consequences.
+    let first = stderr.lines().find(|line| !line.trim().is_empty()).unwrap_or("git gave no reason");
+    let message = format!("the result cannot be {what} by git: {}", first.trim().escape_debug());
+    WorktreeError::BadResult { message, paths: Vec::new() }
+}
+
+/// What lies between two commits; `command` says where they are.
+pub fn changes(command: GitCommand, base: &CommitId, commit: &CommitId) -> Result<ResultChanges> {
+    let args = ["diff-tree", "-r", "-z", "--raw", "--numstat", "--no-renames", "--no-ext-diff", "--no-textconv"];
+    let output = command.args(args).args([base.as_str(), commit.as_str()]).run()?;
+    Ok(result_policy::parse_diff(&output.stdout))
+}
+
+/// Moves a ref by compare-and-swap; `None` means absent on either side.
+pub fn update_ref(
+    repo: &Repository,
+    reference: &str,
+    new: Option<&CommitId>,
+    expected: Option<&CommitId>,
+    message: &str,
+) -> Result<()> {
+    let zero = || new.or(expected).map(CommitId::zero_like).unwrap_or_default();
+    let old = expected.map_or_else(zero, ToString::to_string);
+    let args = match new {
+        Some(new) => vec!["update-ref", "--create-reflog", "-m", message, reference, new.as_str(), &old],
+        None => vec!["update-ref", "-m", message, "-d", reference, &old],
+    };
+    let output = repo.bare(&args).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let now = repo.reader().ref_commit(reference)?;
+    let wanted = (now.as_ref() != expected).then(|| now.map_or("absent".to_owned(), |commit| commit.to_string()));
+    match wanted {
+        Some(now) => Err(WorktreeError::Busy {
+            what: reference.to_owned(),
+            holder: format!("it is {now} now, not {}", expected.map_or("absent", |commit| commit.as_str())),
+        }),
+        None => Err(output.into_error(format!("update-ref {reference}")).into()),
+    }
+}

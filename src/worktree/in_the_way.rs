@@ -1,0 +1,106 @@
+//! Decision file: which local changes stand in the way when a checked-out branch moves.
+//!
+//! A path is in the way when it changes between the two commits and is also changed locally, or when something that git
+//! does not track (ignored or not) lies where the new commit wants to write.
+
+use std::collections::BTreeSet;
+
+use super::result_policy::RawChange;
+
+/// What lies at a place in the worktree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Present {
+    /// Nothing.
+    Nothing,
+    /// A file or a link.
+    File,
+    /// A directory with these files beneath it, as full paths.
+    Directory(Vec<Vec<u8>>),
+}
+
+const ABSENT: &str = "000000";
+
+/// The paths in the way, sorted; empty means that the move touches nothing of the user's.
+pub fn in_the_way(
+    changes: &[RawChange],
+    locally_changed: &BTreeSet<Vec<u8>>,
+    mut present: impl FnMut(&[u8]) -> Present,
+) -> Vec<Vec<u8>> {
+    let moving: BTreeSet<&[u8]> = changes.iter().map(|change| change.path.as_slice()).collect();
+    let mut blocked = BTreeSet::new();
+    for change in changes {
+        if locally_changed.contains(&change.path) {
+            blocked.insert(change.path.clone());
+        }
+        if change.new_mode == ABSENT || change.old_mode != ABSENT {
+            continue;
+        }
+        match present(&change.path) {
+            Present::Nothing => {}
+            Present::File => {
+                blocked.insert(change.path.clone());
+            }
+            Present::Directory(files) => {
+                blocked.extend(files.into_iter().filter(|file| !moving.contains(file.as_slice())));
+            }
+        }
+        // A file where the new path needs a directory is fine only when the same move takes it away.
+        for parent in parents(&change.path) {
+            if present(parent) == Present::File && !moving.contains(parent) {
+                blocked.insert(parent.to_vec());
+            }
+        }
+    }
+    blocked.into_iter().collect()
+}
+
+fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| &path[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(old_mode: &str, new_mode: &str, path: &str) -> RawChange {
+        RawChange { old_mode: old_mode.into(), new_mode: new_mode.into(), path: path.into() }
+    }
+
+    fn check(changes: &[RawChange], local: &[&str], files: &[&str], expected: &[&str]) {
+        let local = local.iter().map(|path| path.as_bytes().to_vec()).collect();
+        let present = |path: &[u8]| {
+            let path = String::from_utf8_lossy(path).into_owned();
+            let below: Vec<Vec<u8>> =
+                files.iter().filter(|f| f.starts_with(&format!("{path}/"))).map(|f| f.as_bytes().to_vec()).collect();
+            match (files.contains(&path.as_str()), below.is_empty()) {
+                (true, _) => Present::File,
+                (_, false) => Present::Directory(below),
+                _ => Present::Nothing,
+            }
+        };
+        let blocked: Vec<String> = in_the_way(changes, &local, present)
+            .into_iter()
+            .map(|path| String::from_utf8_lossy(&path).into_owned())
+            .collect();
+        assert_eq!(blocked, expected);
+    }
+
+    #[test]
+    fn what_is_in_the_way() {
+        let (edit, add, gone) =
+            (change("100644", "100644", "a"), change("000000", "100644", "d/n"), change("100644", "000000", "d"));
+        check(std::slice::from_ref(&edit), &["b"], &["a", "b"], &[]);
+        check(std::slice::from_ref(&edit), &["a"], &["a"], &["a"]);
+        check(std::slice::from_ref(&add), &[], &["d/n"], &["d/n"]);
+        check(std::slice::from_ref(&add), &[], &["d/other"], &[]);
+        check(std::slice::from_ref(&add), &[], &["d"], &["d"]);
+        check(&[gone, add], &[], &["d"], &[]);
+    }
+
+    #[test]
+    fn a_directory_in_the_way_names_what_is_untracked_in_it() {
+        let to_file = change("000000", "100644", "d");
+        let gone = change("100644", "000000", "d/tracked");
+        check(&[to_file, gone], &[], &["d/tracked", "d/ignored"], &["d/ignored"]);
+    }
+}

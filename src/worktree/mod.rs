@@ -1,0 +1,27 @@
+//! Workspaces: their bases and freshness, their trees and git dirs, what was done in them and how it comes back.
+//!
+//! Promises: what is half made is unmade; the user's worktrees and branches are touched only where a function says so;
+//! bytes that an agent could write are never trusted. Knows nothing of runs, queues or the command line.
+
+pub mod advance;
+pub mod base;
+pub mod capture;
+pub mod changes;
+pub mod checkouts;
+pub mod error;
+pub mod freshness;
+pub mod head;
+pub mod import;
+pub mod in_the_way;
+pub mod merge;
+pub mod plain;
+pub mod quarantine;
+pub mod remote;
+pub mod repository;
+pub mod result_policy;
+pub mod run_store;
+pub mod sealed;
+pub mod status;
+
+pub use error::WorktreeError;
+pub use repository::Repository;

@@ -1,0 +1,163 @@
+//! Apply: makes a person's workspace, plain or sealed, and unmakes what is half made.
+//!
+//! The name is claimed in the store first, then the branch is created by compare-and-swap, then the tree. Nothing is
+//! written to shared configuration, so any number can be made at once.
+
+use std::path::{Path, PathBuf};
+
+use super::checkouts;
+use super::error::{Result, WorktreeError};
+use super::import::update_ref;
+use super::repository::Repository;
+use super::run_store::RunStore;
+use super::sealed::{self, Identity, SealRequest, SealedPaths};
+use crate::model::record::{WorkspaceRecord, WorkspaceState};
+use crate::model::{BaseReport, BranchName, WorkspaceName};
+use crate::store::{Store, StoreError};
+use crate::sys::lock::FileLock;
+use crate::sys::{clock, fs, proc, random};
+
+/// A workspace that is to be made.
+#[derive(Clone, Debug)]
+pub struct NewWorkspace<'a> {
+    /// Its name.
+    pub name: &'a WorkspaceName,
+    /// Its branch, new.
+    pub branch: &'a BranchName,
+    /// Its base, resolved and accepted.
+    pub base: BaseReport,
+    /// The template of its path.
+    pub template: &'a str,
+    /// With a private git dir.
+    pub sealed: bool,
+}
+
+/// Makes the workspace.
+pub fn create(repo: &Repository, store: &Store, request: &NewWorkspace<'_>) -> Result<WorkspaceRecord> {
+    let sealed_paths = if request.sealed { Some(named_sealed(repo, request.template, request.name)?) } else { None };
+    let tree = match &sealed_paths {
+        Some(paths) => paths.tree.clone(),
+        None => repo.named_tree(request.template, request.name)?,
+    };
+    refuse_occupied(&tree)?;
+    let mut record = WorkspaceRecord {
+        name: request.name.clone(),
+        state: WorkspaceState::Creating,
+        path: tree,
+        branch: request.branch.clone(),
+        base: request.base.clone(),
+        sealed: request.sealed,
+        strategy: "git-worktree".into(),
+        lease: random::token().map_err(WorktreeError::Random)?,
+        created_at: clock::now(),
+        owner: proc::own(),
+        imported: None,
+    };
+    claim(store, &record)?;
+    if let Err(error) = make(repo, &record, sealed_paths.as_ref()) {
+        store.forget_workspace(&record.name, "it could not be made")?;
+        return Err(error);
+    }
+    record.state = WorkspaceState::Ready;
+    record.owner = None;
+    store.put_workspace("workspace.ready", &record)?;
+    Ok(record)
+}
+
+/// Where the parts of a sealed workspace of this name are.
+pub fn named_sealed(repo: &Repository, template: &str, name: &WorkspaceName) -> Result<SealedPaths> {
+    let private = repo.sealed_root()?.join("named").join(name.path_part());
+    SealedPaths::at(repo, template, &name.path_part(), private)
+}
+
+fn refuse_occupied(tree: &Path) -> Result<()> {
+    if fs::exists(tree)? {
+        let message = format!("{} is there already", tree.display());
+        return Err(WorktreeError::refused(message, "choose another name, or move it away"));
+    }
+    Ok(())
+}
+
+fn claim(store: &Store, record: &WorkspaceRecord) -> Result<()> {
+    match store.claim_workspace(record) {
+        Err(StoreError::Exists { id, .. }) => Err(WorktreeError::refused(
+            format!("there is a workspace `{id}` already"),
+            format!("enter it: cd \"$(treehand path {id})\", or remove it: treehand rm {id}"),
+        )),
+        other => Ok(other?),
+    }
+}
+
+fn make(repo: &Repository, record: &WorkspaceRecord, sealed: Option<&SealedPaths>) -> Result<()> {
+    let (branch, commit) = (&record.branch, &record.base.commit);
+    create_branch(repo, branch, commit)?;
+    let made = match sealed {
+        None => add_tree(repo, &record.path, branch),
+        Some(paths) => seal(repo, record, paths),
+    };
+    if made.is_err() {
+        update_ref(repo, &branch.full_ref(), None, Some(commit), "treehand: workspace not made")?;
+    }
+    made
+}
+
+/// Creates a branch that must not exist.
+pub fn create_branch(repo: &Repository, branch: &BranchName, commit: &crate::model::CommitId) -> Result<()> {
+    let created = update_ref(repo, &branch.full_ref(), Some(commit), None, "treehand: workspace created");
+    match created {
+        Err(WorktreeError::Busy { .. }) => Err(WorktreeError::refused(
+            format!("there is a branch `{branch}` already"),
+            "choose another with --branch, or another name",
+        )),
+        Err(WorktreeError::Git(error)) => Err(WorktreeError::refused(
+            format!("git cannot create the branch `{branch}`: {error}"),
+            "a branch whose name is a leading part of another cannot be; choose another with --branch",
+        )),
+        other => other,
+    }
+}
+
+fn add_tree(repo: &Repository, tree: &Path, branch: &BranchName) -> Result<()> {
+    if let Some(parent) = tree.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let added = register(repo, tree, branch).and_then(|()| {
+        let args = ["reset", "--quiet", "--hard", "--no-recurse-submodules"];
+        repo.git.within(tree, args).run().map_err(WorktreeError::from)
+    });
+    if let Err(error) = added {
+        // The tree was not there when the name was claimed, so what is there now is ours and holds no work.
+        for checkout in checkouts::scan(repo)?.into_iter().filter(|c| c.tree.as_deref() == Some(tree)) {
+            fs::remove_tree(&checkout.git_dir)?;
+        }
+        fs::remove_tree(tree)?;
+        sealed::remove_if_empty(tree.parent());
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Registers a worktree without files. One at a time: git looks into every entry to see where the branch is checked out,
+/// and fails on one that another git is just writing ("failed to read …/commondir").
+fn register(repo: &Repository, tree: &Path, branch: &BranchName) -> Result<()> {
+    let lock = repo.state_dir().join("locks").join("worktree-add");
+    let _lock = FileLock::acquire(&lock, &format!("pid {}, registering a worktree", std::process::id()))?;
+    repo.bare(["worktree", "add", "--quiet", "--no-checkout"]).arg(tree).arg(branch.as_str()).run()?;
+    Ok(())
+}
+
+fn seal(repo: &Repository, record: &WorkspaceRecord, paths: &SealedPaths) -> Result<()> {
+    let lender = RunStore::at(repo, &paths.private, &record.base.commit)?;
+    lender.fetch(&repo.common_dir, &record.base.commit)?;
+    let lenders: Vec<PathBuf> = vec![lender.objects()];
+    let base_name = BranchName::parse(&record.base.reference).ok();
+    let request = SealRequest {
+        base: &record.base.commit,
+        branch: &record.branch,
+        base_name: base_name.as_ref(),
+        lenders: &lenders,
+        identity: &Identity::of_user(repo)?,
+        lock_reason: Some(format!("treehand sealed workspace {}", record.name)),
+    };
+    sealed::create(repo, paths, &request)
+}

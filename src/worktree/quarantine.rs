@@ -1,0 +1,211 @@
+//! The quarantine: objects come into the repository here first, and all of them at once or not at all.
+//!
+//! It is a bare repository skeleton below treehand's state directory whose objects borrow from the main repository.
+//! Imports and merges write into it; nothing in the main repository knows of it until [`Quarantine::migrate`] has packed
+//! what is reachable from the wanted tips, checked it strictly, and moved that one pack over under a `.keep`, which
+//! stays until the caller's ref holds it. So `git gc --prune=now` at any moment breaks nothing, and what is
+//! rejected leaves nothing behind. (It is not `objects/tmp_*`: `git prune` deletes those while they are in use.)
+
+use std::path::{Path, PathBuf};
+
+use super::error::{Result, WorktreeError};
+use super::repository::Repository;
+use crate::model::CommitId;
+use crate::sys::git::{Git, GitCommand};
+use crate::sys::{fs, random};
+
+/// A place for objects that are not trusted yet, or not wanted yet.
+#[derive(Debug)]
+pub struct Quarantine {
+    git: Git,
+    main: PathBuf,
+    dir: PathBuf,
+}
+
+/// Proof that a migrated pack cannot be collected; [`Kept::release`] ends it once a ref holds the commits.
+#[derive(Debug)]
+#[must_use = "release it when a ref holds what was migrated"]
+pub struct Kept {
+    keep: Vec<PathBuf>,
+}
+
+/// Writes the files that make a directory a bare git repository, without a process and without the user's template.
+pub fn write_bare_skeleton(dir: &Path, object_format: &str, alternates: &[PathBuf], config: &str) -> Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    fs::create_private_dir_all(&dir.join("objects/info"))?;
+    fs::create_private_dir_all(&dir.join("objects/pack"))?;
+    fs::create_private_dir_all(&dir.join("refs/heads"))?;
+    fs::write_new(&dir.join("HEAD"), b"ref: refs/heads/none\n")?;
+    let format = if object_format == "sha1" {
+        "[core]\n\trepositoryformatversion = 0\n\tbare = true\n".to_owned()
+    } else {
+        format!(
+            "[core]\n\trepositoryformatversion = 1\n\tbare = true\n[extensions]\n\tobjectformat = {object_format}\n"
+        )
+    };
+    fs::write_new(&dir.join("config"), format!("{format}{config}").as_bytes())?;
+    let mut lines = Vec::new();
+    for path in alternates {
+        lines.extend_from_slice(&quote_alternate(path.as_os_str().as_bytes()));
+        lines.push(b'\n');
+    }
+    if !lines.is_empty() {
+        fs::write_new(&dir.join("objects/info/alternates"), &lines)?;
+    }
+    Ok(())
+}
+
+/// A line of an alternates file: a path that could be misread (a comment, a quote, a line feed) is written quoted.
+fn quote_alternate(path: &[u8]) -> Vec<u8> {
+    let plain = !path.iter().any(|b| *b < b' ' || *b == b'"' || *b == b'\\') && path.first() != Some(&b'#');
+    if plain {
+        return path.to_vec();
+    }
+    let mut quoted = vec![b'"'];
+    for byte in path {
+        match byte {
+            b'"' | b'\\' => quoted.extend_from_slice(&[b'\\', *byte]),
+            b if *b < b' ' || *b >= 0x7f => quoted.extend_from_slice(format!("\\{b:03o}").as_bytes()),
+            b => quoted.push(*b),
+        }
+    }
+    quoted.push(b'"');
+    quoted
+}
+
+/// `sha1` or `sha256`, by the length of an id.
+pub fn object_format(commit: &CommitId) -> &'static str {
+    if commit.as_str().len() == 64 { "sha256" } else { "sha1" }
+}
+
+impl Quarantine {
+    /// Makes an empty quarantine; `like` is any id of the repository (its length tells the object format).
+    pub fn create(repo: &Repository, like: &CommitId) -> Result<Quarantine> {
+        let token = random::token().map_err(WorktreeError::Random)?;
+        let parent = repo.state_dir().join("quarantine");
+        fs::create_private_dir_all(&parent)?;
+        let dir = parent.join(token.as_str());
+        fs::create_private_dir(&dir)?;
+        let quarantine = Quarantine { git: repo.git.clone(), main: repo.common_dir.clone(), dir };
+        let objects = repo.common_dir.join("objects");
+        let made = write_bare_skeleton(&quarantine.dir, object_format(like), &[objects], "");
+        match made {
+            Ok(()) => Ok(quarantine),
+            Err(error) => {
+                quarantine.discard()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The quarantine as a repository of its own.
+    pub fn git_dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Its object directory.
+    pub fn objects(&self) -> PathBuf {
+        self.dir.join("objects")
+    }
+
+    /// A git command on the main repository (its refs, its configuration) whose new objects go to the quarantine.
+    pub fn command<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> GitCommand {
+        self.redirect(self.git.bare(&self.main, args))
+    }
+
+    fn redirect(&self, command: GitCommand) -> GitCommand {
+        // The main repository's objects are found through the quarantine's own alternates file.
+        command
+            .env("GIT_OBJECT_DIRECTORY", self.objects())
+            .env("GIT_QUARANTINE_PATH", self.objects())
+            .env("GIT_NO_REPLACE_OBJECTS", "1")
+    }
+
+    /// A git command on the quarantine as a repository of its own: no refs and no configuration of the main repository.
+    pub fn isolated<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> GitCommand {
+        self.git.bare(&self.dir, args).env("GIT_NO_REPLACE_OBJECTS", "1")
+    }
+
+    /// Moves everything that `tips` reach and the main repository's refs do not into the main repository.
+    pub fn migrate(&self, tips: &[CommitId], known: &[CommitId]) -> Result<Kept> {
+        let mut revisions = String::new();
+        for tip in tips {
+            revisions.push_str(&format!("{tip}\n"));
+        }
+        for commit in known {
+            revisions.push_str(&format!("^{commit}\n"));
+        }
+        let pack_dir = self.dir.join("migrate");
+        fs::create_private_dir_all(&pack_dir)?;
+        let args = ["pack-objects", "-q", "--revs", "--non-empty", "--delta-base-offset"];
+        let packed = self.command(args).arg(pack_dir.join("pack")).stdin(revisions).text()?;
+        let packs = if packed.is_empty() { Vec::new() } else { vec![format!("pack-{packed}")] };
+        self.adopt(&pack_dir, &packs)
+    }
+
+    /// Moves the packs that `index-pack` put into the quarantine over as they are; what they lack is reachable in main.
+    pub fn migrate_packs(&self) -> Result<Kept> {
+        let pack_dir = self.objects().join("pack");
+        let entries = std::fs::read_dir(&pack_dir).map_err(fs::at("read", &pack_dir))?;
+        let mut packs = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(fs::at("read", &pack_dir))?.file_name();
+            packs.extend(name.to_str().and_then(|name| name.strip_suffix(".idx")).map(str::to_owned));
+        }
+        self.adopt(&pack_dir, &packs)
+    }
+
+    /// The keep file first and the index last: a pack without index does not exist for git, a kept one stays.
+    fn adopt(&self, pack_dir: &Path, packs: &[String]) -> Result<Kept> {
+        let target = self.main.join("objects/pack");
+        let mut kept = Kept { keep: Vec::new() };
+        for stem in packs {
+            let keep = target.join(format!("{stem}.keep"));
+            if !fs::exists(&keep)? {
+                fs::write_atomic(&keep, b"treehand\n")?;
+                kept.keep.push(keep);
+            }
+            for extension in ["pack", "rev", "idx"] {
+                let name = format!("{stem}.{extension}");
+                if fs::exists(&pack_dir.join(&name))? {
+                    sync_file(&pack_dir.join(&name))?;
+                    fs::move_path(&pack_dir.join(&name), &target.join(&name))?;
+                }
+            }
+        }
+        sync_file(&target)?;
+        Ok(kept)
+    }
+
+    /// Removes the quarantine and all that was not migrated.
+    pub fn discard(self) -> Result<()> {
+        Ok(fs::remove_tree(&self.dir)?)
+    }
+}
+
+fn sync_file(path: &Path) -> Result<()> {
+    let synced = std::fs::File::open(path).and_then(|file| file.sync_all());
+    Ok(synced.map_err(fs::at("write", path))?)
+}
+
+impl Kept {
+    /// Lets git collect the pack like any other: to be called when a ref holds the commits, or when none will.
+    pub fn release(self) -> Result<()> {
+        for keep in self.keep {
+            fs::remove_file(&keep)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alternate_that_could_be_misread_is_quoted() {
+        assert_eq!(quote_alternate(b"/plain path/objects"), b"/plain path/objects");
+        assert_eq!(quote_alternate(b"/a\nb"), b"\"/a\\012b\"");
+        assert_eq!(quote_alternate(b"/a\"b\\"), b"\"/a\\\"b\\\\\"");
+    }
+}

@@ -1,0 +1,142 @@
+//! Asking a remote for the tip of a branch, once for all who ask at the same moment.
+//!
+//! `ls-remote --symref` names the tip; a fetch follows only when that commit is not here yet. A remote that does not
+//! answer, or not in time, is an answer with an error in it: the caller's policy decides.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::Result;
+use super::repository::Repository;
+use crate::model::{CommitId, Proof, Timestamp};
+use crate::sys::git::GitCommand;
+use crate::sys::lock::FileLock;
+use crate::sys::{clock, env, fs};
+
+/// A branch on a remote and the ref that tracks it here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RemoteBranch {
+    /// The remote's name.
+    pub remote: String,
+    /// The branch there, without `refs/heads/`.
+    pub branch: String,
+    /// The tracking ref here, in full.
+    pub tracking: String,
+}
+
+/// What a remote said, or why it said nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RemoteAnswer {
+    /// The tip it named; `None` when it has no such branch or did not answer.
+    pub tip: Option<CommitId>,
+    /// The branch that its `HEAD` points to.
+    pub head: Option<String>,
+    /// How strong the answer is.
+    pub proof: Proof,
+    /// When it was asked.
+    pub at: Timestamp,
+    /// Why there is no full answer.
+    pub error: Option<String>,
+}
+
+/// Asks the remote, sharing the answer with everybody who asked before this asking began.
+pub fn ask(repo: &Repository, branch: &RemoteBranch, deadline: Duration) -> Result<RemoteAnswer> {
+    let asked_at = clock::now();
+    let key: String = format!("{} {}", branch.remote, branch.branch)
+        .bytes()
+        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("={b:02x}") })
+        .collect();
+    let lock_path = repo.state_dir().join("locks").join(format!("fetch-{key}"));
+    let holder = format!("pid {}, fetching {} from {}", std::process::id(), branch.branch, branch.remote);
+    let _lock = FileLock::acquire(&lock_path, &holder)?;
+    let answer_path = lock_path.with_extension("answer");
+    if let Some(shared) = read_answer(&answer_path).filter(|answer| answer.at > asked_at) {
+        return Ok(shared);
+    }
+    let answer = ask_now(repo, branch, deadline)?;
+    let text = serde_json::to_vec(&answer).unwrap_or_default();
+    fs::write_atomic(&answer_path, &text)?;
+    Ok(answer)
+}
+
+fn read_answer(path: &PathBuf) -> Option<RemoteAnswer> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+fn ask_now(repo: &Repository, branch: &RemoteBranch, deadline: Duration) -> Result<RemoteAnswer> {
+    // Taken before the remote is asked: whoever came before this moment may use the answer.
+    let at = clock::now();
+    let silent = |error: String| RemoteAnswer { tip: None, head: None, proof: Proof::None, at, error: Some(error) };
+    let full = format!("refs/heads/{}", branch.branch);
+    let listed =
+        transport(repo, ["ls-remote", "--symref", "--end-of-options", &branch.remote, "HEAD", &full], deadline);
+    let output = match listed.run() {
+        Ok(output) => output,
+        Err(error) => return Ok(silent(error.to_string())),
+    };
+    let (tip, head) = parse_ls_remote(&String::from_utf8_lossy(&output.stdout), &full);
+    let Some(tip) = tip else {
+        let error = Some(format!("{} has no branch `{}`", branch.remote, branch.branch));
+        return Ok(RemoteAnswer { tip: None, head, proof: Proof::LsRemote, at, error });
+    };
+    let reader = repo.reader();
+    if reader.ref_commit(&branch.tracking)?.as_ref() == Some(&tip) && reader.has_commit(&tip)? {
+        return Ok(RemoteAnswer { tip: Some(tip), head, proof: Proof::LsRemote, at, error: None });
+    }
+    let spec = format!("+{full}:{}", branch.tracking);
+    let args =
+        ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules"];
+    let fetch = transport(repo, args, deadline).args(["--end-of-options", &branch.remote, &spec]);
+    if let Err(error) = fetch.run() {
+        return Ok(silent(error.to_string()));
+    }
+    // The branch may have moved since it was listed; what was fetched is then the newer truth.
+    let fetched = repo.reader().ref_commit(&branch.tracking)?;
+    let proof = if fetched.as_ref() == Some(&tip) { Proof::LsRemote } else { Proof::Fetch };
+    Ok(RemoteAnswer { tip: fetched, head, proof, at, error: None })
+}
+
+fn transport<const N: usize>(repo: &Repository, args: [&str; N], deadline: Duration) -> GitCommand {
+    let command = repo.bare(args).deadline(deadline.max(Duration::from_millis(1)));
+    let configured = env::var_os("GIT_SSH_COMMAND").is_some() || env::var_os("GIT_SSH").is_some();
+    let configured = configured || repo.reader().config("core.sshCommand").is_ok_and(|value| value.is_some());
+    // ssh asks on the terminal by itself; in batch mode it fails at once instead.
+    if configured { command } else { command.env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes") }
+}
+
+/// Reads `ls-remote --symref`: `ref: refs/heads/main<TAB>HEAD` and `<id><TAB><ref>` lines.
+fn parse_ls_remote(text: &str, full: &str) -> (Option<CommitId>, Option<String>) {
+    let (mut tip, mut head) = (None, None);
+    for (left, right) in text.lines().filter_map(|line| line.split_once('\t')) {
+        if right == "HEAD" {
+            head = head.or_else(|| left.strip_prefix("ref: refs/heads/").map(str::to_owned));
+        } else if right == full {
+            tip = CommitId::parse(left).ok();
+        }
+    }
+    (tip, head)
+}
+
+/// The branch that the remote's `HEAD` points to, asked for now.
+pub fn default_branch(repo: &Repository, remote: &str, deadline: Duration) -> Option<String> {
+    let listed = transport(repo, ["ls-remote", "--symref", "--end-of-options", remote, "HEAD"], deadline).run();
+    parse_ls_remote(&String::from_utf8_lossy(&listed.ok()?.stdout), "").1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ls_remote_output_is_read_by_column() {
+        let id = "a".repeat(40);
+        let text = format!(
+            "ref: refs/heads/trunk\tHEAD\n{id}\tHEAD\n{id}\trefs/heads/x/refs/heads/main\n{id}\trefs/heads/main\n"
+        );
+        let (tip, head) = parse_ls_remote(&text, "refs/heads/main");
+        assert_eq!((tip.map(String::from), head.as_deref()), (Some(id), Some("trunk")));
+        assert_eq!(parse_ls_remote("", "refs/heads/main"), (None, None));
+    }
+}

@@ -1,0 +1,208 @@
+//! The repository one stands in: where its parts are, and where treehand keeps its own.
+//!
+//! Promises: paths are absolute and resolved once; nothing is written by looking. What treehand keeps is below
+//! `<common dir>/treehand/` and, for what a child may touch, below the user's state directory.
+
+use std::path::{Path, PathBuf};
+
+use super::error::{Result, WorktreeError};
+use crate::model::{BranchName, RunId, TaskId, WorkspaceName};
+use crate::store::Store;
+use crate::sys::fs;
+use crate::sys::git::{Git, Reader};
+use crate::sys::{env, random};
+
+/// A repository and the paths that follow from it.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    /// The git that works on it.
+    pub git: Git,
+    /// The git dir that all worktrees share.
+    pub common_dir: PathBuf,
+    /// The git dir of the worktree one stands in (the common dir in a bare repository).
+    pub git_dir: PathBuf,
+    /// The root of the worktree one stands in, if any.
+    pub here: Option<PathBuf>,
+    /// The main worktree, unless the repository is bare.
+    pub main_tree: Option<PathBuf>,
+    /// The repository's name: the last part of the main worktree's path.
+    pub name: String,
+}
+
+impl Repository {
+    /// Finds the repository that contains `directory`.
+    pub fn discover(git: &Git, directory: &Path) -> Result<Repository> {
+        let args = ["rev-parse", "--path-format=absolute", "--git-common-dir", "--git-dir", "--is-bare-repository"];
+        let no_repository = |detail: String| WorktreeError::NoRepository { path: directory.to_owned(), detail };
+        if !directory.is_dir() {
+            return Err(no_repository("there is no such directory".into()));
+        }
+        let output = git.within(directory, args).output()?;
+        if !output.status.success() {
+            return Err(no_repository(String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ")));
+        }
+        let lines = split_lines(&output.stdout);
+        let [common_dir, git_dir, bare] = &lines[..] else {
+            return Err(no_repository("git rev-parse printed something unexpected".into()));
+        };
+        let (common_dir, git_dir) = (canonical(common_dir)?, canonical(git_dir)?);
+        let here = match git.within(directory, ["rev-parse", "--show-toplevel"]).output()? {
+            output if output.status.success() => split_lines(&output.stdout).first().map(|path| canonical(path)),
+            _ => None,
+        };
+        let bare = match git_dir == common_dir {
+            true => bare.as_os_str() == "true",
+            false => git.bare(&common_dir, ["rev-parse", "--is-bare-repository"]).text()? == "true",
+        };
+        Ok(Repository::assemble(git, common_dir, git_dir, here.transpose()?, bare))
+    }
+
+    fn assemble(git: &Git, common_dir: PathBuf, git_dir: PathBuf, here: Option<PathBuf>, bare: bool) -> Repository {
+        let main_tree = if git_dir == common_dir { here.clone() } else { main_tree_of(git, &common_dir) };
+        let main_tree = main_tree.filter(|_| !bare);
+        let named = main_tree.as_deref().unwrap_or(&common_dir);
+        let name = named.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = match name.strip_suffix(".git") {
+            Some("") | None => name,
+            Some(stem) => stem.to_owned(),
+        };
+        Repository { git: git.clone(), common_dir, git_dir, here, main_tree, name }
+    }
+
+    /// Opens it again from its common dir alone, as a supervisor does.
+    pub fn at_common_dir(git: &Git, common_dir: &Path) -> Result<Repository> {
+        let bare = git.bare(common_dir, ["rev-parse", "--is-bare-repository"]).text()? == "true";
+        let main_tree = if bare { None } else { main_tree_of(git, common_dir) };
+        Ok(Repository::assemble(git, common_dir.to_owned(), common_dir.to_owned(), main_tree, bare))
+    }
+
+    /// The directory of treehand's own state.
+    pub fn state_dir(&self) -> PathBuf {
+        self.common_dir.join("treehand")
+    }
+
+    /// Opens the store.
+    pub fn store(&self) -> Result<Store> {
+        Ok(Store::open(&self.state_dir())?)
+    }
+
+    /// Opens the repository for reading.
+    pub fn reader(&self) -> Reader {
+        Reader::open(&self.git, &self.common_dir)
+    }
+
+    /// A git command on the repository as such, without a work tree.
+    pub fn bare<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> crate::sys::git::GitCommand {
+        self.git.bare(&self.common_dir, args)
+    }
+
+    /// The repository's id: random, made once, part of paths outside the repository.
+    pub fn id(&self) -> Result<String> {
+        let path = self.state_dir().join("id");
+        if let Some(id) = read_id(&path)? {
+            return Ok(id);
+        }
+        fs::create_dir_all(&self.state_dir())?;
+        let token = random::token().map_err(WorktreeError::Random)?;
+        // Of two that make it at once the first wins; both read what is there.
+        let temp = self.state_dir().join(format!("id.{}", token.short()));
+        fs::write_new(&temp, token.as_str().as_bytes())?;
+        let linked = std::fs::hard_link(&temp, &path);
+        fs::remove_file(&temp)?;
+        match (linked, read_id(&path)?) {
+            (_, Some(id)) => Ok(id),
+            (Err(error), None) => Err(fs::at("create", &path)(error).into()),
+            (Ok(()), None) => Err(fs::at("read", &path)(std::io::Error::other("it is damaged")).into()),
+        }
+    }
+
+    /// Where private git dirs of this repository's sealed workspaces are: outside any repository, 0700.
+    pub fn sealed_root(&self) -> Result<PathBuf> {
+        let home = env::state_home().ok_or_else(|| {
+            WorktreeError::refused("neither HOME nor XDG_STATE_HOME is set", "set HOME to a directory you can write to")
+        })?;
+        Ok(home.join("treehand/sealed").join(self.id()?))
+    }
+
+    /// The private directory of a run.
+    pub fn run_dir(&self, run: &RunId) -> Result<PathBuf> {
+        Ok(self.sealed_root()?.join(run.as_str()))
+    }
+
+    /// The log of one attempt.
+    pub fn attempt_log(&self, run: &RunId, task: &TaskId, n: u32) -> PathBuf {
+        self.state_dir().join("logs").join(run.as_str()).join(format!("{task}.{n}.log"))
+    }
+
+    /// The tree of a workspace by the template, absolute.
+    pub fn workspace_tree(&self, template: &str, part: &str) -> Result<PathBuf> {
+        let filled = template.replace("{repo}", &self.name).replace("{workspace}", part);
+        let root = self.main_tree.as_deref().unwrap_or(&self.common_dir);
+        let path = lexical(&root.join(filled));
+        if path.starts_with(&self.common_dir) || path == root {
+            let message = format!("worktree.path puts a workspace into the repository itself: {}", path.display());
+            return Err(WorktreeError::refused(message, "let worktree.path start with `../`"));
+        }
+        Ok(path)
+    }
+
+    /// The tree of a person's workspace.
+    pub fn named_tree(&self, template: &str, name: &WorkspaceName) -> Result<PathBuf> {
+        self.workspace_tree(template, &name.path_part())
+    }
+
+    /// The branch of a task.
+    pub fn task_branch(run: &RunId, task: &TaskId) -> Result<BranchName> {
+        Ok(BranchName::parse(&format!("treehand/{run}/{task}"))?)
+    }
+}
+
+fn read_id(path: &Path) -> Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(id) if !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit()) => Ok(Some(id)),
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(fs::at("read", path)(error).into()),
+    }
+}
+
+/// The main worktree of a repository that is not bare: around its `.git`, or wherever git says.
+fn main_tree_of(git: &Git, common_dir: &Path) -> Option<PathBuf> {
+    let configured = git.bare(common_dir, ["config", "--get", "core.worktree"]).output().ok()?;
+    if common_dir.file_name() == Some(".git".as_ref()) && !configured.status.success() {
+        return common_dir.parent().map(Path::to_owned);
+    }
+    let output = git.bare(common_dir, ["worktree", "list", "--porcelain", "-z"]).run().ok()?;
+    let first = output.records().next()?.strip_prefix(b"worktree ")?.to_vec();
+    canonical(&bytes_path(&first)).ok()
+}
+
+fn split_lines(bytes: &[u8]) -> Vec<PathBuf> {
+    bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(bytes_path).collect()
+}
+
+/// A path from the bytes that git printed.
+pub fn bytes_path(bytes: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
+}
+
+fn canonical(path: &Path) -> Result<PathBuf> {
+    Ok(path.canonicalize().map_err(fs::at("resolve", path))?)
+}
+
+/// Resolves `.` and `..` in a path whose leading part is canonical already; needs nothing to exist.
+fn lexical(path: &Path) -> PathBuf {
+    use std::path::Component;
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            Component::CurDir => {}
+            part => plain.push(part),
+        }
+    }
+    plain
+}

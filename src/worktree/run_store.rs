@@ -1,0 +1,66 @@
+//! The private object store of a run: what its sealed workspaces borrow from while nothing confines their children.
+//!
+//! Without a sandbox an agent could write to whatever is lent to it, and git's own freshening could leave an object in
+//! the lender alone. So the main repository's objects are not lent: base and need-merges are fetched into this
+//! bare repository, once per run, and nobody ever collects garbage in it.
+
+use std::path::{Path, PathBuf};
+
+use super::error::Result;
+use super::quarantine::{object_format, write_bare_skeleton};
+use super::repository::Repository;
+use crate::model::{CommitId, RunId};
+use crate::sys::fs;
+use crate::sys::lock::FileLock;
+
+/// The store of one run.
+#[derive(Clone, Debug)]
+pub struct RunStore {
+    repo: Repository,
+    git_dir: PathBuf,
+}
+
+impl RunStore {
+    /// Opens the store of a run, making it when it is new.
+    pub fn open(repo: &Repository, run: &RunId, like: &CommitId) -> Result<RunStore> {
+        RunStore::at(repo, &repo.run_dir(run)?, like)
+    }
+
+    /// Opens the store in this private directory.
+    pub fn at(repo: &Repository, private: &Path, like: &CommitId) -> Result<RunStore> {
+        let git_dir = private.join("base.git");
+        fs::create_private_dir_all(private)?;
+        let store = RunStore { repo: repo.clone(), git_dir };
+        let _lock = store.lock()?;
+        // `config` is the last file of the skeleton: without it an earlier attempt died half-way.
+        if !fs::exists(&store.git_dir.join("config"))? {
+            fs::remove_tree(&store.git_dir)?;
+            write_bare_skeleton(&store.git_dir, object_format(like), &[], "")?;
+        }
+        Ok(store)
+    }
+
+    fn lock(&self) -> Result<FileLock> {
+        let path = self.git_dir.with_extension("lock");
+        Ok(FileLock::acquire(&path, &format!("pid {}", std::process::id()))?)
+    }
+
+    /// Brings a commit with its history in from a repository (the main one, or a quarantine).
+    pub fn fetch(&self, source: &Path, commit: &CommitId) -> Result<()> {
+        let _lock = self.lock()?;
+        let have = format!("refs/treehand/{commit}");
+        let git = &self.repo.git;
+        if git.bare(&self.git_dir, ["rev-parse", "--verify", "--quiet", &have]).output()?.status.success() {
+            return Ok(());
+        }
+        let args = ["-c", "protocol.version=2", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"];
+        let fetch = git.bare(&self.git_dir, args).args(["--no-auto-maintenance", "--end-of-options"]);
+        fetch.arg(source).arg(format!("{commit}:{have}")).run()?;
+        Ok(())
+    }
+
+    /// The object directory that workspaces borrow from.
+    pub fn objects(&self) -> PathBuf {
+        self.git_dir.join("objects")
+    }
+}

@@ -1,0 +1,229 @@
+//! Sealed workspaces: a tree whose git dir is private to it (layout L4 of the confinement design).
+//!
+//! The private common dir has its own configuration, refs and objects and borrows the base's objects from a lender; the
+//! tree is a linked worktree of that private dir. The main repository shows the tree in `git worktree list` through an
+//! entry of its own, locked. Promises: half-made is unmade; nothing outside the box and the private dir is ever the
+//! child's. The result of a sealed workspace is its HEAD commit plus what lies uncommitted in its tree.
+
+use std::path::{Path, PathBuf};
+
+use super::error::{Result, WorktreeError};
+use super::quarantine::{object_format, write_bare_skeleton};
+use super::repository::Repository;
+use crate::model::{BranchName, CommitId, RunId, TaskId};
+use crate::sys::fs;
+
+/// The private dir's configuration: nothing in it starts a program, and gc never runs behind anybody's back.
+const PRIVATE_CONFIG: &str = "\thooksPath = /dev/null
+\tfsmonitor = false
+\tlogAllRefUpdates = true
+[gc]
+\tauto = 0
+[maintenance]
+\tauto = false
+[branch]
+\tautoSetupMerge = false
+[commit]
+\tgpgSign = false
+[tag]
+\tgpgSign = false
+";
+
+/// Where the parts of a sealed workspace are. Derived from names alone, so they are found again after a crash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedPaths {
+    /// The box: tree, home and tmp under one directory, 0700, on the repository's file system.
+    pub enclosure: PathBuf,
+    /// The tree, named like the repository.
+    pub tree: PathBuf,
+    /// The child's home.
+    pub home: PathBuf,
+    /// The child's temporary directory.
+    pub tmp: PathBuf,
+    /// What treehand keeps of it: private git dir, capture dir.
+    pub private: PathBuf,
+    /// The private common git dir.
+    pub git_dir: PathBuf,
+    /// The tree's own git dir inside the private one.
+    pub admin: PathBuf,
+    /// The entry in the main repository that makes it visible.
+    pub entry: PathBuf,
+}
+
+/// What is to be made.
+#[derive(Clone, Debug)]
+pub struct SealRequest<'a> {
+    /// The commit to start from; its objects are at the lender.
+    pub base: &'a CommitId,
+    /// The branch inside, and its counterpart in the main repository.
+    pub branch: &'a BranchName,
+    /// The name under which the base is known, shown inside as a local and a remote-tracking branch.
+    pub base_name: Option<&'a BranchName>,
+    /// Object directories that are lent to it.
+    pub lenders: &'a [PathBuf],
+    /// Who commits inside, unless told otherwise.
+    pub identity: &'a Identity,
+    /// Why the entry is locked; `None` makes no entry (gates).
+    pub lock_reason: Option<String>,
+}
+
+/// Name and address of who commits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The name.
+    pub name: String,
+    /// The address.
+    pub email: String,
+}
+
+impl Identity {
+    /// The user's identity as git itself resolves it; refused where git would refuse to commit.
+    pub fn of_user(repo: &Repository) -> Result<Identity> {
+        let text = repo.bare(["var", "GIT_COMMITTER_IDENT"]).text().map_err(|_| {
+            WorktreeError::refused(
+                "git does not know who commits",
+                "set user.name and user.email: git config --global user.name \"Your Name\"",
+            )
+        })?;
+        let (name, rest) = text.split_once(" <").unwrap_or((&text, ""));
+        let email = rest.split_once('>').map_or("", |(email, _)| email);
+        Ok(Identity { name: name.to_owned(), email: email.to_owned() })
+    }
+}
+
+impl SealedPaths {
+    /// The paths of a task's workspace.
+    pub fn of_task(repo: &Repository, template: &str, run: &RunId, task: &TaskId) -> Result<SealedPaths> {
+        let private = repo.run_dir(run)?.join(task.as_str());
+        SealedPaths::at(repo, template, &format!("{run}.{task}"), private)
+    }
+
+    /// The paths of a sealed workspace with this path part.
+    pub fn at(repo: &Repository, template: &str, part: &str, private: PathBuf) -> Result<SealedPaths> {
+        let filled = repo.workspace_tree(template, part)?;
+        // The default template ends in the repository's name, which is the tree; the box is what is around it.
+        let enclosure = match (template.ends_with("/{repo}"), filled.parent()) {
+            (true, Some(parent)) => parent.to_owned(),
+            _ => filled,
+        };
+        let tree = enclosure.join(&repo.name);
+        let git_dir = private.join("common.git");
+        Ok(SealedPaths {
+            home: enclosure.join("home"),
+            tmp: enclosure.join("tmp"),
+            admin: git_dir.join("worktrees/wt"),
+            entry: repo.common_dir.join("worktrees").join(format!("treehand-{part}")),
+            enclosure,
+            tree,
+            private,
+            git_dir,
+        })
+    }
+}
+
+/// Makes a sealed workspace; on failure nothing of it is left.
+pub fn create(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<()> {
+    if let Some(parent) = paths.enclosure.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::create_private_dir(&paths.enclosure).map_err(|error| {
+        let message = format!("{} is in the way of a workspace: {}", paths.enclosure.display(), error.source);
+        WorktreeError::refused(message, "move it away, or remove it if nothing in it is needed")
+    })?;
+    let made = fill(repo, paths, request);
+    if made.is_err() {
+        remove(paths)?;
+    }
+    made
+}
+
+fn fill(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<()> {
+    fs::create_private_dir(&paths.home)?;
+    fs::create_private_dir(&paths.tmp)?;
+    fs::create_private_dir_all(&paths.private)?;
+    write_private_dir(paths, request)?;
+    add_tree(repo, paths, request)?;
+    match &request.lock_reason {
+        Some(reason) => show(repo, paths, request.branch, reason),
+        None => Ok(()),
+    }
+}
+
+fn write_private_dir(paths: &SealedPaths, request: &SealRequest<'_>) -> Result<()> {
+    let Identity { name, email } = request.identity;
+    let user = format!("[user]\n\tname = {}\n\temail = {}\n", config_quote(name), config_quote(email));
+    let format = object_format(request.base);
+    // The skeleton ends in `[core]` for SHA-1; naming the section again is right for both formats.
+    let config = format!("[core]\n{PRIVATE_CONFIG}{user}");
+    write_bare_skeleton(&paths.git_dir, format, request.lenders, &config)?;
+    fs::create_private_dir(&paths.git_dir.join("rw"))?;
+    fs::create_private_dir(&paths.git_dir.join("logs"))?;
+    let mut packed = "# pack-refs with: peeled fully-peeled sorted \n".to_owned();
+    if let Some(base) = request.base_name.filter(|base| *base != request.branch) {
+        packed.push_str(&format!("{} refs/heads/{base}\n{} refs/remotes/origin/{base}\n", request.base, request.base));
+    }
+    fs::write_new(&paths.git_dir.join("rw/packed-refs"), packed.as_bytes())?;
+    let link = paths.git_dir.join("packed-refs");
+    std::os::unix::fs::symlink("rw/packed-refs", &link).map_err(fs::at("create", &link))?;
+    Ok(())
+}
+
+/// A value as a git configuration file wants it.
+fn config_quote(value: &str) -> String {
+    let escaped: String = value
+        .chars()
+        .filter(|c| !c.is_control())
+        .flat_map(|c| if c == '"' || c == '\\' { vec!['\\', c] } else { vec![c] })
+        .collect();
+    format!("\"{escaped}\"")
+}
+
+fn add_tree(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<()> {
+    // git names the admin directory after the last part of the path: a tree called `wt` is renamed into place after.
+    let staging = paths.enclosure.join("wt");
+    let args = ["worktree", "add", "--quiet", "--no-track", "-b", request.branch.as_str()];
+    let add = repo.git.bare(&paths.git_dir, args).arg(&staging).arg(request.base.as_str());
+    add.env("GIT_LFS_SKIP_SMUDGE", "1").run()?;
+    std::fs::rename(&staging, &paths.tree).map_err(fs::at("move", &staging))?;
+    let link = paths.tree.join(".git");
+    fs::write_atomic(&paths.admin.join("gitdir"), &path_line(&link))?;
+    fs::write_new(&paths.admin.join("config.worktree"), b"")?;
+    Ok(())
+}
+
+fn path_line(path: &Path) -> Vec<u8> {
+    use std::os::unix::ffi::OsStrExt;
+    let mut line = path.as_os_str().as_bytes().to_vec();
+    line.push(b'\n');
+    line
+}
+
+/// Makes the tree visible in the main repository: an entry that is whole before git can see it, and locked.
+fn show(repo: &Repository, paths: &SealedPaths, branch: &BranchName, reason: &str) -> Result<()> {
+    let staging = paths.private.join("entry");
+    fs::create_private_dir(&staging)?;
+    fs::write_new(&staging.join("locked"), format!("{reason}\n").as_bytes())?;
+    fs::write_new(&staging.join("HEAD"), format!("ref: {}\n", branch.full_ref()).as_bytes())?;
+    fs::write_new(&staging.join("commondir"), b"../..\n")?;
+    fs::write_new(&staging.join("gitdir"), &path_line(&paths.tree.join(".git")))?;
+    fs::create_dir_all(&repo.common_dir.join("worktrees"))?;
+    Ok(fs::move_path(&staging, &paths.entry)?)
+}
+
+/// Removes every part of a sealed workspace whose work is safe elsewhere. Absent parts are fine.
+pub fn remove(paths: &SealedPaths) -> Result<()> {
+    fs::remove_tree(&paths.entry)?;
+    fs::remove_tree(&paths.enclosure)?;
+    fs::remove_tree(&paths.private)?;
+    remove_if_empty(paths.enclosure.parent());
+    Ok(())
+}
+
+/// Removes the directory that held workspaces when the last one is gone; anything in it keeps it.
+pub fn remove_if_empty(dir: Option<&Path>) {
+    if let Some(dir) = dir
+        && let Err(error) = std::fs::remove_dir(dir)
+    {
+        tracing::trace!(dir = %dir.display(), %error, "kept");
+    }
+}

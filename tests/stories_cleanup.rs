@@ -1,0 +1,126 @@
+//! Stories of removal, undo and cleanup: what goes comes back, and what is not provably landed or empty stays.
+
+mod support;
+
+use std::path::PathBuf;
+
+use support::World;
+
+fn workspace(world: &World, name: &str) -> PathBuf {
+    let made = world.treehand(&["new", name, "--json"]).expect(0).json();
+    PathBuf::from(made["path"].as_str().expect("a path"))
+}
+
+#[test]
+fn a_dirty_workspace_is_refused_then_saved_removed_and_brought_back_exactly() {
+    let world = World::new();
+    let path = workspace(&world, "w");
+    std::fs::write(path.join("staged"), "s\n").expect("written");
+    world.git_in(&path, &["add", "staged"]);
+    std::fs::write(path.join("staged"), "s2\n").expect("written");
+    std::fs::write(path.join("untracked"), "u\n").expect("written");
+    std::fs::write(path.join("a.txt"), "changed\n").expect("written");
+    let before = world.git_in(&path, &["status", "--porcelain"]);
+    world.treehand(&["rm", "w"]).expect(4);
+    assert_eq!(world.git_in(&path, &["status", "--porcelain"]), before);
+    let removed = world.treehand(&["rm", "w", "-f", "--json"]).expect(0).json();
+    assert!(!path.exists());
+    let saved = removed["removed"][0]["salvage"].as_array().expect("salvage").clone();
+    assert!(!saved.is_empty(), "{removed}");
+    for name in &saved {
+        world.git(&["rev-parse", "--verify", "-q", name.as_str().expect("a ref")]);
+    }
+    world.treehand(&["undo"]).expect(0);
+    assert_eq!(world.git_in(&path, &["status", "--porcelain"]), before, "index, worktree and untracked files are back");
+    assert_eq!(std::fs::read_to_string(path.join("untracked")).expect("back"), "u\n");
+    world.treehand(&["path", "w"]).expect(0);
+    world.git(&["fsck", "--full"]);
+}
+
+#[test]
+fn an_unmerged_branch_is_kept_with_the_reason_and_a_merged_one_goes() {
+    let world = World::new();
+    let path = workspace(&world, "w");
+    std::fs::write(path.join("new"), "n\n").expect("written");
+    world.git_in(&path, &["add", "-A"]);
+    world.git_in(&path, &["commit", "-q", "-m", "work"]);
+    let removed = world.treehand(&["rm", "w", "--json"]).expect(0).json();
+    assert_eq!(removed["removed"][0]["branch_outcome"], "kept", "{removed}");
+    let tip = world.git(&["rev-parse", "w"]);
+    world.treehand(&["undo"]).expect(0);
+    world.treehand(&["rm", "w", "-D"]).expect(0);
+    assert_ne!(world.try_git_in(&world.repo(), &["rev-parse", "--verify", "-q", "refs/heads/w"]).code, 0);
+    world.treehand(&["undo"]).expect(0);
+    assert_eq!(world.git(&["rev-parse", "w"]), tip, "the deleted branch is back where it was");
+    world.git(&["merge", "-q", "--squash", "w"]);
+    world.git(&["commit", "-q", "-m", "squashed"]);
+    let removed = world.treehand(&["rm", "w", "--json"]).expect(0).json();
+    assert_eq!(removed["removed"][0]["branch_outcome"], "deleted", "a squash merge counts: {removed}");
+}
+
+#[test]
+fn a_landing_is_taken_back_with_its_files_unless_others_built_on_it() {
+    let world = World::new();
+    let before = world.git(&["rev-parse", "main"]);
+    let tasks = "[[task]]\nid = \"t\"\ncommand = [\"sh\", \"-c\", \"echo x > x; echo y >> a.txt\"]\n";
+    world.run_tasks(tasks, &[]).expect(0);
+    assert!(world.repo().join("x").exists());
+    world.treehand(&["undo"]).expect(0);
+    assert_eq!(world.git(&["rev-parse", "main"]), before);
+    assert!(!world.repo().join("x").exists());
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+    world.treehand(&["undo"]).expect(3);
+    world.run_tasks(tasks, &[]).expect(0);
+    world.commit("built on it", &[("z", "z\n")]);
+    let refused = world.treehand(&["undo", "--json"]).expect(4).json();
+    assert!(refused["message"].as_str().is_some_and(|text| text.contains("built on it")), "{refused}");
+    let log = world.treehand(&["log", "--json"]).expect(0).json();
+    assert_eq!(log["operations"].as_array().map(Vec::len), Some(2));
+    assert_eq!(log["operations"][1]["undone"], true);
+}
+
+#[test]
+fn clean_plans_first_and_takes_only_what_is_proved() {
+    let world = World::new();
+    let landed = workspace(&world, "landed");
+    std::fs::write(landed.join("l"), "l\n").expect("written");
+    world.git_in(&landed, &["add", "-A"]);
+    world.git_in(&landed, &["commit", "-q", "-m", "landed work"]);
+    world.git(&["merge", "-q", "landed"]);
+    let dirty = workspace(&world, "dirty");
+    std::fs::write(dirty.join("d"), "d\n").expect("written");
+    let open = workspace(&world, "open");
+    std::fs::write(open.join("o"), "o\n").expect("written");
+    world.git_in(&open, &["add", "-A"]);
+    world.git_in(&open, &["commit", "-q", "-m", "open work"]);
+    let young = world.treehand(&["clean", "--json"]).expect(0).json();
+    assert_eq!(young["actions"], serde_json::json!([]), "nothing is old enough: {young}");
+    let planned = world.treehand(&["clean", "--json", "--min-age", "0s"]).expect(0).json();
+    assert!(landed.exists() && planned["applied"] == false);
+    let items: Vec<&str> =
+        planned["actions"].as_array().expect("actions").iter().filter_map(|a| a["item"].as_str()).collect();
+    assert!(items.iter().any(|item| item.contains("landed")), "{planned}");
+    assert!(!items.iter().any(|item| item.contains("dirty") || item.contains("open")), "{planned}");
+    world.treehand(&["clean", "--yes", "--min-age", "0s"]).expect(0);
+    assert!(!landed.exists() && dirty.join("d").exists() && open.join("o").exists());
+    world.treehand(&["undo"]).expect(0);
+    assert!(landed.join("l").exists(), "what clean took comes back");
+    assert_eq!(world.git_in(&landed, &["status", "--porcelain"]), "");
+}
+
+#[test]
+fn clean_reclaims_what_a_rejected_task_left_but_keeps_its_work() {
+    let world = World::new();
+    let tasks = "[[task]]\nid = \"t\"\npaths = [\"src/**\"]\ncommand = [\"sh\", \"-c\", \"echo x > outside\"]\n";
+    world.run_tasks(tasks, &[]).expect(4);
+    assert!(world.trees().exists());
+    let report = world.treehand(&["clean", "--yes", "--json", "--min-age", "0s"]).expect(0).json();
+    assert!(!world.trees().exists(), "{report}");
+    let saved = world.git(&["for-each-ref", "--format=%(refname)", "refs/treehand/salvage"]);
+    let found = saved
+        .lines()
+        .any(|name| world.try_git_in(&world.repo(), &["show", &format!("{name}:outside")]).stdout == "x\n");
+    assert!(found, "the work of the rejected task must be reachable: {saved}");
+    let again = world.treehand(&["clean", "--json", "--min-age", "0s"]).expect(0).json();
+    assert_eq!(again["actions"], serde_json::json!([]), "a second plan is empty: {again}");
+}

@@ -1,0 +1,507 @@
+//! Stories of runs: from a task file to landed commits, on real repositories with the real binary.
+
+#![expect(clippy::disallowed_methods, reason = "stories start programs as a user does")]
+
+mod support;
+
+use support::{World, state, task};
+
+#[test]
+fn a_diamond_lands_as_one_would_do_by_hand() {
+    let world = World::new();
+    let tasks = r#"
+        [[task]]
+        id = "lexer"
+        command = ["sh", "-c", "echo lexer > lexer.txt"]
+        [[task]]
+        id = "parser"
+        needs = ["lexer"]
+        command = ["sh", "-c", "echo parser >> lexer.txt; echo p > parser.txt"]
+        [[task]]
+        id = "printer"
+        needs = ["lexer"]
+        command = ["sh", "-c", "sed -i '1i printer' a.txt; git add -A; git commit -qm 'own commit'"]
+        [[task]]
+        id = "all"
+        needs = ["parser", "printer"]
+        command = ["sh", "-c", "cat lexer.txt parser.txt > all.txt; test \"$(head -1 a.txt)\" = printer"]
+    "#;
+    let run = world.run_tasks(tasks, &[]).expect(0).json();
+    assert_eq!(run["state"], "landed", "{run}");
+    for id in ["lexer", "parser", "printer", "all"] {
+        assert_eq!(state(&run, id), "landed", "{run}");
+    }
+    assert_eq!(world.show("main", "all.txt"), "lexer\nparser\np\n");
+    assert_eq!(world.show("main", "a.txt"), "printer\none\ntwo\nthree\n");
+    assert_eq!(world.git(&["rev-list", "--count", "main"]), "5", "one squashed commit for each task");
+    assert_eq!(world.git(&["status", "--porcelain"]), "", "the checked-out target came along");
+    let trailers = world.git(&["log", "--format=%(trailers:key=Treehand-Task,valueonly)", "main"]);
+    let mut landed: Vec<&str> = trailers.lines().filter(|line| !line.is_empty()).collect();
+    landed.sort_unstable();
+    assert_eq!(landed, ["all", "lexer", "parser", "printer"]);
+    world.assert_nothing_left();
+}
+
+#[test]
+fn the_capture_is_everything_the_task_did() {
+    let world = World::new();
+    world.commit("ignore rules", &[(".gitignore", "*.log\n"), ("gone.txt", "x\n"), ("mode.sh", "#!/bin/sh\n")]);
+    world.write(".git/info/exclude", "secret\n");
+    let script = r#"
+        git config user.name Agent && echo committed > committed.txt && git add committed.txt && git commit -qm 'agent work'
+        echo staged > staged.txt && git add staged.txt
+        echo changed >> a.txt
+        echo untracked > 'with space.txt'
+        mkdir -p deep/er && echo d > deep/er/file
+        rm gone.txt
+        chmod +x mode.sh
+        ln -s a.txt link
+        printf '\000\377\001binary' > bin.dat
+        printf 'crlf\r\n' > crlf.txt
+        touch "$(printf 'not-utf8-\377')" "$(printf 'new\nline')" ./-dash
+        echo ignored > build.log && echo forced > forced.log && git add -f forced.log && echo s > secret
+        echo hidden >> src/lib.txt && git update-index --assume-unchanged src/lib.txt
+    "#;
+    let tasks = format!("[[task]]\nid = \"t\"\nprompt = \"Do it all\"\ncommand = [\"sh\", \"-ec\", '''{script}''']\n");
+    let run = world.run_tasks(&tasks, &["--strategy", "rebase"]).expect(0).json();
+    assert_eq!(state(&run, "t"), "landed", "{run}");
+    assert_eq!(world.show("main", "a.txt"), "one\ntwo\nthree\nchanged\n");
+    assert_eq!(world.show("main", "src/lib.txt"), "lib\nhidden\n", "assume-unchanged must not hide a change");
+    assert_eq!(world.show("main", "crlf.txt"), "crlf\r\n");
+    let names = world.git(&["ls-tree", "-r", "-z", "--name-only", "main"]);
+    for name in [
+        "committed.txt",
+        "staged.txt",
+        "with space.txt",
+        "deep/er/file",
+        "link",
+        "bin.dat",
+        "forced.log",
+        "new\nline",
+        "-dash",
+    ] {
+        assert!(names.split('\0').any(|found| found == name), "{name:?} is missing in {names:?}");
+    }
+    assert!(names.contains("not-utf8-"));
+    for name in ["gone.txt", "build.log", "secret"] {
+        assert!(!names.split('\0').any(|found| found == name), "{name} must not be there");
+    }
+    assert!(world.git(&["ls-tree", "main", "mode.sh"]).starts_with("100755"));
+    assert!(world.git(&["ls-tree", "main", "link"]).starts_with("120000"));
+    let subjects = world.git(&["log", "--format=%s|%an", "-2", "main"]);
+    assert_eq!(subjects, "Do it all|Tester\nagent work|Agent", "own commits are kept beneath");
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_conflict_names_files_and_commits_and_leaves_everything_untouched() {
+    let world = World::new();
+    let tasks = r#"
+        [[task]]
+        id = "a"
+        command = ["sh", "-c", "echo A > a.txt; echo only-a > only-a.txt"]
+        [[task]]
+        id = "b"
+        command = ["sh", "-c", "echo B > a.txt"]
+    "#;
+    let run = world.run_tasks(tasks, &["--jobs", "1"]).expect(5).json();
+    assert_eq!(run["state"], "partial");
+    let b = task(&run, "b");
+    assert_eq!(b["reason"]["kind"], "conflict");
+    assert_eq!(b["reason"]["paths"], serde_json::json!(["a.txt"]));
+    assert_eq!(world.show("main", "a.txt"), "A\n");
+    let branch = b["branch"].as_str().expect("a branch");
+    assert_eq!(world.show(branch, "a.txt"), "B\n", "the result stays on its branch");
+    assert_eq!(world.git(&["rev-parse", branch]), b["commit"].as_str().expect("a commit"));
+    let listed = world.treehand(&["ls", "--json"]).expect(0).json();
+    assert_eq!(listed["workspaces"][0]["task"], "b", "what is left is named by ls: {listed}");
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+}
+
+#[test]
+fn a_failing_gate_keeps_its_result_out_and_the_log_is_named() {
+    let world = World::new();
+    let tasks = r#"
+        gates = ["test ! -e bad.txt || { echo it is bad; exit 3; }"]
+        [[task]]
+        id = "bad"
+        command = ["touch", "bad.txt"]
+        [[task]]
+        id = "on-bad"
+        needs = ["bad"]
+        command = ["touch", "more.txt"]
+        [[task]]
+        id = "good"
+        command = ["touch", "good.txt"]
+    "#;
+    let run = world.run_tasks(tasks, &[]).expect(7).json();
+    assert_eq!((state(&run, "bad"), state(&run, "good")), ("rejected", "landed"), "{run}");
+    assert_ne!(state(&run, "on-bad"), "landed", "what builds on a refused result must not bring it in");
+    let log = task(&run, "bad")["reason"]["log"].as_str().expect("a log");
+    assert_eq!(std::fs::read_to_string(log).expect("readable"), "it is bad\n");
+    assert!(world.try_git_in(&world.repo(), &["show", "main:bad.txt"]).code != 0);
+}
+
+#[test]
+fn a_gate_sees_exactly_the_tree_that_lands_and_nothing_else() {
+    let world = World::new();
+    let tasks = r#"
+        [[task]]
+        id = "t"
+        command = ["sh", "-c", "echo built > target.o; echo target.o > .gitignore; echo x > x.txt"]
+    "#;
+    let gate = "test ! -e target.o && test -e x.txt && test -z \"$(git status --porcelain)\" && git log -1 --format=%s | grep -qx t";
+    let run = world.run_tasks(tasks, &["--gate", gate]).expect(0).json();
+    assert_eq!(run["gates"][0]["outcome"], "passed", "{run}");
+    assert_eq!(run["gates"][0]["tree"], world.git(&["rev-parse", "main^{tree}"]));
+    world.assert_nothing_left();
+}
+
+#[test]
+fn changes_outside_paths_are_refused_and_named() {
+    let world = World::new();
+    let tasks = r#"
+        [[task]]
+        id = "t"
+        paths = ["src/**"]
+        command = ["sh", "-c", "echo x >> src/lib.txt; echo y >> a.txt"]
+    "#;
+    let run = world.run_tasks(tasks, &[]).expect(4).json();
+    let reason = &task(&run, "t")["reason"];
+    assert_eq!(reason["kind"], "policy");
+    assert_eq!(reason["paths"], serde_json::json!(["a.txt"]));
+    assert_eq!(world.git(&["rev-list", "--count", "main"]), "1");
+}
+
+#[test]
+fn attempts_are_counted_and_a_retry_starts_clean() {
+    let world = World::new();
+    let counter = world.path().join("count");
+    let script =
+        format!("echo x >> {0}; test ! -e leftover; touch leftover; test $(wc -l < {0}) -ge 3", counter.display());
+    let tasks = format!("[[task]]\nid = \"t\"\nretries = 2\ncommand = [\"sh\", \"-ec\", '''{script}''']\n");
+    let run = world.run_tasks(&tasks, &[]).expect(0).json();
+    assert_eq!(task(&run, "t")["attempts"].as_array().map(Vec::len), Some(3), "{run}");
+    assert_eq!(state(&run, "t"), "landed");
+    let tasks = "[[task]]\nid = \"t\"\nretries = 1\ncommand = [\"false\"]\n";
+    let run = world.run_tasks(tasks, &[]).expect(1).json();
+    assert_eq!(task(&run, "t")["attempts"].as_array().map(Vec::len), Some(2), "every start consumes an attempt");
+    assert_eq!(task(&run, "t")["reason"]["kind"], "failed");
+}
+
+#[test]
+fn a_deadline_ends_the_command_and_all_that_it_started() {
+    let world = World::new();
+    let script = "trap '' TERM; setsid sh -c 'trap \"\" TERM; exec sleep 1000' & sleep 1000";
+    let tasks = format!("[[task]]\nid = \"t\"\ntimeout = \"300ms\"\ncommand = [\"sh\", \"-c\", '''{script}''']\n");
+    let run = world.run_tasks(&tasks, &[]).expect(1).json();
+    assert_eq!(task(&run, "t")["reason"]["kind"], "timeout", "{run}");
+    let log = task(&run, "t")["attempts"][0]["log"].as_str().expect("a log").to_owned();
+    assert!(std::path::Path::new(&log).exists());
+    let marked = std::fs::read_dir("/proc").expect("/proc").filter_map(Result::ok).filter(|entry| {
+        let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        let run = format!("TREEHAND_RUN={}", run["run"].as_str().unwrap_or_default());
+        environ.split(|b| *b == 0).any(|pair| pair == run.as_bytes())
+    });
+    assert_eq!(marked.count(), 0, "a process of the attempt lives on");
+}
+
+#[test]
+fn a_task_that_changes_nothing_is_no_change_and_failures_skip_only_their_dependents() {
+    let world = World::new();
+    let tasks = r#"
+        [[task]]
+        id = "idle"
+        command = ["true"]
+        [[task]]
+        id = "broken"
+        command = ["sh", "-c", "exit 9"]
+        [[task]]
+        id = "after-broken"
+        needs = ["broken"]
+        command = ["touch", "x"]
+        [[task]]
+        id = "after-idle"
+        needs = ["idle"]
+        command = ["touch", "y"]
+    "#;
+    let run = world.run_tasks(tasks, &[]).expect(1).json();
+    let states: Vec<&str> = ["idle", "broken", "after-broken", "after-idle"].iter().map(|id| state(&run, id)).collect();
+    assert_eq!(states, ["no_change", "failed", "skipped", "landed"]);
+    assert_eq!(task(&run, "broken")["attempts"][0]["exit"], 9);
+}
+
+#[test]
+fn needs_that_conflict_among_themselves_are_named() {
+    let world = World::new();
+    let tasks = r#"
+        merge = "manual"
+        [[task]]
+        id = "a"
+        command = ["sh", "-c", "echo A > a.txt"]
+        [[task]]
+        id = "b"
+        command = ["sh", "-c", "echo B > a.txt"]
+        [[task]]
+        id = "both"
+        needs = ["a", "b"]
+        command = ["true"]
+    "#;
+    let run = world.run_tasks(tasks, &[]).expect(5).json();
+    assert_eq!(state(&run, "both"), "rejected");
+    assert_eq!(task(&run, "both")["reason"]["paths"], serde_json::json!(["a.txt"]));
+    assert_eq!(task(&run, "both")["attempts"], serde_json::json!([]), "it must not have started");
+}
+
+#[test]
+fn local_changes_are_brought_along_or_in_the_way_but_never_touched() {
+    let world = World::new();
+    world.commit("second", &[("b.txt", "b\n")]);
+    world.write("b.txt", "my own edit\n");
+    world.write("untracked.txt", "mine\n");
+    let before = world.git(&["status", "--porcelain"]);
+    let edit = |file: &str| format!("[[task]]\nid = \"t\"\ncommand = [\"sh\", \"-c\", \"echo landed > {file}\"]\n");
+    world.run_tasks(&edit("a.txt"), &[]).expect(0);
+    assert_eq!(world.git(&["status", "--porcelain"]), before, "the user's changes are as they were");
+    assert_eq!(std::fs::read_to_string(world.repo().join("a.txt")).expect("a.txt"), "landed\n");
+    for (file, kept) in [("b.txt", "my own edit\n"), ("untracked.txt", "mine\n")] {
+        let tip = world.git(&["rev-parse", "main"]);
+        let run = world.run_tasks(&edit(file), &[]).expect(4).json();
+        assert_eq!(task(&run, "t")["reason"]["kind"], "in_the_way", "{run}");
+        assert_eq!(task(&run, "t")["reason"]["paths"], serde_json::json!([file]));
+        assert_eq!(world.git(&["rev-parse", "main"]), tip, "nothing moved");
+        assert_eq!(std::fs::read_to_string(world.repo().join(file)).expect("the file"), kept);
+    }
+    assert!(!world.repo().join(".git/index.lock").exists());
+}
+
+#[test]
+fn an_ignored_file_in_the_way_is_not_overwritten() {
+    let world = World::new();
+    world.commit("ignore", &[(".gitignore", "precious\n")]);
+    world.write("precious", "mine\n");
+    let tasks = "[[task]]\nid = \"t\"\ncommand = [\"sh\", \"-c\", \"echo theirs > precious; git add -f precious\"]\n";
+    let run = world.run_tasks(tasks, &[]).expect(4).json();
+    assert_eq!(task(&run, "t")["reason"]["paths"], serde_json::json!(["precious"]));
+    assert_eq!(std::fs::read_to_string(world.repo().join("precious")).expect("the file"), "mine\n");
+}
+
+#[test]
+fn a_branch_in_the_middle_of_a_rebase_is_in_use() {
+    let world = World::new();
+    world.git(&["switch", "-q", "-c", "side"]);
+    world.commit("side", &[("a.txt", "side\n")]);
+    world.git(&["switch", "-q", "main"]);
+    world.commit("main moves", &[("a.txt", "main\n")]);
+    world.git(&["switch", "-q", "side"]);
+    assert_ne!(world.try_git_in(&world.repo(), &["rebase", "-q", "main"]).code, 0, "the rebase must stop");
+    let tasks = "[[task]]\nid = \"t\"\ncommand = [\"touch\", \"new\"]\n";
+    let run = world.run_tasks(tasks, &["--base", "side"]).expect(4).json();
+    assert_eq!(task(&run, "t")["reason"]["kind"], "in_the_way", "{run}");
+}
+
+#[test]
+fn strategies_land_what_their_names_say() {
+    for (strategy, commits, merges) in
+        [("squash", "2", "0"), ("merge", "4", "1"), ("rebase", "3", "0"), ("ff", "3", "0")]
+    {
+        let world = World::new();
+        let script = "echo 1 > one; git add -A; git commit -qm one; echo 2 > two; git add -A; git commit -qm two";
+        let tasks = format!("[[task]]\nid = \"t\"\ncommand = [\"sh\", \"-ec\", \"{script}\"]\n");
+        world.run_tasks(&tasks, &["--strategy", strategy]).expect(0);
+        assert_eq!(world.git(&["rev-list", "--count", "main"]), commits, "{strategy}");
+        assert_eq!(world.git(&["rev-list", "--count", "--merges", "main"]), merges, "{strategy}");
+        assert_eq!(world.show("main", "two"), "2\n", "{strategy}");
+        world.assert_nothing_left();
+    }
+}
+
+#[test]
+fn garbage_collection_in_the_middle_of_a_run_breaks_nothing() {
+    let world = World::new();
+    let main = world.repo().to_string_lossy().into_owned();
+    // Two collections at once refuse each other; that is git's business and no failure of the task.
+    let gc = format!("(git -C {main} gc -q --prune=now; git -C {main} repack -q -adf) || true");
+    let tasks = format!(
+        r#"
+        gates = ["git -C {main} gc -q --prune=now || true"]
+        [[task]]
+        id = "a"
+        command = ["sh", "-ec", "echo a > new-a; {gc}"]
+        [[task]]
+        id = "b"
+        command = ["sh", "-ec", "{gc}; echo b > new-b"]
+        [[task]]
+        id = "c"
+        needs = ["a", "b"]
+        command = ["sh", "-ec", "{gc}; cat new-a new-b > new-c; git add -A; git commit -qm c; {gc}"]
+        "#
+    );
+    let run = world.run_tasks(&tasks, &[]).expect(0).json();
+    assert_eq!(run["state"], "landed", "{run}");
+    assert_eq!(world.show("main", "new-c"), "a\nb\n");
+    world.assert_nothing_left();
+}
+
+#[test]
+fn without_the_word_off_nothing_starts_and_the_exit_code_says_so() {
+    let world = World::new();
+    let refused = world.treehand(&["run", "--json", "--", "touch", "/tmp/treehand-must-not-be"]).expect(10);
+    assert_eq!(refused.json()["schema"], "treehand/error/v1");
+    assert_eq!(refused.json()["code"], 10);
+    world.treehand(&["new", "w"]).expect(0);
+    world.treehand(&["exec", "w", "--", "true"]).expect(10);
+    world.treehand(&["exec", "w", "--confine", "off", "--", "sh", "-c", "exit 42"]).expect(42);
+    assert!(world.treehand(&["ps"]).expect(0).stdout.lines().count() == 1, "no run was recorded");
+}
+
+#[test]
+fn a_detached_run_is_waited_for_and_a_cancelled_one_ends() {
+    let world = World::new();
+    let run =
+        world.treehand(&["run", "--json", "--confine", "off", "--detach", "--", "sh", "-c", "echo x > x"]).expect(0);
+    let id = run.json()["run"].as_str().expect("an id").to_owned();
+    world.treehand(&["wait", &id]).expect(0);
+    assert_eq!(world.show("main", "x"), "x\n");
+    let run = world.treehand(&["run", "--json", "--confine", "off", "--detach", "--", "sleep", "1000"]).expect(0);
+    let id = run.json()["run"].as_str().expect("an id").to_owned();
+    world.treehand(&["wait", &id, "--timeout", "50ms"]).expect(124);
+    let cancelled = world.treehand(&["cancel", &id, "--json"]).expect(0).json();
+    assert_eq!((cancelled["state"].as_str(), state(&cancelled, "sleep")), (Some("cancelled"), "cancelled"));
+    world.treehand(&["wait", &id]).expect(130);
+}
+
+#[test]
+fn the_file_is_checked_whole_before_anything_starts() {
+    let world = World::new();
+    let check = |tasks: &str, words: &[&str]| {
+        let answer = world.run_tasks(tasks, &[]).expect(2);
+        let message = answer.json()["message"].as_str().expect("a message").to_owned();
+        for word in words {
+            assert!(message.contains(word), "`{word}` is not in: {message}");
+        }
+    };
+    check("[[task]]\nid = \"a\"\nneed = [\"b\"]\ncommand = [\"true\"]\n", &["line 3", "need", "needs"]);
+    check("[[task]]\nid = \"a\"\ncommand = [\"true\"]\n[[task]]\nid = \"a\"\ncommand = [\"true\"]\n", &["line 5"]);
+    check("[[task]]\nid = \"../x\"\ncommand = [\"true\"]\n", &["line 2"]);
+    check("[[task]]\nid = \"a\"\nneeds = [\"a\"]\ncommand = [\"true\"]\n", &["line 3"]);
+    check("[[task]]\nid = \"a\"\ncommand = []\n", &["line 3"]);
+    check("x = [", &["line 1"]);
+    assert_eq!(world.treehand(&["ps", "--json"]).expect(0).json()["runs"], serde_json::json!([]));
+    assert!(!world.trees().exists());
+}
+
+#[test]
+fn a_run_from_an_unpulled_local_branch_brings_it_up_to_its_base() {
+    let world = World::with_remote();
+    let tip = world.commit_upstream("news", "news.txt", "new\n");
+    let tasks = "[[task]]\nid = \"t\"\ncommand = [\"sh\", \"-c\", \"cat news.txt > copy.txt\"]\n";
+    let run = world.run_tasks(tasks, &[]).expect(0).json();
+    assert_eq!(run["base"]["commit"], tip.as_str());
+    assert_eq!(run["base"]["freshness"], "fresh");
+    assert_eq!(world.git(&["rev-parse", "main~1"]), tip, "the landed commit stands on the base");
+    assert_eq!(std::fs::read_to_string(world.repo().join("copy.txt")).expect("copied"), "new\n");
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+}
+
+#[test]
+fn the_supervisor_survives_its_client() {
+    let world = World::new();
+    let fifo = world.path().join("go");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.is_ok_and(|status| status.success()));
+    let script = format!("read line < {}; echo done > done.txt", fifo.display());
+    let mut client = world.command(&["run", "--events", "--confine", "off", "--", "sh", "-c", &script]);
+    let mut client = client.stdout(std::process::Stdio::piped()).spawn().expect("started");
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(client.stdout.take().expect("piped")));
+    let started = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("attempt.started")));
+    let event: serde_json::Value = serde_json::from_str(&started.expect("an event").expect("a line")).expect("JSON");
+    client.kill().expect("killed");
+    client.wait().expect("reaped");
+    std::fs::write(&fifo, "go\n").expect("the task goes on");
+    world.treehand(&["wait", event["run"].as_str().expect("a run")]).expect(0);
+    assert_eq!(world.show("main", "done.txt"), "done\n");
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_killed_supervisor_is_reported_and_its_run_can_be_ended() {
+    let world = World::new();
+    let run =
+        world.treehand(&["run", "--json", "--confine", "off", "--detach", "--", "sleep", "1000"]).expect(0).json();
+    let id = run["run"].as_str().expect("an id");
+    let mut events = world.command(&["logs", "-f", id]).spawn().expect("started");
+    let supervisor = loop {
+        let log =
+            std::fs::read_to_string(world.repo().join(format!(".git/treehand/locks/run-{id}"))).expect("a lock file");
+        if let Some(pid) = log.rsplit(' ').next().and_then(|pid| pid.parse::<i32>().ok()) {
+            break pid;
+        }
+    };
+    let killed = std::process::Command::new("kill").args(["-9", &supervisor.to_string()]).status();
+    assert!(killed.is_ok_and(|status| status.success()));
+    events.wait().expect("the follower ends with the supervisor");
+    let runs = world.treehand(&["ps", "--json"]).expect(0).json();
+    assert_eq!(runs["runs"][0]["supervisor"], "dead", "{runs}");
+    assert!(world.treehand(&["show", id]).expect(0).stderr.contains("supervisor: dead"));
+    let cancelled = world.treehand(&["cancel", id, "--json"]).expect(0).json();
+    assert_eq!(cancelled["state"], "cancelled");
+    let marked = world.treehand(&["ls", "--json"]).expect(0).json();
+    assert_eq!(marked["workspaces"][0]["processes"], serde_json::json!([]), "the command was ended too: {marked}");
+    world.git(&["fsck", "--full"]);
+    assert_eq!(world.treehand(&["doctor", "--json", "--set", "confine.level=off"]).expect(0).json()["ok"], true);
+}
+
+#[test]
+fn hostile_task_files_are_refused_in_good_time() {
+    let world = World::new();
+    let file = world.path().join("hostile");
+    let shown = file.to_string_lossy().into_owned();
+    let refuse = |bytes: &[u8]| {
+        std::fs::write(&file, bytes).expect("written");
+        let begun = std::time::Instant::now();
+        let answer = world.treehand(&["run", "--json", "--confine", "off", "--tasks", &shown]);
+        assert!([2, 3].contains(&answer.code), "{} {}", answer.code, answer.stderr);
+        assert_eq!(answer.json()["schema"], "treehand/error/v1");
+        assert!(begun.elapsed().as_secs() < 20, "too slow");
+    };
+    refuse(br#"{"task": [{"id": "a\u0000b", "command": ["true"]}]}"#);
+    refuse(br#"{"task": [{"id": "a", "command": ["tr\u0000ue"]}]}"#);
+    refuse(br#"{"task": [{"id": "-rf", "command": ["true"]}]}"#);
+    refuse(br#"{"task": [{"id": "a\nb", "command": ["true"]}, {"id": "..", "command": ["true"]}]}"#);
+    refuse(&[0xff, 0xfe, 0x00]);
+    refuse("[".repeat(1_000_000).as_bytes());
+    refuse(&vec![b'x'; 10 << 20]);
+    let many: String = (0..200_000).map(|n| format!("[[task]]\nid = \"t{}\"\ncommand = [\"true\"]\n", n / 2)).collect();
+    refuse(many.as_bytes());
+    assert_eq!(world.treehand(&["ps", "--json"]).expect(0).json()["runs"], serde_json::json!([]));
+}
+
+#[test]
+fn a_dry_run_prints_the_plan_and_makes_nothing() {
+    let world = World::new();
+    let tasks = "[[task]]\nid = \"t\"\ncommand = [\"touch\", \"x\"]\n";
+    let plan = world.run_tasks(tasks, &["--dry-run", "--into", "not-there-yet"]).expect(0).json();
+    assert_eq!((plan["dry_run"].as_bool(), state(&plan, "t")), (Some(true), "queued"));
+    assert_eq!(world.git(&["branch", "--list", "not-there-yet"]), "");
+    assert!(!world.trees().exists());
+}
+
+#[test]
+fn the_command_gets_an_explicit_environment_and_no_input() {
+    let world = World::new();
+    let script = "cat > input; env > env.txt; git rev-parse --is-inside-work-tree > inside";
+    let mut command = world.command(&["run", "--confine", "off", "--", "sh", "-ec", script]);
+    command.env("SECRET_TOKEN", "do-not-pass").env("GIT_DIR", "/nowhere").stdin(std::process::Stdio::null());
+    command.env("GIT_INDEX_FILE", "/nowhere/index");
+    let refused = command.output().expect("started");
+    assert!(refused.status.success(), "{}", String::from_utf8_lossy(&refused.stderr));
+    assert_eq!(world.show("main", "input"), "");
+    assert_eq!(world.show("main", "inside"), "true\n");
+    let env = world.show("main", "env.txt");
+    assert!(!env.contains("do-not-pass") && !env.contains("GIT_DIR="), "{env}");
+    for name in ["PATH=", "HOME=", "TREEHAND_RUN=", "TREEHAND_TASK=sh", "TREEHAND_WORKSPACE=", "TMPDIR="] {
+        assert!(env.lines().any(|line| line.starts_with(name)), "{name} is missing in {env}");
+    }
+}

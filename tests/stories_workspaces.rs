@@ -1,0 +1,201 @@
+//! Stories of workspaces: made fresh, proved fresh, never half made, never in the way of the user's own worktree.
+
+mod support;
+
+use std::time::Instant;
+
+use support::World;
+
+#[test]
+fn a_new_workspace_has_the_newest_of_local_and_remote_and_proves_it() {
+    let world = World::with_remote();
+    let tip = world.commit_upstream("news", "news.txt", "x\n");
+    let made = world.treehand(&["new", "feature/x", "--json"]).expect(0).json();
+    assert_eq!(made["schema"], "treehand/workspace/v1");
+    assert_eq!(made["base"]["commit"], tip.as_str());
+    assert_eq!(
+        (made["base"]["freshness"].as_str(), made["base"]["proof"].as_str()),
+        (Some("fresh"), Some("ls-remote"))
+    );
+    assert_eq!((made["branch"].as_str(), made["name"].as_str()), (Some("feature/x"), Some("feature/x")));
+    let path = std::path::PathBuf::from(made["path"].as_str().expect("a path"));
+    assert_eq!(path.file_name(), Some("repo".as_ref()), "the last part keeps the repository's name");
+    assert!(path.join("news.txt").exists());
+    assert_eq!(world.git_in(&path, &["status", "--porcelain"]), "");
+    let config = std::fs::read_to_string(world.repo().join(".git/config")).expect("readable");
+    assert!(!config.contains("feature/x"), "nothing is written to shared configuration: {config}");
+    let ahead = world.commit("mine", &[("mine.txt", "x\n")]);
+    world.git(&["reset", "-q", "--hard", &ahead]);
+    assert_eq!(world.treehand(&["path", "feature"]).expect(0).stdout.trim_end(), path.to_string_lossy());
+}
+
+#[test]
+fn a_local_branch_that_is_ahead_is_newer_and_one_that_forked_is_diverged() {
+    let world = World::with_remote();
+    let mine = world.commit("mine", &[("mine.txt", "x\n")]);
+    let made = world.treehand(&["new", "ahead", "--json"]).expect(0).json();
+    assert_eq!(
+        (made["base"]["commit"].as_str(), made["base"]["freshness"].as_str()),
+        (Some(mine.as_str()), Some("fresh"))
+    );
+    world.commit_upstream("theirs", "theirs.txt", "x\n");
+    let made = world.treehand(&["new", "forked", "--json"]).expect(0).json();
+    assert_eq!(made["base"]["freshness"], "diverged");
+    assert_eq!(made["base"]["missing"], serde_json::json!(["theirs"]));
+    world.treehand(&["new", "refused", "--stale", "block"]).expect(6);
+    assert_eq!(
+        world.try_git_in(&world.repo(), &["rev-parse", "--verify", "-q", "refused"]).code,
+        1,
+        "no branch is left"
+    );
+}
+
+#[test]
+fn a_remote_that_fails_or_hangs_is_a_declared_outcome() {
+    let world = World::with_remote();
+    world.git(&["remote", "set-url", "origin", "/nowhere/at/all.git"]);
+    let answer = world.treehand(&["new", "a", "--json"]).expect(0);
+    assert_eq!(answer.json()["base"]["freshness"], "unknown");
+    assert!(answer.stderr.contains("freshness of base `main` is unknown"), "{}", answer.stderr);
+    world.treehand(&["new", "b", "--stale", "block"]).expect(6);
+    world.treehand(&["new", "c", "--offline"]).expect(0);
+    world.treehand(&["new", "d", "--offline", "--stale", "block"]).expect(6);
+    world.git(&["config", "core.sshCommand", "sh -c 'exec sleep 1000'"]);
+    world.git(&["remote", "set-url", "origin", "ssh://host.invalid/repo.git"]);
+    let begun = Instant::now();
+    let answer = world.treehand(&["new", "e", "--json", "--set", "worktree.fetch_deadline=500ms"]).expect(0);
+    assert_eq!(answer.json()["base"]["freshness"], "unknown");
+    assert!(begun.elapsed().as_secs() < 10, "the deadline did not hold");
+}
+
+#[test]
+fn sixty_four_at_once_all_succeed_with_one_or_two_fetches() {
+    let world = World::with_remote();
+    let tip = world.commit_upstream("news", "news.txt", "x\n");
+    let names: Vec<String> = (0..64).map(|n| format!("w{n}")).collect();
+    let children: Vec<_> = names
+        .iter()
+        .map(|name| {
+            world.command(&["new", name, "--json"]).stdout(std::process::Stdio::piped()).spawn().expect("started")
+        })
+        .collect();
+    for child in children {
+        let output = child.wait_with_output().expect("ended");
+        assert!(output.status.success(), "{output:?}");
+        let made: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
+        assert_eq!(made["base"]["commit"], tip.as_str());
+    }
+    assert_eq!(world.git(&["worktree", "list"]).lines().count(), 65);
+    let listed = world.treehand(&["ls", "--json"]).expect(0).json();
+    assert_eq!(listed["workspaces"].as_array().map(Vec::len), Some(64));
+    assert!(!world.repo().join(".git/config.lock").exists());
+}
+
+#[test]
+fn the_default_branch_is_detected_and_the_users_worktree_may_be_dirty_or_detached() {
+    let world = World::with_remote();
+    world.git_in(&world.up(), &["branch", "-m", "main", "trunk"]);
+    world.git_in(&world.up(), &["symbolic-ref", "HEAD", "refs/heads/trunk"]);
+    world.git(&["checkout", "-q", "--detach"]);
+    world.git(&["branch", "-D", "main"]);
+    world.write("a.txt", "dirty\n");
+    let made = world.treehand(&["new", "x", "--json"]).expect(0).json();
+    assert_eq!(made["base"]["ref"], "trunk");
+    assert_eq!(std::fs::read_to_string(world.repo().join("a.txt")).expect("a.txt"), "dirty\n");
+}
+
+#[test]
+fn what_is_in_the_way_refuses_before_anything_is_made() {
+    let world = World::new();
+    world.treehand(&["new", "x"]).expect(0);
+    world.treehand(&["new", "x"]).expect(4);
+    world.git(&["branch", "taken"]);
+    world.treehand(&["new", "taken"]).expect(4);
+    world.treehand(&["new", "taken/below"]).expect(4);
+    world.treehand(&["new", "other", "--branch", "fine"]).expect(0);
+    std::fs::create_dir_all(world.trees().join("occupied/repo")).expect("a directory");
+    world.treehand(&["new", "occupied"]).expect(4);
+    assert_eq!(
+        world.try_git_in(&world.repo(), &["rev-parse", "--verify", "-q", "occupied"]).code,
+        1,
+        "no branch is left"
+    );
+    for bad in ["-x", "a b", "../up", "a..b", "a\nb", "", "x.lock", "@"] {
+        world.treehand(&["new", "--", bad]).expect(2);
+    }
+    world.treehand(&["new", "y", "--base", "no-such-ref"]).expect(3);
+    world.treehand(&["path", "no-such-workspace"]).expect(3);
+    assert_eq!(world.git(&["worktree", "list"]).lines().count(), 3);
+}
+
+#[test]
+fn outside_a_repository_and_in_an_empty_one_the_error_says_so() {
+    let world = World::bare_of_repositories();
+    std::fs::create_dir(world.repo()).expect("a directory");
+    let answer = world.treehand(&["ls", "--json"]).expect(3);
+    assert_eq!(answer.json()["kind"], "no_repository");
+    world.git(&["init", "-q"]);
+    assert_eq!(world.treehand(&["new", "x", "--json"]).expect(3).json()["kind"], "unborn");
+}
+
+#[test]
+fn fresh_reports_what_a_workspace_lacks_and_check_exits_6() {
+    let world = World::with_remote();
+    world.treehand(&["new", "x"]).expect(0);
+    world.treehand(&["fresh", "x", "--check"]).expect(0);
+    world.commit_upstream("fix the parser", "fix.txt", "x\n");
+    let report = world.treehand(&["fresh", "--check", "--json"]).expect(6).json();
+    let base = &report["workspaces"][0]["base"];
+    assert_eq!((base["freshness"].as_str(), base["behind"].as_u64()), (Some("stale"), Some(1)));
+    assert_eq!(base["missing"], serde_json::json!(["fix the parser"]));
+}
+
+#[test]
+fn diff_shows_committed_staged_unstaged_and_untracked_and_changes_nothing() {
+    for sealed in [false, true] {
+        let world = World::new();
+        let mut args = vec!["new", "x", "--json"];
+        args.extend(sealed.then_some("--sealed"));
+        let made = world.treehand(&args).expect(0).json();
+        let path = std::path::PathBuf::from(made["path"].as_str().expect("a path"));
+        std::fs::write(path.join("committed"), "1\n").expect("written");
+        world.git_in(&path, &["add", "-A"]);
+        world.git_in(&path, &["commit", "-q", "-m", "own"]);
+        std::fs::write(path.join("staged"), "2\n").expect("written");
+        world.git_in(&path, &["add", "staged"]);
+        std::fs::write(path.join("untracked"), "3\n").expect("written");
+        std::fs::write(path.join("a.txt"), "one\ntwo\n").expect("written");
+        let before = world.git_in(&path, &["status", "--porcelain"]);
+        let diff = world.treehand(&["diff", "x", "--json"]).expect(0).json();
+        let files: Vec<(&str, &str)> = diff["files"]
+            .as_array()
+            .expect("files")
+            .iter()
+            .map(|file| (file["status"].as_str().expect("a status"), file["path"].as_str().expect("a path")))
+            .collect();
+        assert_eq!(
+            files,
+            [("M", "a.txt"), ("A", "committed"), ("A", "staged"), ("A", "untracked")],
+            "sealed: {sealed}"
+        );
+        assert_eq!(world.git_in(&path, &["status", "--porcelain"]), before, "sealed: {sealed}");
+        assert!(world.treehand(&["diff", "x"]).expect(0).stdout.contains("+3"));
+    }
+}
+
+#[test]
+fn a_sealed_workspace_is_visible_but_its_git_dir_is_its_own() {
+    let world = World::new();
+    let made = world.treehand(&["new", "box", "--sealed", "--json"]).expect(0).json();
+    let path = made["path"].as_str().expect("a path");
+    let listed = world.git(&["worktree", "list", "--porcelain"]);
+    assert!(listed.contains(path) && listed.contains("locked treehand sealed workspace box"), "{listed}");
+    let own = world.git_in(path.as_ref(), &["rev-parse", "--path-format=absolute", "--git-common-dir"]);
+    assert!(own.starts_with(&*world.path().join("state").to_string_lossy()), "{own}");
+    world.git_in(path.as_ref(), &["fsck", "--full"]);
+    world.git_in(path.as_ref(), &["switch", "-q", "-c", "another"]);
+    world.git_in(path.as_ref(), &["stash", "list"]);
+    world.git(&["worktree", "prune"]);
+    assert!(world.git(&["worktree", "list"]).contains(path), "prune leaves a locked entry alone");
+    assert_ne!(world.try_git_in(&world.repo(), &["branch", "-D", "box"]).code, 0, "git knows the branch is in use");
+}

@@ -1,0 +1,212 @@
+//! A world of its own for each story: home, state, repositories, and the real binary with a cleared environment.
+#![expect(clippy::disallowed_methods, reason = "stories start the binary and git as a user does")]
+#![allow(dead_code, reason = "each story file uses its own part of the world")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// A temporary directory with a home, a state directory and a repository `repo` on branch `main`.
+pub struct World {
+    dir: tempfile::TempDir,
+}
+
+/// What a command answered.
+pub struct Answer {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Answer {
+    /// The one JSON document on standard output.
+    pub fn json(&self) -> Value {
+        let parsed = serde_json::from_str(&self.stdout);
+        parsed.unwrap_or_else(|error| panic!("no JSON document ({error}): {}\n{}", self.stdout, self.stderr))
+    }
+
+    /// Fails the story unless the command answered with this code.
+    pub fn expect(self, code: i32) -> Answer {
+        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self
+    }
+}
+
+impl World {
+    /// A repository with one commit and no remote.
+    pub fn new() -> World {
+        let world = World::bare_of_repositories();
+        std::fs::create_dir(world.repo()).expect("a directory");
+        world.git(&["init", "-q", "-b", "main"]);
+        world.commit("first", &[("a.txt", "one\ntwo\nthree\n"), ("src/lib.txt", "lib\n")]);
+        world
+    }
+
+    /// A repository that was cloned from `up.git`, where `main` has one commit.
+    pub fn with_remote() -> World {
+        let world = World::new();
+        let up = world.up();
+        world.git(&["clone", "-q", "--bare", ".", &up.to_string_lossy()]);
+        world.git(&["remote", "add", "origin", &up.to_string_lossy()]);
+        world.git(&["fetch", "-q", "origin"]);
+        world.git(&["branch", "-q", "--set-upstream-to=origin/main", "main"]);
+        world
+    }
+
+    /// Home and state, no repository.
+    pub fn bare_of_repositories() -> World {
+        let dir = tempfile::Builder::new().prefix("treehand-story-").tempdir().expect("a temporary directory");
+        std::fs::create_dir(dir.path().join("home")).expect("a home");
+        let config = "[user]\n\tname = Tester\n\temail = tester@example.com\n[init]\n\tdefaultBranch = main\n";
+        std::fs::write(dir.path().join("home/.gitconfig"), config).expect("a configuration");
+        World { dir }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn repo(&self) -> PathBuf {
+        self.path().join("repo")
+    }
+
+    pub fn up(&self) -> PathBuf {
+        self.path().join("up.git")
+    }
+
+    pub fn trees(&self) -> PathBuf {
+        self.path().join("repo.trees")
+    }
+
+    fn clean(&self, command: &mut Command) {
+        command
+            .env_clear()
+            .env("HOME", self.path().join("home"))
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("XDG_STATE_HOME", self.path().join("state")).env("GIT_CONFIG_NOSYSTEM", "1").env("TZ", "UTC");
+    }
+
+    /// The binary, ready to be started in the repository.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_treehand"));
+        self.clean(&mut command);
+        command.args(args).current_dir(self.repo()).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub fn treehand(&self, args: &[&str]) -> Answer {
+        answer(self.command(args))
+    }
+
+    /// Runs a script with `sh` in the repository.
+    pub fn shell(&self, script: &str) -> Answer {
+        let mut command = Command::new("sh");
+        self.clean(&mut command);
+        command.args(["-c", script]).current_dir(self.repo()).stdin(Stdio::null());
+        answer(command)
+    }
+
+    /// Runs a tasks file without confinement, with `--json` and these flags.
+    pub fn run_tasks(&self, tasks: &str, flags: &[&str]) -> Answer {
+        let file = self.path().join("tasks.toml");
+        std::fs::write(&file, tasks).expect("a tasks file");
+        let file = file.to_string_lossy().into_owned();
+        let mut args = vec!["run", "--json", "--confine", "off", "--tasks", &file];
+        args.extend(flags);
+        self.treehand(&args)
+    }
+
+    /// Runs git in the repository; it must succeed.
+    pub fn git(&self, args: &[&str]) -> String {
+        self.git_in(&self.repo(), args)
+    }
+
+    /// Runs git somewhere; it must succeed.
+    pub fn git_in(&self, directory: &Path, args: &[&str]) -> String {
+        let output = self.try_git_in(directory, args);
+        assert_eq!(output.code, 0, "git {args:?}: {}", output.stderr);
+        output.stdout.trim_end().to_owned()
+    }
+
+    /// Runs git somewhere.
+    pub fn try_git_in(&self, directory: &Path, args: &[&str]) -> Answer {
+        let mut command = Command::new("git");
+        self.clean(&mut command);
+        command.args(args).current_dir(directory).stdin(Stdio::null());
+        answer(command)
+    }
+
+    /// Writes files and commits them on the branch that is checked out.
+    pub fn commit(&self, message: &str, files: &[(&str, &str)]) -> String {
+        for (name, text) in files {
+            self.write(name, text);
+        }
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "-q", "-m", message]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// Writes a file of the main worktree.
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.repo().join(name);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("directories");
+        std::fs::write(path, text).expect("a file");
+    }
+
+    /// Adds a commit to `main` of the remote, as a colleague would.
+    pub fn commit_upstream(&self, message: &str, name: &str, text: &str) -> String {
+        let other = self.path().join(format!("colleague-{}", message.replace(' ', "-")));
+        self.git_in(self.path(), &["clone", "-q", &self.up().to_string_lossy(), &other.to_string_lossy()]);
+        std::fs::write(other.join(name), text).expect("a file");
+        self.git_in(&other, &["add", "--all"]);
+        self.git_in(&other, &["commit", "-q", "-m", message]);
+        self.git_in(&other, &["push", "-q", "origin", "HEAD:main"]);
+        self.git_in(&other, &["rev-parse", "HEAD"])
+    }
+
+    /// The content of a file at a revision.
+    pub fn show(&self, revision: &str, name: &str) -> String {
+        self.try_git_in(&self.repo(), &["show", &format!("{revision}:{name}")]).expect(0).stdout
+    }
+
+    /// Everything of treehand's is gone but what `ls` names: no branch, ref, entry, workspace, quarantine or lock of git's.
+    pub fn assert_nothing_left(&self) {
+        let refs = self.git(&["for-each-ref", "--format=%(refname)", "refs/heads/treehand", "refs/treehand/base"]);
+        assert_eq!(refs, "", "refs are left");
+        assert_eq!(self.git(&["worktree", "list", "--porcelain"]).matches("worktree ").count(), 1, "entries are left");
+        assert!(!self.trees().exists(), "workspaces are left in {}", self.trees().display());
+        let quarantine = self.repo().join(".git/treehand/quarantine");
+        let left = std::fs::read_dir(&quarantine).map(Iterator::count).unwrap_or(0);
+        assert_eq!(left, 0, "quarantines are left");
+        let packs = std::fs::read_dir(self.repo().join(".git/objects/pack")).expect("packs");
+        let kept =
+            packs.filter(|entry| entry.as_ref().is_ok_and(|e| e.file_name().to_string_lossy().ends_with(".keep")));
+        assert_eq!(kept.count(), 0, "keep files are left");
+        let sealed = walkdir::WalkDir::new(self.path().join("state/treehand")).into_iter().filter_map(Result::ok);
+        let files: Vec<_> = sealed.filter(|entry| !entry.file_type().is_dir()).map(|e| e.path().to_owned()).collect();
+        assert!(files.is_empty(), "private files are left: {files:?}");
+        self.git(&["fsck", "--full", "--strict"]);
+    }
+}
+
+fn answer(mut command: Command) -> Answer {
+    let output = command.output().expect("the command starts");
+    Answer {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// The task with this id in a run document.
+pub fn task<'a>(run: &'a Value, id: &str) -> &'a Value {
+    let tasks = run["tasks"].as_array().expect("tasks");
+    tasks.iter().find(|task| task["id"] == id).unwrap_or_else(|| panic!("no task {id} in {run}"))
+}
+
+/// The state of a task in a run document.
+pub fn state<'a>(run: &'a Value, id: &str) -> &'a str {
+    task(run, id)["state"].as_str().expect("a state")
+}
