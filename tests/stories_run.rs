@@ -428,20 +428,18 @@ fn the_supervisor_survives_its_client() {
 #[test]
 fn a_killed_supervisor_is_reported_and_its_run_can_be_ended() {
     let world = World::new();
-    let run =
-        world.treehand(&["run", "--json", "--confine", "off", "--detach", "--", "sleep", "1000"]).expect(0).json();
-    let id = run["run"].as_str().expect("an id");
-    let mut events = world.command(&["logs", "-f", id]).spawn().expect("started");
-    let supervisor = loop {
-        let log =
-            std::fs::read_to_string(world.repo().join(format!(".git/treehand/locks/run-{id}"))).expect("a lock file");
-        if let Some(pid) = log.rsplit(' ').next().and_then(|pid| pid.parse::<i32>().ok()) {
-            break pid;
-        }
-    };
-    let killed = std::process::Command::new("kill").args(["-9", &supervisor.to_string()]).status();
+    let mut command = world.command(&["run", "--events", "--confine", "off", "--", "sleep", "1000"]);
+    let mut client = command.stdout(std::process::Stdio::piped()).spawn().expect("started");
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(client.stdout.take().expect("piped")));
+    let started = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("attempt.started")));
+    let event: serde_json::Value = serde_json::from_str(&started.expect("an event").expect("a line")).expect("JSON");
+    let id = event["run"].as_str().expect("a run");
+    let holder =
+        std::fs::read_to_string(world.repo().join(format!(".git/treehand/locks/run-{id}"))).expect("a lock file");
+    let supervisor = holder.rsplit(' ').next().expect("a pid").to_owned();
+    let killed = std::process::Command::new("kill").args(["-9", &supervisor]).status();
     assert!(killed.is_ok_and(|status| status.success()));
-    events.wait().expect("the follower ends with the supervisor");
+    assert_eq!(client.wait().expect("the client ends with the supervisor").code(), Some(1));
     let runs = world.treehand(&["ps", "--json"]).expect(0).json();
     assert_eq!(runs["runs"][0]["supervisor"], "dead", "{runs}");
     assert!(world.treehand(&["show", id]).expect(0).stderr.contains("supervisor: dead"));
@@ -503,5 +501,21 @@ fn the_command_gets_an_explicit_environment_and_no_input() {
     assert!(!env.contains("do-not-pass") && !env.contains("GIT_DIR="), "{env}");
     for name in ["PATH=", "HOME=", "TREEHAND_RUN=", "TREEHAND_TASK=sh", "TREEHAND_WORKSPACE=", "TMPDIR="] {
         assert!(env.lines().any(|line| line.starts_with(name)), "{name} is missing in {env}");
+    }
+}
+
+#[test]
+fn an_interrupt_without_a_terminal_cancels_and_exits_130() {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let world = World::new();
+        let mut command = world.command(&["run", "--events", "--confine", "off", "--", "sleep", "1000"]);
+        let mut client = command.stdout(std::process::Stdio::piped()).spawn().expect("started");
+        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(client.stdout.take().expect("piped")));
+        assert!(lines.any(|line| line.is_ok_and(|line| line.contains("attempt.started"))));
+        let sent = std::process::Command::new("kill").args([signal, &client.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()));
+        assert!(lines.any(|line| line.is_ok_and(|line| line.contains("\"state\":\"cancelled\""))));
+        assert_eq!(client.wait().expect("reaped").code(), Some(code));
+        assert_eq!(world.treehand(&["ps", "--json"]).expect(0).json()["runs"][0]["state"], "cancelled");
     }
 }

@@ -87,6 +87,18 @@ pub struct Intent {
     kind: String,
 }
 
+impl Intent {
+    /// The intent of a line that another transaction wrote with its own change.
+    pub(super) fn opened(seq: i64, draft: &EntryDraft<'_>) -> Intent {
+        Intent {
+            seq,
+            run: draft.run.map(ToString::to_string),
+            task: draft.task.map(ToString::to_string),
+            kind: draft.kind.to_owned(),
+        }
+    }
+}
+
 impl<'a> EntryDraft<'a> {
     /// A line about the repository as a whole.
     pub fn new(kind: &'a str, data: Value) -> Self {
@@ -128,12 +140,7 @@ impl Store {
     /// Writes down what is about to happen, before it does.
     pub fn intend(&self, draft: &EntryDraft<'_>) -> Result<Intent, StoreError> {
         let seq = self.write(|transaction| append(transaction, draft, Phase::Intent, None))?;
-        Ok(Intent {
-            seq,
-            run: draft.run.map(ToString::to_string),
-            task: draft.task.map(ToString::to_string),
-            kind: draft.kind.to_owned(),
-        })
+        Ok(Intent::opened(seq, draft))
     }
 
     /// Closes an intent: it happened.

@@ -4,15 +4,15 @@
 use rusqlite::{OptionalExtension, params};
 use serde_json::json;
 
-use super::journal::{EntryDraft, Phase, append};
+use super::journal::{EntryDraft, Intent, Phase, append};
 use super::runs::{parse, render};
 use super::{Store, StoreError};
 use crate::model::WorkspaceName;
 use crate::model::record::WorkspaceRecord;
 
 impl Store {
-    /// Claims the name and records the workspace; refused when the name is taken.
-    pub fn claim_workspace(&self, record: &WorkspaceRecord) -> Result<(), StoreError> {
+    /// Claims the name and records the workspace; refused when the name is taken. The intent is closed by the caller.
+    pub fn claim_workspace(&self, record: &WorkspaceRecord) -> Result<Intent, StoreError> {
         self.write(|transaction| {
             let sql = "INSERT OR IGNORE INTO workspace (name, state, record) VALUES (?1, ?2, ?3)";
             let row = params![record.name.as_str(), "claimed", render("workspace", record)?];
@@ -21,8 +21,9 @@ impl Store {
             }
             let data =
                 json!({"name": record.name, "path": record.path, "branch": record.branch, "lease": record.lease});
-            append(transaction, &EntryDraft::new("workspace.create", data), Phase::Intent, None)?;
-            Ok(())
+            let draft = EntryDraft::new("workspace.create", data);
+            let seq = append(transaction, &draft, Phase::Intent, None)?;
+            Ok(Intent::opened(seq, &draft))
         })
     }
 

@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use super::checkouts;
 use super::error::{Result, WorktreeError};
 use super::import::update_ref;
@@ -13,7 +15,7 @@ use super::run_store::RunStore;
 use super::sealed::{self, Identity, SealRequest, SealedPaths};
 use crate::model::record::{WorkspaceRecord, WorkspaceState};
 use crate::model::{BaseReport, BranchName, WorkspaceName};
-use crate::store::{Store, StoreError};
+use crate::store::{Intent, Store, StoreError};
 use crate::sys::lock::FileLock;
 use crate::sys::{clock, fs, proc, random};
 
@@ -53,14 +55,16 @@ pub fn create(repo: &Repository, store: &Store, request: &NewWorkspace<'_>) -> R
         owner: proc::own(),
         imported: None,
     };
-    claim(store, &record)?;
+    let intent = claim(store, &record)?;
     if let Err(error) = make(repo, &record, sealed_paths.as_ref()) {
         store.forget_workspace(&record.name, "it could not be made")?;
+        store.failed(intent, json!({"why": error.to_string()}))?;
         return Err(error);
     }
     record.state = WorkspaceState::Ready;
     record.owner = None;
     store.put_workspace("workspace.ready", &record)?;
+    store.done(intent, json!({"lease": record.lease}))?;
     Ok(record)
 }
 
@@ -78,7 +82,7 @@ fn refuse_occupied(tree: &Path) -> Result<()> {
     Ok(())
 }
 
-fn claim(store: &Store, record: &WorkspaceRecord) -> Result<()> {
+fn claim(store: &Store, record: &WorkspaceRecord) -> Result<Intent> {
     match store.claim_workspace(record) {
         Err(StoreError::Exists { id, .. }) => Err(WorktreeError::refused(
             format!("there is a workspace `{id}` already"),
