@@ -1,16 +1,17 @@
-//! What can go wrong when something is let go or brought back.
+//! What can go wrong when things are removed or brought back.
 //!
-//! A refusal brings its remedy; everything else is the error of the room below.
+//! A refusal is not a failure: it names what stands in the way and the remedy. Errors of other rooms pass through whole.
 
 use crate::store::StoreError;
 use crate::sys::fs::FsError;
 use crate::sys::git::{GitError, ReadError};
+use crate::sys::lock::LockError;
 use crate::worktree::WorktreeError;
 
-/// Why something was not removed, saved or brought back.
+/// Why something was not removed or not brought back.
 #[derive(Debug, thiserror::Error)]
 pub enum CleanupError {
-    /// A workspace, a ref, a result.
+    /// A workspace, a ref or a result.
     #[error(transparent)]
     Worktree(#[from] WorktreeError),
     /// The store.
@@ -19,10 +20,7 @@ pub enum CleanupError {
     /// git.
     #[error(transparent)]
     Git(#[from] GitError),
-    /// Reading the repository.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// A file.
+    /// A file or directory.
     #[error(transparent)]
     Fs(#[from] FsError),
     /// A rule or the state of things refuses.
@@ -33,17 +31,44 @@ pub enum CleanupError {
         /// The remedy.
         hint: Option<String>,
     },
-    /// Every operation is undone, or there is none.
+    /// No operation is left that could be taken back.
     #[error("there is nothing to undo")]
     NothingToUndo,
 }
+
+/// The answer of this room's functions.
+pub type Result<T> = std::result::Result<T, CleanupError>;
 
 impl CleanupError {
     /// A refusal with its remedy.
     pub fn refused(message: impl Into<String>, hint: impl Into<String>) -> Self {
         CleanupError::Refused { message: message.into(), hint: Some(hint.into()) }
     }
+
+    /// The error with its causes, in one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(source) = cause {
+            let next = source.to_string();
+            if !text.ends_with(&next) {
+                text.push_str(": ");
+                text.push_str(&next);
+            }
+            cause = source.source();
+        }
+        text
+    }
 }
 
-/// The answer of this room's functions.
-pub type Result<T> = std::result::Result<T, CleanupError>;
+impl From<ReadError> for CleanupError {
+    fn from(error: ReadError) -> Self {
+        CleanupError::Worktree(error.into())
+    }
+}
+
+impl From<LockError> for CleanupError {
+    fn from(error: LockError) -> Self {
+        CleanupError::Worktree(error.into())
+    }
+}

@@ -1,71 +1,211 @@
-//! Scan: whether the work of a branch is provably in a target, by the cheapest proof that holds.
+//! Scan: whether the work of a branch is provably in a target, by rungs from cheap to dear.
 //!
-//! "In the target" means that merging it would add nothing. A conflict, or no common history, is no proof.
+//! A rung that does not hold, a conflict or unrelated histories prove nothing. What cannot be read is an error: no caller
+//! may take it for a proof. Reads only; a merge that is tried lives in a quarantine.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
 
 use super::error::Result;
-use crate::model::CommitId;
-use crate::worktree::Repository;
+use crate::model::{BranchName, CommitId};
+use crate::sys::git::GitError;
+use crate::worktree::base::{self, BaseTarget, Lookup};
 use crate::worktree::merge::{Merged, merge_trees};
 use crate::worktree::quarantine::Quarantine;
+use crate::worktree::{Repository, WorktreeError};
 
-/// How it is known that nothing is lost with a branch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How it is known that a target holds the work of a branch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Proof {
-    /// Its tip is in the target's history.
+    /// The tip is in the target's history.
     Ancestor,
-    /// Its tree is the target's tree.
+    /// Both have the same tree.
     SameTree,
-    /// Merging it gives the target's tree.
+    /// The branch changes nothing since it forked.
+    NoDiff,
+    /// Merging it would change nothing in the target.
     MergeAddsNothing,
 }
 
 impl Proof {
-    /// The word for people and scripts.
+    /// The word in JSON and on the screen.
     pub fn word(self) -> &'static str {
         match self {
             Self::Ancestor => "ancestor",
             Self::SameTree => "same-tree",
+            Self::NoDiff => "no-diff",
             Self::MergeAddsNothing => "merge-adds-nothing",
         }
     }
 }
 
-/// The first proof that holds.
-pub fn proof(repo: &Repository, tip: &CommitId, target: &CommitId) -> Result<Option<Proof>> {
-    let reader = repo.reader();
-    if reader.is_ancestor(tip, target)? {
-        return Ok(Some(Proof::Ancestor));
-    }
-    let target_tree = reader.tree_of(target)?;
-    if reader.tree_of(tip)? == target_tree {
-        return Ok(Some(Proof::SameTree));
-    }
-    let quarantine = Quarantine::create(repo, target)?;
-    let merged = merge_trees(&quarantine, None, target, tip);
-    quarantine.discard()?;
-    Ok(match merged? {
-        Merged::Clean(tree) if tree == target_tree => Some(Proof::MergeAddsNothing),
-        _ => None,
-    })
+/// A place where work may have landed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// Its name for people.
+    pub name: String,
+    /// Its ref in full; none for a fixed commit.
+    pub reference: Option<String>,
+    /// Its tip.
+    pub tip: CommitId,
 }
 
-/// The first proof against any of these refs; those that are not there do not count.
-pub fn proof_in_any(repo: &Repository, tip: &CommitId, targets: &[String]) -> Result<Option<Proof>> {
-    for target in targets {
-        if let Some(commit) = repo.reader().ref_commit(target)?
-            && let Some(found) = proof(repo, tip, &commit)?
-        {
-            return Ok(Some(found));
+/// A proof and the target it was found in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Integration {
+    /// How it is known.
+    pub proof: Proof,
+    /// Where it is.
+    pub target: String,
+}
+
+impl fmt::Display for Integration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of `{}`", self.proof.word(), self.target)
+    }
+}
+
+/// Proves that the work of `branch_tip` is in `target_tip`, or says that no rung holds.
+pub fn proof(repo: &Repository, branch_tip: &CommitId, target_tip: &CommitId) -> Result<Option<Proof>> {
+    let reader = repo.reader();
+    if reader.is_ancestor(branch_tip, target_tip)? {
+        return Ok(Some(Proof::Ancestor));
+    }
+    let Some(fork) = merge_base(repo, branch_tip, target_tip)? else { return Ok(None) };
+    let (ours, theirs) = (reader.tree_of(branch_tip)?, reader.tree_of(target_tip)?);
+    if ours == theirs {
+        return Ok(Some(Proof::SameTree));
+    }
+    if reader.tree_of(&fork)? == ours {
+        return Ok(Some(Proof::NoDiff));
+    }
+    let quarantine = Quarantine::create(repo, target_tip)?;
+    let merged = merge_trees(&quarantine, None, target_tip, branch_tip);
+    quarantine.discard()?;
+    Ok((merged? == Merged::Clean(theirs)).then_some(Proof::MergeAddsNothing))
+}
+
+/// Tries each target in turn, except the branch itself.
+pub fn integrated(
+    repo: &Repository,
+    own: &BranchName,
+    tip: &CommitId,
+    targets: &[Target],
+) -> Result<Option<Integration>> {
+    let own = own.full_ref();
+    for target in targets.iter().filter(|target| target.reference.as_ref() != Some(&own)) {
+        if let Some(proof) = proof(repo, tip, &target.tip)? {
+            return Ok(Some(Integration { proof, target: target.name.clone() }));
         }
     }
     Ok(None)
 }
 
-/// The refs in which a workspace's work may have landed: the branch it came from, here and where it is tracked.
-pub fn targets_of(repo: &Repository, reference: &str) -> Result<Vec<String>> {
-    let mut targets = vec![format!("refs/heads/{reference}"), format!("refs/remotes/{reference}")];
-    for remote in repo.bare(["remote"]).text()?.lines() {
-        targets.push(format!("refs/remotes/{remote}/{reference}"));
+fn merge_base(repo: &Repository, one: &CommitId, other: &CommitId) -> Result<Option<CommitId>> {
+    let command = repo.bare(["merge-base", one.as_str(), other.as_str()]);
+    let name = command.name();
+    let output = command.output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    match (output.code(), CommitId::parse(text.trim())) {
+        (0, Ok(base)) => Ok(Some(base)),
+        (0, Err(_)) => Err(GitError::Unexpected { command: name, output: text.into_owned() }.into()),
+        (1, _) => Ok(None),
+        _ => Err(output.into_error(name).into()),
     }
-    Ok(targets)
+}
+
+/// Where the work of something with this base belongs: the base's local branch and its upstream as far as it was fetched;
+/// for a base that does not move, or is gone, the repository's default branch instead.
+pub fn targets(repo: &Repository, reference: &str) -> Result<Vec<Target>> {
+    // As the repository sees it, not as the worktree one stands in does: that one may be the workspace in question.
+    let main = Repository::at_common_dir(&repo.git, &repo.common_dir)?;
+    let (mut found, moves) = match resolve(&main, Some(reference))? {
+        Some(BaseTarget::Fixed(tip)) => (vec![Target { name: reference.to_owned(), reference: None, tip }], false),
+        Some(BaseTarget::Branch { local, remote }) => (refs(&main, local, remote.map(|r| r.tracking))?, true),
+        None => (Vec::new(), false),
+    };
+    if let (false, Some(BaseTarget::Branch { local, remote })) = (moves, resolve(&main, None)?) {
+        found.extend(refs(&main, local, remote.map(|r| r.tracking))?);
+    }
+    Ok(found)
+}
+
+fn resolve(repo: &Repository, reference: Option<&str>) -> Result<Option<BaseTarget>> {
+    let lookup = Lookup { offline: true, deadline: Duration::ZERO };
+    match base::resolve(repo, reference, lookup) {
+        Ok(base) => Ok(Some(base.target)),
+        Err(WorktreeError::NotFound { .. } | WorktreeError::Unborn | WorktreeError::Refused { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn refs(repo: &Repository, local: Option<BranchName>, tracking: Option<String>) -> Result<Vec<Target>> {
+    let reader = repo.reader();
+    let mut found = Vec::new();
+    for reference in local.map(|branch| branch.full_ref()).into_iter().chain(tracking) {
+        if let Some(tip) = reader.ref_commit(&reference)? {
+            let short = reference.strip_prefix("refs/heads/").or(reference.strip_prefix("refs/remotes/"));
+            let name = short.unwrap_or(&reference).to_owned();
+            found.push(Target { name, reference: Some(reference), tip });
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cleanup::fixture::Fixture;
+
+    #[test]
+    fn each_rung_proves_and_unmerged_work_proves_nothing() {
+        let fixture = Fixture::new();
+        let check = |branch: &str, expected: Option<Proof>| {
+            let tip = fixture.tip(&format!("refs/heads/{branch}"));
+            let main = fixture.tip("refs/heads/main");
+            assert_eq!(proof(&fixture.repo, &tip, &main).expect("readable"), expected, "{branch}");
+        };
+        fixture.git(&["branch", "behind"]);
+        for branch in ["squashed", "reverted", "open", "conflict", "same"] {
+            fixture.git(&["branch", branch]);
+        }
+        fixture.commit_on("squashed", &[("new", "n")]);
+        fixture.commit_on("reverted", &[("tmp", "t")]);
+        fixture.commit_on_tree("reverted", "main");
+        fixture.commit_on("open", &[("open", "o")]);
+        fixture.commit_on("conflict", &[("a", "theirs")]);
+        fixture.commit("a", "ours");
+        fixture.commit("new", "n");
+        fixture.commit_on_tree("same", "main");
+        check("behind", Some(Proof::Ancestor));
+        check("squashed", Some(Proof::MergeAddsNothing));
+        check("reverted", Some(Proof::NoDiff));
+        check("same", Some(Proof::SameTree));
+        check("open", None);
+        check("conflict", None);
+        let left: Vec<_> = std::fs::read_dir(fixture.repo.state_dir().join("quarantine")).expect("there").collect();
+        assert!(left.is_empty(), "a quarantine stayed: {left:?}");
+    }
+
+    #[test]
+    fn the_targets_are_the_base_or_the_default_branch() {
+        let fixture = Fixture::new();
+        fixture.git(&["tag", "v1"]);
+        let check = |reference: &str, expected: &[&str]| {
+            let found: Vec<String> =
+                targets(&fixture.repo, reference).expect("readable").into_iter().map(|target| target.name).collect();
+            assert_eq!(found, expected, "{reference}");
+        };
+        check("main", &["main"]);
+        check("v1", &["v1", "main"]);
+        check("gone", &["main"]);
+        let main = fixture.tip("refs/heads/main");
+        fixture.git(&["update-ref", "refs/remotes/origin/main", main.as_str()]);
+        fixture.git(&["config", "branch.main.remote", "origin"]);
+        fixture.git(&["config", "branch.main.merge", "refs/heads/main"]);
+        check("main", &["main", "origin/main"]);
+    }
 }

@@ -1,15 +1,33 @@
-//! What is let go, saved and brought back: removal, undo, cleanup.
+//! Cleanup: taking away what is no longer needed, and bringing back what was taken away.
 //!
-//! Promises: nothing with content goes before it is saved and verified; what is removed was proved to be as expected at
-//! the instant of acting; unknown is never absent. Touches nothing but what is treehand's own in this repository.
+//! Promises: nothing is removed that is not saved or provably in the target; removal is a rename to the trash; every step
+//! rechecks what it expects, and `undo` brings it back until the retention ends. Never uses the orchestrator.
 
+pub mod batch;
 pub mod clean;
-pub mod clean_facts;
+mod clean_apply;
+pub mod clean_plan;
+mod clean_runs;
+mod clean_scan;
+mod clean_scan_runs;
+pub mod clean_types;
 pub mod error;
 pub mod integration;
 pub mod remove;
+pub mod remove_plan;
+mod remove_scan;
+mod restore;
 pub mod salvage;
-pub mod trash;
+mod standing;
+mod trash;
 pub mod undo;
+mod undo_plan;
 
-pub use error::CleanupError;
+#[cfg(test)]
+mod clean_tests;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod remove_tests;
+
+pub use error::{CleanupError, Result};

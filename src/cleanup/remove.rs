@@ -1,272 +1,304 @@
-//! Removal of a person's workspace: what would be lost is looked at, saved, and only then moved to the trash.
+//! Apply: removes a workspace as it was planned: looks again, saves what would be lost, takes it away, deletes its branch.
 //!
-//! `plan` decides from facts gathered once; `apply` rechecks them at the instant of acting and never forces. The branch
-//! goes only when its work is provably in the target, or when the user said so and it was saved.
+//! Promises: what is not as planned stops it before anything is touched; what cannot be saved stops it; directories go to
+//! the trash and `undo` brings them back. The work of a sealed workspace is captured and imported onto its branch first.
 
-use std::path::PathBuf;
+use std::path::Path;
 
-use serde_json::json;
+use serde::Serialize;
 
+use super::batch::{Batch, DoomedRef, KeptRef, Takeaway};
 use super::error::{CleanupError, Result};
-use super::integration::{self, Proof};
-use super::salvage;
-use super::trash::Bin;
-use crate::model::record::{RemovedItem, UndoData, WorkspaceRecord, WorkspaceState};
+use super::integration::{self, Target};
+use super::remove_plan::{self, BranchFate, RemovalPlan, RemoveFacts, TreeFact};
+use super::remove_scan::{self, Surroundings, enclosure};
+use super::salvage::{self, Source};
+use crate::model::record::{WorkspaceRecord, WorkspaceState};
 use crate::model::{BranchName, CommitId, WorkspaceName};
-use crate::store::{EntryDraft, Store};
-use crate::sys::{clock, fs};
-use crate::worktree::capture::{CaptureRequest, capture};
-use crate::worktree::checkouts::{self, Checkout};
-use crate::worktree::import::{ImportRequest, import, update_ref};
-use crate::worktree::plain::named_sealed;
-use crate::worktree::run_store::RunStore;
-use crate::worktree::sealed::{self, Identity};
-use crate::worktree::{Repository, status};
+use crate::store::Store;
+use crate::sys::git::Reader;
+use crate::sys::proc;
+use crate::worktree::sealed::{SealedPaths, remove_if_empty};
+use crate::worktree::{Repository, WorktreeError, plain};
 
-/// What the user accepts.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RemoveOptions {
-    /// Although it has uncommitted changes.
-    pub force_dirty: bool,
-    /// Its branch although it is not merged.
-    pub delete_unmerged: bool,
+pub use super::remove_plan::RemoveOptions;
+
+/// What became of the branch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BranchOutcome {
+    /// It is gone.
+    Deleted,
+    /// It is still there, or was gone already.
+    Kept,
 }
 
-/// What becomes of the branch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BranchFate {
-    /// It goes, for this proof.
-    Delete(Proof),
-    /// It goes although unmerged: it is saved first.
-    DeleteUnmerged,
-    /// It stays, for this reason.
-    Keep(String),
-}
-
-/// A removal as it is going to be, with what it expects to find.
-#[derive(Clone, Debug)]
-pub struct RemovalPlan {
-    /// The workspace.
-    pub record: WorkspaceRecord,
-    /// Its worktree entry; `None` when that is gone, or when it is sealed.
-    pub checkout: Option<Checkout>,
-    /// Where its HEAD is.
-    pub head: Option<CommitId>,
-    /// Where its branch is.
-    pub tip: Option<CommitId>,
-    /// It has uncommitted changes.
-    pub dirty: bool,
-    /// What becomes of its branch.
-    pub fate: BranchFate,
-}
-
-/// What a removal did.
-#[derive(Clone, Debug)]
+/// A removal that was done.
+#[derive(Clone, Debug, Serialize)]
 pub struct Removed {
     /// The workspace.
     pub name: WorkspaceName,
     /// Where it was.
-    pub path: PathBuf,
+    pub path: std::path::PathBuf,
     /// Its branch.
     pub branch: BranchName,
-    /// `deleted` or `kept`.
-    pub branch_outcome: &'static str,
-    /// Why.
-    pub reason: Option<String>,
-    /// Refs under which something was saved.
+    /// What became of the branch.
+    pub branch_outcome: BranchOutcome,
+    /// Why: the proof, or what keeps it.
+    pub reason: String,
+    /// Refs that hold what was saved.
     pub salvage: Vec<String>,
-    /// The operation that undoes it.
-    pub op: i64,
+    /// The operation that `undo` takes back.
+    pub op: Option<i64>,
 }
 
-/// Plans a removal, or refuses it.
+/// How applying a removal came out.
+#[derive(Clone, Debug)]
+pub enum Attempt {
+    /// It is done.
+    Done(Removed),
+    /// Something is not as planned any more; nothing was touched.
+    Skipped(String),
+}
+
+/// Plans a removal, or refuses it with the remedy.
 pub fn plan(
     repo: &Repository,
-    _store: &Store,
+    store: &Store,
     record: &WorkspaceRecord,
     options: &RemoveOptions,
 ) -> Result<RemovalPlan> {
-    if repo.here.as_ref() == Some(&record.path) {
-        let message = format!("you stand in workspace `{}`", record.name);
-        return Err(CleanupError::refused(message, "leave it first: cd to the main worktree"));
+    let busy = matches!(record.state, WorkspaceState::Creating | WorkspaceState::Removing);
+    if let (true, Some(owner)) = (busy, record.owner.as_ref().filter(|owner| proc::is_alive(owner))) {
+        let what = format!("workspace `{}`", record.name);
+        return Err(WorktreeError::Busy { what, holder: format!("{owner} is working on it") }.into());
     }
-    let checkout = checkouts::scan(repo)?.into_iter().find(|c| c.tree.as_ref() == Some(&record.path));
-    let checkout = checkout.filter(|_| !record.sealed);
-    let present = fs::exists(&record.path)?;
-    if let Some((_, operation)) = checkout.as_ref().filter(|_| present).and_then(|c| c.held.first()) {
-        let message = format!("workspace `{}` is in the middle of {operation}", record.name);
-        return Err(CleanupError::refused(message, "finish or abort it first"));
+    if store.workspace(&record.name)?.as_ref() != Some(record) {
+        return Err(WorktreeError::NotFound { kind: "workspace", name: record.name.to_string() }.into());
     }
-    let dirty = present && checkout.is_some() && status::is_dirty(repo, record)?;
-    if dirty && !options.force_dirty {
-        let message = format!("workspace `{}` has uncommitted changes", record.name);
-        return Err(CleanupError::refused(
-            message,
-            "commit them, or remove it all the same: -f (they are saved first)",
-        ));
-    }
-    let head = if present { status::tip(repo, record)? } else { None };
-    let tip = repo.reader().ref_commit(&record.branch.full_ref())?;
-    let fate = fate(repo, record, tip.as_ref(), options)?;
-    Ok(RemovalPlan { record: record.clone(), checkout, head, tip, dirty, fate })
+    let around = Surroundings::scan(repo)?;
+    let targets = integration::targets(repo, &record.base.reference)?;
+    let facts = remove_scan::facts(repo, &around, record, &targets)?;
+    remove_plan::decide(&facts, *options)
+        .map_err(|refusal| CleanupError::Refused { message: refusal.message, hint: Some(refusal.hint) })
 }
 
-fn fate(
-    repo: &Repository,
-    record: &WorkspaceRecord,
-    tip: Option<&CommitId>,
-    options: &RemoveOptions,
-) -> Result<BranchFate> {
-    let Some(tip) = tip else { return Ok(BranchFate::Keep("it is gone already".into())) };
-    let elsewhere = checkouts::branch_use(repo, &record.branch)?;
-    let other = |c: &&Checkout| c.tree.as_ref() != Some(&record.path);
-    if let Some(other) = elsewhere.checkouts.iter().find(other) {
-        let place = other.tree.clone().unwrap_or_default();
-        return Ok(BranchFate::Keep(format!("it is checked out in {}", place.display())));
-    }
-    if record.sealed && *tip == record.base.commit {
-        // What is in the box is imported onto the branch before it goes, so its fate is not known yet.
-        return Ok(if options.delete_unmerged {
-            BranchFate::DeleteUnmerged
-        } else {
-            BranchFate::Keep(UNMERGED.into())
-        });
-    }
-    let targets = integration::targets_of(repo, &record.base.reference)?;
-    Ok(match integration::proof_in_any(repo, tip, &targets)? {
-        Some(proof) => BranchFate::Delete(proof),
-        None if options.delete_unmerged => BranchFate::DeleteUnmerged,
-        None => BranchFate::Keep(UNMERGED.into()),
-    })
-}
-
-const UNMERGED: &str = "its work is not provably in its base; -D deletes it all the same";
-
-/// Carries a removal out; refuses when what it expects is no longer so.
+/// Removes a workspace as planned.
 pub fn apply(repo: &Repository, store: &Store, plan: RemovalPlan, template: &str) -> Result<Removed> {
-    recheck(repo, &plan)?;
-    let record = &plan.record;
-    let saved = if record.sealed { take_in(repo, &plan, template)? } else { save(repo, &plan)? };
-    let draft = EntryDraft::new("rm", json!({"name": record.name, "path": record.path, "salvage": saved}));
-    let intent = store.intend(&draft)?;
-    let mut gone = WorkspaceRecord { state: WorkspaceState::Removing, ..record.clone() };
-    store.put_workspace("workspace.removing", &gone)?;
-    let mut bin = Bin::open(repo)?;
-    let mut items = move_away(repo, &plan, template, &mut bin)?;
-    let (branch_outcome, reason) = end_branch(repo, &plan, &mut items)?;
-    store.forget_workspace(&record.name, "removed")?;
-    gone.state = WorkspaceState::Ready;
-    items.push(RemovedItem::Workspace { record: Box::new(gone) });
-    let summary = format!("removed workspace {}", record.name);
-    let op = store.add_operation("rm", clock::now(), &summary, UndoData::Removal { items })?;
-    store.done(intent, json!({"op": op}))?;
-    let (name, path, branch) = (record.name.clone(), record.path.clone(), record.branch.clone());
-    Ok(Removed { name, path, branch, branch_outcome, reason, salvage: saved, op })
-}
-
-fn recheck(repo: &Repository, plan: &RemovalPlan) -> Result<()> {
-    let record = &plan.record;
-    let changed = |what: &str| {
-        CleanupError::refused(
-            format!("workspace `{}` has changed meanwhile: {what}", record.name),
-            "look again, then retry",
-        )
-    };
-    if repo.reader().ref_commit(&record.branch.full_ref())? != plan.tip {
-        return Err(changed("its branch moved"));
-    }
-    let present = fs::exists(&record.path)?;
-    if present && plan.checkout.is_some() && status::is_dirty(repo, record)? != plan.dirty {
-        return Err(changed("it has other uncommitted changes"));
-    }
-    Ok(())
-}
-
-/// Saves what a plain workspace has that nothing else would hold any more.
-fn save(repo: &Repository, plan: &RemovalPlan) -> Result<Vec<String>> {
-    let part = plan.record.name.path_part();
-    let mut saved = Vec::new();
-    if let (Some(head), Some(checkout), true) = (&plan.head, &plan.checkout, plan.dirty) {
-        saved.extend(salvage::save_plain(repo, &plan.record, checkout, head)?);
-    } else if let Some(head) = plan.head.as_ref().filter(|head| Some(*head) != plan.tip.as_ref()) {
-        saved.extend(salvage::save_commit(repo, &part, head)?);
-    }
-    if let (BranchFate::DeleteUnmerged, Some(tip)) = (&plan.fate, &plan.tip) {
-        saved.extend(salvage::save_commit(repo, &part, tip)?);
-    }
-    Ok(saved)
-}
-
-/// Brings the work of a sealed workspace in, under a salvage ref.
-fn take_in(repo: &Repository, plan: &RemovalPlan, template: &str) -> Result<Vec<String>> {
-    let record = &plan.record;
-    let paths = named_sealed(repo, template, &record.name)?;
-    if !fs::exists(&paths.tree)? {
-        return Ok(Vec::new());
-    }
-    let lenders = [RunStore::at(repo, &paths.private, &record.base.commit)?.objects()];
-    let identity = Identity::of_user(repo)?;
-    let message = format!("treehand: work of sealed workspace {}\n", record.name);
-    let captured =
-        capture(repo, &paths, &CaptureRequest { lenders: &lenders, identity: &identity, message: &message })?;
-    if captured.commit == record.base.commit {
-        return Ok(Vec::new());
-    }
-    let reference = format!("refs/treehand/salvage/{}/{}/worktree", record.name.path_part(), clock::now().0);
-    let request = ImportRequest {
-        base: &record.base.commit,
-        reference: &reference,
-        expected: None,
-        paths: &[],
-        max_bytes: 20 << 30,
-        message: "treehand: salvage",
-    };
-    import(repo, &captured, &request)?;
-    Ok(vec![reference])
-}
-
-fn move_away(repo: &Repository, plan: &RemovalPlan, template: &str, bin: &mut Bin) -> Result<Vec<RemovedItem>> {
-    let record = &plan.record;
-    let mut places = Vec::new();
-    if record.sealed {
-        let paths = named_sealed(repo, template, &record.name)?;
-        places.extend([paths.entry, paths.private, paths.enclosure]);
-    } else {
-        places.extend(plan.checkout.iter().map(|checkout| checkout.git_dir.clone()));
-        places.push(record.path.clone());
-    }
-    let mut items = Vec::new();
-    for place in places {
-        if fs::exists(&place)? {
-            items.push(bin.take(&place)?);
+    let mut batch = Batch::new(repo, store, "rm")?;
+    let summary = format!("removed workspace {}", plan.record.name);
+    match attempt(&mut batch, repo, store, &plan, template, &summary)? {
+        Attempt::Done(removed) => Ok(removed),
+        Attempt::Skipped(why) => {
+            let message = format!("`{}` is not removed: {why}", plan.record.name);
+            Err(CleanupError::refused(message, "look at it, then try again"))
         }
     }
-    let enclosure = record.path.parent();
-    sealed::remove_if_empty(enclosure);
-    sealed::remove_if_empty(enclosure.and_then(std::path::Path::parent));
-    Ok(items)
 }
 
-fn end_branch(
+/// Removes a workspace as one step of an operation.
+pub fn attempt(
+    batch: &mut Batch<'_>,
     repo: &Repository,
+    store: &Store,
     plan: &RemovalPlan,
-    items: &mut Vec<RemovedItem>,
-) -> Result<(&'static str, Option<String>)> {
-    let name = plan.record.branch.full_ref();
-    let reason = match (&plan.fate, &plan.tip) {
-        (BranchFate::Keep(why), _) => return Ok(("kept", Some(why.clone()))),
-        (_, None) => return Ok(("kept", Some("it is gone already".into()))),
-        (BranchFate::Delete(proof), Some(_)) => proof.word().to_owned(),
-        (BranchFate::DeleteUnmerged, Some(_)) => "although it is not merged".to_owned(),
-    };
-    let Some(tip) = &plan.tip else { return Ok(("kept", None)) };
-    match update_ref(repo, &name, None, Some(tip), "treehand: rm") {
-        Ok(()) => {
-            items.push(RemovedItem::Ref { name, commit: tip.clone() });
-            Ok(("deleted", Some(reason)))
-        }
-        // It moved at the last moment: what is new on it is not ours to judge.
-        Err(crate::worktree::WorktreeError::Busy { .. }) => Ok(("kept", Some("it moved just now".into()))),
-        Err(error) => Err(error.into()),
+    template: &str,
+    summary: &str,
+) -> Result<Attempt> {
+    if store.workspace(&plan.record.name)?.as_ref() != Some(&plan.record) {
+        return Ok(Attempt::Skipped("its record has changed".into()));
     }
+    let around = Surroundings::scan(repo)?;
+    let targets = integration::targets(repo, &plan.record.base.reference)?;
+    let facts = remove_scan::facts(repo, &around, &plan.record, &targets)?;
+    if let Some(why) = differs(plan, &facts) {
+        return Ok(Attempt::Skipped(why));
+    }
+    let owned = WorkspaceRecord { state: WorkspaceState::Removing, owner: proc::own(), ..plan.record.clone() };
+    store.put_workspace("workspace.removing", &owned)?;
+    let removed = Removal { batch, repo, store, plan, around: &around, targets: &targets }.run(template, summary);
+    if removed.is_err()
+        && let Some(now) = store.workspace(&plan.record.name)?.filter(|now| now.owner == owned.owner)
+    {
+        // What was imported meanwhile stays recorded; everything else is as it was.
+        let (state, owner) = (plan.record.state, plan.record.owner.clone());
+        store.put_workspace("workspace.kept", &WorkspaceRecord { state, owner, ..now })?;
+    }
+    removed.map(Attempt::Done)
+}
+
+/// What the plan expected and is not so any more.
+fn differs(plan: &RemovalPlan, facts: &RemoveFacts) -> Option<String> {
+    let now = match &facts.tree {
+        TreeFact::Present(id) => Some(*id),
+        TreeFact::Gone => None,
+        TreeFact::Foreign(what) => return Some(format!("its directory has changed: {what}")),
+    };
+    let tip = facts.branch.as_ref().map(|branch| &branch.tip);
+    if facts.here {
+        Some("you stand in it".into())
+    } else if now != plan.tree || facts.git_dir != plan.git_dir {
+        Some("another directory is in its place".into())
+    } else if tip != plan.branch_tip.as_ref() || facts.head != plan.head {
+        Some("it has other commits now".into())
+    } else if facts.dirty.is_empty() == plan.dirty {
+        Some(if plan.dirty {
+            "it is clean now".into()
+        } else {
+            format!("it has changes now: {}", facts.dirty.join(", "))
+        })
+    } else {
+        facts.processes.first().map(|process| format!("{} (pid {}) works in it now", process.name, process.pid))
+    }
+}
+
+struct Removal<'r, 'b, 'a> {
+    batch: &'r mut Batch<'b>,
+    repo: &'a Repository,
+    store: &'a Store,
+    plan: &'a RemovalPlan,
+    around: &'a Surroundings,
+    targets: &'a [Target],
+}
+
+/// The branch as it stands after what was saved.
+struct Branch {
+    tip: Option<CommitId>,
+    fate: BranchFate,
+}
+
+impl Removal<'_, '_, '_> {
+    fn run(self, template: &str, summary: &str) -> Result<Removed> {
+        let record = &self.plan.record;
+        let prefix = format!("{}{}/{}", salvage::PREFIX, record.name, self.batch.stamp());
+        let paths = if record.sealed { Some(sealed_paths(self.repo, record, template)?) } else { None };
+        let (branch, mut saved) = match &paths {
+            Some(paths) if self.plan.capture => self.import(paths, &prefix)?,
+            _ => (Branch { tip: self.plan.branch_tip.clone(), fate: self.plan.branch.clone() }, Vec::new()),
+        };
+        if self.plan.salvage
+            && let Some(git_dir) = &self.plan.git_dir
+        {
+            let tree = self.plan.tree.map(|_| record.path.as_path());
+            let source = Source { git_dir, tree, prefix: &prefix };
+            saved.extend(salvage::plain(self.repo, &source)?.into_iter().map(|saved| (saved.name, saved.commit)));
+        }
+        if let (BranchFate::DeleteUnmerged, Some(tip)) = (&branch.fate, &branch.tip)
+            && saved.iter().all(|(_, commit)| commit != tip)
+        {
+            saved.push((salvage::keep(self.repo, &prefix, "branch", tip)?.name, tip.clone()));
+        }
+        self.look_once_more()?;
+        let directories = match &paths {
+            Some(paths) => vec![paths.entry.clone(), paths.enclosure.clone(), paths.private.clone()],
+            None => [Some(record.path.clone()), self.plan.git_dir.clone()].into_iter().flatten().collect(),
+        };
+        let refs = doomed(record, &branch, &saved);
+        let known = self.store.workspace(&record.name)?.unwrap_or_else(|| record.clone());
+        let was = WorkspaceRecord { state: WorkspaceState::Ready, owner: None, ..known };
+        let takeaway = Takeaway { directories, refs, workspace: Some(was), task: None };
+        let kept = self.batch.take_away(&takeaway, summary)?;
+        tidy_parents(self.repo, &record.path, paths.is_some());
+        let salvage = saved.into_iter().map(|(name, _)| name).collect();
+        Ok(self.report(&branch, &kept, salvage))
+    }
+
+    /// The last look before the directory goes: what was committed or changed while the rest was saved stops it.
+    fn look_once_more(&self) -> Result<()> {
+        let (plan, path) = (self.plan, &self.plan.record.path);
+        let Some(git_dir) = plan.git_dir.as_deref().filter(|_| plan.tree.is_some()) else { return Ok(()) };
+        let head = Reader::open(&self.repo.git, git_dir).revision("HEAD")?;
+        let dirty = !plan.dirty && !remove_scan::dirty(self.repo, git_dir, path)?.is_empty();
+        if dirty || head != plan.head {
+            let message = format!("`{}` changed while it was being removed", plan.record.name);
+            return Err(CleanupError::refused(message, "look at it, then try again"));
+        }
+        Ok(())
+    }
+
+    /// Captures what a sealed workspace holds and imports it onto its branch, or beside it where the branch has moved.
+    fn import(&self, paths: &SealedPaths, prefix: &str) -> Result<(Branch, Vec<(String, CommitId)>)> {
+        let (record, mut saved) = (&self.plan.record, Vec::new());
+        let base = &record.base.commit;
+        let captured = salvage::capture_sealed(self.repo, paths, &paths.private, base)?;
+        let last = record.imported.as_ref().unwrap_or(base);
+        let mut moved = None;
+        if captured.commit != *last {
+            let reference = record.branch.full_ref();
+            match salvage::import_sealed(self.repo, &captured, base, &reference, Some(last)) {
+                Ok(import) => {
+                    let imported = Some(import.commit.clone());
+                    let owned = self.store.workspace(&record.name)?.unwrap_or_else(|| record.clone());
+                    self.store.put_workspace("workspace.imported", &WorkspaceRecord { imported, ..owned })?;
+                }
+                Err(CleanupError::Worktree(WorktreeError::Busy { holder, .. })) => {
+                    let name = format!("{prefix}/worktree");
+                    let beside = salvage::import_sealed(self.repo, &captured, base, &name, None)?;
+                    saved.push((beside.name, beside.commit));
+                    moved = Some(holder);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let all = &self.around.checkouts;
+        let fact = remove_scan::branch_fact(self.repo, all, &record.branch, None, &record.path, self.targets)?;
+        let fate = match moved {
+            Some(holder) => {
+                BranchFate::Keep { why: format!("it is not where the workspace's work was put last: {holder}") }
+            }
+            None => remove_plan::branch_fate(fact.as_ref(), self.plan.delete_unmerged),
+        };
+        Ok((Branch { tip: fact.map(|fact| fact.tip), fate }, saved))
+    }
+
+    fn report(&self, branch: &Branch, kept: &[KeptRef], salvage: Vec<String>) -> Removed {
+        let record = &self.plan.record;
+        let moved = kept.iter().find(|kept| kept.name == record.branch.full_ref());
+        let (branch_outcome, reason) = match (&branch.fate, moved) {
+            (_, Some(kept)) => (BranchOutcome::Kept, kept.why.clone()),
+            (BranchFate::Keep { why }, None) => (BranchOutcome::Kept, why.clone()),
+            (BranchFate::Delete { proof }, None) => (BranchOutcome::Deleted, proof.to_string()),
+            (BranchFate::DeleteUnmerged, None) => (BranchOutcome::Deleted, "asked for; its commits were saved".into()),
+        };
+        Removed {
+            name: record.name.clone(),
+            path: record.path.clone(),
+            branch: record.branch.clone(),
+            branch_outcome,
+            reason,
+            salvage,
+            op: self.batch.op(),
+        }
+    }
+}
+
+fn doomed(record: &WorkspaceRecord, branch: &Branch, saved: &[(String, CommitId)]) -> Vec<DoomedRef> {
+    match (&branch.tip, &branch.fate) {
+        (Some(tip), BranchFate::Delete { .. } | BranchFate::DeleteUnmerged) => {
+            let held = remove_plan::stays_reachable(&branch.fate) || saved.iter().any(|(_, commit)| commit == tip);
+            vec![DoomedRef { name: record.branch.full_ref(), commit: tip.clone(), held }]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Where the parts of a sealed workspace are: by the template, or around its recorded tree if the template has changed.
+pub fn sealed_paths(repo: &Repository, record: &WorkspaceRecord, template: &str) -> Result<SealedPaths> {
+    let paths = plain::named_sealed(repo, template, &record.name)?;
+    if paths.tree == record.path {
+        return Ok(paths);
+    }
+    let enclosure = enclosure(record);
+    let (home, tmp) = (enclosure.join("home"), enclosure.join("tmp"));
+    Ok(SealedPaths { tree: record.path.clone(), home, tmp, enclosure, ..paths })
+}
+
+/// Removes the directories that held workspaces, as far as they are empty.
+pub fn tidy_parents(repo: &Repository, tree: &Path, boxed: bool) {
+    let parent = tree.parent();
+    remove_if_empty(parent);
+    if boxed || tree.file_name().is_some_and(|name| name.to_string_lossy() == repo.name) {
+        remove_if_empty(parent.and_then(Path::parent));
+    }
+    remove_if_empty(Some(&repo.common_dir.join("worktrees")));
 }

@@ -1,100 +1,262 @@
-//! Apply: saves what lies uncommitted in a workspace, and commits that a removal would make unreachable, under
-//! `refs/treehand/salvage/`, verified readable before anything goes.
+//! Apply: saves to refs what a removal would lose, and proves that it can be read back, before anything is removed.
 //!
-//! Up to three refs a time: `head` (the commit), `index` (what was staged), `worktree` (everything, untracked included).
+//! A plain worktree is saved as up to three commits below one prefix: `head`, `index` (what is staged, when that differs)
+//! and `worktree` (every change, untracked files included, ignored ones not). Its own index is never written. A sealed one is
+//! captured and imported like a result. A part that cannot be saved is an error, and stops the removal.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::{CleanupError, Result};
 use crate::model::CommitId;
-use crate::model::record::WorkspaceRecord;
-use crate::sys::{clock, fs, random};
-use crate::worktree::checkouts::Checkout;
-use crate::worktree::import::update_ref;
-use crate::worktree::merge::{Signature, commit_tree};
+use crate::sys::fs;
+use crate::sys::git::{GitCommand, Reader};
+use crate::worktree::capture::{CaptureRequest, Captured, capture};
+use crate::worktree::import::{ImportRequest, changes, import, update_ref};
 use crate::worktree::quarantine::Quarantine;
-use crate::worktree::{Repository, WorktreeError};
+use crate::worktree::repository::bytes_path;
+use crate::worktree::run_store::RunStore;
+use crate::worktree::sealed::{Identity, SealedPaths};
+use crate::worktree::{Repository, result_policy};
 
-/// The names of what was saved.
-pub type Saved = Vec<String>;
+/// Where everything that was saved is.
+pub const PREFIX: &str = "refs/treehand/salvage/";
 
-/// Saves a plain workspace as it is.
-pub fn save_plain(repo: &Repository, record: &WorkspaceRecord, checkout: &Checkout, head: &CommitId) -> Result<Saved> {
-    let quarantine = Quarantine::create(repo, head)?;
-    let saved = save_through(repo, record, checkout, head, &quarantine);
-    quarantine.discard()?;
-    saved
+/// Most bytes that a salvage from a sealed workspace may bring.
+const SALVAGE_MAX: u64 = 20 << 30;
+
+/// Commits that an operation in progress refers to and nothing else may hold.
+const PSEUDO_REFS: [&str; 5] = ["MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD", "ORIG_HEAD"];
+
+/// A ref that was made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Saved {
+    /// Its full name.
+    pub name: String,
+    /// What it holds.
+    pub commit: CommitId,
 }
 
-fn save_through(
-    repo: &Repository,
-    record: &WorkspaceRecord,
-    checkout: &Checkout,
-    head: &CommitId,
-    quarantine: &Quarantine,
-) -> Result<Saved> {
-    let (current, copy) = (checkout.git_dir.join("index"), quarantine.git_dir().join("index"));
-    if fs::exists(&current)? {
-        std::fs::copy(&current, &copy).map_err(fs::at("copy", &current))?;
-    }
-    let here = |args: &[&str]| {
-        let command = repo.git.tree(&checkout.git_dir, &record.path, args).env("GIT_INDEX_FILE", &copy);
-        command.env("GIT_OBJECT_DIRECTORY", quarantine.objects())
-    };
-    let subject = |what: &str| format!("treehand: {what} of workspace {}\n", record.name);
-    let commit = |tree: &CommitId, what: &str| -> Result<CommitId> {
-        Ok(commit_tree(quarantine, tree, &[head], &subject(what), &Signature::default())?)
-    };
-    let mut tips = vec![("head", head.clone())];
-    // An index in the middle of a merge has no tree; the worktree commit then holds what there is.
-    let staged = here(&["write-tree"]).output()?;
-    if staged.status.success() {
-        let tree = CommitId::parse(String::from_utf8_lossy(&staged.stdout).trim());
-        let tree = tree.map_err(|error| CleanupError::refused(error.to_string(), "this is a bug"))?;
-        tips.push(("index", commit(&tree, "index")?));
-    }
-    here(&["add", "--all", "--", "."]).run()?;
-    let tree = here(&["write-tree"]).object_id()?;
-    tips.push(("worktree", commit(&tree, "worktree")?));
-    keep(repo, quarantine, record.name.path_part().as_str(), head, &tips)
+/// A plain worktree that is to be saved.
+#[derive(Clone, Debug)]
+pub struct Source<'a> {
+    /// Its git dir.
+    pub git_dir: &'a Path,
+    /// Its root; `None` when the directory is gone and only HEAD can be saved.
+    pub tree: Option<&'a Path>,
+    /// Where the refs go, without the last part.
+    pub prefix: &'a str,
 }
 
-/// Names commits that are in the repository already.
-pub fn save_commit(repo: &Repository, part: &str, commit: &CommitId) -> Result<Saved> {
-    let quarantine = Quarantine::create(repo, commit)?;
-    let saved = keep(repo, &quarantine, part, commit, &[("head", commit.clone())]);
-    quarantine.discard()?;
-    saved
-}
-
-fn keep(
-    repo: &Repository,
-    quarantine: &Quarantine,
-    part: &str,
-    head: &CommitId,
-    tips: &[(&str, CommitId)],
-) -> Result<Saved> {
-    let new: Vec<CommitId> = tips.iter().map(|(_, tip)| tip.clone()).filter(|tip| tip != head).collect();
-    let kept = if new.is_empty() { None } else { Some(quarantine.migrate(&new, std::slice::from_ref(head))?) };
-    let token = random::token().map_err(WorktreeError::Random)?;
-    let below = format!("refs/treehand/salvage/{part}/{}-{}", clock::now().0, token.short());
+/// Saves a plain worktree.
+pub fn plain(repo: &Repository, source: &Source<'_>) -> Result<Vec<Saved>> {
     let mut saved = Vec::new();
-    for (what, tip) in tips {
-        let name = format!("{below}/{what}");
-        update_ref(repo, &name, Some(tip), None, "treehand: salvage")?;
-        saved.push(name);
+    let reader = Reader::open(&repo.git, source.git_dir);
+    let head = reader.revision("HEAD")?;
+    // HEAD first: from then on it holds everything that the other two build on.
+    if let Some(head) = &head {
+        saved.push(keep(repo, source.prefix, "head", head)?);
     }
-    if let Some(kept) = kept {
-        kept.release()?;
+    for name in PSEUDO_REFS {
+        if fs::exists(&source.git_dir.join(name))?
+            && let Some(commit) = reader.revision(name)?.filter(|commit| Some(commit) != head.as_ref())
+        {
+            saved.push(keep(repo, source.prefix, name, &commit)?);
+        }
     }
-    for (_, tip) in tips {
-        // Walks every object once more: what cannot be read back is not saved.
-        repo.bare(["rev-list", "--objects", "--quiet", tip.as_str(), "--not", head.as_str()]).run()?;
+    if let Some(tree) = source.tree {
+        saved.extend(changes_of(repo, source, tree, head.as_ref())?);
     }
+    verify(repo, &saved)?;
     Ok(saved)
 }
 
-/// True when something is at this path; an error when that cannot be known.
-pub fn present(path: &Path) -> Result<bool> {
-    Ok(fs::exists(path)?)
+/// Makes a ref for a commit that is in the repository already.
+pub fn keep(repo: &Repository, prefix: &str, part: &str, commit: &CommitId) -> Result<Saved> {
+    let name = format!("{prefix}/{part}");
+    update_ref(repo, &name, Some(commit), None, "treehand: saved before a removal")?;
+    Ok(Saved { name, commit: commit.clone() })
+}
+
+/// Uncommitted changes as commits, made in a quarantine so that no gc can take their objects before a ref holds them.
+fn changes_of(repo: &Repository, source: &Source<'_>, tree: &Path, head: Option<&CommitId>) -> Result<Vec<Saved>> {
+    let like = match head {
+        Some(head) => head.clone(),
+        None => repo.git.bare(source.git_dir, ["hash-object", "-t", "tree", "/dev/null"]).object_id()?,
+    };
+    let quarantine = Quarantine::create(repo, &like)?;
+    let saved = commit_changes(repo, &quarantine, source, tree, head);
+    let discarded = quarantine.discard();
+    let saved = saved?;
+    discarded?;
+    Ok(saved)
+}
+
+fn commit_changes(
+    repo: &Repository,
+    quarantine: &Quarantine,
+    source: &Source<'_>,
+    tree: &Path,
+    head: Option<&CommitId>,
+) -> Result<Vec<Saved>> {
+    let copy = IndexCopy::take(repo, source.git_dir, tree, quarantine.git_dir())?;
+    let git = |args: &[&str]| copy.git(args).env("GIT_OBJECT_DIRECTORY", quarantine.objects());
+    let head_tree = head.map(|head| repo.reader().tree_of(head)).transpose()?;
+    let identity = identity(repo);
+    let commit = |tree: &CommitId, what: &str| -> Result<CommitId> {
+        let command = quarantine.command(["commit-tree", tree.as_str()]);
+        let command = command.args(head.into_iter().flat_map(|head| ["-p", head.as_str()]));
+        Ok(signed(command, &identity).stdin(format!("treehand: {what} before a removal\n")).object_id()?)
+    };
+    let mut made = Vec::new();
+    let unmerged = !git(&["ls-files", "--unmerged", "-z"]).run()?.stdout.is_empty();
+    if !unmerged {
+        let staged = git(&["write-tree"]).object_id()?;
+        if Some(&staged) != head_tree.as_ref() {
+            made.push(("index", commit(&staged, "what was staged")?));
+        }
+    }
+    copy.unhide()?;
+    git(&["add", "--all", "--", "."]).run()?;
+    let whole = git(&["write-tree"]).object_id()?;
+    if Some(&whole) != head_tree.as_ref() {
+        made.push(("worktree", commit(&whole, "what lay in the worktree")?));
+    }
+    if let (Some(head), Some((_, whole))) = (head, made.last()) {
+        refuse_nested(quarantine, head, whole, tree)?;
+    }
+    let tips: Vec<CommitId> = made.iter().map(|(_, commit)| commit.clone()).collect();
+    if tips.is_empty() {
+        return Ok(Vec::new());
+    }
+    let kept = quarantine.migrate(&tips, head.map(std::slice::from_ref).unwrap_or_default())?;
+    let saved = made.iter().map(|(part, commit)| keep(repo, source.prefix, part, commit)).collect::<Result<Vec<_>>>();
+    kept.release()?;
+    saved
+}
+
+/// git takes a repository inside the worktree as a link to a commit, without its files: those would not be saved.
+fn refuse_nested(quarantine: &Quarantine, head: &CommitId, whole: &CommitId, tree: &Path) -> Result<()> {
+    let changed = changes(quarantine.command([] as [&str; 0]), head, whole)?;
+    let nobody = result_policy::compile(&[]).unwrap_or_default();
+    match result_policy::judge(&changed, &[], &nobody) {
+        None => Ok(()),
+        Some(refusal) => Err(CleanupError::refused(
+            format!(
+                "{} holds another repository, whose files cannot be saved: {}",
+                tree.display(),
+                refusal.paths.join(", ")
+            ),
+            "move it away first",
+        )),
+    }
+}
+
+fn verify(repo: &Repository, saved: &[Saved]) -> Result<()> {
+    for Saved { name, commit } in saved {
+        let kind = repo.bare(["cat-file", "-t", name]).text()?;
+        // Everything that nothing else holds must be there; what other refs hold is theirs to prove.
+        let others = format!("--exclude={}*", name.rsplit_once('/').map_or("", |(prefix, _)| prefix));
+        let walk = ["rev-list", "--objects", "--quiet", commit.as_str(), "--not", &others, "--all"];
+        let whole = repo.bare(walk).output()?.status.success();
+        if kind != "commit" || !whole {
+            let message = format!("what was saved under {name} cannot be read back");
+            return Err(CleanupError::refused(message, "look at the repository with `git fsck`"));
+        }
+    }
+    Ok(())
+}
+
+/// Who commits what is saved: the user, or a stand-in where git knows no user.
+pub fn identity(repo: &Repository) -> Identity {
+    let stand_in = || Identity { name: "treehand".into(), email: "treehand@localhost".into() };
+    Identity::of_user(repo).unwrap_or_else(|_| stand_in())
+}
+
+fn signed(command: GitCommand, identity: &Identity) -> GitCommand {
+    let command = command.env("GIT_AUTHOR_NAME", &identity.name).env("GIT_AUTHOR_EMAIL", &identity.email);
+    command.env("GIT_COMMITTER_NAME", &identity.name).env("GIT_COMMITTER_EMAIL", &identity.email)
+}
+
+/// A copy of a worktree's index, so that looking and saving leave the real one as it is.
+pub struct IndexCopy<'a> {
+    repo: &'a Repository,
+    git_dir: &'a Path,
+    tree: &'a Path,
+    index: PathBuf,
+}
+
+impl<'a> IndexCopy<'a> {
+    /// Copies the index into this directory.
+    pub fn take(repo: &'a Repository, git_dir: &'a Path, tree: &'a Path, into: &Path) -> Result<Self> {
+        let (current, index) = (git_dir.join("index"), into.join("index"));
+        if fs::exists(&current)? {
+            std::fs::copy(&current, &index).map_err(fs::at("copy", &current))?;
+        }
+        Ok(IndexCopy { repo, git_dir, tree, index })
+    }
+
+    /// A git command in the worktree, with the copy as its index.
+    pub fn git<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> GitCommand {
+        let settings = ["-c", "core.untrackedCache=false", "-c", "core.splitIndex=false", "-c", "index.sparse=false"];
+        let quiet = ["-c", "core.safecrlf=false", "-c", "advice.addEmbeddedRepo=false"];
+        let command = self.repo.git.tree(self.git_dir, self.tree, settings).args(quiet).args(args);
+        command.env("GIT_INDEX_FILE", &self.index)
+    }
+
+    /// Takes off the flags that hide changed files from git, except from files that a sparse checkout left out.
+    pub fn unhide(&self) -> Result<()> {
+        let listed = self.git(["ls-files", "-v", "-z"]).run()?;
+        let (mut assumed, mut skipped) = (Vec::new(), Vec::new());
+        for record in listed.records() {
+            let (Some(tag), Some(path)) = (record.first(), record.get(2..)) else { continue };
+            if tag.is_ascii_lowercase() {
+                assumed.extend_from_slice(path);
+                assumed.push(0);
+            }
+            if tag.eq_ignore_ascii_case(&b'S') && fs::exists(&self.tree.join(bytes_path(path)))? {
+                skipped.extend_from_slice(path);
+                skipped.push(0);
+            }
+        }
+        for (flag, list) in [("--no-assume-unchanged", assumed), ("--no-skip-worktree", skipped)] {
+            if !list.is_empty() {
+                self.git(["update-index", flag, "-z", "--stdin"]).stdin(list).run()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a sealed workspace holds, captured and not yet imported.
+pub fn capture_sealed(repo: &Repository, paths: &SealedPaths, store_dir: &Path, base: &CommitId) -> Result<Captured> {
+    if !fs::exists(&store_dir.join("base.git"))? {
+        let message =
+            format!("the objects that {} borrows from are gone: {}", paths.tree.display(), store_dir.display());
+        return Err(CleanupError::refused(message, "copy what is needed out of it by hand"));
+    }
+    let lenders = [RunStore::at(repo, store_dir, base)?.objects()];
+    let identity = identity(repo);
+    let message = "treehand: what lay in the worktree\n";
+    Ok(capture(repo, paths, &CaptureRequest { lenders: &lenders, identity: &identity, message })?)
+}
+
+/// Imports what was captured onto a ref.
+pub fn import_sealed(
+    repo: &Repository,
+    captured: &Captured,
+    base: &CommitId,
+    reference: &str,
+    expected: Option<&CommitId>,
+) -> Result<Saved> {
+    let message = "treehand: work of a sealed workspace";
+    let request = ImportRequest { base, reference, expected, paths: &[], max_bytes: SALVAGE_MAX, message };
+    import(repo, captured, &request)?;
+    // The import has proved that everything it reaches is there.
+    Ok(Saved { name: reference.to_owned(), commit: captured.commit.clone() })
+}
+
+/// The tree of what was captured.
+pub fn captured_tree(repo: &Repository, captured: &Captured) -> Result<CommitId> {
+    let rev = format!("{}^{{tree}}", captured.commit);
+    Ok(repo.git.bare(&captured.scratch, ["rev-parse", "--verify", "--end-of-options", &rev]).object_id()?)
 }

@@ -1,52 +1,62 @@
-//! The trash: what is removed is renamed into it first, and deleted when its retention has ended.
+//! Apply: where removed directories go, and how old and how big what lies there is.
 //!
-//! A directory of the trash is named after the moment it was made, so its age needs no other record.
+//! The trash is on the file system of what it takes, so that a removal is a rename: in treehand's state directory, or
+//! beside the workspace where that lies on another file system. A name in it begins with the moment of the removal.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::error::Result;
 use crate::model::Timestamp;
-use crate::model::record::RemovedItem;
 use crate::sys::{clock, fs, random};
 use crate::worktree::{Repository, WorktreeError};
 
-/// One place in the trash, for one operation.
-#[derive(Debug)]
-pub struct Bin {
-    dir: PathBuf,
-    count: usize,
+/// The trash beside workspaces on another file system.
+pub const BESIDE: &str = ".treehand-trash";
+
+/// A name that no other removal has, and that tells when it was.
+pub fn stamp() -> Result<String> {
+    let token = random::token().map_err(WorktreeError::Random)?;
+    Ok(format!("{}-{}", clock::now().0, token.short()))
 }
 
-impl Bin {
-    /// Makes a place.
-    pub fn open(repo: &Repository) -> Result<Bin> {
-        let token = random::token().map_err(WorktreeError::Random)?;
-        let dir = repo.state_dir().join("trash").join(format!("{}-{}", clock::now().0, token.short()));
-        fs::create_private_dir_all(&dir)?;
-        Ok(Bin { dir, count: 0 })
-    }
-
-    /// Moves a file or directory in, and says what it takes to bring it back.
-    pub fn take(&mut self, from: &Path) -> Result<RemovedItem> {
-        self.count += 1;
-        let trash = self.dir.join(self.count.to_string());
-        fs::move_path(from, &trash)?;
-        Ok(RemovedItem::Directory { from: from.to_owned(), trash })
-    }
+/// The moment in a name made by [`stamp`].
+pub fn stamped_at(name: &str) -> Option<Timestamp> {
+    let (millis, token) = name.split_once('-')?;
+    let well_formed = token.len() == 8 && token.bytes().all(|b| b.is_ascii_hexdigit());
+    millis.parse().ok().filter(|_| well_formed).map(Timestamp)
 }
 
-/// Places in the trash with the moment they were made.
-pub fn bins(repo: &Repository) -> Result<Vec<(PathBuf, Timestamp)>> {
-    let root = repo.state_dir().join("trash");
-    let mut found = Vec::new();
-    if !fs::exists(&root)? {
-        return Ok(found);
+/// The trash in the state directory.
+pub fn root(repo: &Repository) -> PathBuf {
+    repo.state_dir().join("trash")
+}
+
+/// Where a directory goes that is removed under this stamp.
+pub fn place(repo: &Repository, directory: &Path, stamp: &str) -> Result<PathBuf> {
+    let device = |path: &Path| std::fs::metadata(path).map(|meta| meta.dev()).map_err(fs::at("look at", path));
+    let parent = directory.parent().unwrap_or(directory);
+    let same = device(parent)? == device(&repo.state_dir())?;
+    Ok(if same { root(repo).join(stamp) } else { parent.join(BESIDE).join(stamp) })
+}
+
+/// When a directory last changed; for one in the trash without a stamp, when it came there.
+pub fn changed_at(path: &Path) -> Result<Timestamp> {
+    let meta = std::fs::symlink_metadata(path).map_err(fs::at("look at", path))?;
+    Ok(Timestamp(meta.mtime().saturating_mul(1000).saturating_add(meta.mtime_nsec() / 1_000_000)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_tells_its_moment_and_nothing_else_is_one() {
+        let now = clock::now();
+        let at = stamped_at(&stamp().expect("a stamp")).expect("it reads back");
+        assert!(at.since(now).as_secs() < 60, "{at}");
+        for other in ["", "x", "12", "12-xyz", "12-0123456", "abc.task.1", "1-zzzzzzzz"] {
+            assert_eq!(stamped_at(other), None, "{other}");
+        }
     }
-    for entry in std::fs::read_dir(&root).map_err(fs::at("read", &root))? {
-        let path = entry.map_err(fs::at("read", &root))?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let made = name.split_once('-').and_then(|(millis, _)| millis.parse().ok()).map(Timestamp);
-        found.extend(made.map(|made| (path, made)));
-    }
-    Ok(found)
 }

@@ -1,158 +1,181 @@
-//! Apply: takes an operation back, after everything that could stand in the way was looked at.
+//! Apply: takes back an operation, wholly or not at all.
 //!
-//! A landing goes back by compare-and-swap, checked-out trees with it; a removal comes back from the trash and the
-//! record. What others built on is refused, with their names.
+//! Everything is checked before anything moves. A landing goes back by the same move that made it, worktrees included; a
+//! removal by putting back directories, refs and records. Repeating it after a crash completes it.
 
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::json;
 
+use super::batch::UNDO_PREFIX;
 use super::error::{CleanupError, Result};
+use super::undo_plan::{self, OnTop, Verdict};
+use super::{restore, trash};
 use crate::model::record::{OperationRecord, RemovedItem, UndoData};
 use crate::model::{BranchName, CommitId};
-use crate::store::{EntryDraft, Store};
-use crate::sys::fs;
-use crate::worktree::Repository;
+use crate::store::{Entry, EntryDraft, Store, StoreError};
 use crate::worktree::advance::{Advance, Advanced, advance};
 use crate::worktree::import::update_ref;
+use crate::worktree::{Repository, WorktreeError};
 
 /// How long a lock of git's is waited for.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 
-/// What was taken back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Most commits on top that a refusal names.
+const ON_TOP_MAX: usize = 10;
+
+/// An operation that was taken back.
+#[derive(Clone, Debug, Serialize)]
 pub struct Undone {
-    /// The operation.
+    /// Its number.
     pub op: i64,
-    /// Its kind.
+    /// What it was.
     pub kind: String,
-    /// Its line.
+    /// What it did.
     pub summary: String,
+    /// What is back: branches, directories, refs, workspaces.
+    pub restored: Vec<String>,
 }
 
-/// Takes back the last operation that is not undone, or the named one.
+/// Takes back the named operation, or the last one that was not taken back.
 pub fn undo(repo: &Repository, store: &Store, op: Option<i64>) -> Result<Undone> {
-    let operation = match op {
-        Some(op) => store.operation(op)?,
-        None => {
-            store.operations()?.into_iter().find(|operation| !operation.undone).ok_or(CleanupError::NothingToUndo)?
-        }
+    let operations = store.operations()?;
+    let Some(operation) = undo_plan::pick(&operations, op) else {
+        return Err(match op {
+            Some(op) => StoreError::NotFound { kind: "operation", id: op.to_string() }.into(),
+            None => CleanupError::NothingToUndo,
+        });
     };
     if operation.undone {
-        return Err(CleanupError::refused(
-            format!("operation {} is undone already", operation.op),
-            "see `treehand log`",
-        ));
+        let message = format!("operation {} was undone already", operation.op);
+        return Err(CleanupError::refused(message, "see what there is: treehand log"));
     }
-    let draft = EntryDraft::new("undo", json!({"op": operation.op, "kind": operation.kind}));
-    let intent = store.intend(&draft)?;
-    match apply(repo, store, &operation) {
-        Ok(()) => {
-            store.mark_undone(operation.op)?;
-            store.done(intent, json!({}))?;
-            Ok(Undone { op: operation.op, kind: operation.kind, summary: operation.summary })
-        }
-        Err(error) => {
-            store.failed(intent, json!({"why": error.to_string()}))?;
-            Err(error)
-        }
-    }
+    let restored = match &operation.undo {
+        UndoData::Landing { into, before, after, .. } => undo_landing(repo, store, operation, into, before, after)?,
+        UndoData::Removal { items } => undo_removal(repo, store, operation, items)?,
+    };
+    Ok(Undone { op: operation.op, kind: operation.kind.clone(), summary: operation.summary.clone(), restored })
 }
 
-fn apply(repo: &Repository, store: &Store, operation: &OperationRecord) -> Result<()> {
-    match &operation.undo {
-        UndoData::Landing { into, before, after, .. } => unland(repo, into, before, after),
-        UndoData::Removal { items } => restore(repo, store, items),
-    }
-}
-
-fn unland(repo: &Repository, into: &BranchName, before: &CommitId, after: &CommitId) -> Result<()> {
+fn undo_landing(
+    repo: &Repository,
+    store: &Store,
+    operation: &OperationRecord,
+    into: &BranchName,
+    before: &CommitId,
+    after: &CommitId,
+) -> Result<Vec<String>> {
     let tip = repo.reader().ref_commit(&into.full_ref())?;
-    if tip.as_ref() == Some(before) {
-        return Ok(());
+    let on_top = tip.as_ref().map(|tip| on_top(repo, after, tip)).transpose()?.unwrap_or_default();
+    match undo_plan::judge(into.as_str(), tip.as_ref(), before, after, &on_top) {
+        Verdict::Refuse(why) => {
+            let message = format!("operation {} is not undone: {why}", operation.op);
+            return Err(CleanupError::refused(message, "undo what came after it first, or use `git revert`"));
+        }
+        Verdict::AlreadyBack => {}
+        Verdict::MoveBack => {
+            if !repo.reader().has_commit(before)? {
+                let message = format!("the commit {} that `{into}` was at is gone", before.short());
+                return Err(CleanupError::Refused { message, hint: None });
+            }
+            let data = json!({"op": operation.op, "into": into, "from": after, "to": before});
+            let intent = store.intend(&EntryDraft::new("undo", data))?;
+            if let Err(error) = move_back(repo, operation.op, into, before, after) {
+                store.failed(intent, json!({"why": error.chain()}))?;
+                return Err(error);
+            }
+            store.mark_undone(operation.op)?;
+            store.done(intent, json!({"at": before}))?;
+            return Ok(vec![format!("{into} at {}", before.short())]);
+        }
     }
-    if tip.as_ref() != Some(after) {
-        return Err(built_upon(repo, into, after, tip.as_ref())?);
+    store.mark_undone(operation.op)?;
+    close_leftovers(store, operation.op)?;
+    Ok(vec![format!("{into} at {}", before.short())])
+}
+
+fn move_back(repo: &Repository, op: i64, into: &BranchName, before: &CommitId, after: &CommitId) -> Result<()> {
+    // The landed commit stays within reach until the retention ends.
+    let name = format!("{UNDO_PREFIX}{}/heads/{into}", trash::stamp()?);
+    update_ref(repo, &name, Some(after), None, "treehand: landing undone")?;
+    let message = format!("treehand: undo operation {op}");
+    let request = Advance { branch: into, from: after, to: before, message: &message, lock_wait: LOCK_WAIT };
+    let moved = advance(repo, &request);
+    if !matches!(moved, Ok(Advanced::Done)) {
+        update_ref(repo, &name, None, Some(after), "treehand: landing not undone")?;
     }
-    let message = "treehand: undo a landing";
-    let moved = advance(repo, &Advance { branch: into, from: after, to: before, message, lock_wait: LOCK_WAIT })?;
-    match moved {
+    match moved? {
         Advanced::Done => Ok(()),
-        Advanced::Raced => Err(CleanupError::refused(format!("`{into}` moved just now"), "try again")),
+        Advanced::Raced => Err(CleanupError::refused(format!("`{into}` has just moved"), "try again")),
         Advanced::InTheWay { message, paths } => {
-            let message = if paths.is_empty() { message } else { format!("{message}: {}", paths.join(", ")) };
-            Err(CleanupError::refused(message, "commit or stash them first"))
+            let list = if paths.is_empty() { String::new() } else { format!(": {}", paths.join(", ")) };
+            Err(CleanupError::refused(format!("{message}{list}"), "commit, stash or remove them, then try again"))
         }
         Advanced::Busy { lock } => {
-            let message = format!("{} is held by another git process", lock.display());
-            Err(CleanupError::refused(message, "try again when it is done"))
+            let holder = "a git process holds its lock".to_owned();
+            Err(WorktreeError::Busy { what: lock.display().to_string(), holder }.into())
         }
     }
 }
 
-/// Says who built on a landing.
-fn built_upon(repo: &Repository, into: &BranchName, after: &CommitId, tip: Option<&CommitId>) -> Result<CleanupError> {
-    let Some(tip) = tip else {
-        return Ok(CleanupError::refused(format!("the branch `{into}` is gone"), "nothing is left to take back"));
+/// The commits that `tip` has on top of `after`, newest first; none when it is not on top of it.
+fn on_top(repo: &Repository, after: &CommitId, tip: &CommitId) -> Result<Vec<OnTop>> {
+    let reader = repo.reader();
+    if tip == after || !reader.has_commit(after)? || !reader.is_ancestor(after, tip)? {
+        return Ok(Vec::new());
+    }
+    let format = "--format=%H%x1f%s%x1f%(trailers:key=Treehand-Task,valueonly,separator=%x2C)";
+    let (count, range) = (format!("-{ON_TOP_MAX}"), format!("{after}..{tip}"));
+    let output = repo.bare(["log", "-z", format, &count, &range, "--"]).run()?;
+    let commit = |record: &[u8]| {
+        let text = String::from_utf8_lossy(record).into_owned();
+        let mut fields = text.split('\u{1f}').map(str::trim);
+        let (id, subject, task) = (fields.next()?, fields.next()?, fields.next()?);
+        let task = Some(task.to_owned()).filter(|task| !task.is_empty());
+        Some(OnTop { commit: CommitId::parse(id).ok()?, subject: subject.to_owned(), task })
     };
-    if !repo.reader().is_ancestor(after, tip)? {
-        let message = format!("`{into}` does not have that landing any more");
-        return Ok(CleanupError::refused(message, "see `git reflog` of the branch"));
-    }
-    let above = repo.reader().commits_between(after, tip, 10)?;
-    let names: Vec<String> =
-        above.iter().map(|(id, subject)| format!("{} {}", id.short(), subject.escape_debug())).collect();
-    let message = format!("others built on it: {}", names.join("; "));
-    Ok(CleanupError::refused(message, "take those back first, or use `git revert`"))
+    Ok(output.records().filter_map(commit).collect())
 }
 
-fn restore(repo: &Repository, store: &Store, items: &[RemovedItem]) -> Result<()> {
-    for item in items {
-        check(repo, store, item)?;
+fn undo_removal(
+    repo: &Repository,
+    store: &Store,
+    operation: &OperationRecord,
+    items: &[RemovedItem],
+) -> Result<Vec<String>> {
+    let resumed = !leftovers(store, operation.op)?.is_empty();
+    let obstacles = restore::obstacles(repo, store, items, resumed)?;
+    if !obstacles.is_empty() {
+        let message = format!("operation {} is not undone: {}", operation.op, obstacles.join("; "));
+        return Err(CleanupError::refused(message, "move away what is in the way; trash stays for clean.retention"));
     }
-    for item in items.iter().rev() {
-        match item {
-            RemovedItem::Directory { from, trash } => {
-                if let Some(parent) = from.parent() {
-                    fs::create_dir_all(parent)?;
-                }
-                fs::move_path(trash, from)?;
-            }
-            RemovedItem::Ref { name, commit } => {
-                update_ref(repo, name, Some(commit), None, "treehand: undo a removal")?
-            }
-            RemovedItem::Workspace { record } => store.put_workspace("workspace.restored", record)?,
-        }
-    }
-    Ok(())
+    let intent = store.intend(&EntryDraft::new("undo", json!({"op": operation.op})))?;
+    restore::put_back(repo, store, items)?;
+    store.mark_undone(operation.op)?;
+    store.done(intent, json!({"items": items.len()}))?;
+    close_leftovers(store, operation.op)?;
+    Ok(items.iter().map(describe).collect())
 }
 
-/// Everything is looked at before anything is touched.
-fn check(repo: &Repository, store: &Store, item: &RemovedItem) -> Result<()> {
+fn describe(item: &RemovedItem) -> String {
     match item {
-        RemovedItem::Directory { from, trash } => {
-            if fs::exists(from)? {
-                return Err(CleanupError::refused(format!("{} is there again", from.display()), "move it away first"));
-            }
-            if !fs::exists(trash)? {
-                let message = format!("{} is gone from the trash", from.display());
-                return Err(CleanupError::refused(message, "its retention has ended; see refs/treehand/salvage"));
-            }
-        }
-        RemovedItem::Ref { name, commit } => {
-            if repo.reader().ref_commit(name)?.is_some() {
-                return Err(CleanupError::refused(format!("{name} is there again"), "rename that branch first"));
-            }
-            if !repo.reader().has_commit(commit)? {
-                return Err(CleanupError::refused(format!("commit {commit} is gone"), "see refs/treehand/salvage"));
-            }
-        }
-        RemovedItem::Workspace { record } => {
-            if store.workspace(&record.name)?.is_some() {
-                let message = format!("there is a workspace `{}` again", record.name);
-                return Err(CleanupError::refused(message, format!("remove it first: treehand rm {}", record.name)));
-            }
-        }
+        RemovedItem::Directory { from, .. } => from.display().to_string(),
+        RemovedItem::Ref { name, .. } => name.clone(),
+        RemovedItem::Workspace { record } => format!("workspace {}", record.name),
+        RemovedItem::TaskWorkspace { run, task, .. } => format!("workspace of {run}/{task}"),
+    }
+}
+
+/// Intents of earlier attempts to undo this operation that died half-way.
+fn leftovers(store: &Store, op: i64) -> Result<Vec<Entry>> {
+    let open = store.open_intents()?;
+    Ok(open.into_iter().filter(|entry| entry.kind == "undo" && entry.data["op"] == op).collect())
+}
+
+fn close_leftovers(store: &Store, op: i64) -> Result<()> {
+    for entry in leftovers(store, op)? {
+        store.failed_open(&entry, json!({"why": "another attempt completed it"}))?;
     }
     Ok(())
 }

@@ -290,4 +290,13 @@ pub enum RemovedItem {
         /// The record as it was.
         record: Box<WorkspaceRecord>,
     },
+    /// What the store says of where a task's workspace is.
+    TaskWorkspace {
+        /// The run.
+        run: RunId,
+        /// The task.
+        task: TaskId,
+        /// The box.
+        path: PathBuf,
+    },
 }

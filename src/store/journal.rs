@@ -153,6 +153,12 @@ impl Store {
         self.close(intent, Phase::Failed, data)
     }
 
+    /// Closes an intent that a process left open when it died; nothing of it is left.
+    pub fn failed_open(&self, entry: &Entry, data: Value) -> Result<(), StoreError> {
+        let Entry { seq, run, task, kind, .. } = entry.clone();
+        self.close(Intent { seq, run, task, kind }, Phase::Failed, data)
+    }
+
     fn close(&self, intent: Intent, phase: Phase, data: Value) -> Result<(), StoreError> {
         let sql = "INSERT INTO journal (at, run, task, kind, phase, intent, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         self.write(|transaction| {

@@ -8,7 +8,7 @@ use super::journal::{EntryDraft, Phase, append};
 use super::runs::{parse, render};
 use super::{Store, StoreError};
 use crate::model::Timestamp;
-use crate::model::record::{OperationRecord, UndoData};
+use crate::model::record::{OperationRecord, RemovedItem, UndoData};
 
 impl Store {
     /// Records an operation that has happened and gives its number.
@@ -22,6 +22,20 @@ impl Store {
             let data = json!({"op": op, "kind": kind, "summary": summary});
             append(transaction, &EntryDraft::new("operation", data), Phase::Done, None)?;
             Ok(op)
+        })
+    }
+
+    /// Adds what one more step of a removal took to its operation.
+    pub fn grow_removal(&self, op: i64, more: &[RemovedItem], summary: &str) -> Result<(), StoreError> {
+        let mut record = self.operation(op)?;
+        if let UndoData::Removal { items } = &mut record.undo {
+            items.extend_from_slice(more);
+        }
+        record.summary = summary.to_owned();
+        self.write(|transaction| {
+            let text = render("operation", &record)?;
+            transaction.execute("UPDATE operation SET record = ?2 WHERE op = ?1", params![op, text])?;
+            Ok(())
         })
     }
 

@@ -27,6 +27,8 @@ pub struct Repository {
     pub main_tree: Option<PathBuf>,
     /// The repository's name: the last part of the main worktree's path.
     pub name: String,
+    /// The user's state directory, below which private git dirs are.
+    pub state_home: Option<PathBuf>,
 }
 
 impl Repository {
@@ -66,7 +68,7 @@ impl Repository {
             Some("") | None => name,
             Some(stem) => stem.to_owned(),
         };
-        Repository { git: git.clone(), common_dir, git_dir, here, main_tree, name }
+        Repository { git: git.clone(), common_dir, git_dir, here, main_tree, name, state_home: env::state_home() }
     }
 
     /// Opens it again from its common dir alone, as a supervisor does.
@@ -118,7 +120,7 @@ impl Repository {
 
     /// Where private git dirs of this repository's sealed workspaces are: outside any repository, 0700.
     pub fn sealed_root(&self) -> Result<PathBuf> {
-        let home = env::state_home().ok_or_else(|| {
+        let home = self.state_home.as_ref().ok_or_else(|| {
             WorktreeError::refused("neither HOME nor XDG_STATE_HOME is set", "set HOME to a directory you can write to")
         })?;
         Ok(home.join("treehand/sealed").join(self.id()?))

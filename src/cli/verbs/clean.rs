@@ -2,7 +2,7 @@
 //!
 //! The plan that is printed is the value that is applied.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cleanup::clean::{self, CleanPolicy};
 use crate::cli::args::CleanArgs;
@@ -16,17 +16,16 @@ pub fn run(session: &Session, args: &CleanArgs) -> Result<u8, CliError> {
     let store = session.store()?;
     let settings = &session.settings;
     let policy = CleanPolicy {
-        min_age: args.min_age.unwrap_or(settings.clean.min_age),
-        retention: settings.clean.retention,
+        min_age: args.min_age.unwrap_or(settings.clean.min_age).0,
+        retention: settings.clean.retention.0,
         protect: settings.clean.protect.clone(),
         template: settings.worktree.path.clone(),
         now: clock::now(),
         only: kinds(&args.only)?,
     };
     let plan = clean::plan(&session.repo, &store, &policy)?;
-    let report = if args.yes { clean::apply(&session.repo, &store, plan)? } else { clean::CleanReport::planned(plan) };
-    let mut document = serde_json::to_value(&report).unwrap_or_default();
-    document["applied"] = json!(args.yes);
+    let report = if args.yes { clean::apply(&session.repo, &store, plan)? } else { plan.into_report() };
+    let document = serde_json::to_value(&report).unwrap_or_default();
     session.out.answer("treehand/clean/v1", document.clone(), || text(&document))?;
     let failed =
         document["actions"].as_array().is_some_and(|all| all.iter().any(|action| action["outcome"] == "failed"));

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cleanup::remove::{self, RemoveOptions, Removed};
+use crate::cleanup::remove::{self, BranchOutcome, RemoveOptions, Removed};
 use crate::cli::args::RmArgs;
 use crate::cli::error::CliError;
 use crate::cli::output::plain;
@@ -43,25 +43,23 @@ fn one(session: &Session, store: &Store, name: &str, args: &RmArgs) -> Result<Re
 }
 
 fn sentence(removed: &Removed) -> String {
-    let mut text = format!("removed {}; branch {} {}", removed.name, removed.branch, removed.branch_outcome);
-    if let Some(reason) = &removed.reason {
-        text.push_str(&format!(" ({})", plain(reason)));
-    }
+    let outcome = match removed.branch_outcome {
+        BranchOutcome::Deleted => "deleted",
+        BranchOutcome::Kept => "kept",
+    };
+    let mut text =
+        format!("removed {}; branch {} {outcome} ({})", removed.name, removed.branch, plain(&removed.reason));
     if !removed.salvage.is_empty() {
         text.push_str("; saved what was not merged");
     }
-    format!("{text}; `treehand undo {}` brings it back\n", removed.op)
+    match removed.op {
+        Some(op) => format!("{text}; `treehand undo {op}` brings it back\n"),
+        None => format!("{text}\n"),
+    }
 }
 
 fn document(removed: &Removed) -> Value {
-    json!({
-        "name": removed.name,
-        "outcome": "removed",
-        "path": removed.path,
-        "branch": removed.branch,
-        "branch_outcome": removed.branch_outcome,
-        "reason": removed.reason,
-        "salvage": removed.salvage,
-        "op": removed.op,
-    })
+    let mut document = serde_json::to_value(removed).unwrap_or_default();
+    document["outcome"] = json!("removed");
+    document
 }

@@ -1,0 +1,182 @@
+//! Apply: one operation that takes things away, in steps that are each journaled, undone on failure and recorded for `undo`.
+//!
+//! A step is: intent with everything it will take, directories renamed to the trash, refs deleted by compare-and-swap,
+//! records forgotten, the operation grown by the step, intent closed. A process that dies in between leaves an open intent
+//! that names the same items, from which `clean` puts them back.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::error::Result;
+use super::{restore, trash};
+use crate::model::record::{RemovedItem, UndoData, WorkspaceRecord};
+use crate::model::{CommitId, RunId, TaskId};
+use crate::store::{EntryDraft, Store};
+use crate::sys::{clock, fs, proc};
+use crate::worktree::import::update_ref;
+use crate::worktree::{Repository, WorktreeError};
+
+/// Where tips of deleted refs and undone landings stay until the retention ends.
+pub const UNDO_PREFIX: &str = "refs/treehand/undo/";
+
+/// A ref that goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DoomedRef {
+    /// Its full name.
+    pub name: String,
+    /// Where it must be.
+    pub commit: CommitId,
+    /// Something else holds the commit, so that `undo` finds it.
+    pub held: bool,
+}
+
+/// What one step takes away.
+#[derive(Clone, Debug, Default)]
+pub struct Takeaway {
+    /// Directories for the trash; absent ones are passed over.
+    pub directories: Vec<PathBuf>,
+    /// Refs.
+    pub refs: Vec<DoomedRef>,
+    /// A workspace to forget.
+    pub workspace: Option<WorkspaceRecord>,
+    /// A task's workspace to forget.
+    pub task: Option<(RunId, TaskId, PathBuf)>,
+}
+
+/// A ref that was not deleted after all.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeptRef {
+    /// Its full name.
+    pub name: String,
+    /// Why.
+    pub why: String,
+}
+
+/// One operation under way.
+pub struct Batch<'a> {
+    repo: &'a Repository,
+    store: &'a Store,
+    kind: &'static str,
+    stamp: String,
+    op: Option<i64>,
+    taken: usize,
+}
+
+impl<'a> Batch<'a> {
+    /// Begins an operation; nothing is recorded until its first step.
+    pub fn new(repo: &'a Repository, store: &'a Store, kind: &'static str) -> Result<Self> {
+        Ok(Batch { repo, store, kind, stamp: trash::stamp()?, op: None, taken: 0 })
+    }
+
+    /// The name under which this operation's trash and salvage are.
+    pub fn stamp(&self) -> &str {
+        &self.stamp
+    }
+
+    /// Its number, once something was taken.
+    pub fn op(&self) -> Option<i64> {
+        self.op
+    }
+
+    /// Takes things away, or leaves everything as it was. Refs that moved meanwhile are kept and named.
+    pub fn take_away(&mut self, what: &Takeaway, summary: &str) -> Result<Vec<KeptRef>> {
+        let mut items = self.items(what)?;
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        let data = json!({"items": items, "owner": proc::own()});
+        let intent = self.store.intend(&EntryDraft::new(self.kind, data))?;
+        let kept = match self.carry_out(&items, what) {
+            Ok(kept) => kept,
+            Err(error) => {
+                // What cannot be put back now stays under the open intent, for `clean`.
+                restore::put_back(self.repo, self.store, &items)?;
+                self.store.failed(intent, json!({"why": error.chain()}))?;
+                return Err(error);
+            }
+        };
+        items.retain(
+            |item| !matches!(item, RemovedItem::Ref { name, .. } if kept.iter().any(|kept| kept.name == *name)),
+        );
+        self.forget(what)?;
+        self.record(&items, summary)?;
+        self.store.done(intent, json!({"op": self.op}))?;
+        Ok(kept)
+    }
+
+    fn items(&mut self, what: &Takeaway) -> Result<Vec<RemovedItem>> {
+        let mut items = Vec::new();
+        for from in &what.directories {
+            if fs::exists(from)? {
+                let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                self.taken += 1;
+                let trash = trash::place(self.repo, from, &self.stamp)?.join(format!("{}-{name}", self.taken));
+                items.push(RemovedItem::Directory { from: from.clone(), trash });
+            }
+        }
+        let refs = what.refs.iter().map(|r| RemovedItem::Ref { name: r.name.clone(), commit: r.commit.clone() });
+        items.extend(refs);
+        items.extend(what.workspace.clone().map(|record| RemovedItem::Workspace { record: Box::new(record) }));
+        let task = what.task.clone();
+        items.extend(task.map(|(run, task, path)| RemovedItem::TaskWorkspace { run, task, path }));
+        Ok(items)
+    }
+
+    fn carry_out(&self, items: &[RemovedItem], what: &Takeaway) -> Result<Vec<KeptRef>> {
+        for item in items {
+            if let RemovedItem::Directory { from, trash } = item {
+                if let Some(parent) = trash.parent() {
+                    fs::create_private_dir_all(parent)?;
+                }
+                fs::move_path(from, trash)?;
+            }
+        }
+        let mut kept = Vec::new();
+        for doomed in &what.refs {
+            kept.extend(self.delete_ref(doomed)?);
+        }
+        Ok(kept)
+    }
+
+    fn delete_ref(&self, doomed: &DoomedRef) -> Result<Option<KeptRef>> {
+        let DoomedRef { name, commit, held } = doomed;
+        let short = name.strip_prefix("refs/").unwrap_or(name);
+        let undo = format!("{UNDO_PREFIX}{}/{short}", self.stamp);
+        if !held {
+            update_ref(self.repo, &undo, Some(commit), None, "treehand: tip of a deleted ref")?;
+        }
+        match update_ref(self.repo, name, None, Some(commit), "treehand: removed") {
+            Ok(()) => Ok(None),
+            Err(WorktreeError::Busy { holder, .. }) => {
+                if !held {
+                    update_ref(self.repo, &undo, None, Some(commit), "treehand: not needed")?;
+                }
+                Ok(Some(KeptRef { name: name.clone(), why: format!("it moved meanwhile: {holder}") }))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn forget(&self, what: &Takeaway) -> Result<()> {
+        if let Some(record) = &what.workspace {
+            self.store.forget_workspace(&record.name, self.kind)?;
+        }
+        if let Some((run, task, _)) = &what.task {
+            self.store
+                .edit_task(run, task, "workspace.trashed", json!({"by": self.kind}), |task| task.workspace = None)?;
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, items: &[RemovedItem], summary: &str) -> Result<()> {
+        match self.op {
+            Some(op) => self.store.grow_removal(op, items, summary)?,
+            None => {
+                let undo = UndoData::Removal { items: items.to_vec() };
+                self.op = Some(self.store.add_operation(self.kind, clock::now(), summary, undo)?);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,230 @@
+//! Apply: one action of `clean`: rechecks what it expects, saves, takes away.
+//!
+//! What is not as expected is skipped with the reason and left as it is. Nothing here decides what may go.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::batch::{Batch, DoomedRef, Takeaway};
+use super::clean_scan::children;
+use super::clean_types::{CleanAction, DirFact, Step};
+use super::error::Result;
+use super::remove::{self, Attempt, BranchOutcome};
+use super::remove_plan::{DirId, RemovalPlan};
+use super::remove_scan::dir_id;
+use super::standing::Processes;
+use super::{restore, salvage};
+use crate::model::CommitId;
+use crate::model::record::{RemovedItem, RunRecord, TaskRecord, WorkspaceRecord, WorkspaceState};
+use crate::store::{Entry, Store};
+use crate::sys::fs;
+use crate::worktree::import::update_ref;
+use crate::worktree::sealed::{SealedPaths, remove_if_empty};
+use crate::worktree::{Repository, WorktreeError, checkouts};
+
+/// How an action came out.
+pub enum Done {
+    /// It is done.
+    Yes {
+        /// Refs that hold what was saved.
+        salvage: Vec<String>,
+        /// What is noteworthy.
+        note: Option<String>,
+    },
+    /// Something was not as expected.
+    Skipped(String),
+}
+
+impl Done {
+    fn plain() -> Done {
+        Done::Yes { salvage: Vec::new(), note: None }
+    }
+
+    fn skipped(why: impl Into<String>) -> Result<Done> {
+        Ok(Done::Skipped(why.into()))
+    }
+}
+
+const CHANGED: &str = "it has changed since it was looked at";
+
+/// Carries out one action.
+pub fn apply(
+    repo: &Repository,
+    store: &Store,
+    batch: &mut Batch<'_>,
+    template: &str,
+    action: &CleanAction,
+) -> Result<Done> {
+    let summary = format!("cleaned up, {} last", action.item);
+    match &action.step {
+        Step::Workspace(plan) => workspace(repo, store, batch, template, plan, &summary),
+        Step::Reset(plan) => reset(store, plan),
+        Step::PutBack { entry, items } => put_back(repo, store, entry, items),
+        Step::Close(entry) => {
+            store.failed_open(entry, json!({"why": "it is recorded as an operation"}))?;
+            Ok(Done::plain())
+        }
+        Step::Task { run, task, paths, enclosure, salvage } => {
+            let goal = TaskBox { repo, store, run, task, paths };
+            goal.retire(batch, *enclosure, *salvage, &summary)
+        }
+        Step::Entry(dir) => entry(batch, dir, &summary),
+        Step::Ref(doomed) => take_ref(repo, batch, doomed, &summary),
+        Step::RunDir { path, id } => run_dir(batch, path, *id, &summary),
+        Step::ExpireRef { name, commit } => expire_ref(repo, name, commit),
+        Step::ExpireDir(dir) => expire_dir(dir),
+        Step::Unkeep(path) => unkeep(path),
+    }
+}
+
+fn workspace(
+    repo: &Repository,
+    store: &Store,
+    batch: &mut Batch<'_>,
+    template: &str,
+    plan: &RemovalPlan,
+    summary: &str,
+) -> Result<Done> {
+    Ok(match remove::attempt(batch, repo, store, plan, template, summary)? {
+        Attempt::Skipped(why) => Done::Skipped(why),
+        Attempt::Done(removed) => {
+            let kept = removed.branch_outcome == BranchOutcome::Kept;
+            let note = kept.then(|| format!("branch `{}` is kept: {}", removed.branch, removed.reason));
+            Done::Yes { salvage: removed.salvage, note }
+        }
+    })
+}
+
+fn reset(store: &Store, plan: &RemovalPlan) -> Result<Done> {
+    if store.workspace(&plan.record.name)?.as_ref() != Some(&plan.record) {
+        return Done::skipped(CHANGED);
+    }
+    let record = WorkspaceRecord { state: WorkspaceState::Ready, owner: None, ..plan.record.clone() };
+    store.put_workspace("workspace.kept", &record)?;
+    Ok(Done::plain())
+}
+
+fn put_back(repo: &Repository, store: &Store, entry: &Entry, items: &[RemovedItem]) -> Result<Done> {
+    if store.open_intents()?.iter().all(|open| open.seq != entry.seq) {
+        return Done::skipped("somebody has put it back already");
+    }
+    restore::put_back(repo, store, items)?;
+    store.failed_open(entry, json!({"why": "it died half-way; what it took was put back"}))?;
+    Ok(Done::plain())
+}
+
+/// The box of a task with what belongs to it.
+struct TaskBox<'a> {
+    repo: &'a Repository,
+    store: &'a Store,
+    run: &'a RunRecord,
+    task: &'a TaskRecord,
+    paths: &'a SealedPaths,
+}
+
+impl TaskBox<'_> {
+    fn retire(&self, batch: &mut Batch<'_>, expected: Option<DirId>, salvage: bool, summary: &str) -> Result<Done> {
+        let (run, task, paths) = (self.run, self.task, self.paths);
+        let now = self.store.task(&run.id, &task.id)?;
+        if dir_id(&paths.enclosure)? != expected || now.state != task.state || now.attempts != task.attempts {
+            return Done::skipped(CHANGED);
+        }
+        if let Some(process) = Processes::scan()?.inside(&paths.enclosure).first() {
+            return Done::skipped(format!("{} (pid {}) works in it now", process.name, process.pid));
+        }
+        let saved = if salvage { self.save(batch.stamp())? } else { None };
+        let takeaway = Takeaway {
+            directories: vec![paths.entry.clone(), paths.enclosure.clone(), paths.private.clone()],
+            task: task.workspace.clone().map(|path| (run.id.clone(), task.id.clone(), path)),
+            ..Takeaway::default()
+        };
+        batch.take_away(&takeaway, summary)?;
+        remove_if_empty(paths.enclosure.parent());
+        remove_if_empty(paths.entry.parent());
+        Ok(Done::Yes { salvage: saved.into_iter().collect(), note: None })
+    }
+
+    /// Saves what the box holds, unless the task's branch holds the same files.
+    fn save(&self, stamp: &str) -> Result<Option<String>> {
+        let (repo, run, task) = (self.repo, self.run, self.task);
+        let base = task.base.as_ref().unwrap_or(&run.base.commit);
+        let captured = salvage::capture_sealed(repo, self.paths, &repo.run_dir(&run.id)?, base)?;
+        let reader = repo.reader();
+        let tip = reader.ref_commit(&task.branch.full_ref())?.unwrap_or_else(|| base.clone());
+        if captured.commit == *base || salvage::captured_tree(repo, &captured)? == reader.tree_of(&tip)? {
+            return Ok(None);
+        }
+        let name = format!("{}{}/{}/{stamp}/worktree", salvage::PREFIX, run.id, task.id);
+        Ok(Some(salvage::import_sealed(repo, &captured, base, &name, None)?.name))
+    }
+}
+
+fn entry(batch: &mut Batch<'_>, dir: &DirFact, summary: &str) -> Result<Done> {
+    if dir_id(&dir.path)? != Some(dir.id) {
+        return Done::skipped(CHANGED);
+    }
+    batch.take_away(&Takeaway { directories: vec![dir.path.clone()], ..Takeaway::default() }, summary)?;
+    remove_if_empty(dir.path.parent());
+    Ok(Done::plain())
+}
+
+fn take_ref(repo: &Repository, batch: &mut Batch<'_>, doomed: &DoomedRef, summary: &str) -> Result<Done> {
+    if repo.reader().ref_commit(&doomed.name)?.as_ref() != Some(&doomed.commit) {
+        return Done::skipped("it is elsewhere now");
+    }
+    let short = doomed.name.strip_prefix("refs/heads/");
+    let users = checkouts::scan(repo)?;
+    let user = users.iter().find(|checkout| {
+        let held = checkout.held.iter().any(|(held, _)| Some(held.as_str()) == short);
+        short.is_some() && (checkout.branch.as_deref() == short || held)
+    });
+    if let Some(user) = user {
+        return Done::skipped(format!("it is in use in {}", user.tree.as_ref().unwrap_or(&user.git_dir).display()));
+    }
+    let kept = batch.take_away(&Takeaway { refs: vec![doomed.clone()], ..Takeaway::default() }, summary)?;
+    Ok(match kept.into_iter().next() {
+        Some(kept) => Done::Skipped(kept.why),
+        None => Done::plain(),
+    })
+}
+
+fn run_dir(batch: &mut Batch<'_>, path: &Path, id: DirId, summary: &str) -> Result<Done> {
+    if dir_id(path)? != Some(id) {
+        return Done::skipped(CHANGED);
+    }
+    let ours = |name: &str| matches!(name, "base.git" | "base.lock") || name.starts_with("gate-");
+    for child in children(path)? {
+        let name = child.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !ours(&name) {
+            return Done::skipped(format!("a part of a workspace is in it: {name}"));
+        }
+    }
+    batch.take_away(&Takeaway { directories: vec![path.to_owned()], ..Takeaway::default() }, summary)?;
+    Ok(Done::plain())
+}
+
+fn expire_ref(repo: &Repository, name: &str, commit: &CommitId) -> Result<Done> {
+    match update_ref(repo, name, None, Some(commit), "treehand: its time is over") {
+        Ok(()) => Ok(Done::plain()),
+        Err(WorktreeError::Busy { holder, .. }) => Done::skipped(holder),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn expire_dir(dir: &DirFact) -> Result<Done> {
+    if dir_id(&dir.path)? != Some(dir.id) {
+        return Done::skipped(CHANGED);
+    }
+    fs::remove_tree(&dir.path)?;
+    remove_if_empty(dir.path.parent());
+    Ok(Done::plain())
+}
+
+fn unkeep(path: &Path) -> Result<Done> {
+    if !std::fs::read(path).is_ok_and(|content| content == b"treehand\n") {
+        return Done::skipped(CHANGED);
+    }
+    fs::remove_file(path)?;
+    Ok(Done::plain())
+}

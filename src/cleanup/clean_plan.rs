@@ -1,0 +1,250 @@
+//! Decision file: what `clean` takes and what it leaves, and why.
+//!
+//! What belongs to a person goes only when it is clean and its work has landed, or when its directory is provably gone. What
+//! is ours goes when its owner is provably gone or its time is over. Everything else stays, with the reason.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::clean_runs;
+use super::clean_types::{
+    CleanAction, CleanPlan, CleanPolicy, DirFact, EntryFact, Facts, Kept, Kind, OpenIntent, Outcome, RunStanding, Step,
+    WorkspaceFacts,
+};
+use super::remove_plan::{self, BranchFate, RemovalPlan, RemoveOptions, TreeFact};
+use crate::model::record::{RemovedItem, WorkspaceState};
+use crate::model::{Span, Timestamp, WorkspaceName};
+
+/// While a run is at work, temporary directories younger than this may be in use.
+const IN_USE: Duration = Duration::from_secs(3600);
+
+/// Decides on everything.
+pub fn plan(facts: &Facts, policy: &CleanPolicy) -> CleanPlan {
+    let mut plan =
+        CleanPlan { kept: facts.unreadable.clone(), template: policy.template.clone(), ..CleanPlan::default() };
+    plan.actions.extend(facts.intents.iter().filter_map(intent));
+    let covered: BTreeSet<&WorkspaceName> = facts.intents.iter().flat_map(covers).collect();
+    for workspace in facts.workspaces.iter().filter(|w| !covered.contains(&w.facts.record.name)) {
+        match decide_workspace(workspace, policy) {
+            Ok(action) => plan.actions.push(action),
+            Err(reason) => {
+                let item = workspace.facts.record.name.to_string();
+                plan.kept.push(Kept { kind: Kind::Workspace, item, reason });
+            }
+        }
+    }
+    clean_runs::decide(facts, policy, &mut plan);
+    for entry in &facts.entries {
+        match decide_entry(entry, policy) {
+            Ok(action) => plan.actions.push(action),
+            Err(reason) => {
+                plan.kept.push(Kept { kind: Kind::Entry, item: entry.dir.path.display().to_string(), reason });
+            }
+        }
+    }
+    leftovers(facts, policy, &mut plan);
+    expiries(facts, policy, &mut plan);
+    if let Some(only) = &policy.only {
+        plan.actions.retain(|action| only.contains(&action.kind));
+        plan.kept.retain(|kept| only.contains(&kept.kind));
+    }
+    plan
+}
+
+/// An action that is not applied yet.
+pub fn action(
+    kind: Kind,
+    item: impl Into<String>,
+    proof: impl Into<String>,
+    expect: impl Into<String>,
+    step: Step,
+) -> CleanAction {
+    CleanAction {
+        kind,
+        item: item.into(),
+        proof: proof.into(),
+        expect: expect.into(),
+        outcome: Outcome::Planned,
+        reason: None,
+        bytes: 0,
+        salvage: Vec::new(),
+        step,
+    }
+}
+
+/// Refuses what is younger than the least age.
+pub fn old_enough(since: Timestamp, policy: &CleanPolicy) -> Result<(), String> {
+    if policy.now.since(since) >= policy.min_age {
+        Ok(())
+    } else {
+        Err(format!("younger than {}", Span(policy.min_age)))
+    }
+}
+
+fn covers(intent: &OpenIntent) -> impl Iterator<Item = &WorkspaceName> {
+    intent.items.iter().filter(|_| !intent.recorded && !intent.owner_alive).filter_map(|item| match item {
+        RemovedItem::Workspace { record } => Some(&record.name),
+        _ => None,
+    })
+}
+
+fn intent(open: &OpenIntent) -> Option<CleanAction> {
+    if open.owner_alive {
+        return None;
+    }
+    let item = format!("journal entry {}", open.entry.seq);
+    let expect = "it is open".to_owned();
+    let entry = Box::new(open.entry.clone());
+    Some(if open.recorded {
+        action(Kind::State, item, "the removal that it speaks of is recorded", expect, Step::Close(entry))
+    } else {
+        let proof = "the removal that it speaks of died half-way: what it took is put back";
+        action(Kind::State, item, proof, expect, Step::PutBack { entry, items: open.items.clone() })
+    })
+}
+
+fn decide_workspace(workspace: &WorkspaceFacts, policy: &CleanPolicy) -> Result<CleanAction, String> {
+    let record = &workspace.facts.record;
+    let at_work = || {
+        let owner = record.owner.as_ref().map(ToString::to_string).unwrap_or_default();
+        format!("{owner} is working on it")
+    };
+    match record.state {
+        WorkspaceState::Creating | WorkspaceState::Removing if workspace.owner_alive => Err(at_work()),
+        WorkspaceState::Creating => half_made(workspace),
+        WorkspaceState::Removing => {
+            let proof = "its removal died before it began";
+            let plan = Box::new(removal(workspace, BranchFate::Keep { why: proof.into() }));
+            Ok(action(Kind::State, record.name.as_str(), proof, "its record is as it was", Step::Reset(plan)))
+        }
+        WorkspaceState::Ready => ready(workspace, policy),
+    }
+}
+
+fn removal(workspace: &WorkspaceFacts, branch: BranchFate) -> RemovalPlan {
+    let facts = &workspace.facts;
+    let tree = match facts.tree {
+        TreeFact::Present(id) => Some(id),
+        TreeFact::Gone | TreeFact::Foreign(_) => None,
+    };
+    RemovalPlan {
+        record: facts.record.clone(),
+        tree,
+        git_dir: facts.git_dir.clone(),
+        dirty: !facts.dirty.is_empty(),
+        head: facts.head.clone(),
+        salvage: false,
+        capture: false,
+        branch_tip: facts.branch.as_ref().map(|branch| branch.tip.clone()),
+        branch,
+        delete_unmerged: false,
+    }
+}
+
+/// A workspace whose maker died before it was handed to anybody.
+fn half_made(workspace: &WorkspaceFacts) -> Result<CleanAction, String> {
+    let facts = &workspace.facts;
+    if let TreeFact::Foreign(what) = &facts.tree {
+        return Err(format!("what is in its place is not ours: {what}"));
+    }
+    if !facts.dirty.is_empty() && !workspace.initializing {
+        return Err(format!("it was not finished, and there are changes in it: {}", facts.dirty.join(", ")));
+    }
+    if let Some(process) = facts.processes.first() {
+        return Err(format!("{} (pid {}) works in it", process.name, process.pid));
+    }
+    let fate = match &facts.branch {
+        Some(branch) if branch.tip == facts.record.base.commit && branch.elsewhere.is_none() => {
+            remove_plan::branch_fate(facts.branch.as_ref(), false)
+        }
+        Some(_) => BranchFate::Keep { why: "it has commits of its own".into() },
+        None => BranchFate::Keep { why: "it was not made".into() },
+    };
+    let plan = removal(workspace, fate);
+    let expect = expectation(&plan);
+    let step = Step::Workspace(Box::new(plan));
+    Ok(action(Kind::Workspace, facts.record.name.as_str(), "who made it died before it was ready", expect, step))
+}
+
+fn ready(workspace: &WorkspaceFacts, policy: &CleanPolicy) -> Result<CleanAction, String> {
+    let facts = &workspace.facts;
+    if let Some(pattern) = &workspace.protected {
+        return Err(format!("`{}` is protected by `{pattern}`", facts.record.branch));
+    }
+    let gone = facts.tree == TreeFact::Gone;
+    if gone && !workspace.disk_there {
+        return Err("its directory is not there, but its disk may not be mounted".into());
+    }
+    let plan = remove_plan::decide(facts, RemoveOptions::default()).map_err(|refusal| refusal.message)?;
+    old_enough(workspace.active_at, policy)?;
+    let proof = if gone {
+        "its directory is gone".to_owned()
+    } else {
+        if plan.salvage {
+            return Err("its HEAD is in no branch".into());
+        }
+        if !facts.on_branch {
+            return Err(format!("its own branch `{}` is not checked out in it", facts.record.branch));
+        }
+        if facts.branch.as_ref().is_some_and(|branch| branch.tip == facts.record.base.commit) {
+            return Err("no work yet".into());
+        }
+        match &plan.branch {
+            BranchFate::Delete { proof } => format!("clean, {proof}"),
+            BranchFate::Keep { why } => return Err(format!("`{}`: {why}", facts.record.branch)),
+            BranchFate::DeleteUnmerged => return Err("its work is in no target".into()),
+        }
+    };
+    let expect = expectation(&plan);
+    Ok(action(Kind::Workspace, facts.record.name.as_str(), proof, expect, Step::Workspace(Box::new(plan))))
+}
+
+fn expectation(plan: &RemovalPlan) -> String {
+    let place = plan.tree.map_or("no directory".to_owned(), |id| id.to_string());
+    match &plan.branch_tip {
+        Some(tip) => format!("{place}, `{}` at {}", plan.record.branch, tip.short()),
+        None => place,
+    }
+}
+
+fn decide_entry(entry: &EntryFact, policy: &CleanPolicy) -> Result<CleanAction, String> {
+    if entry.tree_there {
+        return Err("its directory is there, and nothing is recorded of it".into());
+    }
+    if !entry.disk_there {
+        return Err("its directory is not there, but its disk may not be mounted".into());
+    }
+    old_enough(entry.dir.at, policy)?;
+    let (path, expect) = (entry.dir.path.display().to_string(), entry.dir.id.to_string());
+    Ok(action(Kind::Entry, path, "its directory is gone", expect, Step::Entry(entry.dir.clone())))
+}
+
+fn leftovers(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
+    let at_work = facts.runs.iter().any(|run| run.standing == RunStanding::AtWork);
+    let least = if at_work { policy.min_age.max(IN_USE) } else { policy.min_age };
+    let old = |at: Timestamp| policy.now.since(at) >= least;
+    for dir in facts.quarantines.iter().filter(|dir| old(dir.at)) {
+        plan.actions.push(expire(Kind::Temp, dir, "a quarantine that nothing uses any more"));
+    }
+    for (path, _) in facts.keeps.iter().filter(|(_, at)| old(*at)) {
+        let (item, proof) = (path.display().to_string(), "it was to last until a ref was made");
+        plan.actions.push(action(Kind::Lock, item, proof, "it is ours by its content", Step::Unkeep(path.clone())));
+    }
+}
+
+fn expiries(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
+    let over = |at: Timestamp| policy.now.since(at) >= policy.retention;
+    let proof = format!("older than {}", Span(policy.retention));
+    for dir in facts.trash.iter().filter(|dir| over(dir.at)) {
+        plan.actions.push(expire(Kind::Trash, dir, &proof));
+    }
+    for aged in facts.aged.iter().filter(|aged| aged.since.is_some_and(over)) {
+        let step = Step::ExpireRef { name: aged.name.clone(), commit: aged.commit.clone() };
+        let expect = format!("at {}", aged.commit.short());
+        plan.actions.push(action(Kind::State, aged.name.as_str(), proof.as_str(), expect, step));
+    }
+}
+
+fn expire(kind: Kind, dir: &DirFact, proof: &str) -> CleanAction {
+    action(kind, dir.path.display().to_string(), proof, dir.id.to_string(), Step::ExpireDir(dir.clone()))
+}

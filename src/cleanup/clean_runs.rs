@@ -1,0 +1,167 @@
+//! Decision file: what `clean` takes of runs: boxes and branches of tasks, pins, private directories.
+//!
+//! They belong to their run. While it is at work nothing is touched; once it is over, or nobody supervises it, what landed or
+//! changed nothing goes at once, what did not land is saved and goes after the least age, what waits for a person stays.
+
+use super::batch::DoomedRef;
+use super::clean_plan::{action, old_enough};
+use super::clean_types::{
+    CleanAction, CleanPlan, CleanPolicy, Facts, Kept, Kind, RunFacts, RunStanding, Step, StrayBranch, TaskBranch,
+    TaskFacts,
+};
+use super::integration::Proof;
+use crate::model::record::RunRecord;
+use crate::model::{TaskState, Timestamp};
+
+/// Decides on all runs and on task branches that no run knows.
+pub fn decide(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
+    let boxes = policy.only.as_ref().is_none_or(|only| only.contains(&Kind::Workspace));
+    for run in facts.runs.iter().filter(|run| run.standing != RunStanding::AtWork) {
+        let mut left = false;
+        for task in &run.tasks {
+            let item = format!("{}/{}", run.run.id, task.task.id);
+            let goes = match decide_box(run, task, policy) {
+                None => true,
+                Some(Ok(action)) => {
+                    plan.actions.push(action);
+                    boxes
+                }
+                Some(Err(reason)) => {
+                    plan.kept.push(Kept { kind: Kind::Workspace, item, reason });
+                    false
+                }
+            };
+            left |= !goes;
+            if goes {
+                refs_of(run, task, policy, plan);
+            }
+        }
+        if let (false, Some((path, id))) = (left, &run.private) {
+            let step = Step::RunDir { path: path.clone(), id: *id };
+            let proof = format!("{}, no workspace of it is left", over(run));
+            plan.actions.push(action(Kind::State, path.display().to_string(), proof, id.to_string(), step));
+        }
+    }
+    for stray in &facts.strays {
+        put(plan, &stray.branch, decide_stray(stray, policy));
+    }
+}
+
+fn over(run: &RunFacts) -> String {
+    match run.standing {
+        RunStanding::Abandoned => format!("the supervisor of run {} is dead", run.run.id),
+        RunStanding::Over | RunStanding::AtWork => format!("run {} is over ({})", run.run.id, run.run.state.word()),
+    }
+}
+
+/// Since when nothing happens in a run.
+fn quiet_since(run: &RunRecord) -> Timestamp {
+    run.ended_at.or(run.started_at).unwrap_or(run.created_at)
+}
+
+/// What waits for a person, in a run that ended by itself.
+fn waits(run: &RunFacts, task: &TaskFacts) -> Option<String> {
+    match (run.standing, task.task.state) {
+        (RunStanding::Over, TaskState::Candidate) => Some("its result waits to be merged".into()),
+        (RunStanding::Over, TaskState::NeedsAttention) => Some("a person has to look at it".into()),
+        _ => None,
+    }
+}
+
+/// What becomes of a task's box; `None` when it has none.
+fn decide_box(run: &RunFacts, task: &TaskFacts, policy: &CleanPolicy) -> Option<Result<CleanAction, String>> {
+    let there = task.enclosure.is_some() || task.other_parts || task.task.workspace.is_some();
+    there.then(|| {
+        if let Some(process) = task.processes.first() {
+            return Err(format!("{} (pid {}) of it still runs", process.name, process.pid));
+        }
+        if task.enclosure.is_none() && !task.disk_there {
+            return Err("its directory is not there, but its disk may not be mounted".into());
+        }
+        if let Some(why) = waits(run, task) {
+            return Err(why);
+        }
+        let done = matches!(task.task.state, TaskState::Landed | TaskState::NoChange | TaskState::Skipped);
+        if !done {
+            old_enough(quiet_since(&run.run), policy)?;
+        }
+        let step = Step::Task {
+            run: Box::new(run.run.clone()),
+            task: Box::new(task.task.clone()),
+            paths: Box::new(task.paths.clone()),
+            enclosure: task.enclosure,
+            salvage: !done && task.enclosure.is_some() && !task.task.attempts.is_empty(),
+        };
+        let item = format!("{}/{}", run.run.id, task.task.id);
+        let proof = format!("{}, the task is {}", over(run), task.task.state.word());
+        let expect = task.enclosure.map_or("no directory".to_owned(), |id| id.to_string());
+        Ok(action(Kind::Workspace, item, proof, expect, step))
+    })
+}
+
+fn refs_of(run: &RunFacts, task: &TaskFacts, policy: &CleanPolicy, plan: &mut CleanPlan) {
+    if let Some(branch) = &task.branch {
+        put(plan, branch, decide_branch(run, task, branch, policy));
+    }
+    let done = matches!(task.task.state, TaskState::Landed | TaskState::NoChange | TaskState::Skipped);
+    if let Some((name, commit)) = &task.pin
+        && waits(run, task).is_none()
+        && (done || old_enough(quiet_since(&run.run), policy).is_ok())
+    {
+        let doomed = DoomedRef { name: name.clone(), commit: commit.clone(), held: false };
+        let expect = format!("at {}", commit.short());
+        plan.actions.push(action(Kind::Branch, name.as_str(), over(run), expect, Step::Ref(doomed)));
+    }
+}
+
+/// The proof that a task's branch may go, or why it stays.
+fn decide_branch(
+    run: &RunFacts,
+    task: &TaskFacts,
+    branch: &TaskBranch,
+    policy: &CleanPolicy,
+) -> Result<String, String> {
+    untouchable(branch)?;
+    if let Some(why) = waits(run, task) {
+        return Err(why);
+    }
+    let record = &task.task;
+    let ours = record.commit.as_ref().or(record.base.as_ref()) == Some(&branch.tip);
+    match (record.state, &branch.landed, ours) {
+        (TaskState::Landed, Some(landed), true) => return Ok(format!("landed as {}", landed.short())),
+        (TaskState::NoChange | TaskState::Skipped, _, true) => return Ok("the task changed nothing".into()),
+        _ => {}
+    }
+    match &branch.integrated {
+        Some(proof) => old_enough(quiet_since(&run.run), policy).map(|()| proof.to_string()),
+        None => Err(format!("its work is not in `{}`", run.run.into)),
+    }
+}
+
+fn decide_stray(stray: &StrayBranch, policy: &CleanPolicy) -> Result<String, String> {
+    untouchable(&stray.branch)?;
+    match &stray.branch.integrated {
+        Some(proof) => old_enough(stray.committed_at, policy).map(|()| format!("no task is recorded for it, {proof}")),
+        None => Err("no task is recorded for it, and its work is in no target".into()),
+    }
+}
+
+fn untouchable(branch: &TaskBranch) -> Result<(), String> {
+    match (&branch.protected, &branch.elsewhere) {
+        (Some(pattern), _) => Err(format!("protected by `{pattern}`")),
+        (None, Some(place)) => Err(format!("it is in use in {}", place.display())),
+        (None, None) => Ok(()),
+    }
+}
+
+fn put(plan: &mut CleanPlan, branch: &TaskBranch, verdict: Result<String, String>) {
+    match verdict {
+        Ok(proof) => {
+            let held = branch.integrated.as_ref().is_some_and(|found| found.proof == Proof::Ancestor);
+            let doomed = DoomedRef { name: branch.name.clone(), commit: branch.tip.clone(), held };
+            let expect = format!("at {}", branch.tip.short());
+            plan.actions.push(action(Kind::Branch, branch.name.as_str(), proof, expect, Step::Ref(doomed)));
+        }
+        Err(reason) => plan.kept.push(Kept { kind: Kind::Branch, item: branch.name.clone(), reason }),
+    }
+}

@@ -1,0 +1,268 @@
+//! Scan: everything that `clean` decides on, gathered once.
+//!
+//! Looks and changes nothing that outlives it. What of the user's cannot be looked at is named and stays; it never counts as
+//! absent. Only this repository's own things are looked at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use globset::GlobSet;
+
+use super::clean_scan_runs;
+use super::clean_types::{
+    AgedRef, CleanPolicy, DirFact, EntryFact, Facts, Kept, Kind, OpenIntent, RunFacts, RunStanding, WorkspaceFacts,
+};
+use super::error::{CleanupError, Result};
+use super::integration::{self, Target};
+use super::remove_plan::TreeFact;
+use super::remove_scan::{self, Surroundings, dir_id};
+use super::{batch, remove, salvage, trash};
+use crate::model::record::{OperationRecord, RemovedItem, UndoData, WorkspaceRecord, WorkspaceState};
+use crate::model::{ProcId, Timestamp};
+use crate::store::Store;
+use crate::sys::{fs, proc};
+use crate::worktree::repository::bytes_path;
+use crate::worktree::{Repository, result_policy};
+
+/// What the parts of the scan share.
+pub struct Scan<'a> {
+    /// The repository.
+    pub repo: &'a Repository,
+    /// Its store.
+    pub store: &'a Store,
+    /// What may be taken.
+    pub policy: &'a CleanPolicy,
+    /// Worktrees and processes.
+    pub around: Surroundings,
+    protect: GlobSet,
+    targets: BTreeMap<String, Vec<Target>>,
+}
+
+/// Looks at everything.
+pub fn scan(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<Facts> {
+    let protect = result_policy::compile(&policy.protect).map_err(|message| {
+        CleanupError::refused(format!("`clean.protect` cannot be read: {message}"), "write patterns like `release/*`")
+    })?;
+    let around = Surroundings::scan(repo)?;
+    let mut scan = Scan { repo, store, policy, around, protect, targets: BTreeMap::new() };
+    let operations = store.operations()?;
+    let mut facts = Facts { intents: intents(store, &operations)?, ..Facts::default() };
+    scan.workspaces(&mut facts)?;
+    clean_scan_runs::scan(&mut scan, &mut facts)?;
+    facts.entries = scan.entries(&facts.runs)?;
+    // After everything that makes quarantines of its own.
+    facts.quarantines = directories(&repo.state_dir().join("quarantine"))?;
+    facts.keeps = keeps(&repo.common_dir.join("objects/pack"))?;
+    facts.trash = scan.trash(&operations, &facts.intents)?;
+    facts.aged = scan.aged(&facts.runs)?;
+    Ok(facts)
+}
+
+impl Scan<'_> {
+    /// The pattern that protects a branch.
+    pub fn protected(&self, branch: &str) -> Option<String> {
+        let first = self.protect.matches(branch).first().copied()?;
+        self.policy.protect.get(first).cloned()
+    }
+
+    /// Where work on this base belongs.
+    pub fn targets(&mut self, reference: &str) -> Result<Vec<Target>> {
+        if let Some(known) = self.targets.get(reference) {
+            return Ok(known.clone());
+        }
+        let found = integration::targets(self.repo, reference)?;
+        self.targets.insert(reference.to_owned(), found.clone());
+        Ok(found)
+    }
+
+    fn workspaces(&mut self, facts: &mut Facts) -> Result<()> {
+        for record in self.store.workspaces()? {
+            match self.workspace(&record) {
+                Ok(found) => facts.workspaces.push(found),
+                Err(error) => {
+                    let reason = format!("it cannot be looked at: {}", error.chain());
+                    facts.unreadable.push(Kept { kind: Kind::Workspace, item: record.name.to_string(), reason });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn workspace(&mut self, record: &WorkspaceRecord) -> Result<WorkspaceFacts> {
+        let targets = self.targets(&record.base.reference)?;
+        let mut facts = remove_scan::facts(self.repo, &self.around, record, &targets)?;
+        let initializing = facts.locked.as_deref() == Some("initializing");
+        let log = facts.git_dir.as_ref().map(|dir| dir.join("logs/HEAD"));
+        let logged = match log.filter(|log| fs::exists(log).unwrap_or(false)) {
+            Some(log) => trash::changed_at(&log)?,
+            None => record.created_at,
+        };
+        let active_at = logged.max(record.created_at);
+        let old = self.policy.now.since(active_at) >= self.policy.min_age;
+        let whole = record.state == WorkspaceState::Ready && matches!(facts.tree, TreeFact::Present(_));
+        if record.sealed && old && whole && facts.processes.is_empty() && self.has_new_work(record)? {
+            facts.dirty.push("work that was not imported".into());
+        }
+        Ok(WorkspaceFacts {
+            owner_alive: record.owner.as_ref().is_some_and(proc::is_alive),
+            active_at,
+            disk_there: disk_there(self.repo, &record.path),
+            initializing,
+            protected: self.protected(record.branch.as_str()),
+            facts,
+        })
+    }
+
+    fn has_new_work(&self, record: &WorkspaceRecord) -> Result<bool> {
+        let paths = remove::sealed_paths(self.repo, record, &self.policy.template)?;
+        let base = &record.base.commit;
+        let captured = salvage::capture_sealed(self.repo, &paths, &paths.private, base)?;
+        Ok(captured.commit != *record.imported.as_ref().unwrap_or(base))
+    }
+
+    /// Entries of ours that no workspace and no task accounts for.
+    fn entries(&self, runs: &[RunFacts]) -> Result<Vec<EntryFact>> {
+        let parent = self.repo.common_dir.join("worktrees");
+        let name = |part: &str| parent.join(format!("treehand-{part}"));
+        let mut owned: BTreeSet<PathBuf> = BTreeSet::new();
+        owned.extend(self.store.workspaces()?.iter().map(|record| name(&record.name.path_part())));
+        for run in runs {
+            owned
+                .extend(self.store.tasks(&run.run.id)?.iter().map(|task| name(&format!("{}.{}", run.run.id, task.id))));
+        }
+        let ours = |dir: &DirFact| dir.path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("treehand-"));
+        let mut found = Vec::new();
+        for dir in directories(&parent)?.into_iter().filter(|dir| ours(dir) && !owned.contains(&dir.path)) {
+            let back = dir.path.join("gitdir");
+            let text =
+                if fs::exists(&back)? { std::fs::read(&back).map_err(fs::at("read", &back))? } else { Vec::new() };
+            let tree =
+                dir.path.join(bytes_path(text.trim_ascii_end())).parent().map(Path::to_owned).unwrap_or_default();
+            let (tree_there, disk_there) = (fs::exists(&tree)? && !text.is_empty(), disk_there(self.repo, &tree));
+            found.push(EntryFact { dir, tree_there, disk_there: disk_there && !text.is_empty() });
+        }
+        Ok(found)
+    }
+
+    /// What is in the trash, except what an interrupted removal may still have to put back.
+    fn trash(&self, operations: &[OperationRecord], intents: &[OpenIntent]) -> Result<Vec<DirFact>> {
+        let mut found = directories(&trash::root(self.repo))?;
+        let mut beside: BTreeSet<PathBuf> = BTreeSet::new();
+        for operation in operations {
+            if let UndoData::Removal { items } = &operation.undo {
+                beside.extend(
+                    items
+                        .iter()
+                        .filter_map(place)
+                        .filter(|place| place.parent().is_some_and(|parent| parent.ends_with(trash::BESIDE))),
+                );
+            }
+        }
+        for path in beside {
+            if let Some(id) = dir_id(&path)? {
+                found.push(DirFact { at: trash::changed_at(&path)?, path, id });
+            }
+        }
+        let pending: BTreeSet<PathBuf> = intents.iter().flat_map(|i| i.items.iter().filter_map(place)).collect();
+        found.retain(|dir| !pending.contains(&dir.path));
+        for dir in &mut found {
+            let name = dir.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            dir.at = trash::stamped_at(&name).unwrap_or(dir.at);
+        }
+        Ok(found)
+    }
+
+    fn aged(&self, runs: &[RunFacts]) -> Result<Vec<AgedRef>> {
+        let reader = self.repo.reader();
+        let mut found = Vec::new();
+        for prefix in [salvage::PREFIX, batch::UNDO_PREFIX] {
+            for (name, commit) in reader.refs_below(prefix)? {
+                let since = name.split('/').find_map(trash::stamped_at);
+                found.push(AgedRef { name, commit, since });
+            }
+        }
+        let over = |run: &&RunFacts| run.standing != RunStanding::AtWork;
+        for (name, commit) in reader.refs_below("refs/treehand/merged/")? {
+            let run = runs.iter().filter(over).find(|run| name.split('/').nth(3) == Some(run.run.id.as_str()));
+            found.push(AgedRef { since: run.and_then(|run| run.run.ended_at), name, commit });
+        }
+        Ok(found)
+    }
+}
+
+fn place(item: &RemovedItem) -> Option<PathBuf> {
+    match item {
+        RemovedItem::Directory { trash, .. } => trash.parent().map(Path::to_owned),
+        _ => None,
+    }
+}
+
+fn intents(store: &Store, operations: &[OperationRecord]) -> Result<Vec<OpenIntent>> {
+    let mut found = Vec::new();
+    for entry in store.open_intents()?.into_iter().filter(|entry| matches!(entry.kind.as_str(), "rm" | "clean")) {
+        let items: Vec<RemovedItem> = serde_json::from_value(entry.data["items"].clone()).unwrap_or_default();
+        let owner: Option<ProcId> = serde_json::from_value(entry.data["owner"].clone()).unwrap_or_default();
+        let holds = |operation: &OperationRecord| match &operation.undo {
+            UndoData::Removal { items: taken } => items.iter().all(|item| taken.contains(item)),
+            UndoData::Landing { .. } => false,
+        };
+        let recorded = !items.is_empty() && operations.iter().any(holds);
+        // An owner that cannot be told may live.
+        let owner_alive = owner.as_ref().is_none_or(proc::is_alive);
+        found.push(OpenIntent { entry, items, owner_alive, recorded });
+    }
+    Ok(found)
+}
+
+/// The directories in a directory; none when it is not there.
+pub fn directories(parent: &Path) -> Result<Vec<DirFact>> {
+    let mut found = Vec::new();
+    for path in children(parent)? {
+        if let Some(id) = dir_id(&path)? {
+            found.push(DirFact { at: trash::changed_at(&path)?, path, id });
+        }
+    }
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(found)
+}
+
+/// What is in a directory; nothing when it is not there.
+pub fn children(parent: &Path) -> Result<Vec<PathBuf>> {
+    if !fs::exists(parent)? {
+        return Ok(Vec::new());
+    }
+    let entries = std::fs::read_dir(parent).map_err(fs::at("read", parent))?;
+    entries.map(|entry| Ok(entry.map_err(fs::at("read", parent))?.path())).collect()
+}
+
+fn keeps(pack: &Path) -> Result<Vec<(PathBuf, Timestamp)>> {
+    let mut found = Vec::new();
+    for path in children(pack)?.into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "keep")) {
+        // It may go at any moment: whoever made it removes it when its ref is there.
+        if std::fs::read(&path).is_ok_and(|content| content == b"treehand\n")
+            && let Ok(at) = trash::changed_at(&path)
+        {
+            found.push((path, at));
+        }
+    }
+    Ok(found)
+}
+
+/// Whether the absence of a tree proves anything: the place that would hold it is there and can be read. A place that holds
+/// the repository too is certainly mounted.
+pub fn disk_there(repo: &Repository, tree: &Path) -> bool {
+    let boxed = tree.file_name().is_some_and(|name| name.to_string_lossy() == repo.name);
+    let near = if boxed { 2 } else { 1 };
+    let readable = |place: &Path| std::fs::read_dir(place).is_ok();
+    for (distance, place) in tree.ancestors().skip(1).enumerate() {
+        match fs::exists(place) {
+            Ok(false) => {}
+            Ok(true) => {
+                let shared = repo.common_dir.starts_with(place) && place.parent().is_some();
+                return readable(place) && (distance < near || shared);
+            }
+            Err(_) => return false,
+        }
+    }
+    false
+}

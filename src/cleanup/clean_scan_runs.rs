@@ -1,0 +1,175 @@
+//! Scan: runs and what is left of them: boxes, private directories, branches, pins, processes.
+//!
+//! A run that is at work is named and not looked into. Whether a run has a supervisor is asked of the kernel, by its lock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::clean_scan::{Scan, directories, disk_there};
+use super::clean_types::{Facts, Kept, Kind, RunFacts, RunStanding, StrayBranch, TaskBranch, TaskFacts};
+use super::error::Result;
+use super::integration::{self, Target};
+use super::remove_plan::Standing;
+use super::remove_scan::{self, dir_id};
+use crate::model::record::{RunRecord, TaskRecord};
+use crate::model::{BranchName, CommitId, RunId, TaskId, Timestamp};
+use crate::sys::lock::FileLock;
+use crate::sys::{fs, proc};
+use crate::worktree::sealed::SealedPaths;
+
+/// A run that was only just recorded may get its supervisor at any moment.
+const JUST_RECORDED: Duration = Duration::from_secs(60);
+
+/// Looks at all runs and at the branches below `treehand/`.
+pub fn scan(scan: &mut Scan<'_>, facts: &mut Facts) -> Result<()> {
+    let mut branches: BTreeMap<String, CommitId> =
+        scan.repo.reader().refs_below("refs/heads/treehand/")?.into_iter().collect();
+    for run in scan.store.runs()? {
+        let standing = standing(scan, &run);
+        let tasks = scan.store.tasks(&run.id)?;
+        let mut found = RunFacts { run, standing, tasks: Vec::new(), private: None };
+        let into = if standing == RunStanding::AtWork { Vec::new() } else { scan.targets(found.run.into.as_str())? };
+        for task in tasks {
+            let tip = branches.remove(&task.branch.full_ref());
+            if standing == RunStanding::AtWork {
+                continue;
+            }
+            let item = format!("{}/{}", found.run.id, task.id);
+            match task_facts(scan, &found.run, task, tip, &into) {
+                Ok(task) => found.tasks.push(task),
+                Err(error) => {
+                    let reason = format!("it cannot be looked at: {}", error.chain());
+                    facts.unreadable.push(Kept { kind: Kind::Workspace, item, reason });
+                    found.standing = RunStanding::AtWork;
+                }
+            }
+        }
+        if found.standing != RunStanding::AtWork && is_sealed_root(scan)? {
+            let path = scan.repo.run_dir(&found.run.id)?;
+            found.private = dir_id(&path)?.map(|id| (path, id));
+        }
+        facts.runs.push(found);
+    }
+    unknown_private(scan, facts)?;
+    strays(scan, facts, branches)
+}
+
+fn standing(scan: &Scan<'_>, run: &RunRecord) -> RunStanding {
+    if run.state.is_terminal() {
+        return RunStanding::Over;
+    }
+    let unborn = run.supervisor.is_none() && scan.policy.now.since(run.created_at) < JUST_RECORDED;
+    if unborn || run.supervisor.as_ref().is_some_and(proc::is_alive) {
+        return RunStanding::AtWork;
+    }
+    let lock = scan.repo.state_dir().join("locks").join(format!("run-{}", run.id));
+    let free = match fs::exists(&lock) {
+        Ok(false) => true,
+        Ok(true) => FileLock::try_acquire(&lock, "treehand clean").is_ok(),
+        Err(_) => false,
+    };
+    if free { RunStanding::Abandoned } else { RunStanding::AtWork }
+}
+
+/// Without an id this repository never had anything sealed, and none is made by looking.
+fn is_sealed_root(scan: &Scan<'_>) -> Result<bool> {
+    Ok(fs::exists(&scan.repo.state_dir().join("id"))?)
+}
+
+fn task_facts(
+    scan: &Scan<'_>,
+    run: &RunRecord,
+    task: TaskRecord,
+    tip: Option<CommitId>,
+    into: &[Target],
+) -> Result<TaskFacts> {
+    let paths = SealedPaths::of_task(scan.repo, &run.template, &run.id, &task.id)?;
+    let enclosure = dir_id(&paths.enclosure)?;
+    let other_parts = fs::exists(&paths.private)? || fs::exists(&paths.entry)?;
+    let processes = if enclosure.is_some() { processes(scan, &task, &paths)? } else { Vec::new() };
+    let pin = format!("refs/treehand/base/{}/{}", run.id, task.id);
+    let pin = scan.repo.reader().ref_commit(&pin)?.map(|commit| (pin, commit));
+    let landed = task.landed.as_ref().map(|landed| landed.commit.clone());
+    let branch = match tip {
+        Some(tip) => Some(task_branch(scan, &task.branch, tip, into, landed, Some(&paths))?),
+        None => None,
+    };
+    let disk_there = disk_there(scan.repo, &paths.tree);
+    Ok(TaskFacts { task, paths, enclosure, other_parts, processes, branch, pin, disk_there })
+}
+
+/// What an attempt started and left, wherever it stands, and whoever stands in the box.
+fn processes(scan: &Scan<'_>, task: &TaskRecord, paths: &SealedPaths) -> Result<Vec<Standing>> {
+    let mut found = scan.around.processes.inside(&paths.enclosure);
+    if let Some(attempt) = task.attempts.last() {
+        let marked = proc::marked(&attempt.token).map_err(fs::at("read", "/proc".as_ref()))?;
+        found.extend(marked.into_iter().map(|process| Standing { pid: process.pid, name: "a process".into() }));
+    }
+    Ok(found)
+}
+
+fn task_branch(
+    scan: &Scan<'_>,
+    branch: &BranchName,
+    tip: CommitId,
+    targets: &[Target],
+    landed: Option<CommitId>,
+    own: Option<&SealedPaths>,
+) -> Result<TaskBranch> {
+    let reader = scan.repo.reader();
+    let mut landed_there = false;
+    if let Some(landed) = &landed
+        && reader.has_commit(landed)?
+    {
+        for target in targets {
+            landed_there |= reader.is_ancestor(landed, &target.tip)?;
+        }
+    }
+    let none = std::path::Path::new("");
+    let (entry, tree) = own.map_or((None, none), |own| (Some(own.entry.as_path()), own.tree.as_path()));
+    Ok(TaskBranch {
+        name: branch.full_ref(),
+        elsewhere: remove_scan::used_elsewhere(&scan.around.checkouts, branch.as_str(), entry, tree),
+        integrated: integration::integrated(scan.repo, branch, &tip, targets)?,
+        landed: landed.filter(|_| landed_there),
+        protected: scan.protected(branch.as_str()),
+        tip,
+    })
+}
+
+/// Private directories of runs that the store does not know: they may hold the only copy of something.
+fn unknown_private(scan: &Scan<'_>, facts: &mut Facts) -> Result<()> {
+    if !is_sealed_root(scan)? {
+        return Ok(());
+    }
+    let known: BTreeSet<String> = facts.runs.iter().map(|run| run.run.id.to_string()).collect();
+    for dir in directories(&scan.repo.sealed_root()?)? {
+        let name = dir.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if RunId::parse(&name).is_ok() && !known.contains(&name) {
+            let (item, reason) = (dir.path.display().to_string(), "no run of this id is recorded".to_owned());
+            facts.unreadable.push(Kept { kind: Kind::State, item, reason });
+        }
+    }
+    Ok(())
+}
+
+/// Branches that have the form of a task's and no task: named `treehand/RUN/TASK`, and no person's workspace.
+fn strays(scan: &mut Scan<'_>, facts: &mut Facts, branches: BTreeMap<String, CommitId>) -> Result<()> {
+    let people: BTreeSet<String> = scan.store.workspaces()?.iter().map(|w| w.branch.full_ref()).collect();
+    for (name, tip) in branches.into_iter().filter(|(name, _)| !people.contains(name)) {
+        let Some(short) = name.strip_prefix("refs/heads/") else { continue };
+        let parts: Vec<&str> = short.split('/').collect();
+        let [_, run, task] = parts[..] else { continue };
+        if RunId::parse(run).is_err() || TaskId::parse(task).is_err() {
+            continue;
+        }
+        let Ok(branch) = BranchName::parse(short) else { continue };
+        // No base is recorded: the default branch is where its work would be.
+        let targets = scan.targets("")?;
+        let seconds = scan.repo.bare(["show", "-s", "--format=%ct", tip.as_str(), "--"]).text()?;
+        let committed_at = Timestamp(seconds.trim().parse::<i64>().unwrap_or(i64::MAX / 1000).saturating_mul(1000));
+        let branch = task_branch(scan, &branch, tip, &targets, None, None)?;
+        facts.strays.push(StrayBranch { branch, committed_at });
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! A repository in a temporary directory, for the tests of this room.
+//!
+//! Hermetic: its own identity and branch name; nothing in it reaches outside the temporary directory.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord};
+use crate::model::{BaseReport, BranchName, CommitId, Freshness, Proof, RunId, Timestamp, WorkspaceName};
+use crate::store::Store;
+use crate::sys::git::Git;
+use crate::sys::random;
+use crate::worktree::Repository;
+use crate::worktree::plain::{self, NewWorkspace};
+
+pub const TEMPLATE: &str = "../{repo}.trees/{workspace}/{repo}";
+
+pub struct Fixture {
+    pub dir: tempfile::TempDir,
+    pub root: PathBuf,
+    pub repo: Repository,
+    pub store: Store,
+}
+
+impl Fixture {
+    pub fn new() -> Fixture {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let root = dir.path().canonicalize().expect("canonical").join("work");
+        std::fs::create_dir(&root).expect("created");
+        let git = Git::open().expect("git is there");
+        git.within(&root, ["init", "-q", "-b", "main"]).run().expect("init");
+        git.within(&root, ["config", "user.name", "Someone"]).run().expect("config");
+        git.within(&root, ["config", "user.email", "someone@example.org"]).run().expect("config");
+        std::fs::write(root.join("a"), "one\n").expect("write");
+        std::fs::write(root.join(".gitignore"), "*.log\n").expect("write");
+        git.within(&root, ["add", "."]).run().expect("add");
+        git.within(&root, ["commit", "-q", "-m", "first"]).run().expect("commit");
+        let mut repo = Repository::discover(&git, &root).expect("found");
+        repo.state_home = Some(dir.path().join("state"));
+        let store = repo.store().expect("a store");
+        Fixture { dir, root, repo, store }
+    }
+
+    pub fn run_in(&self, directory: &Path, args: &[&str]) -> String {
+        self.repo.git.within(directory, args).text().expect("git works")
+    }
+
+    pub fn git(&self, args: &[&str]) -> String {
+        self.run_in(&self.root, args)
+    }
+
+    pub fn tip(&self, reference: &str) -> CommitId {
+        self.find(reference).expect("the ref is there")
+    }
+
+    pub fn find(&self, reference: &str) -> Option<CommitId> {
+        self.repo.reader().ref_commit(reference).expect("readable")
+    }
+
+    pub fn refs(&self, prefix: &str) -> Vec<String> {
+        let found = self.repo.reader().refs_below(prefix).expect("readable");
+        found.into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// Commits a file on the main worktree's branch.
+    pub fn commit(&self, path: &str, content: &str) -> CommitId {
+        self.commit_in(&self.root, path, content)
+    }
+
+    pub fn commit_in(&self, tree: &Path, path: &str, content: &str) -> CommitId {
+        std::fs::write(tree.join(path), content).expect("write");
+        self.run_in(tree, &["add", path]);
+        self.run_in(tree, &["commit", "-q", "-m", &format!("change {path}")]);
+        CommitId::parse(&self.run_in(tree, &["rev-parse", "HEAD"])).expect("an id")
+    }
+
+    /// Commits files on a branch that nothing has checked out.
+    pub fn commit_on(&self, branch: &str, files: &[(&str, &str)]) -> CommitId {
+        let spare = self.dir.path().join("spare");
+        self.git(&["worktree", "add", "-q", &spare.to_string_lossy(), branch]);
+        let tip = files.iter().map(|(path, content)| self.commit_in(&spare, path, content)).last();
+        self.git(&["worktree", "remove", &spare.to_string_lossy()]);
+        tip.expect("at least one file")
+    }
+
+    /// Commits the tree of another branch on a branch.
+    pub fn commit_on_tree(&self, branch: &str, other: &str) -> CommitId {
+        let (tree, parent) = (format!("{other}^{{tree}}"), self.tip(&format!("refs/heads/{branch}")));
+        let commit = self.git(&["commit-tree", &tree, "-p", parent.as_str(), "-m", "the same tree"]);
+        self.git(&["update-ref", &format!("refs/heads/{branch}"), &commit]);
+        CommitId::parse(&commit).expect("an id")
+    }
+
+    pub fn base(&self) -> BaseReport {
+        BaseReport {
+            reference: "main".into(),
+            commit: self.tip("refs/heads/main"),
+            freshness: Freshness::Fresh,
+            ahead: 0,
+            behind: 0,
+            missing: Vec::new(),
+            remote_commit: None,
+            fetched_at: None,
+            proof: Proof::Local,
+        }
+    }
+
+    pub fn workspace(&self, name: &str) -> WorkspaceRecord {
+        self.new_workspace(name, false)
+    }
+
+    pub fn new_workspace(&self, name: &str, sealed: bool) -> WorkspaceRecord {
+        let (name, branch) = (WorkspaceName::parse(name).expect("a name"), BranchName::parse(name).expect("a name"));
+        let request = NewWorkspace { name: &name, branch: &branch, base: self.base(), template: TEMPLATE, sealed };
+        plain::create(&self.repo, &self.store, &request).expect("created")
+    }
+
+    /// Everything that can be seen of a worktree: status, HEAD, staged and unstaged changes.
+    pub fn picture(&self, tree: &Path) -> String {
+        let status = self.run_in(tree, &["status", "--porcelain=v2", "--branch", "--ignored", "--untracked-files=all"]);
+        let staged = self.run_in(tree, &["diff", "--cached"]);
+        let unstaged = self.run_in(tree, &["diff"]);
+        let index = self.run_in(tree, &["ls-files", "-s", "-v"]);
+        format!("{status}\n{staged}\n{unstaged}\n{index}")
+    }
+}
+
+/// A run with one task, as the store keeps it.
+pub fn run(base: &BaseReport, state: &str, task: &str, task_state: &str) -> (RunRecord, TaskRecord) {
+    let id = RunId::new(Timestamp(1_800_000_000_000), random::bits().expect("random"));
+    let at = "2027-01-01T00:00:00Z";
+    let run = json!({
+        "id": id, "state": state, "spec": {"tasks": []}, "base": base, "into": "main", "strategy": "squash",
+        "merge": "auto", "jobs": 1, "confine": "off", "lock_wait": "1s", "template": TEMPLATE, "output_limit": "1M",
+        "before": base.commit, "after": null, "created_at": at, "started_at": at,
+        "ended_at": if state == "running" { None } else { Some(at) },
+        "supervisor": null, "cancel_requested": false, "gates": [], "error": null,
+    });
+    let task = json!({
+        "id": task, "ordinal": 0, "state": task_state, "branch": format!("treehand/{id}/{task}"), "base": base.commit,
+        "spec": {"id": task, "agent": "command", "command": ["true"]}, "workspace": null, "attempts": [], "commit": null,
+        "changes": null, "landed": null, "reason": null,
+    });
+    (serde_json::from_value(run).expect("a run"), serde_json::from_value(task).expect("a task"))
+}

@@ -1,0 +1,170 @@
+//! Scan: the facts on which the removal of a workspace is decided.
+//!
+//! Looks and changes nothing: the worktree's index is read through a copy. git is never run in a sealed tree. What cannot be
+//! looked at is an error, never absence.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::error::Result;
+use super::integration::{self, Target};
+use super::remove_plan::{BranchFact, DirId, RemoveFacts, TreeFact};
+use super::salvage::IndexCopy;
+use super::standing::Processes;
+use crate::model::record::WorkspaceRecord;
+use crate::model::{BranchName, CommitId};
+use crate::sys::fs;
+use crate::sys::git::Reader;
+use crate::worktree::Repository;
+use crate::worktree::checkouts::{self, Checkout};
+use crate::worktree::repository::bytes_path;
+
+/// What is looked at once for any number of workspaces.
+pub struct Surroundings {
+    /// Every worktree.
+    pub checkouts: Vec<Checkout>,
+    /// Every process of this user.
+    pub processes: Processes,
+}
+
+impl Surroundings {
+    /// Looks.
+    pub fn scan(repo: &Repository) -> Result<Surroundings> {
+        Ok(Surroundings { checkouts: checkouts::scan(repo)?, processes: Processes::scan()? })
+    }
+}
+
+/// Gathers the facts of one workspace.
+pub fn facts(
+    repo: &Repository,
+    around: &Surroundings,
+    record: &WorkspaceRecord,
+    targets: &[Target],
+) -> Result<RemoveFacts> {
+    let checkout = around.checkouts.iter().find(|c| !record.sealed && c.tree.as_ref() == Some(&record.path));
+    let root = if record.sealed { enclosure(record) } else { record.path.clone() };
+    let git_dir = checkout.map(|checkout| checkout.git_dir.clone());
+    let tree = tree_fact(record, &root, git_dir.as_deref())?;
+    let present = matches!(tree, TreeFact::Present(_));
+    let dirty = match (&git_dir, present && !record.sealed) {
+        (Some(git_dir), true) => dirty(repo, git_dir, &record.path)?,
+        _ => Vec::new(),
+    };
+    let head = git_dir.as_deref().map(|dir| Reader::open(&repo.git, dir).revision("HEAD")).transpose()?.flatten();
+    let head_held = head.as_ref().map(|head| is_held(repo, head)).transpose()?.unwrap_or(true);
+    Ok(RemoveFacts {
+        here: repo.here.as_ref().is_some_and(|here| here.starts_with(&root)),
+        locked: checkout.and_then(|checkout| checkout.locked.clone()),
+        held: checkout.map(|c| c.held.iter().map(|(_, what)| (*what).to_owned()).collect()).unwrap_or_default(),
+        on_branch: checkout.is_none_or(|checkout| checkout.branch.as_deref() == Some(record.branch.as_str())),
+        processes: if present { around.processes.inside(&root) } else { Vec::new() },
+        branch: branch_fact(repo, &around.checkouts, &record.branch, git_dir.as_deref(), &record.path, targets)?,
+        record: record.clone(),
+        tree,
+        git_dir,
+        dirty,
+        head,
+        head_held,
+    })
+}
+
+/// The box of a sealed workspace: the directory around its tree.
+pub fn enclosure(record: &WorkspaceRecord) -> PathBuf {
+    record.path.parent().unwrap_or(&record.path).to_owned()
+}
+
+/// Which directory is at a path; `None` when nothing is, or something that is no directory.
+pub fn dir_id(path: &Path) -> Result<Option<DirId>> {
+    if !fs::exists(path)? {
+        return Ok(None);
+    }
+    let meta = std::fs::symlink_metadata(path).map_err(fs::at("look at", path))?;
+    Ok(meta.is_dir().then(|| DirId { dev: meta.dev(), ino: meta.ino() }))
+}
+
+fn tree_fact(record: &WorkspaceRecord, root: &Path, git_dir: Option<&Path>) -> Result<TreeFact> {
+    let Some(id) = dir_id(root)? else {
+        let foreign = fs::exists(root)?;
+        return Ok(if foreign { TreeFact::Foreign("it is no directory".into()) } else { TreeFact::Gone });
+    };
+    if record.sealed {
+        return Ok(TreeFact::Present(id));
+    }
+    let Some(git_dir) = git_dir else {
+        return Ok(TreeFact::Foreign("git does not know it as a worktree of this repository".into()));
+    };
+    Ok(match linked_git_dir(&record.path)? {
+        Some(linked) if linked == git_dir => TreeFact::Present(id),
+        Some(linked) => TreeFact::Foreign(format!("it belongs to {}", linked.display())),
+        None => TreeFact::Foreign("it has no `.git` file".into()),
+    })
+}
+
+/// The git dir that the `.git` file of a linked worktree names.
+pub fn linked_git_dir(tree: &Path) -> Result<Option<PathBuf>> {
+    let link = tree.join(".git");
+    let bytes = match std::fs::symlink_metadata(&link) {
+        Ok(meta) if meta.is_file() => std::fs::read(&link).map_err(fs::at("read", &link))?,
+        Ok(_) => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(fs::at("look at", &link)(error).into()),
+    };
+    let Some(path) = bytes.strip_prefix(b"gitdir: ") else { return Ok(None) };
+    let path = tree.join(bytes_path(path.trim_ascii_end()));
+    Ok(Some(path.canonicalize().unwrap_or(path)))
+}
+
+/// Paths with uncommitted changes, untracked ones included, files that flags hide from git included.
+pub fn dirty(repo: &Repository, git_dir: &Path, tree: &Path) -> Result<Vec<String>> {
+    let temp = tempfile::tempdir_in(repo.state_dir()).map_err(fs::at("write", &repo.state_dir()))?;
+    let copy = IndexCopy::take(repo, git_dir, tree, temp.path())?;
+    copy.unhide()?;
+    let args = ["status", "--porcelain=v1", "-z", "--untracked-files=all", "--ignore-submodules=none", "--no-renames"];
+    let output = copy.git(args).run()?;
+    let path = |record: &[u8]| String::from_utf8_lossy(record.get(3..).unwrap_or_default()).into_owned();
+    Ok(output.records().map(path).collect())
+}
+
+/// True when a branch, a tag or a remote branch holds the commit. (HEADs of worktrees do not count.)
+fn is_held(repo: &Repository, commit: &CommitId) -> Result<bool> {
+    let args = ["rev-list", "--max-count=1", commit.as_str(), "--not", "--branches", "--tags", "--remotes", "--"];
+    Ok(repo.bare(args).run()?.stdout.is_empty())
+}
+
+/// How a branch stands; the worktree at `own` does not count as another one that uses it.
+pub fn branch_fact(
+    repo: &Repository,
+    all: &[Checkout],
+    branch: &BranchName,
+    own_git_dir: Option<&Path>,
+    own_tree: &Path,
+    targets: &[Target],
+) -> Result<Option<BranchFact>> {
+    let reader = repo.reader();
+    let Some(tip) = reader.ref_commit(&branch.full_ref())? else { return Ok(None) };
+    let integrated = integration::integrated(repo, branch, &tip, targets)?;
+    let others = targets.iter().filter(|target| target.reference.as_ref() != Some(&branch.full_ref()));
+    let target = others.clone().next();
+    let unmerged = match (&integrated, target) {
+        (None, Some(_)) => beyond(repo, &tip, others.map(|target| &target.tip))?,
+        _ => 0,
+    };
+    let elsewhere = used_elsewhere(all, branch.as_str(), own_git_dir, own_tree);
+    Ok(Some(BranchFact { tip, elsewhere, integrated, unmerged, target: target.map(|target| target.name.clone()) }))
+}
+
+/// Another worktree that has the branch checked out, or is in the middle of something that will move it.
+pub fn used_elsewhere(all: &[Checkout], branch: &str, own_git_dir: Option<&Path>, own_tree: &Path) -> Option<PathBuf> {
+    let uses = |checkout: &&Checkout| {
+        let own = Some(checkout.git_dir.as_path()) == own_git_dir || checkout.tree.as_deref() == Some(own_tree);
+        let held = checkout.held.iter().any(|(held, _)| held == branch);
+        !own && checkout.tree.is_some() && (checkout.branch.as_deref() == Some(branch) || held)
+    };
+    all.iter().find(uses).map(|checkout| checkout.tree.clone().unwrap_or_else(|| checkout.git_dir.clone()))
+}
+
+fn beyond<'a>(repo: &Repository, tip: &CommitId, without: impl Iterator<Item = &'a CommitId>) -> Result<usize> {
+    let without: Vec<&str> = without.map(CommitId::as_str).collect();
+    let text = repo.bare(["rev-list", "--count", tip.as_str(), "--not"]).args(without).arg("--").text()?;
+    Ok(text.parse().unwrap_or(0))
+}

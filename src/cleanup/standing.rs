@@ -1,0 +1,71 @@
+//! Scan: which processes of this user stand in a directory.
+//!
+//! Reads `/proc`. This process and those that started it do not count: a shell that calls treehand stands where it likes.
+//! A process that ends while it is looked at is not found; one of another user cannot be looked at and is not ours.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::error::Result;
+use super::remove_plan::Standing;
+use crate::sys::fs::at;
+
+/// Every process of this user with its current directory.
+#[derive(Debug, Default)]
+pub struct Processes(Vec<(Standing, PathBuf)>);
+
+impl Processes {
+    /// Looks once at all of them.
+    pub fn scan() -> Result<Processes> {
+        let proc = Path::new("/proc");
+        let own_uid = std::fs::metadata("/proc/self").map_err(at("look at", proc))?.uid();
+        let ours = with_ancestors(std::process::id());
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(proc).map_err(at("read", proc))? {
+            let entry = entry.map_err(at("read", proc))?;
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+            if ours.contains(&pid) || !entry.metadata().is_ok_and(|meta| meta.uid() == own_uid) {
+                continue;
+            }
+            if let Ok(directory) = std::fs::read_link(entry.path().join("cwd")) {
+                let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+                found.push((Standing { pid, name: name.trim_end().to_owned() }, directory));
+            }
+        }
+        Ok(Processes(found))
+    }
+
+    /// Those that stand in this directory or below it.
+    pub fn inside(&self, directory: &Path) -> Vec<Standing> {
+        self.0.iter().filter(|(_, place)| place.starts_with(directory)).map(|(process, _)| process.clone()).collect()
+    }
+}
+
+fn with_ancestors(pid: u32) -> BTreeSet<u32> {
+    let mut line = BTreeSet::new();
+    let mut next = Some(pid);
+    while let Some(pid) = next.filter(|pid| *pid > 0 && line.insert(*pid)) {
+        next = parent(pid);
+    }
+    line
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in parentheses; state and parent follow it.
+    stat.get(stat.rfind(')')? + 2..)?.split(' ').nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_callers_do_not_count_and_our_parent_is_one_of_them() {
+        let line = with_ancestors(std::process::id());
+        assert!(line.contains(&std::process::id()) && line.len() > 1);
+        let all = Processes::scan().expect("readable");
+        assert!(all.0.iter().all(|(process, _)| !line.contains(&process.pid)));
+    }
+}
