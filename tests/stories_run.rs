@@ -519,3 +519,30 @@ fn an_interrupt_without_a_terminal_cancels_and_exits_130() {
         assert_eq!(world.treehand(&["ps", "--json"]).expect(0).json()["runs"][0]["state"], "cancelled");
     }
 }
+
+#[test]
+fn a_change_of_the_same_size_in_the_same_second_is_not_missed() {
+    let world = World::new();
+    // The command ends in a later second than the one in which it (and the checkout) wrote the file.
+    let script = "tr a-z A-Z < a.txt > x; cat x > a.txt; rm x; s=$(date +%s); while [ $(date +%s) = $s ]; do :; done";
+    let task_of = |n: u32| format!("[[task]]\nid = \"t{n}\"\ncommand = [\"sh\", \"-ec\", '''{script}''']\n");
+    let tasks: String = (0..4).map(task_of).collect();
+    let run = world.run_tasks(&tasks, &["--merge", "manual", "--jobs", "4"]).expect(0).json();
+    for n in 0..4 {
+        assert_eq!(state(&run, &format!("t{n}")), "candidate", "a changed file was taken for clean: {run}");
+    }
+    let world = World::new();
+    world.commit("small", &[("b.txt", "b\n")]);
+    world.write("b.txt", "c\n");
+    let now = || std::process::Command::new("date").arg("+%s").output().expect("the time").stdout;
+    let second = now();
+    while now() == second {}
+    let tasks = "[[task]]\nid = \"t\"\ncommand = [\"sh\", \"-c\", \"echo landed > b.txt\"]\n";
+    let run = world.run_tasks(tasks, &[]).expect(4).json();
+    assert_eq!(task(&run, "t")["reason"]["kind"], "in_the_way", "{run}");
+    assert_eq!(
+        std::fs::read_to_string(world.repo().join("b.txt")).expect("the file"),
+        "c\n",
+        "a local change was lost"
+    );
+}

@@ -190,7 +190,7 @@ impl<'a> IndexCopy<'a> {
     pub fn take(repo: &'a Repository, git_dir: &'a Path, tree: &'a Path, into: &Path) -> Result<Self> {
         let (current, index) = (git_dir.join("index"), into.join("index"));
         if fs::exists(&current)? {
-            std::fs::copy(&current, &index).map_err(fs::at("copy", &current))?;
+            fs::copy_keeping_time(&current, &index)?;
         }
         Ok(IndexCopy { repo, git_dir, tree, index })
     }

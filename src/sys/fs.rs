@@ -130,9 +130,22 @@ fn copy_then_remove(from: &Path, to: &Path) -> Result<(), FsError> {
     }
 }
 
-/// Reads a small file that another party may have made: a regular file beneath `root`, reached without following any
-/// link, at most `limit` bytes. `None` when there is no such file.
-pub fn read_beneath(root: &Path, relative: &Path, limit: u64) -> Result<Option<Vec<u8>>, FsError> {
+/// Copies a file with its modification time. git tells by an index's own time which of its entries it cannot trust
+/// ("racily clean": written in the same second); a copy with a newer time would hide changes of the same size.
+pub fn copy_keeping_time(from: &Path, to: &Path) -> Result<(), FsError> {
+    let modified = fs::metadata(from).and_then(|meta| meta.modified()).map_err(at("look at", from))?;
+    fs::copy(from, to).map_err(at("copy", from))?;
+    set_modified(to, modified)
+}
+
+fn set_modified(path: &Path, modified: std::time::SystemTime) -> Result<(), FsError> {
+    let file = OpenOptions::new().write(true).open(path);
+    file.and_then(|file| file.set_modified(modified)).map_err(at("set the time of", path))
+}
+
+/// Opens a file that another party may have made: a regular file beneath `root`, reached without following any link, at
+/// most `limit` bytes. `None` when there is no such file.
+fn open_beneath(root: &Path, relative: &Path, limit: u64) -> Result<Option<(File, fs::Metadata)>, FsError> {
     use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
     let full = root.join(relative);
     if relative.components().any(|part| !matches!(part, Component::Normal(_))) {
@@ -150,17 +163,26 @@ pub fn read_beneath(root: &Path, relative: &Path, limit: u64) -> Result<Option<V
     if !meta.is_file() || meta.len() > limit {
         return Err(at("read", &full)(io::Error::other("not a regular file of the expected size")));
     }
+    Ok(Some((file, meta)))
+}
+
+/// Reads a small file that another party may have made, beneath `root` and without following links.
+pub fn read_beneath(root: &Path, relative: &Path, limit: u64) -> Result<Option<Vec<u8>>, FsError> {
+    let Some((file, _)) = open_beneath(root, relative, limit)? else { return Ok(None) };
     let mut content = Vec::new();
-    file.take(limit).read_to_end(&mut content).map_err(at("read", &full))?;
+    file.take(limit).read_to_end(&mut content).map_err(at("read", &root.join(relative)))?;
     Ok(Some(content))
 }
 
-/// Copies a regular file that another party may have made, beneath `root` and without following links.
+/// Copies a file that another party may have made, beneath `root` and without following links, with its time; see
+/// [`copy_keeping_time`].
 pub fn copy_beneath(root: &Path, relative: &Path, to: &Path, limit: u64) -> Result<bool, FsError> {
-    match read_beneath(root, relative, limit)? {
-        Some(content) => write_new(to, &content).map(|()| true),
-        None => Ok(false),
-    }
+    let Some((file, meta)) = open_beneath(root, relative, limit)? else { return Ok(false) };
+    let mut copy = OpenOptions::new().write(true).create_new(true).open(to).map_err(at("create", to))?;
+    io::copy(&mut file.take(limit), &mut copy).map_err(at("write", to))?;
+    let modified = meta.modified().map_err(at("look at", &root.join(relative)))?;
+    copy.set_modified(modified).map_err(at("set the time of", to))?;
+    Ok(true)
 }
 
 /// The bytes that a tree takes on disk; unreadable parts count as nothing.

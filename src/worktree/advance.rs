@@ -112,7 +112,7 @@ impl<'a> IndexLock<'a> {
         }
         let taken = IndexLock { repo, git_dir: checkout.git_dir.clone(), tree, lock, installed: false };
         if fs::exists(&index)? {
-            std::fs::copy(&index, &taken.lock).map_err(fs::at("copy", &index))?;
+            fs::copy_keeping_time(&index, &taken.lock)?;
         }
         Ok(Some(taken))
     }

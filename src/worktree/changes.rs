@@ -59,7 +59,7 @@ fn of_plain(repo: &Repository, record: &WorkspaceRecord) -> Result<Changes> {
     let work = || -> Result<Changes> {
         let current = checkout.git_dir.join("index");
         if fs::exists(&current)? {
-            std::fs::copy(&current, &index).map_err(fs::at("copy", &current))?;
+            fs::copy_keeping_time(&current, &index)?;
         }
         let here = |args: &[&str]| {
             let command = repo.git.tree(&checkout.git_dir, &record.path, args).env("GIT_INDEX_FILE", &index);
