@@ -91,7 +91,9 @@ impl Scan<'_> {
     fn workspace(&mut self, record: &WorkspaceRecord) -> Result<WorkspaceFacts> {
         let targets = self.targets(&record.base.reference)?;
         let mut facts = remove_scan::facts(self.repo, &self.around, record, &targets)?;
-        let initializing = facts.locked.as_deref() == Some("initializing");
+        // git writes the index when all files are there.
+        let indexed = facts.git_dir.as_ref().map(|dir| fs::exists(&dir.join("index"))).transpose()?;
+        let initializing = facts.locked.as_deref() == Some("initializing") || indexed == Some(false);
         let log = facts.git_dir.as_ref().map(|dir| dir.join("logs/HEAD"));
         let logged = match log.filter(|log| fs::exists(log).unwrap_or(false)) {
             Some(log) => trash::changed_at(&log)?,

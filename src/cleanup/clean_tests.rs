@@ -139,6 +139,20 @@ fn what_died_while_being_made_or_removed_is_rolled_back() {
 }
 
 #[test]
+fn a_workspace_whose_files_were_never_all_written_is_rolled_back() {
+    let fixture = Fixture::new();
+    let record = fixture.workspace("torn");
+    let git_dir = fixture.run_in(&record.path, &["rev-parse", "--absolute-git-dir"]);
+    fs::remove_file(&std::path::Path::new(&git_dir).join("index")).expect("removed");
+    fs::remove_file(&record.path.join("a")).expect("removed");
+    let torn = WorkspaceRecord { state: WorkspaceState::Creating, owner: dead(), ..record.clone() };
+    fixture.store.put_workspace("test", &torn).expect("stored");
+    clean(&fixture, &policy(0));
+    assert!(!record.path.exists());
+    assert_eq!(fixture.find("refs/heads/torn"), None);
+}
+
+#[test]
 fn a_removal_that_died_half_way_is_put_back() {
     let fixture = Fixture::new();
     let record = fixture.workspace("w");

@@ -169,6 +169,31 @@ fn files_that_flags_hide_from_git_count_as_changes() {
 }
 
 #[test]
+fn a_change_in_the_same_tick_and_of_the_same_size_counts_and_is_saved() {
+    let fixture = Fixture::new();
+    let record = fixture.workspace("w");
+    // Only the index's own time tells git to look into the file.
+    fixture.git(&["config", "core.trustctime", "false"]);
+    let git_dir = fixture.run_in(&record.path, &["rev-parse", "--absolute-git-dir"]);
+    let file = record.path.join("a");
+    let tick = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    let set = |path: &Path| {
+        let file = std::fs::File::options().write(true).open(path).expect("there");
+        file.set_modified(tick).expect("set");
+    };
+    set(&file);
+    fixture.run_in(&record.path, &["update-index", "--refresh"]);
+    std::fs::write(&file, "two\n").expect("write");
+    set(&file);
+    set(&Path::new(&git_dir).join("index"));
+    assert_eq!(fixture.run_in(&record.path, &["status", "--porcelain"]), " M a");
+    assert!(refusal(rm(&fixture, &record, PLAIN)).contains("not committed: a"));
+    let removed = rm(&fixture, &record, DIRTY).expect("removed");
+    let worktree = removed.salvage.last().expect("saved");
+    assert_eq!(fixture.git(&["show", &format!("{worktree}:a")]), "two");
+}
+
+#[test]
 fn a_conflicted_merge_is_refused_then_saved() {
     let fixture = Fixture::new();
     let record = fixture.workspace("w");
