@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::error::Result;
 use super::{restore, trash};
+use crate::model::cause::chain;
 use crate::model::record::{RemovedItem, UndoData, WorkspaceRecord};
 use crate::model::{CommitId, RunId, TaskId};
 use crate::store::{EntryDraft, Store};
@@ -92,7 +93,7 @@ impl<'a> Batch<'a> {
             Err(error) => {
                 // What cannot be put back now stays under the open intent, for `clean`.
                 restore::put_back(self.repo, self.store, &items)?;
-                self.store.failed(intent, json!({"why": error.chain()}))?;
+                self.store.failed(intent, json!({"why": chain(&error)}))?;
                 return Err(error);
             }
         };

@@ -10,6 +10,7 @@ use super::clean_apply::{self, Done};
 use super::clean_types::{CleanAction, Step};
 use super::error::{CleanupError, Result};
 use super::{clean_plan, clean_scan};
+use crate::model::cause::chain;
 use crate::store::Store;
 use crate::sys::fs;
 use crate::sys::lock::FileLock;
@@ -75,7 +76,7 @@ fn carry_out(
         Ok(Done::Skipped(why)) => (action.outcome, action.reason) = (Outcome::Skipped, Some(why)),
         // Without a journal nothing more may happen.
         Err(CleanupError::Store(error)) => return Err(error.into()),
-        Err(error) => (action.outcome, action.reason) = (Outcome::Failed, Some(error.chain())),
+        Err(error) => (action.outcome, action.reason) = (Outcome::Failed, Some(chain(&error))),
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ use super::integration::{self, Target};
 use super::remove_plan::TreeFact;
 use super::remove_scan::{self, Surroundings, dir_id};
 use super::{batch, remove, salvage, trash};
+use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, RemovedItem, UndoData, WorkspaceRecord, WorkspaceState};
 use crate::model::{ProcId, Timestamp};
 use crate::store::Store;
@@ -80,7 +81,7 @@ impl Scan<'_> {
             match self.workspace(&record) {
                 Ok(found) => facts.workspaces.push(found),
                 Err(error) => {
-                    let reason = format!("it cannot be looked at: {}", error.chain());
+                    let reason = format!("it cannot be looked at: {}", chain(&error));
                     facts.unreadable.push(Kept { kind: Kind::Workspace, item: record.name.to_string(), reason });
                 }
             }

@@ -11,6 +11,7 @@ use super::error::Result;
 use super::integration::{self, Target};
 use super::remove_plan::Standing;
 use super::remove_scan::{self, dir_id};
+use crate::model::cause::chain;
 use crate::model::record::{RunRecord, TaskRecord};
 use crate::model::{BranchName, CommitId, RunId, TaskId, Timestamp};
 use crate::sys::lock::FileLock;
@@ -38,7 +39,7 @@ pub fn scan(scan: &mut Scan<'_>, facts: &mut Facts) -> Result<()> {
             match task_facts(scan, &found.run, task, tip, &into) {
                 Ok(task) => found.tasks.push(task),
                 Err(error) => {
-                    let reason = format!("it cannot be looked at: {}", error.chain());
+                    let reason = format!("it cannot be looked at: {}", chain(&error));
                     facts.unreadable.push(Kept { kind: Kind::Workspace, item, reason });
                     found.standing = RunStanding::AtWork;
                 }

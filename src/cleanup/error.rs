@@ -44,21 +44,6 @@ impl CleanupError {
     pub fn refused(message: impl Into<String>, hint: impl Into<String>) -> Self {
         CleanupError::Refused { message: message.into(), hint: Some(hint.into()) }
     }
-
-    /// The error with its causes, in one line.
-    pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(source) = cause {
-            let next = source.to_string();
-            if !text.ends_with(&next) {
-                text.push_str(": ");
-                text.push_str(&next);
-            }
-            cause = source.source();
-        }
-        text
-    }
 }
 
 impl From<ReadError> for CleanupError {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord};
-use crate::model::{BaseReport, BranchName, CommitId, Freshness, Proof, RunId, Timestamp, WorkspaceName};
+use crate::model::{BaseReport, BranchName, CommitId, RunId, Timestamp, WorkspaceName};
 use crate::store::Store;
 use crate::sys::git::Git;
 use crate::sys::random;
@@ -93,17 +93,7 @@ impl Fixture {
     }
 
     pub fn base(&self) -> BaseReport {
-        BaseReport {
-            reference: "main".into(),
-            commit: self.tip("refs/heads/main"),
-            freshness: Freshness::Fresh,
-            ahead: 0,
-            behind: 0,
-            missing: Vec::new(),
-            remote_commit: None,
-            fetched_at: None,
-            proof: Proof::Local,
-        }
+        BaseReport::fixed("main", self.tip("refs/heads/main"))
     }
 
     pub fn workspace(&self, name: &str) -> WorkspaceRecord {

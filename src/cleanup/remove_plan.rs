@@ -247,24 +247,14 @@ pub fn stays_reachable(fate: &BranchFate) -> bool {
 mod tests {
     use super::*;
     use crate::model::record::WorkspaceState;
-    use crate::model::{BaseReport, BranchName, Freshness, Token, WorkspaceName};
+    use crate::model::{BaseReport, BranchName, Token, WorkspaceName};
 
     fn id(digit: char) -> CommitId {
         CommitId::parse(&digit.to_string().repeat(40)).expect("an id")
     }
 
     fn facts() -> RemoveFacts {
-        let base = BaseReport {
-            reference: "main".into(),
-            commit: id('a'),
-            freshness: Freshness::Fresh,
-            ahead: 0,
-            behind: 0,
-            missing: Vec::new(),
-            remote_commit: None,
-            fetched_at: None,
-            proof: crate::model::Proof::Local,
-        };
+        let base = BaseReport::fixed("main", id('a'));
         let record = WorkspaceRecord {
             name: WorkspaceName::parse("w").expect("a name"),
             state: WorkspaceState::Ready,

@@ -13,10 +13,9 @@ use crate::sys::git::{GitCommand, Reader};
 use crate::worktree::capture::{CaptureRequest, Captured, capture};
 use crate::worktree::import::{ImportRequest, changes, import, update_ref};
 use crate::worktree::quarantine::Quarantine;
-use crate::worktree::repository::bytes_path;
 use crate::worktree::run_store::RunStore;
 use crate::worktree::sealed::{Identity, SealedPaths};
-use crate::worktree::{Repository, result_policy};
+use crate::worktree::{Repository, exact, result_policy};
 
 /// Where everything that was saved is.
 pub const PREFIX: &str = "refs/treehand/salvage/";
@@ -197,33 +196,14 @@ impl<'a> IndexCopy<'a> {
 
     /// A git command in the worktree, with the copy as its index.
     pub fn git<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> GitCommand {
-        let settings = ["-c", "core.untrackedCache=false", "-c", "core.splitIndex=false", "-c", "index.sparse=false"];
-        let quiet = ["-c", "core.safecrlf=false", "-c", "advice.addEmbeddedRepo=false"];
-        let command = self.repo.git.tree(self.git_dir, self.tree, settings).args(quiet).args(args);
+        let command = self.repo.git.tree(self.git_dir, self.tree, exact::SETTINGS).args(args);
         command.env("GIT_INDEX_FILE", &self.index)
     }
 
-    /// Takes off the flags that hide changed files from git, except from files that a sparse checkout left out.
+    /// Takes off the flags that hide changed files from git.
     pub fn unhide(&self) -> Result<()> {
-        let listed = self.git(["ls-files", "-v", "-z"]).run()?;
-        let (mut assumed, mut skipped) = (Vec::new(), Vec::new());
-        for record in listed.records() {
-            let (Some(tag), Some(path)) = (record.first(), record.get(2..)) else { continue };
-            if tag.is_ascii_lowercase() {
-                assumed.extend_from_slice(path);
-                assumed.push(0);
-            }
-            if tag.eq_ignore_ascii_case(&b'S') && fs::exists(&self.tree.join(bytes_path(path)))? {
-                skipped.extend_from_slice(path);
-                skipped.push(0);
-            }
-        }
-        for (flag, list) in [("--no-assume-unchanged", assumed), ("--no-skip-worktree", skipped)] {
-            if !list.is_empty() {
-                self.git(["update-index", flag, "-z", "--stdin"]).stdin(list).run()?;
-            }
-        }
-        Ok(())
+        let listed = self.git(exact::LIST).run()?;
+        Ok(exact::unhide(&listed, self.tree, |args| self.git(args))?)
     }
 }
 

@@ -12,6 +12,7 @@ use super::batch::UNDO_PREFIX;
 use super::error::{CleanupError, Result};
 use super::undo_plan::{self, OnTop, Verdict};
 use super::{restore, trash};
+use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, RemovedItem, UndoData};
 use crate::model::{BranchName, CommitId};
 use crate::store::{Entry, EntryDraft, Store, StoreError};
@@ -82,7 +83,7 @@ fn undo_landing(
             let data = json!({"op": operation.op, "into": into, "from": after, "to": before});
             let intent = store.intend(&EntryDraft::new("undo", data))?;
             if let Err(error) = move_back(repo, operation.op, into, before, after) {
-                store.failed(intent, json!({"why": error.chain()}))?;
+                store.failed(intent, json!({"why": chain(&error)}))?;
                 return Err(error);
             }
             store.mark_undone(operation.op)?;

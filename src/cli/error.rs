@@ -5,9 +5,9 @@
 use crate::cleanup::CleanupError;
 use crate::confine::Unavailable;
 use crate::model::Freshness;
+use crate::model::cause::chain;
 use crate::orchestrator::context::RunError;
 use crate::orchestrator::taskfile::TaskFileError;
-use crate::orchestrator::worker::chain;
 use crate::store::StoreError;
 use crate::sys::git::GitError;
 use crate::sys::lock::LockError;

@@ -70,5 +70,22 @@ pub struct BaseReport {
     pub proof: Proof,
 }
 
+impl BaseReport {
+    /// The report of a commit that nothing can be newer than: it lacks nothing, by what is known here.
+    pub fn fixed(reference: &str, commit: CommitId) -> BaseReport {
+        BaseReport {
+            reference: reference.to_owned(),
+            commit,
+            freshness: Freshness::Fresh,
+            ahead: 0,
+            behind: 0,
+            missing: Vec::new(),
+            remote_commit: None,
+            fetched_at: None,
+            proof: Proof::Local,
+        }
+    }
+}
+
 /// Most subjects listed in [`BaseReport::missing`].
 pub const MISSING_MAX: usize = 50;

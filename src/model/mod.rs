@@ -28,6 +28,7 @@ macro_rules! text_enum {
 }
 use text_enum;
 
+pub mod cause;
 pub mod commit;
 pub mod freshness;
 pub mod ids;

@@ -76,6 +76,13 @@ pub enum RunError {
     },
 }
 
+/// Does work that waits for git or the disk where it holds up nothing else.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::result::Result<T, RunError> {
+    tokio::task::spawn_blocking(work).await.map_err(RunError::panicked)
+}
+
 impl RunError {
     /// An error of the operating system, with what was tried.
     pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> RunError {

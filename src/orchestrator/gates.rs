@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::attempt::{self, Attempt, AttemptEnd};
-use super::context::{Context, RunError};
+use super::context::{Context, RunError, blocking};
 use crate::confine::launch::Streams;
 use crate::confine::{Launch, environment};
 use crate::model::record::{GateOutcome, GateRecord};
@@ -70,10 +70,6 @@ pub async fn judge(context: &Arc<Context>, gates: &[GateSpec], judged: &Judged) 
         blocking(move || sealed::remove(&paths)).await??;
     }
     Ok(verdict)
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RunError> {
-    tokio::task::spawn_blocking(work).await.map_err(RunError::panicked)
 }
 
 async fn check_out(context: &Arc<Context>, judged: &Judged) -> Result<SealedPaths, RunError> {

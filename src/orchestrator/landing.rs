@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::context::{Context, RunError};
+use super::context::{Context, RunError, blocking};
 use super::gates::{self, Judged, Verdict};
 use super::messages::{self, Origin};
 use crate::model::record::{LandedRecord, TaskRecord, UndoData};
@@ -107,10 +107,6 @@ async fn round(context: &Arc<Context>, entry: &Entry) -> Result<Option<TaskState
             reject(context, id, Reason::new(ReasonKind::Busy, message)).map(Some)
         }
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RunError> {
-    tokio::task::spawn_blocking(work).await.map_err(RunError::panicked)
 }
 
 fn make_candidate(context: &Context, entry: &Entry, tip: &CommitId) -> WorktreeResult<Candidate> {

@@ -13,9 +13,10 @@ use tokio::task::JoinSet;
 
 use super::board::{Board, Effect, Event, Slot};
 use super::context::{Context, RunError};
-use super::worker::{self, chain};
+use super::worker;
 use super::{control, landing};
 use crate::confine;
+use crate::model::cause::chain;
 use crate::model::{MergePolicy, Reason, ReasonKind, RunId, RunState, TaskEvent, TaskId, TaskState};
 use crate::store::EntryDraft;
 use crate::sys::git::Git;

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::attempt::{self, Attempt, AttemptEnd, StopCause};
-use super::context::{Context, RunError};
+use super::context::{Context, RunError, blocking};
 use super::landing::{cancel, reject};
 use super::messages::{self, Origin};
 use super::{gates, landing};
 use crate::agent::profile;
 use crate::confine::launch::Streams;
 use crate::confine::{Launch, environment};
+use crate::model::cause::chain;
 use crate::model::record::{AttemptError, AttemptRecord, TaskRecord};
 use crate::model::{BranchName, CommitId, Reason, ReasonKind, TaskEvent, TaskId, TaskState, Token};
 use crate::sys::{clock, fs, random};
@@ -84,25 +85,6 @@ pub async fn work(context: Arc<Context>, id: TaskId) -> Result<TaskState, RunErr
             retry_or_fail(&context, &id, ReasonKind::Failed, format!("the command {}", gates::describe(&end)))
         }
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RunError> {
-    tokio::task::spawn_blocking(work).await.map_err(RunError::panicked)
-}
-
-/// An error with its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let next = source.to_string();
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = source.source();
-    }
-    text
 }
 
 fn prepare(context: &Context, id: &TaskId) -> Result<Preparation, RunError> {

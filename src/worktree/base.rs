@@ -56,7 +56,7 @@ pub fn resolve(repo: &Repository, asked: Option<&str>, lookup: Lookup) -> Result
     };
     match target {
         BaseTarget::Fixed(ref commit) => {
-            let report = fixed_report(&reference, commit.clone());
+            let report = BaseReport::fixed(&reference, commit.clone());
             Ok(ResolvedBase { target, report, remote_error: None })
         }
         BaseTarget::Branch { local, remote } => resolve_branch(repo, reference, local, remote, lookup),
@@ -85,20 +85,6 @@ fn describe(base: &ResolvedBase) -> String {
         }
         (Freshness::Unknown, Some(error)) => format!("freshness of base `{name}` is unknown: {error}"),
         (Freshness::Unknown, None) => format!("freshness of base `{name}` is unknown: the remote was not asked"),
-    }
-}
-
-fn fixed_report(reference: &str, commit: CommitId) -> BaseReport {
-    BaseReport {
-        reference: reference.to_owned(),
-        commit,
-        freshness: Freshness::Fresh,
-        ahead: 0,
-        behind: 0,
-        missing: Vec::new(),
-        remote_commit: None,
-        fetched_at: None,
-        proof: Proof::Local,
     }
 }
 

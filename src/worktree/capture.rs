@@ -9,9 +9,10 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::error::{Result, WorktreeError};
+use super::exact;
 use super::head::sealed_head;
 use super::quarantine::{object_format, write_bare_skeleton};
-use super::repository::{Repository, bytes_path};
+use super::repository::Repository;
 use super::sealed::{Identity, SealedPaths};
 use crate::model::CommitId;
 use crate::sys::fs;
@@ -87,9 +88,7 @@ impl Scratch<'_> {
     }
 
     fn tree<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> GitCommand {
-        let settings = ["-c", "core.untrackedCache=false", "-c", "core.splitIndex=false", "-c", "index.sparse=false"];
-        let quiet = ["-c", "core.safecrlf=false", "-c", "advice.addEmbeddedRepo=false"];
-        let command = self.repo.git.tree(self.dir, &self.paths.tree, settings).args(quiet);
+        let command = self.repo.git.tree(self.dir, &self.paths.tree, exact::SETTINGS);
         command.env("GIT_NO_REPLACE_OBJECTS", "1").args(args)
     }
 
@@ -115,28 +114,11 @@ impl Scratch<'_> {
         copied.map_err(|error| bad(format!("{error}: {}", error.source)))
     }
 
-    /// Takes off the flags that hide changed files, except from files that a sparse checkout left out.
+    /// Takes off the flags that hide changed files.
     fn unhide(&self) -> Result<()> {
-        let listed = self.tree(["ls-files", "-v", "-z"]).run();
+        let listed = self.tree(exact::LIST).run();
         let listed = listed.map_err(|error| bad(format!("the workspace's index cannot be read: {error}")))?;
-        let (mut assumed, mut skipped) = (Vec::new(), Vec::new());
-        for record in listed.records() {
-            let (Some(tag), Some(path)) = (record.first(), record.get(2..)) else { continue };
-            if tag.is_ascii_lowercase() {
-                assumed.extend_from_slice(path);
-                assumed.push(0);
-            }
-            if tag.eq_ignore_ascii_case(&b'S') && fs::exists(&self.paths.tree.join(bytes_path(path)))? {
-                skipped.extend_from_slice(path);
-                skipped.push(0);
-            }
-        }
-        for (flag, list) in [("--no-assume-unchanged", assumed), ("--no-skip-worktree", skipped)] {
-            if !list.is_empty() {
-                self.tree(["update-index", flag, "-z", "--stdin"]).stdin(list).run()?;
-            }
-        }
-        Ok(())
+        exact::unhide(&listed, &self.paths.tree, |args| self.tree(args))
     }
 
     fn commit(&self, tree: &CommitId, parent: &CommitId, request: &CaptureRequest<'_>) -> Result<CommitId> {

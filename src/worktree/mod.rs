@@ -9,6 +9,7 @@ pub mod capture;
 pub mod changes;
 pub mod checkouts;
 pub mod error;
+pub mod exact;
 pub mod freshness;
 pub mod head;
 pub mod import;

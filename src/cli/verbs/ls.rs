@@ -32,7 +32,7 @@ pub fn run(session: &Session) -> Result<u8, CliError> {
 /// One workspace that cannot be looked at must not hide the others: its row says why.
 fn looked_at(session: &Session, record: &WorkspaceRecord) -> Result<WorkspaceStatus, String> {
     let lookup = Lookup { offline: true, ..session.lookup(true) };
-    status::status(&session.repo, record, lookup).map_err(|error| crate::orchestrator::worker::chain(&error))
+    status::status(&session.repo, record, lookup).map_err(|error| crate::model::cause::chain(&error))
 }
 
 fn workspace_row(session: &Session, record: &WorkspaceRecord, looked: &Result<WorkspaceStatus, String>) -> Vec<String> {
