@@ -69,7 +69,7 @@ fn a_remote_that_fails_or_hangs_is_a_declared_outcome() {
 }
 
 #[test]
-fn sixty_four_at_once_all_succeed_with_one_or_two_fetches() {
+fn sixty_four_at_once_all_succeed() {
     let world = World::with_remote();
     let tip = world.commit_upstream("news", "news.txt", "x\n");
     let names: Vec<String> = (0..64).map(|n| format!("w{n}")).collect();
@@ -89,6 +89,50 @@ fn sixty_four_at_once_all_succeed_with_one_or_two_fetches() {
     let listed = world.treehand(&["ls", "--json"]).expect(0).json();
     assert_eq!(listed["workspaces"].as_array().map(Vec::len), Some(64));
     assert!(!world.repo().join(".git/config.lock").exists());
+}
+
+#[test]
+fn who_asks_while_somebody_asks_shares_the_next_answer() {
+    let world = World::with_remote();
+    // A remote that counts its visitors, and keeps the first until eight more wait at the lock for their turn.
+    let (visits, script) = (world.path().join("visits"), world.path().join("upload-pack"));
+    let lock = world.repo().join(".git/treehand/locks/fetch-origin=20main");
+    let waiting = format!(
+        "until [ \"$(grep -c -- \"-> FLOCK.*:$(stat -c %i '{}') \" /proc/locks)\" -ge 8 ]; do :; done",
+        lock.display()
+    );
+    let first = format!("[ $(wc -l < '{0}') -gt 1 ] || {waiting}", visits.display());
+    let text = format!("#!/bin/sh\necho x >> '{}'\n{first}\nexec git-upload-pack \"$@\"\n", visits.display());
+    std::fs::write(&script, text).expect("written");
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+    world.git(&["config", "remote.origin.uploadpack", &script.to_string_lossy()]);
+    let quiet = |n: usize| {
+        let mut command = world.command(&["new", &format!("w{n}")]);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("started")
+    };
+    let children: Vec<_> = (0..9).map(quiet).collect();
+    for mut child in children {
+        assert!(child.wait().expect("ended").success());
+    }
+    assert_eq!(std::fs::read_to_string(&visits).expect("read").lines().count(), 2, "the remote was asked too often");
+    world.treehand(&["new", "later"]).expect(0);
+    assert_eq!(std::fs::read_to_string(&visits).expect("read").lines().count(), 3, "an old answer was used");
+}
+
+#[test]
+fn a_file_that_a_flag_hides_from_git_is_no_less_changed() {
+    let world = World::new();
+    let made = world.treehand(&["new", "x", "--json"]).expect(0).json();
+    let path = std::path::PathBuf::from(made["path"].as_str().expect("a path"));
+    let dirty = || world.treehand(&["ls", "--json"]).expect(0).json()["workspaces"][0]["dirty"].clone();
+    assert_eq!(dirty(), false);
+    world.git_in(&path, &["update-index", "--assume-unchanged", "a.txt"]);
+    std::fs::write(path.join("a.txt"), "hidden\n").expect("written");
+    assert_eq!(world.git_in(&path, &["status", "--porcelain"]), "", "git does not see it");
+    assert_eq!(dirty(), true);
+    let diff = world.treehand(&["diff", "x", "--json"]).expect(0).json();
+    assert_eq!(diff["files"][0]["path"], "a.txt");
+    world.treehand(&["rm", "x"]).expect(4);
 }
 
 #[test]

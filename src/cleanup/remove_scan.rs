@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use super::error::Result;
 use super::integration::{self, Target};
 use super::remove_plan::{BranchFact, DirId, RemoveFacts, TreeFact};
-use super::salvage::IndexCopy;
 use super::standing::Processes;
 use crate::model::record::WorkspaceRecord;
 use crate::model::{BranchName, CommitId};
@@ -17,6 +16,7 @@ use crate::sys::fs;
 use crate::sys::git::Reader;
 use crate::worktree::Repository;
 use crate::worktree::checkouts::{self, Checkout};
+use crate::worktree::index_copy::dirty_paths;
 use crate::worktree::repository::bytes_path;
 
 /// What is looked at once for any number of workspaces.
@@ -47,7 +47,7 @@ pub fn facts(
     let tree = tree_fact(record, &root, git_dir.as_deref())?;
     let present = matches!(tree, TreeFact::Present(_));
     let dirty = match (&git_dir, present && !record.sealed) {
-        (Some(git_dir), true) => dirty(repo, git_dir, &record.path)?,
+        (Some(git_dir), true) => dirty_paths(repo, git_dir, &record.path)?,
         _ => Vec::new(),
     };
     let head = git_dir.as_deref().map(|dir| Reader::open(&repo.git, dir).revision("HEAD")).transpose()?.flatten();
@@ -112,17 +112,6 @@ pub fn linked_git_dir(tree: &Path) -> Result<Option<PathBuf>> {
     let Some(path) = bytes.strip_prefix(b"gitdir: ") else { return Ok(None) };
     let path = tree.join(bytes_path(path.trim_ascii_end()));
     Ok(Some(path.canonicalize().unwrap_or(path)))
-}
-
-/// Paths with uncommitted changes, untracked ones included, files that flags hide from git included.
-pub fn dirty(repo: &Repository, git_dir: &Path, tree: &Path) -> Result<Vec<String>> {
-    let temp = tempfile::tempdir_in(repo.state_dir()).map_err(fs::at("write", &repo.state_dir()))?;
-    let copy = IndexCopy::take(repo, git_dir, tree, temp.path())?;
-    copy.unhide()?;
-    let args = ["status", "--porcelain=v1", "-z", "--untracked-files=all", "--ignore-submodules=none", "--no-renames"];
-    let output = copy.git(args).run()?;
-    let path = |record: &[u8]| String::from_utf8_lossy(record.get(3..).unwrap_or_default()).into_owned();
-    Ok(output.records().map(path).collect())
 }
 
 /// True when a branch, a tag or a remote branch holds the commit. (HEADs of worktrees do not count.)

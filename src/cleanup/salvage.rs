@@ -4,7 +4,7 @@
 //! and `worktree` (every change, untracked files included, ignored ones not). Its own index is never written. A sealed one is
 //! captured and imported like a result. A part that cannot be saved is an error, and stops the removal.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::error::{CleanupError, Result};
 use crate::model::CommitId;
@@ -12,10 +12,11 @@ use crate::sys::fs;
 use crate::sys::git::{GitCommand, Reader};
 use crate::worktree::capture::{CaptureRequest, Captured, capture};
 use crate::worktree::import::{ImportRequest, changes, import, update_ref};
+use crate::worktree::index_copy::IndexCopy;
 use crate::worktree::quarantine::Quarantine;
 use crate::worktree::run_store::RunStore;
 use crate::worktree::sealed::{Identity, SealedPaths};
-use crate::worktree::{Repository, exact, result_policy};
+use crate::worktree::{Repository, result_policy};
 
 /// Where everything that was saved is.
 pub const PREFIX: &str = "refs/treehand/salvage/";
@@ -174,37 +175,6 @@ pub fn identity(repo: &Repository) -> Identity {
 fn signed(command: GitCommand, identity: &Identity) -> GitCommand {
     let command = command.env("GIT_AUTHOR_NAME", &identity.name).env("GIT_AUTHOR_EMAIL", &identity.email);
     command.env("GIT_COMMITTER_NAME", &identity.name).env("GIT_COMMITTER_EMAIL", &identity.email)
-}
-
-/// A copy of a worktree's index, so that looking and saving leave the real one as it is.
-pub struct IndexCopy<'a> {
-    repo: &'a Repository,
-    git_dir: &'a Path,
-    tree: &'a Path,
-    index: PathBuf,
-}
-
-impl<'a> IndexCopy<'a> {
-    /// Copies the index into this directory.
-    pub fn take(repo: &'a Repository, git_dir: &'a Path, tree: &'a Path, into: &Path) -> Result<Self> {
-        let (current, index) = (git_dir.join("index"), into.join("index"));
-        if fs::exists(&current)? {
-            fs::copy_keeping_time(&current, &index)?;
-        }
-        Ok(IndexCopy { repo, git_dir, tree, index })
-    }
-
-    /// A git command in the worktree, with the copy as its index.
-    pub fn git<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> GitCommand {
-        let command = self.repo.git.tree(self.git_dir, self.tree, exact::SETTINGS).args(args);
-        command.env("GIT_INDEX_FILE", &self.index)
-    }
-
-    /// Takes off the flags that hide changed files from git.
-    pub fn unhide(&self) -> Result<()> {
-        let listed = self.git(exact::LIST).run()?;
-        Ok(exact::unhide(&listed, self.tree, |args| self.git(args))?)
-    }
 }
 
 /// What a sealed workspace holds, captured and not yet imported.

@@ -3,9 +3,12 @@
 //! Reads a plain workspace through a temporary copy of its index and objects that go nowhere: the workspace is left as
 //! it was. A sealed one is captured into its scratch dir, as for an import, but not imported.
 
+use std::path::Path;
+
 use super::capture::{CaptureRequest, capture};
 use super::checkouts;
 use super::error::{Result, WorktreeError};
+use super::index_copy::IndexCopy;
 use super::plain::named_sealed;
 use super::quarantine::Quarantine;
 use super::repository::Repository;
@@ -13,7 +16,6 @@ use super::run_store::RunStore;
 use super::sealed::Identity;
 use crate::model::CommitId;
 use crate::model::record::WorkspaceRecord;
-use crate::sys::fs;
 use crate::sys::git::GitCommand;
 
 /// One changed file.
@@ -55,23 +57,18 @@ fn of_plain(repo: &Repository, record: &WorkspaceRecord) -> Result<Changes> {
         return Err(WorktreeError::NotFound { kind: "worktree at", name: record.path.display().to_string() });
     };
     let quarantine = Quarantine::create(repo, &record.base.commit)?;
-    let index = quarantine.git_dir().join("index");
-    let work = || -> Result<Changes> {
-        let current = checkout.git_dir.join("index");
-        if fs::exists(&current)? {
-            fs::copy_keeping_time(&current, &index)?;
-        }
-        let here = |args: &[&str]| {
-            let command = repo.git.tree(&checkout.git_dir, &record.path, args).env("GIT_INDEX_FILE", &index);
-            command.env("GIT_OBJECT_DIRECTORY", quarantine.objects())
-        };
-        here(&["add", "--all", "--", "."]).run()?;
-        let tree = here(&["write-tree"]).object_id()?;
-        collect(|args| quarantine.command(args), record.base.commit.as_str(), tree.as_str())
-    };
-    let changes = work();
+    let changes = changes_in(repo, &quarantine, &checkout.git_dir, record);
     quarantine.discard()?;
     changes
+}
+
+fn changes_in(repo: &Repository, quarantine: &Quarantine, git_dir: &Path, record: &WorkspaceRecord) -> Result<Changes> {
+    let copy = IndexCopy::take(repo, git_dir, &record.path, quarantine.git_dir())?;
+    copy.unhide()?;
+    let here = |args: &[&str]| copy.git(args).env("GIT_OBJECT_DIRECTORY", quarantine.objects());
+    here(&["add", "--all", "--", "."]).run()?;
+    let tree = here(&["write-tree"]).object_id()?;
+    collect(|args| quarantine.command(args), record.base.commit.as_str(), tree.as_str())
 }
 
 fn of_sealed(repo: &Repository, record: &WorkspaceRecord, template: &str) -> Result<Changes> {

@@ -26,6 +26,12 @@ pub const SETTINGS: [&str; 10] = [
 /// Asks for every entry of the index with its flags; the answer is what [`unhide`] reads.
 pub const LIST: [&str; 3] = ["ls-files", "-v", "-z"];
 
+/// True when a flag of any entry may hide a changed file.
+pub fn hides(listed: &GitOutput) -> bool {
+    let flagged = |tag: &u8| tag.is_ascii_lowercase() || tag.eq_ignore_ascii_case(&b'S');
+    listed.records().any(|record| record.first().is_some_and(flagged))
+}
+
 /// Takes off the flags that hide changed files from git (assume-unchanged, skip-worktree), except from files that a sparse
 /// checkout left out.
 pub fn unhide(listed: &GitOutput, tree: &Path, git: impl Fn([&str; 4]) -> GitCommand) -> Result<()> {

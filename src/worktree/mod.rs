@@ -14,6 +14,7 @@ pub mod freshness;
 pub mod head;
 pub mod import;
 pub mod in_the_way;
+pub mod index_copy;
 pub mod merge;
 pub mod plain;
 pub mod quarantine;

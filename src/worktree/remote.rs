@@ -52,7 +52,9 @@ pub fn ask(repo: &Repository, branch: &RemoteBranch, deadline: Duration) -> Resu
     let holder = format!("pid {}, fetching {} from {}", std::process::id(), branch.branch, branch.remote);
     let _lock = FileLock::acquire(&lock_path, &holder)?;
     let answer_path = lock_path.with_extension("answer");
-    if let Some(shared) = read_answer(&answer_path).filter(|answer| answer.at > asked_at) {
+    // One from the future was written before the clock was set back.
+    let shared = |answer: &RemoteAnswer| answer.at > asked_at && answer.at <= clock::now();
+    if let Some(shared) = read_answer(&answer_path).filter(shared) {
         return Ok(shared);
     }
     let answer = ask_now(repo, branch, deadline)?;

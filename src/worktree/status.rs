@@ -2,19 +2,21 @@
 //!
 //! git is run only in plain workspaces; in a sealed one a child could have planted what git would start.
 
+use std::collections::BTreeMap;
+
 use super::base::{self, Lookup, ResolvedBase};
-use super::checkouts;
+use super::checkouts::{self, Checkout};
 use super::error::{Result, WorktreeError};
+use super::index_copy;
 use super::repository::Repository;
 use crate::model::record::WorkspaceRecord;
-use crate::model::{BaseReport, CommitId, Proof};
+use crate::model::{BaseReport, CommitId, Freshness, Proof};
 use crate::sys::fs;
+use crate::sys::git::Reader;
 
 /// How a workspace stands.
 #[derive(Clone, Debug)]
 pub struct WorkspaceStatus {
-    /// The tip of its branch, or its detached HEAD.
-    pub tip: Option<CommitId>,
     /// Its base, with freshness, ahead and behind as of its tip.
     pub base: BaseReport,
     /// Why the remote gave no full answer.
@@ -25,61 +27,89 @@ pub struct WorkspaceStatus {
     pub present: bool,
 }
 
-/// Looks at a workspace.
-pub fn status(repo: &Repository, record: &WorkspaceRecord, lookup: Lookup) -> Result<WorkspaceStatus> {
-    let present = fs::exists(&record.path)?;
-    let tip = tip(repo, record)?;
-    let (base, remote_error) = freshness(repo, record, tip.as_ref(), lookup)?;
-    let dirty = if record.sealed || !present { None } else { Some(is_dirty(repo, record)?) };
-    Ok(WorkspaceStatus { tip, base, remote_error, dirty, present })
-}
-
-/// What a workspace's HEAD is: its branch's tip in general, something else when a person switched.
-pub fn tip(repo: &Repository, record: &WorkspaceRecord) -> Result<Option<CommitId>> {
-    if !record.sealed
-        && let Some(checkout) = checkouts::scan(repo)?.into_iter().find(|c| c.tree.as_ref() == Some(&record.path))
-    {
-        return Ok(crate::sys::git::Reader::open(&repo.git, &checkout.git_dir).revision("HEAD")?);
-    }
-    Ok(repo.reader().ref_commit(&record.branch.full_ref())?)
-}
-
-/// How fresh a workspace is against the newest tip of its base.
-pub fn freshness(
-    repo: &Repository,
-    record: &WorkspaceRecord,
-    tip: Option<&CommitId>,
+/// Looks at any number of workspaces: the worktrees are scanned once, and each base is resolved (and its remote asked) once.
+pub struct Survey<'a> {
+    repo: &'a Repository,
+    checkouts: Vec<Checkout>,
     lookup: Lookup,
-) -> Result<(BaseReport, Option<String>)> {
-    let resolved = match base::resolve(repo, Some(&record.base.reference), lookup) {
-        Ok(resolved) => resolved,
-        // The base is gone: nothing can be said about freshness, and that is what is said.
-        Err(WorktreeError::NotFound { kind, name }) => {
-            let report =
-                BaseReport { freshness: crate::model::Freshness::Unknown, proof: Proof::None, ..record.base.clone() };
-            return Ok((report, Some(format!("there is no {kind} `{name}` any more"))));
-        }
-        Err(error) => return Err(error),
-    };
-    let ResolvedBase { report: newest, remote_error, .. } = resolved;
-    let tip = tip.unwrap_or(&record.base.commit).clone();
-    let standing = base::report(&repo.reader(), &newest.reference, tip, &newest.commit, newest.proof)?;
-    let report = BaseReport {
-        commit: record.base.commit.clone(),
-        remote_commit: newest.remote_commit,
-        fetched_at: newest.fetched_at.or(record.base.fetched_at),
-        ..standing
-    };
-    Ok((report, remote_error))
+    bases: BTreeMap<String, Newest>,
 }
 
-/// True when something in a plain workspace is staged, changed or untracked.
-pub fn is_dirty(repo: &Repository, record: &WorkspaceRecord) -> Result<bool> {
-    let Some(checkout) = checkouts::scan(repo)?.into_iter().find(|c| c.tree.as_ref() == Some(&record.path)) else {
-        let message = format!("{} is no worktree of this repository any more", record.path.display());
-        return Err(WorktreeError::refused(message, "see `git worktree list`; `git worktree repair` mends moved ones"));
-    };
-    let args = ["status", "--porcelain=v1", "-z", "--untracked-files=normal", "--ignore-submodules=none"];
-    let output = repo.git.tree(&checkout.git_dir, &record.path, args).run()?;
-    Ok(!output.stdout.is_empty())
+/// The newest tip of a base, or why there is none any more.
+#[derive(Clone)]
+enum Newest {
+    Known(Box<ResolvedBase>),
+    Gone(String),
+}
+
+impl<'a> Survey<'a> {
+    /// Scans the worktrees.
+    pub fn begin(repo: &'a Repository, lookup: Lookup) -> Result<Self> {
+        Ok(Survey { repo, checkouts: checkouts::scan(repo)?, lookup, bases: BTreeMap::new() })
+    }
+
+    /// Looks at a workspace.
+    pub fn status(&mut self, record: &WorkspaceRecord) -> Result<WorkspaceStatus> {
+        let present = fs::exists(&record.path)?;
+        let (base, remote_error) = self.freshness(record)?;
+        let dirty = if record.sealed || !present { None } else { Some(self.is_dirty(record)?) };
+        Ok(WorkspaceStatus { base, remote_error, dirty, present })
+    }
+
+    /// How fresh a workspace is against the newest tip of its base, and why the remote gave no full answer.
+    pub fn freshness(&mut self, record: &WorkspaceRecord) -> Result<(BaseReport, Option<String>)> {
+        let ResolvedBase { report: newest, remote_error, .. } = match self.newest(&record.base.reference)? {
+            Newest::Known(resolved) => *resolved,
+            // Nothing can be said about freshness, and that is what is said.
+            Newest::Gone(why) => {
+                let report = BaseReport { freshness: Freshness::Unknown, proof: Proof::None, ..record.base.clone() };
+                return Ok((report, Some(why)));
+            }
+        };
+        let tip = self.tip(record)?.unwrap_or_else(|| record.base.commit.clone());
+        let standing = base::report(&self.repo.reader(), &newest.reference, tip, &newest.commit, newest.proof)?;
+        let report = BaseReport {
+            commit: record.base.commit.clone(),
+            remote_commit: newest.remote_commit,
+            fetched_at: newest.fetched_at.or(record.base.fetched_at),
+            ..standing
+        };
+        Ok((report, remote_error))
+    }
+
+    fn newest(&mut self, reference: &str) -> Result<Newest> {
+        if let Some(known) = self.bases.get(reference) {
+            return Ok(known.clone());
+        }
+        let newest = match base::resolve(self.repo, Some(reference), self.lookup) {
+            Ok(resolved) => Newest::Known(Box::new(resolved)),
+            Err(WorktreeError::NotFound { kind, name }) => {
+                Newest::Gone(format!("there is no {kind} `{name}` any more"))
+            }
+            Err(error) => return Err(error),
+        };
+        self.bases.insert(reference.to_owned(), newest.clone());
+        Ok(newest)
+    }
+
+    /// What a workspace's HEAD is: its branch's tip in general, something else when a person switched.
+    fn tip(&self, record: &WorkspaceRecord) -> Result<Option<CommitId>> {
+        match self.checkout(record) {
+            Some(checkout) if !record.sealed => Ok(Reader::open(&self.repo.git, &checkout.git_dir).revision("HEAD")?),
+            _ => Ok(self.repo.reader().ref_commit(&record.branch.full_ref())?),
+        }
+    }
+
+    fn is_dirty(&self, record: &WorkspaceRecord) -> Result<bool> {
+        let Some(checkout) = self.checkout(record) else {
+            let message = format!("{} is no worktree of this repository any more", record.path.display());
+            let hint = "see `git worktree list`; `git worktree repair` mends moved ones";
+            return Err(WorktreeError::refused(message, hint));
+        };
+        index_copy::is_dirty(self.repo, &checkout.git_dir, &record.path)
+    }
+
+    fn checkout(&self, record: &WorkspaceRecord) -> Option<&Checkout> {
+        self.checkouts.iter().find(|checkout| checkout.tree.as_ref() == Some(&record.path))
+    }
 }

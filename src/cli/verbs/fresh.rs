@@ -9,7 +9,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::{plain, table};
 use crate::cli::session::Session;
 use crate::model::Freshness;
-use crate::worktree::status;
+use crate::worktree::status::Survey;
 
 /// Reports freshness.
 pub fn run(session: &Session, args: &FreshArgs) -> Result<u8, CliError> {
@@ -21,10 +21,9 @@ pub fn run(session: &Session, args: &FreshArgs) -> Result<u8, CliError> {
     };
     let mut rows = vec![["NAME", "FRESHNESS", "BASE", "AHEAD", "BEHIND"].map(str::to_owned).to_vec()];
     let (mut documents, mut missing, mut behind) = (Vec::new(), String::new(), false);
+    let mut survey = Survey::begin(&session.repo, session.lookup(args.offline))?;
     for record in &records {
-        let tip = status::tip(&session.repo, record)?;
-        let lookup = session.lookup(args.offline);
-        let (base, reason) = status::freshness(&session.repo, record, tip.as_ref(), lookup)?;
+        let (base, reason) = survey.freshness(record)?;
         if let Some(reason) = &reason {
             session.out.warn(format!("{}: {}", record.name, plain(reason)));
         }

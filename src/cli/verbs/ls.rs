@@ -8,31 +8,27 @@ use crate::cli::document;
 use crate::cli::error::CliError;
 use crate::cli::output::{plain, table};
 use crate::cli::session::Session;
+use crate::model::cause::chain;
 use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord};
 use crate::store::Store;
 use crate::sys::{clock, fs, proc};
-use crate::worktree::base::Lookup;
-use crate::worktree::status::{self, WorkspaceStatus};
+use crate::worktree::status::{Survey, WorkspaceStatus};
 
 /// Lists workspaces.
 pub fn run(session: &Session) -> Result<u8, CliError> {
     let store = session.store()?;
     let mut rows = vec![["", "NAME", "BRANCH", "STATE", "BASE", "PATH"].map(str::to_owned).to_vec()];
     let mut documents = Vec::new();
+    let mut survey = Survey::begin(&session.repo, session.lookup(true))?;
     for record in store.workspaces()? {
-        let looked = looked_at(session, &record);
+        // One workspace that cannot be looked at must not hide the others: its row says why.
+        let looked = survey.status(&record).map_err(|error| chain(&error));
         rows.push(workspace_row(session, &record, &looked));
         documents.push(workspace_document(&record, &looked));
     }
     task_rows(&store, &mut rows, &mut documents)?;
     session.out.answer("treehand/workspaces/v1", json!({"workspaces": documents}), || table(&rows))?;
     Ok(0)
-}
-
-/// One workspace that cannot be looked at must not hide the others: its row says why.
-fn looked_at(session: &Session, record: &WorkspaceRecord) -> Result<WorkspaceStatus, String> {
-    let lookup = Lookup { offline: true, ..session.lookup(true) };
-    status::status(&session.repo, record, lookup).map_err(|error| crate::model::cause::chain(&error))
 }
 
 fn workspace_row(session: &Session, record: &WorkspaceRecord, looked: &Result<WorkspaceStatus, String>) -> Vec<String> {
