@@ -124,3 +124,106 @@ fn clean_reclaims_what_a_rejected_task_left_but_keeps_its_work() {
     let again = world.treehand(&["clean", "--json", "--min-age", "0s"]).expect(0).json();
     assert_eq!(again["actions"], serde_json::json!([]), "a second plan is empty: {again}");
 }
+
+/// Lets whoever checks out a file of this worktree die there and then, with the treehand that started it: once.
+fn die_at_the_first_file(world: &World, tree: &std::path::Path) {
+    let script = world.path().join("smudge");
+    let text = format!(
+        "#!/bin/sh\ncat\n[ \"$PWD\" = '{tree}' ] && [ ! -e '{mark}' ] || exit 0\n: > '{mark}'\np=$PPID\n\
+         while [ \"$p\" -gt 1 ]; do\n  next=$(sed 's/.*) . \\([0-9]*\\) .*/\\1/' /proc/$p/stat)\n  name=$(cat /proc/$p/comm)\n\
+         \x20 case $name in git|treehand) kill -9 $p;; esac\n  [ \"$name\" = treehand ] && exit 0\n  p=$next\ndone\n",
+        tree = tree.display(),
+        mark = world.path().join("died").display()
+    );
+    std::fs::write(&script, text).expect("written");
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+    world.commit("attributes", &[(".gitattributes", "a.txt filter=trap\n")]);
+    world.git(&["config", "filter.trap.smudge", &script.to_string_lossy()]);
+}
+
+#[test]
+fn a_landing_killed_between_branch_and_files_is_completed_and_can_be_undone() {
+    let world = World::new();
+    die_at_the_first_file(&world, &world.repo());
+    world.write("own.txt", "mine\n");
+    let before = world.git(&["rev-parse", "main"]);
+    let change = ["sh", "-c", "echo new > a.txt; echo b > b.txt; rm src/lib.txt"];
+    let mut args = vec!["run", "--json", "--confine", "off", "--"];
+    args.extend(change);
+    assert_ne!(world.treehand(&args).code, 0, "the supervisor was killed");
+    assert_ne!(world.git(&["rev-parse", "main"]), before, "the branch had moved");
+    assert_ne!(world.git(&["status", "--porcelain"]), "?? own.txt", "the files had not");
+    let doctor = world.treehand(&["doctor", "--json", "--set", "confine.level=off"]).expect(1).json();
+    let check = doctor["checks"].as_array().expect("checks").iter().find(|check| check["name"] == "interrupted");
+    assert!(check.expect("it is looked at")["remedy"].as_str().expect("a remedy").contains("doctor --repair"));
+    let repaired = world.treehand(&["doctor", "--repair", "--json", "--set", "confine.level=off"]).expect(0).json();
+    assert!(repaired["repaired"][0].as_str().expect("said").contains("completed"), "{repaired}");
+    assert_eq!(world.git(&["status", "--porcelain"]), "?? own.txt");
+    assert_eq!(world.show("main", "a.txt"), "new\n");
+    let runs = world.treehand(&["ps", "--json"]).expect(0).json();
+    let id = runs["runs"][0]["run"].as_str().expect("a run").to_owned();
+    let run = world.treehand(&["show", &id, "--json"]).expect(0).json();
+    assert_eq!(support::state(&run, run["tasks"][0]["id"].as_str().expect("an id")), "landed");
+    world.treehand(&["cancel", &id]).expect(0);
+    world.treehand(&["undo"]).expect(0);
+    assert_eq!(world.git(&["rev-parse", "main"]), before);
+    assert_eq!(world.git(&["status", "--porcelain"]), "?? own.txt");
+    world.treehand(&["clean", "--yes", "--min-age", "0s"]).expect(0);
+    world.git(&["fsck", "--full", "--strict"]);
+}
+
+#[test]
+fn an_undo_killed_between_branch_and_files_is_completed_by_the_next() {
+    let world = World::new();
+    let land = |text: &str| {
+        let script = format!("echo {text} > a.txt; echo b > b.txt");
+        world.treehand(&["run", "--confine", "off", "--", "sh", "-c", &script]).expect(0);
+        world.git(&["rev-parse", "main"])
+    };
+    die_at_the_first_file(&world, &world.repo());
+    std::fs::write(world.path().join("died"), "").expect("the trap is off");
+    let (first, second) = (land("first"), land("second"));
+    std::fs::remove_file(world.path().join("died")).expect("the trap is on");
+    assert_ne!(world.treehand(&["undo"]).code, 0, "it was killed");
+    assert_eq!(world.git(&["rev-parse", "main"]), first, "the branch had moved back from {second}");
+    assert_ne!(world.git(&["status", "--porcelain"]), "", "the files had not");
+    let undone = world.treehand(&["undo", "--json"]).expect(0).json();
+    assert_eq!(undone["kind"], "land");
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+    assert_eq!(world.git(&["rev-parse", "main"]), first, "one undo was asked for, and one was done");
+}
+
+#[test]
+fn a_damaged_store_is_set_aside_with_what_can_be_read_carried_over() {
+    let world = World::new();
+    world.treehand(&["new", "x"]).expect(0);
+    let path = world.repo().join(".git/treehand/state.db");
+    std::fs::write(&path, vec![b'x'; 9000]).expect("damaged");
+    for wal in ["-wal", "-shm"] {
+        let _absent = std::fs::remove_file(format!("{}{wal}", path.display()));
+    }
+    let error = world.treehand(&["ls", "--json"]).expect(1).json();
+    assert_eq!(error["kind"], "store_corrupt");
+    assert!(error["hint"].as_str().expect("a hint").contains("doctor --repair"));
+    world.treehand(&["doctor", "--set", "confine.level=off"]).expect(1);
+    world.treehand(&["doctor", "--repair", "--set", "confine.level=off"]).expect(0);
+    world.treehand(&["ls"]).expect(0);
+    let kept = std::fs::read_dir(world.repo().join(".git/treehand")).expect("there").filter_map(Result::ok);
+    assert!(kept.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("state.db.damaged-")));
+}
+
+#[test]
+fn a_workspace_whose_maker_was_killed_leaves_nothing_behind_after_clean() {
+    let world = World::new();
+    die_at_the_first_file(&world, &world.trees().join("x/repo"));
+    assert_ne!(world.treehand(&["new", "x"]).code, 0, "it was killed");
+    world.git(&["config", "--unset", "filter.trap.smudge"]);
+    let done = world.treehand(&["clean", "--yes", "--json"]).expect(0).json();
+    assert_eq!(done["actions"][0]["outcome"], "done", "{done}");
+    assert_eq!(done["actions"][0]["repo"], world.repo().to_string_lossy().as_ref());
+    assert_eq!(world.git(&["branch", "--list", "x"]), "");
+    world.assert_nothing_left();
+    let doctor = world.treehand(&["doctor", "--json", "--set", "confine.level=off"]).expect(0).json();
+    let check = doctor["checks"].as_array().expect("checks").iter().find(|check| check["name"] == "interrupted");
+    assert_eq!(check.expect("it is looked at")["detail"], "nothing");
+}

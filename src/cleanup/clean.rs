@@ -9,7 +9,7 @@ use super::batch::Batch;
 use super::clean_apply::{self, Done};
 use super::clean_types::{CleanAction, Step};
 use super::error::{CleanupError, Result};
-use super::{clean_plan, clean_scan};
+use super::{clean_plan, clean_scan, recover};
 use crate::model::cause::chain;
 use crate::store::Store;
 use crate::sys::fs;
@@ -53,11 +53,14 @@ impl CleanPlan {
 pub fn apply(repo: &Repository, store: &Store, plan: CleanPlan) -> Result<CleanReport> {
     let path = repo.state_dir().join("locks").join("clean");
     let _one_at_a_time = FileLock::acquire(&path, &format!("treehand clean, pid {}", std::process::id()))?;
+    recover::recover(repo, store)?;
     let mut batch = Batch::new(repo, store, "clean")?;
     let CleanPlan { mut actions, kept, template } = plan;
     for action in &mut actions {
         carry_out(repo, store, &mut batch, &template, action)?;
     }
+    // Of the half-made workspaces that have gone just now.
+    recover::recover(repo, store)?;
     let freed_bytes = actions.iter().filter(|action| action.outcome == Outcome::Done).map(|action| action.bytes).sum();
     Ok(CleanReport { applied: true, actions, kept, freed_bytes, op: batch.op() })
 }

@@ -62,7 +62,7 @@ pub fn apply(
         Step::Reset(plan) => reset(store, plan),
         Step::PutBack { entry, items } => put_back(repo, store, entry, items),
         Step::Close(entry) => {
-            store.failed_open(entry, json!({"why": "it is recorded as an operation"}))?;
+            store.failed(entry.intent(), json!({"why": "it is recorded as an operation"}))?;
             Ok(Done::plain())
         }
         Step::Task { run, task, paths, enclosure, salvage } => {
@@ -110,7 +110,7 @@ fn put_back(repo: &Repository, store: &Store, entry: &Entry, items: &[RemovedIte
         return Done::skipped("somebody has put it back already");
     }
     restore::put_back(repo, store, items)?;
-    store.failed_open(entry, json!({"why": "it died half-way; what it took was put back"}))?;
+    store.failed(entry.intent(), json!({"why": "it died half-way; what it took was put back"}))?;
     Ok(Done::plain())
 }
 

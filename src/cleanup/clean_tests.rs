@@ -12,7 +12,7 @@ use super::remove::{self, RemoveOptions};
 use super::remove_tests::make_a_mess;
 use super::{trash, undo};
 use crate::model::record::{
-    AttemptRecord, LandedRecord, RemovedItem, RunRecord, TaskRecord, WorkspaceRecord, WorkspaceState,
+    AttemptRecord, LandedRecord, RemovedItem, RunRecord, TaskRecord, UndoData, WorkspaceRecord, WorkspaceState,
 };
 use crate::model::{BranchName, CommitId, ProcId, RunState, Timestamp, Token};
 use crate::store::{Entry, EntryDraft};
@@ -194,11 +194,39 @@ fn die(fixture: &Fixture) {
     for entry in open_removals(fixture) {
         let draft = EntryDraft::new("rm", json!({"items": entry.data["items"], "owner": dead()}));
         assert!(fixture.store.intend(&draft).is_ok());
-        fixture.store.failed_open(&entry, json!({})).expect("closed");
+        fixture.store.failed(entry.intent(), json!({})).expect("closed");
     }
     for record in fixture.store.workspaces().expect("read").into_iter().filter(|record| record.owner.is_some()) {
         fixture.store.put_workspace("test", &WorkspaceRecord { owner: dead(), ..record }).expect("stored");
     }
+}
+
+fn die_undoing(fixture: &Fixture) {
+    let open = fixture.store.open_intents().expect("read").into_iter().filter(|entry| entry.kind == "undo");
+    for entry in open {
+        let draft = EntryDraft::new("undo", json!({"op": entry.data["op"], "owner": dead()}));
+        assert!(fixture.store.intend(&draft).is_ok());
+        fixture.store.failed(entry.intent(), json!({})).expect("closed");
+    }
+}
+
+#[test]
+fn an_undo_of_a_landing_that_died_with_the_files_behind_is_completed() {
+    let fixture = Fixture::new();
+    let before = fixture.tip("refs/heads/main");
+    let after = fixture.commit("a", "two\n");
+    let into = BranchName::parse("main").expect("a name");
+    let undo = UndoData::Landing { into, before: before.clone(), after, run: None, task: None };
+    let op = fixture.store.add_operation("land", clock::now(), "landed", undo).expect("stored");
+    let draft = EntryDraft::new("undo", json!({"op": op, "owner": dead()}));
+    assert!(fixture.store.intend(&draft).is_ok());
+    fixture.git(&["update-ref", "refs/heads/main", before.as_str()]);
+    assert_eq!(undo::undo(&fixture.repo, &fixture.store, None).expect("completed").op, op);
+    assert_eq!(fixture.git(&["status", "--porcelain"]), "");
+    assert_eq!(std::fs::read_to_string(fixture.root.join("a")).expect("there"), "one\n");
+    assert!(
+        fixture.store.operation(op).expect("read").undone && fixture.store.open_intents().expect("read").is_empty()
+    );
 }
 
 #[test]
@@ -240,6 +268,7 @@ fn an_undo_that_died_is_completed_by_the_next() {
         let store = fixture.repo.store().expect("a second handle");
         store.cut_after(cut);
         assert!(undo::undo(&fixture.repo, &store, None).is_err());
+        die_undoing(&fixture);
         undo::undo(&fixture.repo, &fixture.store, None).unwrap_or_else(|error| panic!("cut after {cut}: {error}"));
         assert_eq!(fixture.picture(&record.path), before, "cut after {cut}");
         assert_eq!(fixture.store.workspaces().expect("read"), [record], "cut after {cut}");

@@ -4,17 +4,14 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
-
-use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord};
-use crate::model::{BaseReport, BranchName, CommitId, RunId, Timestamp, WorkspaceName};
+use crate::model::record::WorkspaceRecord;
+use crate::model::{BaseReport, BranchName, CommitId, WorkspaceName};
 use crate::store::Store;
 use crate::sys::git::Git;
-use crate::sys::random;
 use crate::worktree::Repository;
 use crate::worktree::plain::{self, NewWorkspace};
 
-pub const TEMPLATE: &str = "../{repo}.trees/{workspace}/{repo}";
+pub use crate::store::fixture::{TEMPLATE, run};
 
 pub struct Fixture {
     pub dir: tempfile::TempDir,
@@ -114,23 +111,4 @@ impl Fixture {
         let index = self.run_in(tree, &["ls-files", "-s", "-v"]);
         format!("{status}\n{staged}\n{unstaged}\n{index}")
     }
-}
-
-/// A run with one task, as the store keeps it.
-pub fn run(base: &BaseReport, state: &str, task: &str, task_state: &str) -> (RunRecord, TaskRecord) {
-    let id = RunId::new(Timestamp(1_800_000_000_000), random::bits().expect("random"));
-    let at = "2027-01-01T00:00:00Z";
-    let run = json!({
-        "id": id, "state": state, "spec": {"tasks": []}, "base": base, "into": "main", "strategy": "squash",
-        "merge": "auto", "jobs": 1, "confine": "off", "lock_wait": "1s", "template": TEMPLATE, "output_limit": "1M",
-        "before": base.commit, "after": null, "created_at": at, "started_at": at,
-        "ended_at": if state == "running" { None } else { Some(at) },
-        "supervisor": null, "cancel_requested": false, "gates": [], "error": null,
-    });
-    let task = json!({
-        "id": task, "ordinal": 0, "state": task_state, "branch": format!("treehand/{id}/{task}"), "base": base.commit,
-        "spec": {"id": task, "agent": "command", "command": ["true"]}, "workspace": null, "attempts": [], "commit": null,
-        "changes": null, "landed": null, "reason": null,
-    });
-    (serde_json::from_value(run).expect("a run"), serde_json::from_value(task).expect("a task"))
 }

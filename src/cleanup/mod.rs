@@ -13,6 +13,7 @@ mod clean_scan_runs;
 pub mod clean_types;
 pub mod error;
 pub mod integration;
+pub mod recover;
 pub mod remove;
 pub mod remove_plan;
 mod remove_scan;

@@ -11,13 +11,15 @@ use serde_json::json;
 use super::batch::UNDO_PREFIX;
 use super::error::{CleanupError, Result};
 use super::undo_plan::{self, OnTop, Verdict};
-use super::{restore, trash};
+use super::{recover, restore, trash};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, RemovedItem, UndoData};
 use crate::model::{BranchName, CommitId};
-use crate::store::{Entry, EntryDraft, Store, StoreError};
+use crate::store::{EntryDraft, Store, StoreError};
+use crate::sys::proc;
 use crate::worktree::advance::{Advance, Advanced, advance};
 use crate::worktree::import::update_ref;
+use crate::worktree::index_lock::Obstacle;
 use crate::worktree::{Repository, WorktreeError};
 
 /// How long a lock of git's is waited for.
@@ -39,8 +41,15 @@ pub struct Undone {
     pub restored: Vec<String>,
 }
 
-/// Takes back the named operation, or the last one that was not taken back.
+/// Takes back the named operation, or the last one that was not taken back. One whose undo died half-way is meant first.
 pub fn undo(repo: &Repository, store: &Store, op: Option<i64>) -> Result<Undone> {
+    let recovery = recover::recover(repo, store)?;
+    if let Some(done) = recovery.undone.into_iter().find(|done| op.is_none_or(|op| op == *done)) {
+        return Ok(Undone::of(store.operation(done)?));
+    }
+    if let (None, Some(blocked)) = (op, recovery.recovered.blocked.first()) {
+        return Err(CleanupError::refused(format!("an interrupted {blocked}"), "look at it, then try again"));
+    }
     let operations = store.operations()?;
     let Some(operation) = undo_plan::pick(&operations, op) else {
         return Err(match op {
@@ -52,11 +61,22 @@ pub fn undo(repo: &Repository, store: &Store, op: Option<i64>) -> Result<Undone>
         let message = format!("operation {} was undone already", operation.op);
         return Err(CleanupError::refused(message, "see what there is: treehand log"));
     }
-    let restored = match &operation.undo {
+    match &operation.undo {
         UndoData::Landing { into, before, after, .. } => undo_landing(repo, store, operation, into, before, after)?,
         UndoData::Removal { items } => undo_removal(repo, store, operation, items)?,
-    };
-    Ok(Undone { op: operation.op, kind: operation.kind.clone(), summary: operation.summary.clone(), restored })
+    }
+    Ok(Undone::of(operation.clone()))
+}
+
+impl Undone {
+    fn of(operation: OperationRecord) -> Undone {
+        let OperationRecord { op, kind, summary, undo, .. } = operation;
+        let restored = match &undo {
+            UndoData::Landing { into, before, .. } => vec![format!("{into} at {}", before.short())],
+            UndoData::Removal { items } => items.iter().map(describe).collect(),
+        };
+        Undone { op, kind, summary, restored }
+    }
 }
 
 fn undo_landing(
@@ -66,7 +86,7 @@ fn undo_landing(
     into: &BranchName,
     before: &CommitId,
     after: &CommitId,
-) -> Result<Vec<String>> {
+) -> Result<()> {
     let tip = repo.reader().ref_commit(&into.full_ref())?;
     let on_top = tip.as_ref().map(|tip| on_top(repo, after, tip)).transpose()?.unwrap_or_default();
     match undo_plan::judge(into.as_str(), tip.as_ref(), before, after, &on_top) {
@@ -80,38 +100,64 @@ fn undo_landing(
                 let message = format!("the commit {} that `{into}` was at is gone", before.short());
                 return Err(CleanupError::Refused { message, hint: None });
             }
-            let data = json!({"op": operation.op, "into": into, "from": after, "to": before});
-            let intent = store.intend(&EntryDraft::new("undo", data))?;
-            if let Err(error) = move_back(repo, operation.op, into, before, after) {
-                store.failed(intent, json!({"why": chain(&error)}))?;
-                return Err(error);
+            let intent = store.intend(&EntryDraft::new("undo", json!({"op": operation.op, "owner": proc::own()})))?;
+            match move_back(repo, operation.op, into, before, after) {
+                Ok(()) => {
+                    store.mark_undone(operation.op)?;
+                    return Ok(store.done(intent, json!({"at": before}))?);
+                }
+                // The intent stays open: it is what recovery completes the files from.
+                Err(MoveBack::Behind(message)) => {
+                    return Err(CleanupError::refused(message, "make room, then: treehand doctor --repair"));
+                }
+                Err(MoveBack::Not(error)) => {
+                    store.failed(intent, json!({"why": chain(&error)}))?;
+                    return Err(error);
+                }
             }
-            store.mark_undone(operation.op)?;
-            store.done(intent, json!({"at": before}))?;
-            return Ok(vec![format!("{into} at {}", before.short())]);
         }
     }
-    store.mark_undone(operation.op)?;
-    close_leftovers(store, operation.op)?;
-    Ok(vec![format!("{into} at {}", before.short())])
+    Ok(store.mark_undone(operation.op)?)
 }
 
-fn move_back(repo: &Repository, op: i64, into: &BranchName, before: &CommitId, after: &CommitId) -> Result<()> {
+/// Why a branch did not wholly move back.
+enum MoveBack {
+    /// It did, and the files of a checkout did not.
+    Behind(String),
+    /// Nothing moved.
+    Not(CleanupError),
+}
+
+impl<E: Into<CleanupError>> From<E> for MoveBack {
+    fn from(error: E) -> Self {
+        MoveBack::Not(error.into())
+    }
+}
+
+fn move_back(
+    repo: &Repository,
+    op: i64,
+    into: &BranchName,
+    before: &CommitId,
+    after: &CommitId,
+) -> std::result::Result<(), MoveBack> {
     // The landed commit stays within reach until the retention ends.
     let name = format!("{UNDO_PREFIX}{}/heads/{into}", trash::stamp()?);
     update_ref(repo, &name, Some(after), None, "treehand: landing undone")?;
     let message = format!("treehand: undo operation {op}");
     let request = Advance { branch: into, from: after, to: before, message: &message, lock_wait: LOCK_WAIT };
     let moved = advance(repo, &request);
-    if !matches!(moved, Ok(Advanced::Done)) {
+    if !matches!(moved, Ok(Advanced::Done | Advanced::Behind { .. })) {
         update_ref(repo, &name, None, Some(after), "treehand: landing not undone")?;
     }
     match moved? {
         Advanced::Done => Ok(()),
-        Advanced::Raced => Err(CleanupError::refused(format!("`{into}` has just moved"), "try again")),
-        Advanced::InTheWay { message, paths } => {
+        Advanced::Behind { message } => Err(MoveBack::Behind(message)),
+        Advanced::Raced => Err(CleanupError::refused(format!("`{into}` has just moved"), "try again").into()),
+        Advanced::InTheWay(Obstacle { message, paths }) => {
             let list = if paths.is_empty() { String::new() } else { format!(": {}", paths.join(", ")) };
-            Err(CleanupError::refused(format!("{message}{list}"), "commit, stash or remove them, then try again"))
+            Err(CleanupError::refused(format!("{message}{list}"), "commit, stash or remove them, then try again")
+                .into())
         }
         Advanced::Busy { lock } => {
             let holder = "a git process holds its lock".to_owned();
@@ -139,24 +185,16 @@ fn on_top(repo: &Repository, after: &CommitId, tip: &CommitId) -> Result<Vec<OnT
     Ok(output.records().filter_map(commit).collect())
 }
 
-fn undo_removal(
-    repo: &Repository,
-    store: &Store,
-    operation: &OperationRecord,
-    items: &[RemovedItem],
-) -> Result<Vec<String>> {
-    let resumed = !leftovers(store, operation.op)?.is_empty();
-    let obstacles = restore::obstacles(repo, store, items, resumed)?;
+fn undo_removal(repo: &Repository, store: &Store, operation: &OperationRecord, items: &[RemovedItem]) -> Result<()> {
+    let obstacles = restore::obstacles(repo, store, items, false)?;
     if !obstacles.is_empty() {
         let message = format!("operation {} is not undone: {}", operation.op, obstacles.join("; "));
         return Err(CleanupError::refused(message, "move away what is in the way; trash stays for clean.retention"));
     }
-    let intent = store.intend(&EntryDraft::new("undo", json!({"op": operation.op})))?;
+    let intent = store.intend(&EntryDraft::new("undo", json!({"op": operation.op, "owner": proc::own()})))?;
     restore::put_back(repo, store, items)?;
     store.mark_undone(operation.op)?;
-    store.done(intent, json!({"items": items.len()}))?;
-    close_leftovers(store, operation.op)?;
-    Ok(items.iter().map(describe).collect())
+    Ok(store.done(intent, json!({"items": items.len()}))?)
 }
 
 fn describe(item: &RemovedItem) -> String {
@@ -166,17 +204,4 @@ fn describe(item: &RemovedItem) -> String {
         RemovedItem::Workspace { record } => format!("workspace {}", record.name),
         RemovedItem::TaskWorkspace { run, task, .. } => format!("workspace of {run}/{task}"),
     }
-}
-
-/// Intents of earlier attempts to undo this operation that died half-way.
-fn leftovers(store: &Store, op: i64) -> Result<Vec<Entry>> {
-    let open = store.open_intents()?;
-    Ok(open.into_iter().filter(|entry| entry.kind == "undo" && entry.data["op"] == op).collect())
-}
-
-fn close_leftovers(store: &Store, op: i64) -> Result<()> {
-    for entry in leftovers(store, op)? {
-        store.failed_open(&entry, json!({"why": "another attempt completed it"}))?;
-    }
-    Ok(())
 }

@@ -93,8 +93,8 @@ pub enum Verb {
     Undo(UndoArgs),
     /// Plan the removal of what is landed or left over; --yes applies it
     Clean(CleanArgs),
-    /// Say what this machine and repository can do
-    Doctor,
+    /// Say what this machine and repository can do; --repair mends what is damaged or half done
+    Doctor(DoctorArgs),
     /// Show the configuration
     Config(ConfigArgs),
     /// Show the main job on a repository made for it, and clean up
@@ -248,6 +248,14 @@ pub struct RunArgs {
     /// The command of the one task
     #[arg(last = true)]
     pub command: Vec<String>,
+}
+
+/// Arguments of `doctor`.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// Mend a damaged store, and complete what died half-way
+    #[arg(long)]
+    pub repair: bool,
 }
 
 /// Arguments of `logs`.

@@ -86,11 +86,12 @@ impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
         let text = chain(&error);
         match error {
-            StoreError::Corrupt { path, .. } => CliError::new(1, "store_corrupt", text).hint(format!(
-                "move {} (and its -wal and -shm files) away; refs and worktrees are not in it; `treehand doctor` says what is there",
-                path.display()
-            )),
-            StoreError::Newer { .. } => CliError::new(1, "store_newer", text).hint("use the newer treehand that wrote it"),
+            _ if error.is_corrupt() => CliError::new(1, "store_corrupt", text).hint(
+                "set it aside, keeping what can be read: treehand doctor --repair; refs and worktrees are not in it",
+            ),
+            StoreError::Newer { .. } => {
+                CliError::new(1, "store_newer", text).hint("use the newer treehand that wrote it")
+            }
             StoreError::NotOurs { .. } => {
                 CliError::new(4, "not_ours", text).hint("run treehand as its owner, or in a clone of your own")
             }
@@ -149,6 +150,9 @@ impl From<RunError> for CliError {
             RunError::Usage { .. } => CliError::new(2, "usage", text),
             RunError::SupervisorDead { run, .. } => CliError::new(1, "supervisor_dead", text)
                 .hint(format!("see how far it came: treehand show {run}; end it: treehand cancel {run}")),
+            RunError::Behind { .. } => {
+                CliError::new(1, "behind", text).hint("make room, then: treehand doctor --repair")
+            }
             RunError::Launch(_) | RunError::Fs(_) | RunError::Io { .. } => CliError::new(1, "io", text),
         }
     }

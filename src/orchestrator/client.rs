@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::context::RunError;
 use super::control::{self, Ask};
+use super::recover;
 use super::supervisor::lock_path;
 use crate::model::record::RunRecord;
 use crate::model::{Reason, ReasonKind, RunId, RunState, TaskEvent};
@@ -174,6 +175,8 @@ pub fn cancel(repo: &Repository, store: &Store, run: &RunId) -> Result<Cancelled
     if is_over(store, run)? {
         return Ok(Cancelled::WasOver);
     }
+    // What its supervisor was landing when it died is landed or not: that is settled before the rest is ended.
+    recover::recover(repo, store)?;
     end_here(store, &store.run(run)?)?;
     Ok(Cancelled::Here)
 }

@@ -66,6 +66,12 @@ pub enum RunError {
         /// What is wrong.
         message: String,
     },
+    /// A branch moved, and the files of a worktree that has it checked out did not.
+    #[error("{message}")]
+    Behind {
+        /// Which, and why.
+        message: String,
+    },
     /// The supervisor is not there.
     #[error("the supervisor of run {run} is dead{detail}")]
     SupervisorDead {

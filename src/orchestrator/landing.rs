@@ -11,12 +11,15 @@ use serde_json::json;
 use super::context::{Context, RunError, blocking};
 use super::gates::{self, Judged, Verdict};
 use super::messages::{self, Origin};
-use crate::model::record::{LandedRecord, TaskRecord, UndoData};
+use super::recover;
+use crate::model::record::TaskRecord;
 use crate::model::{CommitId, GateSpec, Reason, ReasonKind, Strategy, TaskEvent, TaskId, TaskState};
-use crate::sys::clock;
+use crate::store::{Intent, Landing};
+use crate::sys::{clock, proc};
 use crate::worktree::advance::{Advance, Advanced, advance};
 use crate::worktree::error::Result as WorktreeResult;
 use crate::worktree::import::update_ref;
+use crate::worktree::index_lock::Obstacle;
 use crate::worktree::merge::{self, Merged, Signature, merge_trees};
 use crate::worktree::quarantine::Quarantine;
 use crate::worktree::{Repository, WorktreeError};
@@ -75,7 +78,7 @@ async fn round(context: &Arc<Context>, entry: &Entry) -> Result<Option<TaskState
     };
     let (quarantine, commit, tree) = match candidate {
         Candidate::Refused(reason) => return reject(context, id, reason).map(Some),
-        Candidate::Nothing => return landed(context, entry, &tip, &tip).map(Some),
+        Candidate::Nothing => return landed(context, entry, &tip, &tip, None).map(Some),
         Candidate::Made { quarantine, commit, tree } => (quarantine, commit, tree),
     };
     let source = quarantine.git_dir().to_owned();
@@ -92,20 +95,25 @@ async fn round(context: &Arc<Context>, entry: &Entry) -> Result<Option<TaskState
         };
     }
     let moved = {
-        let (context, tip, commit) = (Arc::clone(context), tip.clone(), commit.clone());
-        let id = id.clone();
-        blocking(move || move_target(&context, quarantine, &id, &tip, &commit)).await??
+        let (context, entry, tip, commit) = (Arc::clone(context), entry.clone(), tip.clone(), commit.clone());
+        blocking(move || move_target(&context, quarantine, &entry, &tip, &commit)).await??
     };
     match moved {
-        Advanced::Done => landed(context, entry, &tip, &commit).map(Some),
-        Advanced::Raced => Ok(None),
-        Advanced::InTheWay { message, paths } => {
+        Moved::Landed(state) => Ok(Some(state)),
+        Moved::Not(Advanced::InTheWay(Obstacle { message, paths })) => {
             reject(context, id, Reason::new(ReasonKind::InTheWay, message).with_paths(paths)).map(Some)
         }
-        Advanced::Busy { lock } => {
+        Moved::Not(Advanced::Busy { lock }) => {
+            // Left by a process that died, perhaps: then it is completed, and this landing tried again.
+            let repo = context.repo.clone();
+            let recovered = blocking(move || recover::recover(&repo, &repo.store()?)).await??;
+            if !recovered.settled.is_empty() {
+                return Ok(None);
+            }
             let message = format!("{} is held by another git process", lock.display());
             reject(context, id, Reason::new(ReasonKind::Busy, message)).map(Some)
         }
+        Moved::Not(_) => Ok(None),
     }
 }
 
@@ -223,51 +231,56 @@ fn conflict(context: &Context, entry: &Entry, tip: &CommitId, paths: Vec<String>
     Ok(Reason::new(ReasonKind::Conflict, message).with_paths(paths))
 }
 
+/// How moving the target went.
+enum Moved {
+    Landed(TaskState),
+    Not(Advanced),
+}
+
 fn move_target(
     context: &Context,
     quarantine: Quarantine,
-    id: &TaskId,
+    entry: &Entry,
     tip: &CommitId,
     commit: &CommitId,
-) -> WorktreeResult<Advanced> {
-    let (run, into) = (&context.run.id, &context.run.into);
+) -> Result<Moved, RunError> {
+    let (run, into, id) = (&context.run.id, &context.run.into, &entry.task.id);
     let known = [tip.clone()];
     let kept = quarantine.migrate(std::slice::from_ref(commit), &known)?;
-    let data = json!({"into": into, "before": tip, "after": commit});
-    let draft = crate::store::EntryDraft::new("land", data).of_task(run, id);
+    let data = json!({"into": into, "before": tip, "after": commit, "owner": proc::own()});
+    let draft = crate::store::EntryDraft::new(recover::KIND, data).of_task(run, id);
     let intent = context.store(|store| store.intend(&draft))?;
     let message = format!("treehand: land {run}/{id}");
     let lock_wait = context.run.lock_wait.0;
     let moved = advance(&context.repo, &Advance { branch: into, from: tip, to: commit, message: &message, lock_wait });
-    match &moved {
-        Ok(Advanced::Done) => context.store(|store| store.done(intent, json!({"after": commit})))?,
-        other => context.store(|store| store.failed(intent, json!({"why": format!("{other:?}")})))?,
-    }
+    let outcome = match moved {
+        Ok(Advanced::Done) => landed(context, entry, tip, commit, Some(&intent)).map(Moved::Landed),
+        // The intent stays open: it is what recovery completes the files from.
+        Ok(Advanced::Behind { message }) => {
+            landed(context, entry, tip, commit, None)?;
+            Err(RunError::Behind { message })
+        }
+        other => {
+            context.store(|store| store.failed(intent, json!({"why": format!("{other:?}")})))?;
+            other.map(Moved::Not).map_err(RunError::from)
+        }
+    };
     kept.release()?;
     quarantine.discard()?;
-    moved
+    outcome
 }
 
-fn landed(context: &Context, entry: &Entry, before: &CommitId, after: &CommitId) -> Result<TaskState, RunError> {
-    let (run, id, at) = (&context.run.id, &entry.task.id, clock::now());
-    keep(&context.repo, run, id, &entry.commit)?;
-    let order = context.store(|store| store.tasks(run))?.iter().filter(|task| task.landed.is_some()).count() + 1;
-    let record = LandedRecord { commit: after.clone(), order: u32::try_from(order).unwrap_or(u32::MAX), at };
-    if before != after {
-        let into = context.run.into.clone();
-        let summary = format!("landed {run}/{id} on {into}");
-        let (run, task) = (Some(run.clone()), Some(id.clone()));
-        let undo = UndoData::Landing { into, before: before.clone(), after: after.clone(), run, task };
-        context.store(|store| store.add_operation("land", at, &summary, undo))?;
-        context.store(|store| {
-            let data = json!({"after": after});
-            store.update_run(&context.run.id, "run.advanced", data, |run| run.after = Some(after.clone()))
-        })?;
-    }
-    let data = json!({"commit": after});
-    let task =
-        context.store(|store| store.move_task(run, id, TaskEvent::Land, data, |task| task.landed = Some(record)))?;
-    Ok(task.state)
+fn landed(
+    context: &Context,
+    entry: &Entry,
+    before: &CommitId,
+    after: &CommitId,
+    intent: Option<&Intent>,
+) -> Result<TaskState, RunError> {
+    let (run, task, into) = (&context.run.id, &entry.task.id, &context.run.into);
+    keep(&context.repo, run, task, &entry.commit)?;
+    let landing = Landing { run, task, into, before, after, at: clock::now() };
+    Ok(context.store(|store| store.record_landing(&landing, intent))?.state)
 }
 
 /// Keeps the captured commit reachable after its branch is gone: `diff RUN/TASK` works from it.

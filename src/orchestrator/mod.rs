@@ -13,6 +13,7 @@ pub mod graph;
 pub mod landing;
 pub mod messages;
 pub mod output;
+pub mod recover;
 pub mod start;
 pub mod supervisor;
 pub mod taskfile;

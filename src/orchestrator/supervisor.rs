@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::board::{Board, Effect, Event, Slot};
 use super::context::{Context, RunError};
 use super::worker;
-use super::{control, landing};
+use super::{control, landing, recover};
 use crate::confine;
 use crate::model::cause::chain;
 use crate::model::{MergePolicy, Reason, ReasonKind, RunId, RunState, TaskEvent, TaskId, TaskState};
@@ -39,6 +39,9 @@ pub fn supervise(common_dir: &Path, run: &RunId, ready: impl FnOnce()) -> Result
     let record = store.run(run)?;
     let granted = confine::require(record.confine)?;
     let identity = Identity::of_user(&repo)?;
+    for blocked in recover::recover(&repo, &store)?.blocked {
+        tracing::warn!("not recovered: {blocked}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(usize::try_from(record.jobs).unwrap_or(1) + 4)

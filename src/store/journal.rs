@@ -58,8 +58,8 @@ pub struct Entry {
     pub kind: String,
     /// Which part.
     pub phase: Phase,
-    /// The intent that this entry closes.
-    pub intent: Option<i64>,
+    /// The number of the intent that this entry closes.
+    pub closes: Option<i64>,
     /// Details.
     pub data: Value,
 }
@@ -99,6 +99,14 @@ impl Intent {
     }
 }
 
+impl Entry {
+    /// The intent that this line opened, for whoever closes it in the place of a process that died.
+    pub fn intent(&self) -> Intent {
+        let Entry { seq, run, task, kind, .. } = self.clone();
+        Intent { seq, run, task, kind }
+    }
+}
+
 impl<'a> EntryDraft<'a> {
     /// A line about the repository as a whole.
     pub fn new(kind: &'a str, data: Value) -> Self {
@@ -131,6 +139,20 @@ pub(super) fn append(
     Ok(transaction.last_insert_rowid())
 }
 
+/// Writes the line that closes an intent.
+pub(super) fn append_closing(
+    transaction: &Transaction<'_>,
+    intent: &Intent,
+    phase: Phase,
+    data: &Value,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO journal (at, run, task, kind, phase, intent, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let Intent { seq, run, task, kind } = intent;
+    let row = params![clock::now().0, run, task, kind, phase.word(), seq, data.to_string()];
+    transaction.prepare_cached(sql)?.execute(row)?;
+    Ok(())
+}
+
 impl Store {
     /// Writes one line that stands for itself.
     pub fn note(&self, draft: &EntryDraft<'_>) -> Result<i64, StoreError> {
@@ -153,20 +175,8 @@ impl Store {
         self.close(intent, Phase::Failed, data)
     }
 
-    /// Closes an intent that a process left open when it died; nothing of it is left.
-    pub fn failed_open(&self, entry: &Entry, data: Value) -> Result<(), StoreError> {
-        let Entry { seq, run, task, kind, .. } = entry.clone();
-        self.close(Intent { seq, run, task, kind }, Phase::Failed, data)
-    }
-
     fn close(&self, intent: Intent, phase: Phase, data: Value) -> Result<(), StoreError> {
-        let sql = "INSERT INTO journal (at, run, task, kind, phase, intent, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        self.write(|transaction| {
-            let Intent { seq, run, task, kind } = &intent;
-            let row = params![clock::now().0, run, task, kind, phase.word(), seq, data.to_string()];
-            transaction.prepare_cached(sql)?.execute(row)?;
-            Ok(())
-        })
+        self.write(|transaction| append_closing(transaction, &intent, phase, &data))
     }
 
     /// Lines after `seq`, of one run or of all, oldest first.
@@ -197,7 +207,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         task: row.get(3)?,
         kind: row.get(4)?,
         phase: Phase::from_word(&row.get::<_, String>(5)?),
-        intent: row.get(6)?,
+        closes: row.get(6)?,
         data: serde_json::from_str(&data).unwrap_or(Value::String(data)),
     })
 }

@@ -2,13 +2,19 @@
 //!
 //! Promises: what a call returned is on disk (WAL, `synchronous=FULL`); a change and its journal entry are one
 //! transaction; a task moves only along `TaskState::next`; readers are never blocked. A corrupt or newer file is an
-//! error that says so and is never touched. Knows no git and no processes.
+//! error that says so and is never touched, but when a repair is asked for. Knows no git and no processes.
 
+#[cfg(test)]
+pub mod fixture;
 mod journal;
+mod landings;
 mod operations;
+mod repair;
 mod runs;
 mod schema;
 mod workspaces;
 
 pub use journal::{Entry, EntryDraft, Intent, Phase};
+pub use landings::Landing;
+pub use repair::Repaired;
 pub use schema::{SCHEMA_VERSION, Store, StoreError};

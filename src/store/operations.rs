@@ -1,7 +1,7 @@
 //! Operations: what can be taken back, newest first.
 //! Kept until the retention ends; what an operation needs to be undone is in its record.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::json;
 
 use super::journal::{EntryDraft, Phase, append};
@@ -10,32 +10,53 @@ use super::{Store, StoreError};
 use crate::model::Timestamp;
 use crate::model::record::{OperationRecord, RemovedItem, UndoData};
 
+/// Writes an operation and its line in the journal; the answer is its number.
+pub(super) fn insert_operation(
+    transaction: &Transaction<'_>,
+    kind: &str,
+    at: Timestamp,
+    summary: &str,
+    undo: UndoData,
+) -> Result<i64, StoreError> {
+    transaction.execute("INSERT INTO operation (kind, undone, record) VALUES (?1, 0, '')", [kind])?;
+    let op = transaction.last_insert_rowid();
+    let record = OperationRecord { op, kind: kind.into(), at, summary: summary.into(), undone: false, undo };
+    let text = render("operation", &record)?;
+    transaction.execute("UPDATE operation SET record = ?2 WHERE op = ?1", params![op, text])?;
+    let data = json!({"op": op, "kind": kind, "summary": summary});
+    append(transaction, &EntryDraft::new("operation", data), Phase::Done, None)?;
+    Ok(op)
+}
+
+fn read(connection: &Connection, op: i64) -> Result<OperationRecord, StoreError> {
+    let sql = "SELECT record FROM operation WHERE op = ?1";
+    let text: Option<String> = connection.prepare_cached(sql)?.query_row([op], |row| row.get(0)).optional()?;
+    parse("operation", &text.ok_or_else(|| StoreError::NotFound { kind: "operation", id: op.to_string() })?)
+}
+
+fn edit(transaction: &Transaction<'_>, op: i64, change: impl FnOnce(&mut OperationRecord)) -> Result<(), StoreError> {
+    let mut record = read(transaction, op)?;
+    change(&mut record);
+    let sql = "UPDATE operation SET undone = ?2, record = ?3 WHERE op = ?1";
+    transaction.execute(sql, params![op, record.undone, render("operation", &record)?])?;
+    Ok(())
+}
+
 impl Store {
     /// Records an operation that has happened and gives its number.
     pub fn add_operation(&self, kind: &str, at: Timestamp, summary: &str, undo: UndoData) -> Result<i64, StoreError> {
-        self.write(|transaction| {
-            transaction.execute("INSERT INTO operation (kind, undone, record) VALUES (?1, 0, '')", [kind])?;
-            let op = transaction.last_insert_rowid();
-            let record = OperationRecord { op, kind: kind.into(), at, summary: summary.into(), undone: false, undo };
-            let text = render("operation", &record)?;
-            transaction.execute("UPDATE operation SET record = ?2 WHERE op = ?1", params![op, text])?;
-            let data = json!({"op": op, "kind": kind, "summary": summary});
-            append(transaction, &EntryDraft::new("operation", data), Phase::Done, None)?;
-            Ok(op)
-        })
+        self.write(|transaction| insert_operation(transaction, kind, at, summary, undo))
     }
 
     /// Adds what one more step of a removal took to its operation.
     pub fn grow_removal(&self, op: i64, more: &[RemovedItem], summary: &str) -> Result<(), StoreError> {
-        let mut record = self.operation(op)?;
-        if let UndoData::Removal { items } = &mut record.undo {
-            items.extend_from_slice(more);
-        }
-        record.summary = summary.to_owned();
         self.write(|transaction| {
-            let text = render("operation", &record)?;
-            transaction.execute("UPDATE operation SET record = ?2 WHERE op = ?1", params![op, text])?;
-            Ok(())
+            edit(transaction, op, |record| {
+                if let UndoData::Removal { items } = &mut record.undo {
+                    items.extend_from_slice(more);
+                }
+                record.summary = summary.to_owned();
+            })
         })
     }
 
@@ -48,18 +69,13 @@ impl Store {
 
     /// One operation.
     pub fn operation(&self, op: i64) -> Result<OperationRecord, StoreError> {
-        let sql = "SELECT record FROM operation WHERE op = ?1";
-        let text: Option<String> = self.connection.prepare_cached(sql)?.query_row([op], |row| row.get(0)).optional()?;
-        parse("operation", &text.ok_or_else(|| StoreError::NotFound { kind: "operation", id: op.to_string() })?)
+        read(&self.connection, op)
     }
 
     /// Marks an operation as taken back.
     pub fn mark_undone(&self, op: i64) -> Result<(), StoreError> {
-        let mut record = self.operation(op)?;
-        record.undone = true;
         self.write(|transaction| {
-            let sql = "UPDATE operation SET undone = 1, record = ?2 WHERE op = ?1";
-            transaction.execute(sql, params![op, render("operation", &record)?])?;
+            edit(transaction, op, |record| record.undone = true)?;
             append(transaction, &EntryDraft::new("undo", json!({"op": op})), Phase::Done, None)?;
             Ok(())
         })

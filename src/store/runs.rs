@@ -1,7 +1,7 @@
 //! Runs, tasks and gate results. A task changes only here, inside the transaction that reads it.
 //! Reads give whole records; a write is one transaction with its journal entry.
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -56,10 +56,7 @@ impl Store {
 
     /// The tasks of a run in the order of its file.
     pub fn tasks(&self, run: &RunId) -> Result<Vec<TaskRecord>, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT record FROM task WHERE run = ?1 ORDER BY ordinal")?;
-        let texts: Vec<String> = statement.query_map([run.as_str()], |row| row.get(0))?.collect::<Result<_, _>>()?;
-        texts.iter().map(|text| parse("task", text)).collect()
+        read_tasks(&self.connection, run)
     }
 
     /// One task.
@@ -78,17 +75,7 @@ impl Store {
         data: Value,
         change: impl FnOnce(&mut RunRecord),
     ) -> Result<RunRecord, StoreError> {
-        self.write(|transaction| {
-            let sql = "SELECT record FROM run WHERE id = ?1";
-            let text: Option<String> = transaction.query_row(sql, [id.as_str()], |row| row.get(0)).optional()?;
-            let text = text.ok_or_else(|| StoreError::NotFound { kind: "run", id: id.to_string() })?;
-            let mut run: RunRecord = parse("run", &text)?;
-            change(&mut run);
-            let sql = "UPDATE run SET state = ?2, record = ?3 WHERE id = ?1";
-            transaction.execute(sql, params![id.as_str(), run.state.word(), render("run", &run)?])?;
-            append(transaction, &EntryDraft::new(kind, data).of_run(id), Phase::Note, None)?;
-            Ok(run)
-        })
+        self.write(|transaction| edit_run(transaction, id, kind, data, change))
     }
 
     /// Moves a task by an event; the state machine decides whether it may, inside the transaction.
@@ -158,12 +145,36 @@ impl Store {
     }
 }
 
+pub(super) fn read_tasks(connection: &Connection, run: &RunId) -> Result<Vec<TaskRecord>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT record FROM task WHERE run = ?1 ORDER BY ordinal")?;
+    let texts: Vec<String> = statement.query_map([run.as_str()], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    texts.iter().map(|text| parse("task", text)).collect()
+}
+
+pub(super) fn edit_run(
+    transaction: &Transaction<'_>,
+    id: &RunId,
+    kind: &str,
+    data: Value,
+    change: impl FnOnce(&mut RunRecord),
+) -> Result<RunRecord, StoreError> {
+    let sql = "SELECT record FROM run WHERE id = ?1";
+    let text: Option<String> = transaction.query_row(sql, [id.as_str()], |row| row.get(0)).optional()?;
+    let text = text.ok_or_else(|| StoreError::NotFound { kind: "run", id: id.to_string() })?;
+    let mut run: RunRecord = parse("run", &text)?;
+    change(&mut run);
+    let sql = "UPDATE run SET state = ?2, record = ?3 WHERE id = ?1";
+    transaction.execute(sql, params![id.as_str(), run.state.word(), render("run", &run)?])?;
+    append(transaction, &EntryDraft::new(kind, data).of_run(id), Phase::Note, None)?;
+    Ok(run)
+}
+
 fn event_word(event: TaskEvent) -> Result<String, StoreError> {
     let value = serde_json::to_value(event).map_err(|source| StoreError::Record { kind: "event", source })?;
     Ok(value.as_str().unwrap_or("event").to_owned())
 }
 
-fn edit(
+pub(super) fn edit(
     transaction: &Transaction<'_>,
     run: &RunId,
     task: &TaskId,

@@ -118,6 +118,21 @@ pub enum StoreError {
     Cut,
 }
 
+impl StoreError {
+    /// True when the file is damaged.
+    pub fn is_corrupt(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } => true,
+            Self::Sqlite(error) => is_corruption(error),
+            _ => false,
+        }
+    }
+}
+
+fn is_corruption(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
@@ -214,12 +229,10 @@ fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
 }
 
 fn diagnose(path: &Path, error: rusqlite::Error) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            StoreError::Corrupt { path: path.to_owned(), detail: error.to_string() }
-        }
-        _ => error.into(),
+    if is_corruption(&error) {
+        return StoreError::Corrupt { path: path.to_owned(), detail: error.to_string() };
     }
+    error.into()
 }
 
 #[cfg(test)]

@@ -2,14 +2,16 @@
 //!
 //! The plan that is printed is the value that is applied.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::cleanup::clean::{self, CleanPolicy};
+use crate::cleanup::clean::{self, CleanPolicy, CleanReport};
 use crate::cli::args::CleanArgs;
 use crate::cli::error::CliError;
 use crate::cli::output::{plain, table};
 use crate::cli::session::Session;
+use crate::orchestrator::recover;
 use crate::sys::clock;
+use crate::worktree::Repository;
 
 /// Plans, and with `--yes` applies.
 pub fn run(session: &Session, args: &CleanArgs) -> Result<u8, CliError> {
@@ -23,13 +25,30 @@ pub fn run(session: &Session, args: &CleanArgs) -> Result<u8, CliError> {
         now: clock::now(),
         only: kinds(&args.only)?,
     };
+    if args.yes {
+        for blocked in recover::recover(&session.repo, &store)?.blocked {
+            session.out.warn(blocked);
+        }
+    }
     let plan = clean::plan(&session.repo, &store, &policy)?;
     let report = if args.yes { clean::apply(&session.repo, &store, plan)? } else { plan.into_report() };
-    let document = serde_json::to_value(&report).unwrap_or_default();
+    let document = document(&report, &session.repo);
     session.out.answer("treehand/clean/v1", document.clone(), || text(&document))?;
     let failed =
         document["actions"].as_array().is_some_and(|all| all.iter().any(|action| action["outcome"] == "failed"));
     Ok(u8::from(failed))
+}
+
+/// The report, each line with the repository it is about.
+fn document(report: &CleanReport, repo: &Repository) -> Value {
+    let mut document = serde_json::to_value(report).unwrap_or_default();
+    let place = json!(repo.main_tree.as_ref().unwrap_or(&repo.common_dir));
+    for list in ["actions", "kept"] {
+        for line in document[list].as_array_mut().into_iter().flatten() {
+            line["repo"] = place.clone();
+        }
+    }
+    document
 }
 
 fn kinds(only: &[String]) -> Result<Option<Vec<clean::Kind>>, CliError> {

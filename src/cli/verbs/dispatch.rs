@@ -14,7 +14,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
     match cli.verb {
         Verb::Supervise { common_dir, run } => return supervise::run(&common_dir, &run),
         Verb::Demo => return demo::run(out),
-        Verb::Doctor => return doctor::run(&global, out),
+        Verb::Doctor(args) => return doctor::run(&global, &args, out),
         Verb::Config(args) => {
             let ConfigAction::Show = args.action;
             return config::show(&global, out);
@@ -39,7 +39,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
         Verb::Log => log::run(&session),
         Verb::Undo(args) => undo::run(&session, &args),
         Verb::Clean(args) => clean::run(&session, &args),
-        Verb::Supervise { .. } | Verb::Demo | Verb::Doctor | Verb::Config(_) => {
+        Verb::Supervise { .. } | Verb::Demo | Verb::Doctor(_) | Verb::Config(_) => {
             Err(CliError::usage("unreachable verb"))
         }
     }

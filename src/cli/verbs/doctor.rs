@@ -1,14 +1,17 @@
 //! `doctor`: what this machine and repository can do, and the remedy for each problem.
 //!
-//! Only looks. Exit 0 only if the main job can run as configured; else the exit code that `run` would have.
+//! Only looks, but with `--repair`: then a damaged store is mended, and what a dead process was landing or undoing is
+//! completed. Exit 0 only if the main job can run as configured; else the exit code that `run` would have.
 
 use serde_json::{Value, json};
 
-use crate::cli::args::Global;
+use crate::cleanup;
+use crate::cli::args::{DoctorArgs, Global};
 use crate::cli::error::CliError;
 use crate::cli::output::{Output, Paint, plain};
 use crate::cli::session::{directory, resolve_config};
 use crate::confine;
+use crate::orchestrator;
 use crate::store::Store;
 use crate::sys::git::{Git, MINIMUM_VERSION};
 use crate::worktree::Repository;
@@ -21,8 +24,8 @@ struct Check {
 }
 
 /// Looks at everything.
-pub fn run(global: &Global, out: &Output) -> Result<u8, CliError> {
-    let mut checks = Vec::new();
+pub fn run(global: &Global, args: &DoctorArgs, out: &Output) -> Result<u8, CliError> {
+    let (mut checks, mut repaired) = (Vec::new(), Vec::new());
     let git = Git::open().map_err(CliError::from);
     let version = |git: &Git| format!("git {} (at least {MINIMUM_VERSION})", git.version());
     checks.push(Check { name: "git_version", result: git.as_ref().map(version).map_err(copy) });
@@ -34,16 +37,35 @@ pub fn run(global: &Global, out: &Output) -> Result<u8, CliError> {
         let place = |repo: &Repository| plain(&repo.common_dir.to_string_lossy());
         checks.push(Check { name: "repository", result: repo.as_ref().map(place).map_err(copy) });
         if let Ok(repo) = &repo {
+            if args.repair {
+                repair(repo, &mut repaired)?;
+            }
             checks.push(Check { name: "identity", result: identity(repo) });
             checks.push(Check { name: "store", result: store(repo) });
+            checks.push(Check { name: "interrupted", result: interrupted(repo) });
             checks.push(Check { name: "confinement", result: confinement(global, repo) });
         }
     }
-    report(out, &checks)
+    report(out, &checks, &repaired)
 }
 
 fn copy(error: &CliError) -> CliError {
     CliError { code: error.code, kind: error.kind, message: error.message.clone(), hint: error.hint.clone() }
+}
+
+/// Mends what can be mended without asking; what was done, in sentences.
+fn repair(repo: &Repository, repaired: &mut Vec<String>) -> Result<(), CliError> {
+    if let Some(mended) = Store::repair(&repo.state_dir())? {
+        let place = mended.set_aside.display();
+        repaired
+            .push(format!("the damaged store is set aside as {place}; {} records were carried over", mended.carried));
+    }
+    let Some(store) = Store::open_existing(&repo.state_dir())? else { return Ok(()) };
+    let landings = orchestrator::recover::recover(repo, &store)?;
+    let others = cleanup::recover::recover(repo, &store)?.recovered;
+    repaired.extend(landings.settled.into_iter().chain(others.settled));
+    repaired.extend(landings.blocked.into_iter().chain(others.blocked).map(|why| format!("not repaired: {why}")));
+    Ok(())
 }
 
 fn identity(repo: &Repository) -> Result<String, CliError> {
@@ -53,15 +75,32 @@ fn identity(repo: &Repository) -> Result<String, CliError> {
 
 fn store(repo: &Repository) -> Result<String, CliError> {
     let Some(store) = Store::open_existing(&repo.state_dir())? else { return Ok("none yet".into()) };
-    let findings = store.check()?;
-    if let Some(first) = findings.first() {
-        let message = format!("the store is damaged: {}", plain(first));
-        let hint =
-            format!("move {} away; refs and worktrees are not in it", repo.state_dir().join("state.db").display());
-        return Err(CliError { code: 1, kind: "store_corrupt", message, hint: None }.hint(hint));
+    match store.check()?.first() {
+        None => Ok("whole".into()),
+        Some(first) => {
+            let message = format!("the store is damaged: {}", plain(first));
+            let error = CliError { code: 1, kind: "store_corrupt", message, hint: None };
+            Err(error.hint("set it aside, keeping what can be read: treehand doctor --repair"))
+        }
     }
-    let open = store.open_intents()?.len();
-    Ok(format!("whole; {open} interrupted actions"))
+}
+
+/// What processes began and did not live to finish.
+fn interrupted(repo: &Repository) -> Result<String, CliError> {
+    let Ok(Some(store)) = Store::open_existing(&repo.state_dir()) else { return Ok("nothing".into()) };
+    let landings = orchestrator::recover::open(&store)?.len();
+    let undos = cleanup::recover::open_undos(&store)?.len();
+    if landings + undos > 0 {
+        let message =
+            format!("{landings} landings and {undos} undos died half-way: a checkout may be behind its branch");
+        let error = CliError { code: 1, kind: "interrupted", message, hint: None };
+        return Err(error.hint("complete them: treehand doctor --repair"));
+    }
+    let removals = store.open_intents()?.len();
+    Ok(match removals {
+        0 => "nothing".into(),
+        some => format!("{some} actions are under way or were interrupted; `treehand clean` shows which"),
+    })
 }
 
 fn confinement(global: &Global, repo: &Repository) -> Result<String, CliError> {
@@ -71,7 +110,7 @@ fn confinement(global: &Global, repo: &Repository) -> Result<String, CliError> {
     Ok(format!("{level}: {}", confine::level::NOTHING_CONFINES))
 }
 
-fn report(out: &Output, checks: &[Check]) -> Result<u8, CliError> {
+fn report(out: &Output, checks: &[Check], repaired: &[String]) -> Result<u8, CliError> {
     let document = |check: &Check| match &check.result {
         Ok(detail) => json!({"name": check.name, "ok": true, "detail": detail, "remedy": Value::Null}),
         Err(error) => json!({"name": check.name, "ok": false, "detail": error.message, "remedy": error.hint}),
@@ -79,6 +118,7 @@ fn report(out: &Output, checks: &[Check]) -> Result<u8, CliError> {
     let documents: Vec<Value> = checks.iter().map(document).collect();
     let code = checks.iter().find_map(|check| check.result.as_ref().err().map(|error| error.code)).unwrap_or(0);
     let text = || {
+        let done = repaired.iter().map(|what| format!("{} {}\n", out.paint(Paint::Green, "fix"), plain(what)));
         let line = |check: &Check| match &check.result {
             Ok(detail) => format!("{} {}: {detail}\n", out.paint(Paint::Green, "ok "), check.name),
             Err(error) => {
@@ -86,8 +126,9 @@ fn report(out: &Output, checks: &[Check]) -> Result<u8, CliError> {
                 format!("{} {}: {}\n{hint}", out.paint(Paint::Red, "bad"), check.name, error.message)
             }
         };
-        checks.iter().map(line).collect()
+        done.chain(checks.iter().map(line)).collect()
     };
-    out.answer("treehand/doctor/v1", json!({"ok": code == 0, "checks": documents}), text)?;
+    let document = json!({"ok": code == 0, "checks": documents, "repaired": repaired});
+    out.answer("treehand/doctor/v1", document, text)?;
     Ok(code)
 }

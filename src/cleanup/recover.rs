@@ -1,0 +1,118 @@
+//! Recovery of what this room and the makers of workspaces began and did not live to finish, except removals, which `clean`
+//! plans for.
+//!
+//! An `undo` is completed, for that is what was asked for; an intent whose effect is told by the records is closed. Repeating
+//! it changes nothing; what a living process is doing is left to it.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::error::Result;
+use super::restore;
+use crate::model::record::{UndoData, WorkspaceState};
+use crate::model::{BranchName, CommitId, ProcId, Token, WorkspaceName};
+use crate::store::{Entry, Store};
+use crate::sys::lock::FileLock;
+use crate::sys::proc;
+use crate::worktree::Repository;
+use crate::worktree::advance::Advance;
+use crate::worktree::resume::{Recovered, Resumed, contains, resume};
+
+/// What was done about undos and creations that nobody had finished.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// In sentences.
+    pub recovered: Recovered,
+    /// Operations whose undo was completed.
+    pub undone: Vec<i64>,
+}
+
+/// Completes every undo whose process is dead, and closes the intents of workspaces that are made, or gone.
+pub fn recover(repo: &Repository, store: &Store) -> Result<Recovery> {
+    let mut recovery = Recovery::default();
+    if !store.open_intents()?.iter().any(|entry| matches!(entry.kind.as_str(), "undo" | "workspace.create")) {
+        return Ok(recovery);
+    }
+    let lock = repo.state_dir().join("locks").join("recover");
+    let _one_at_a_time = FileLock::acquire(&lock, &format!("pid {}, recovering", std::process::id()))?;
+    for entry in store.open_intents()? {
+        match entry.kind.as_str() {
+            "undo" if owner_is_dead(&entry) => undo(repo, store, &entry, &mut recovery)?,
+            "workspace.create" => close_creation(store, &entry, &mut recovery)?,
+            _ => {}
+        }
+    }
+    Ok(recovery)
+}
+
+/// Undos that a dead process left open.
+pub fn open_undos(store: &Store) -> Result<Vec<Entry>> {
+    Ok(store.open_intents()?.into_iter().filter(|entry| entry.kind == "undo" && owner_is_dead(entry)).collect())
+}
+
+fn owner_is_dead(entry: &Entry) -> bool {
+    let owner: Option<ProcId> = serde_json::from_value(entry.data["owner"].clone()).ok();
+    owner.is_some_and(|owner| !proc::is_alive(&owner))
+}
+
+/// A workspace that is no longer being made by this intent needs it no more.
+fn close_creation(store: &Store, entry: &Entry, recovery: &mut Recovery) -> Result<()> {
+    let name: Option<WorkspaceName> = serde_json::from_value(entry.data["name"].clone()).ok();
+    let lease: Option<Token> = serde_json::from_value(entry.data["lease"].clone()).ok();
+    let record = name.as_ref().map(|name| store.workspace(name)).transpose()?.flatten();
+    match record.filter(|record| Some(&record.lease) == lease.as_ref()) {
+        Some(record) if record.state == WorkspaceState::Creating => return Ok(()),
+        Some(_) => store.done(entry.intent(), json!({"why": "it is recorded as made"}))?,
+        None => store.failed(entry.intent(), json!({"why": "it was taken away again"}))?,
+    }
+    let name = name.map(|name| name.to_string()).unwrap_or_default();
+    recovery.recovered.settled.push(format!("creation of workspace {name}: closed"));
+    Ok(())
+}
+
+fn undo(repo: &Repository, store: &Store, entry: &Entry, recovery: &mut Recovery) -> Result<()> {
+    let Some(op) = entry.data["op"].as_i64() else { return Ok(()) };
+    let operation = store.operation(op)?;
+    let completed = match &operation.undo {
+        _ if operation.undone => Ok(true),
+        UndoData::Landing { into, before, after, .. } => landing(repo, into, after, before)?,
+        UndoData::Removal { items } => match restore::obstacles(repo, store, items, true)? {
+            obstacles if obstacles.is_empty() => restore::put_back(repo, store, items).map(|()| Ok(true))?,
+            obstacles => Err(obstacles.join("; ")),
+        },
+    };
+    let what = format!("undo of operation {op}");
+    match completed {
+        Ok(true) => {
+            store.mark_undone(op)?;
+            store.done(entry.intent(), json!({"why": "completed after its process had died"}))?;
+            recovery.recovered.settled.push(format!("{what}: completed"));
+            recovery.undone.push(op);
+        }
+        Ok(false) => {
+            store.failed(entry.intent(), json!({"why": "its process died before the branch moved"}))?;
+            recovery.recovered.settled.push(format!("{what}: the branch never moved"));
+        }
+        Err(why) => recovery.recovered.blocked.push(format!("{what}: {why}")),
+    }
+    Ok(())
+}
+
+/// Whether a branch was moved back; a sentence when that cannot be completed now.
+fn landing(
+    repo: &Repository,
+    into: &BranchName,
+    from: &CommitId,
+    to: &CommitId,
+) -> Result<std::result::Result<bool, String>> {
+    let request = Advance { branch: into, from, to, message: "treehand: undo", lock_wait: Duration::ZERO };
+    Ok(match resume(repo, &request)? {
+        Resumed::NotMoved => Ok(false),
+        Resumed::Complete => Ok(true),
+        // Without the landed commit the branch was moved back, and others have worked on it since.
+        Resumed::MovedOn => Ok(!contains(repo, into, from)?),
+        Resumed::InTheWay(obstacle) => Err(format!("{}: {}", obstacle.message, obstacle.paths.join(", "))),
+        Resumed::Busy { lock } => Err(format!("{} is held", lock.display())),
+    })
+}

@@ -1,0 +1,31 @@
+//! Records of a run and a task, for the tests of this room and of those above it.
+//!
+//! They name commits and paths that need not be there.
+
+use serde_json::json;
+
+use crate::model::record::{RunRecord, TaskRecord};
+use crate::model::{BaseReport, RunId, Timestamp};
+use crate::sys::random;
+
+/// The default template.
+pub const TEMPLATE: &str = "../{repo}.trees/{workspace}/{repo}";
+
+/// A run with one task, as the store keeps it.
+pub fn run(base: &BaseReport, state: &str, task: &str, task_state: &str) -> (RunRecord, TaskRecord) {
+    let id = RunId::new(Timestamp(1_800_000_000_000), random::bits().expect("random"));
+    let at = "2027-01-01T00:00:00Z";
+    let run = json!({
+        "id": id, "state": state, "spec": {"tasks": []}, "base": base, "into": "main", "strategy": "squash",
+        "merge": "auto", "jobs": 1, "confine": "off", "lock_wait": "1s", "template": TEMPLATE, "output_limit": "1M",
+        "before": base.commit, "after": null, "created_at": at, "started_at": at,
+        "ended_at": if state == "running" { None } else { Some(at) },
+        "supervisor": null, "cancel_requested": false, "gates": [], "error": null,
+    });
+    let task = json!({
+        "id": task, "ordinal": 0, "state": task_state, "branch": format!("treehand/{id}/{task}"), "base": base.commit,
+        "spec": {"id": task, "agent": "command", "command": ["true"]}, "workspace": null, "attempts": [], "commit": null,
+        "changes": null, "landed": null, "reason": null,
+    });
+    (serde_json::from_value(run).expect("a run"), serde_json::from_value(task).expect("a task"))
+}

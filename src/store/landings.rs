@@ -1,0 +1,104 @@
+//! Recording a landing: operation, run, task and journal in one transaction, so that no crash leaves a landing that
+//! cannot be taken back or a task that landed twice. Repeating it changes nothing.
+
+use rusqlite::Transaction;
+use serde_json::json;
+
+use super::journal::{Intent, Phase, append_closing};
+use super::operations::insert_operation;
+use super::runs::{edit, edit_run, read_tasks};
+use super::{Store, StoreError};
+use crate::model::record::{LandedRecord, TaskRecord, UndoData};
+use crate::model::{BranchName, CommitId, RunId, TaskEvent, TaskId, Timestamp};
+
+/// A landing that has happened.
+#[derive(Clone, Debug)]
+pub struct Landing<'a> {
+    /// The run.
+    pub run: &'a RunId,
+    /// The task.
+    pub task: &'a TaskId,
+    /// The branch it landed on.
+    pub into: &'a BranchName,
+    /// Where the branch was.
+    pub before: &'a CommitId,
+    /// Where it is; the same when there was nothing left to land.
+    pub after: &'a CommitId,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Store {
+    /// Records a landing and closes its intent, if it is whole.
+    pub fn record_landing(&self, landing: &Landing<'_>, intent: Option<&Intent>) -> Result<TaskRecord, StoreError> {
+        self.write(|transaction| {
+            let tasks = read_tasks(transaction, landing.run)?;
+            let known = tasks.iter().find(|task| task.id == *landing.task);
+            if known.is_none_or(|task| task.landed.is_none()) {
+                let order = tasks.iter().filter(|task| task.landed.is_some()).count() + 1;
+                record(transaction, landing, order)?;
+            }
+            if let Some(intent) = intent {
+                append_closing(transaction, intent, Phase::Done, &json!({"after": landing.after}))?;
+            }
+            let found = read_tasks(transaction, landing.run)?.into_iter().find(|task| task.id == *landing.task);
+            found.ok_or_else(|| StoreError::NotFound { kind: "task", id: format!("{}/{}", landing.run, landing.task) })
+        })
+    }
+}
+
+fn record(transaction: &Transaction<'_>, landing: &Landing<'_>, order: usize) -> Result<(), StoreError> {
+    let Landing { run, task, into, before, after, at } = *landing;
+    if before != after {
+        let summary = format!("landed {run}/{task} on {into}");
+        let (before, after) = (before.clone(), after.clone());
+        let undo = UndoData::Landing {
+            into: into.clone(),
+            before,
+            after: after.clone(),
+            run: Some(run.clone()),
+            task: Some(task.clone()),
+        };
+        insert_operation(transaction, "land", at, &summary, undo)?;
+        edit_run(transaction, run, "run.advanced", json!({"after": after}), |run| run.after = Some(after.clone()))?;
+    }
+    let landed = LandedRecord { commit: after.clone(), order: u32::try_from(order).unwrap_or(u32::MAX), at };
+    edit(transaction, run, task, |record| {
+        // A task whose run was ended meanwhile stays ended, but what landed has landed.
+        record.state = record.state.next(TaskEvent::Land).unwrap_or(record.state);
+        record.landed = Some(landed);
+        Ok(("task.land".to_owned(), json!({"state": record.state, "commit": after})))
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::BaseReport;
+    use crate::store::EntryDraft;
+    use crate::store::fixture;
+
+    #[test]
+    fn a_landing_is_recorded_once_and_with_its_operation_or_not_at_all() {
+        let store = Store::in_memory().expect("a store");
+        let id = |digit: &str| CommitId::parse(&digit.repeat(40)).expect("an id");
+        let (before, after) = (id("a"), id("b"));
+        let (run, task) = fixture::run(&BaseReport::fixed("main", before.clone()), "running", "t", "candidate");
+        store.create_run(&run, std::slice::from_ref(&task)).expect("stored");
+        let (into, at) = (&run.into, Timestamp(7));
+        let landing = Landing { run: &run.id, task: &task.id, into, before: &before, after: &after, at };
+        let intent = store.intend(&EntryDraft::new("land", json!({})).of_task(&run.id, &task.id)).expect("written");
+        store.cut_after(0);
+        assert!(matches!(store.record_landing(&landing, Some(&intent)), Err(StoreError::Cut)));
+        assert_eq!(store.operations().expect("read").len(), 0);
+        store.cut_after(2);
+        for _ in 0..2 {
+            let landed = store.record_landing(&landing, Some(&intent)).expect("recorded").landed.expect("landed");
+            assert_eq!((landed.order, &landed.commit), (1, &after));
+        }
+        assert_eq!(store.operations().expect("read").len(), 1);
+        assert_eq!(store.open_intents().expect("read"), []);
+        assert_eq!(store.run(&run.id).expect("read").after, Some(after));
+    }
+}

@@ -1,0 +1,182 @@
+//! Apply: git's own `index.lock` of a worktree, held while its branch moves, and the copy of the index that replaces it.
+//!
+//! The lock names its holder, so that one that a dead process left is known as ours by its content. Nothing else than the
+//! rename of the finished copy changes the index; dropping an unfinished lock leaves index and files as they are.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::checkouts::Checkout;
+use super::error::Result;
+use super::in_the_way::{Present, in_the_way};
+use super::repository::{Repository, bytes_path};
+use super::result_policy::RawChange;
+use crate::model::{CommitId, ProcId};
+use crate::sys::git::GitCommand;
+use crate::sys::lock::FileLock;
+use crate::sys::{fs, proc};
+
+/// The copy of the index, beside it. Only the holder of the lock touches it.
+const COPY: &str = "treehand-index";
+
+/// How a lock of ours begins; the holder's identity follows. (An index begins with `DIRC`.)
+const SIGNATURE: &str = "treehand ";
+
+/// A worktree whose index is locked by us; dropping it gives the lock up.
+pub struct IndexLock<'a> {
+    repo: &'a Repository,
+    git_dir: PathBuf,
+    tree: PathBuf,
+}
+
+/// Something of the user's that keeps a worktree from being moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// One sentence.
+    pub message: String,
+    /// The files.
+    pub paths: Vec<String>,
+}
+
+impl<'a> IndexLock<'a> {
+    /// Takes the lock of a worktree, waiting for whoever holds it until the deadline; `None` when it is still held then.
+    pub fn take(repo: &'a Repository, git_dir: &Path, tree: &Path, deadline: Instant) -> Result<Option<Self>> {
+        let (index, lock) = (git_dir.join("index"), lock_path(git_dir));
+        let owner = serde_json::to_string(&proc::own()).unwrap_or_default();
+        let mut pause = Duration::from_millis(5);
+        loop {
+            // Created first: from the moment it exists no git process writes the index.
+            match fs::write_new(&lock, format!("{SIGNATURE}{owner}\n").as_bytes()) {
+                Ok(()) => break,
+                Err(error) if error.source.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
+                Err(_) if Instant::now() >= deadline => return Ok(None),
+                // git's lock files give no event when they go; git itself waits for them in the same way.
+                Err(_) => std::thread::sleep(pause),
+            }
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
+        let taken = IndexLock { repo, git_dir: git_dir.to_owned(), tree: tree.to_owned() };
+        remove_copy(git_dir)?;
+        if fs::exists(&index)? {
+            fs::copy_keeping_time(&index, &taken.copy())?;
+        }
+        Ok(Some(taken))
+    }
+
+    fn copy(&self) -> PathBuf {
+        self.git_dir.join(COPY)
+    }
+
+    /// A place for another index, which goes with the lock.
+    pub fn probe(&self) -> PathBuf {
+        self.git_dir.join(format!("{COPY}.probe"))
+    }
+
+    /// The worktree's root.
+    pub fn tree(&self) -> &Path {
+        &self.tree
+    }
+
+    /// A git command in the worktree, with the copy as its index.
+    pub fn git<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> GitCommand {
+        self.repo.git.tree(&self.git_dir, &self.tree, args).env("GIT_INDEX_FILE", self.copy())
+    }
+
+    /// What of the user's is in the way of moving these paths between two commits.
+    pub fn obstacle(&self, from: &CommitId, to: &CommitId, moving: &[RawChange]) -> Result<Option<Obstacle>> {
+        // Exit 1 means that files differ, which is what is asked about next.
+        self.git(["update-index", "-q", "--refresh"]).output()?;
+        let staged = self.git(["diff-index", "--cached", "-z", "--name-only", from.as_str(), "--"]).run()?;
+        let unstaged = self.git(["diff-files", "-z", "--name-only"]).run()?;
+        let local: BTreeSet<Vec<u8>> = staged.records().chain(unstaged.records()).map(<[u8]>::to_vec).collect();
+        let blocked = in_the_way(moving, &local, |path| present(&self.tree, path));
+        if !blocked.is_empty() {
+            return Ok(Some(self.local_changes(&blocked)));
+        }
+        let dry_run = self.git(["read-tree", "-m", "-u", "-n", from.as_str(), to.as_str()]).output()?;
+        if dry_run.status.success() {
+            return Ok(None);
+        }
+        let stderr = String::from_utf8_lossy(&dry_run.stderr).trim().to_owned();
+        Ok(Some(Obstacle { message: format!("git cannot move {}: {stderr}", self.tree.display()), paths: Vec::new() }))
+    }
+
+    /// Local changes to these paths, as an obstacle.
+    pub fn local_changes(&self, paths: &[Vec<u8>]) -> Obstacle {
+        let paths = paths.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect();
+        Obstacle { message: format!("local changes in {} are in the way", self.tree.display()), paths }
+    }
+
+    /// Moves the files and the copy from one commit to the other, then makes the copy the index and gives the lock up.
+    pub fn update(self, from: &CommitId, to: &CommitId) -> Result<()> {
+        self.git(["read-tree", "-m", "-u", from.as_str(), to.as_str()]).run()?;
+        let index = self.git_dir.join("index");
+        std::fs::rename(self.copy(), &index).map_err(fs::at("replace", &index))?;
+        Ok(())
+    }
+}
+
+impl Drop for IndexLock<'_> {
+    fn drop(&mut self) {
+        // The lock last: until it is gone nobody else makes a copy.
+        if let Err(error) = remove_copy(&self.git_dir).and_then(|()| Ok(fs::remove_file(&lock_path(&self.git_dir))?)) {
+            tracing::warn!(git_dir = %self.git_dir.display(), %error, "an index lock stays behind");
+        }
+    }
+}
+
+/// Removes the lock of a worktree if it is ours and its holder is dead.
+pub fn break_dead(repo: &Repository, checkout: &Checkout) -> Result<()> {
+    let lock = lock_path(&checkout.git_dir);
+    if !is_dead(&lock)? {
+        return Ok(());
+    }
+    // Looked at again under a lock of the kernel's: of two who find it dead, the later one may see a new holder's.
+    let ours = repo.state_dir().join("locks").join("dead-index-locks");
+    let _one_at_a_time = FileLock::acquire(&ours, &format!("pid {}", std::process::id()))?;
+    if is_dead(&lock)? {
+        remove_copy(&checkout.git_dir)?;
+        fs::remove_file(&lock)?;
+    }
+    Ok(())
+}
+
+fn is_dead(lock: &Path) -> Result<bool> {
+    let text = match std::fs::read(lock) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(fs::at("read", lock)(error).into()),
+    };
+    let owner = text.strip_prefix(SIGNATURE).and_then(|text| serde_json::from_str::<ProcId>(text).ok());
+    Ok(owner.is_some_and(|owner| !proc::is_alive(&owner)))
+}
+
+fn lock_path(git_dir: &Path) -> PathBuf {
+    git_dir.join("index.lock")
+}
+
+fn remove_copy(git_dir: &Path) -> Result<()> {
+    // git writes an index through a lock file of its own beside it.
+    for suffix in [".probe.lock", ".probe", ".lock", ""] {
+        fs::remove_file(&git_dir.join(format!("{COPY}{suffix}")))?;
+    }
+    Ok(())
+}
+
+fn present(tree: &Path, path: &[u8]) -> Present {
+    use std::os::unix::ffi::OsStrExt;
+    let full = tree.join(bytes_path(path));
+    match std::fs::symlink_metadata(&full) {
+        Err(_) => Present::Nothing,
+        Ok(meta) if !meta.is_dir() => Present::File,
+        Ok(_) => {
+            let entries =
+                walkdir::WalkDir::new(&full).follow_links(false).into_iter().filter_map(std::result::Result::ok);
+            let files = entries
+                .filter(|entry| !entry.file_type().is_dir())
+                .filter_map(|entry| Some(entry.path().strip_prefix(tree).ok()?.as_os_str().as_bytes().to_vec()));
+            Present::Directory(files.collect())
+        }
+    }
+}
