@@ -546,3 +546,20 @@ fn a_change_of_the_same_size_in_the_same_second_is_not_missed() {
         "a local change was lost"
     );
 }
+
+#[test]
+fn what_nothing_enforces_is_accepted_only_with_a_warning() {
+    let world = World::new();
+    let tasks = r#"
+        gates = ["true", { run = "test -e b", flaky = true, net = "none", timeout = "10m" }]
+        [[task]]
+        id = "a"
+        command = ["sh", "-c", "echo b > b"]
+        net = ["api.example.com:443"]
+    "#;
+    let answer = world.run_tasks(tasks, &[]).expect(0);
+    assert!(answer.stderr.contains("`net` is not enforced"), "{}", answer.stderr);
+    let full = tasks.replace("[\"api.example.com:443\"]", "\"full\"").replace("\"none\"", "\"full\"");
+    assert!(!world.run_tasks(&full, &[]).expect(0).stderr.contains("`net`"));
+    world.run_tasks(&tasks.replace("\"none\"", "\"some\""), &[]).expect(2);
+}

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::record::ConfineLevel;
-use crate::model::{BranchName, MergePolicy, Span, StalePolicy, Strategy};
+use crate::model::{BranchName, MergePolicy, Network, Span, StalePolicy, Strategy};
 
 /// Fresh git worktrees for every task, merged back under control.
 #[derive(Parser, Debug)]
@@ -153,6 +153,9 @@ pub struct TargetArg {
 pub struct ExecArgs {
     /// The workspace
     pub name: String,
+    /// What of the network it may reach, as far as it is confined: none, full or HOST:PORT,…
+    #[arg(long, value_name = "NET")]
+    pub net: Option<Network>,
     /// How far it is confined: strict, landlock, external or off
     #[arg(long)]
     pub confine: Option<ConfineLevel>,
@@ -233,6 +236,9 @@ pub struct RunArgs {
     /// Deadline of each attempt
     #[arg(long, value_name = "D")]
     pub timeout: Option<Span>,
+    /// What of the network tasks may reach, as far as they are confined: none, full or HOST:PORT,…
+    #[arg(long, value_name = "NET")]
+    pub net: Option<Network>,
     /// How far commands are confined: strict, landlock, external or off
     #[arg(long)]
     pub confine: Option<ConfineLevel>,

@@ -44,6 +44,7 @@ fn one_command(args: &RunArgs) -> Result<RunSpec, CliError> {
         needs: Vec::new(),
         paths: Vec::new(),
         timeout: None,
+        net: None,
         retries: 0,
         gates: Vec::new(),
     };

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BranchName, Span, TaskId};
+use super::{BranchName, Network, Span, TaskId};
 
 /// How results become commits of the target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -45,6 +45,16 @@ pub struct GateSpec {
     /// Its deadline.
     #[serde(default)]
     pub timeout: Option<Span>,
+    /// What of the network it may reach, if given.
+    #[serde(default)]
+    pub net: Option<Network>,
+}
+
+impl GateSpec {
+    /// A gate of which nothing is said but its command.
+    pub fn plain(run: impl Into<String>) -> Self {
+        GateSpec { run: run.into(), flaky: false, timeout: None, net: None }
+    }
 }
 
 /// One task.
@@ -68,6 +78,9 @@ pub struct TaskSpec {
     /// Deadline of one attempt.
     #[serde(default)]
     pub timeout: Option<Span>,
+    /// What of the network it may reach, if given.
+    #[serde(default)]
+    pub net: Option<Network>,
     /// Further attempts after the first.
     #[serde(default)]
     pub retries: u32,

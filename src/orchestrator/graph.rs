@@ -150,6 +150,7 @@ mod tests {
             needs: needs.iter().map(|need| id(need)).collect(),
             paths: Vec::new(),
             timeout: None,
+            net: None,
             retries: 0,
             gates: Vec::new(),
         }

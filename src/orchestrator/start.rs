@@ -4,8 +4,8 @@
 use crate::confine;
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord};
 use crate::model::{
-    BaseReport, BranchName, ByteSize, CommitId, MergePolicy, RunId, RunSpec, RunState, Span, StalePolicy, Strategy,
-    TaskState,
+    BaseReport, BranchName, ByteSize, CommitId, MergePolicy, Network, RunId, RunSpec, RunState, Span, StalePolicy,
+    Strategy, TaskState,
 };
 use crate::store::Store;
 use crate::sys::{clock, random};
@@ -55,6 +55,7 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
     let mut warnings: Vec<String> = base::enforce(&base, settings.stale)?.into_iter().collect();
     if settings.confine == ConfineLevel::Off {
         warnings.push(confine::level::NOTHING_CONFINES.to_owned());
+        warnings.extend(restricts_network(&spec).then(|| NET_IS_NOT_ENFORCED.to_owned()));
     }
     let into = target(repo, &spec, &base)?;
     let before = target_tip(repo, &into, &base.report)?;
@@ -87,6 +88,15 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
         spec,
     };
     Ok(RunPlan { run, tasks, warnings })
+}
+
+/// Said when a network is restricted and nothing enforces it.
+const NET_IS_NOT_ENFORCED: &str = "`net` is not enforced either: the commands have the network that you have";
+
+fn restricts_network(spec: &RunSpec) -> bool {
+    let gates = spec.tasks.iter().flat_map(|task| &task.gates).chain(&spec.gates);
+    let asked = spec.tasks.iter().map(|task| &task.net).chain(gates.map(|gate| &gate.net));
+    asked.flatten().any(|network| *network != Network::Full)
 }
 
 /// Records a planned run; a target that is not there yet is made at the base.

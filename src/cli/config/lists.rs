@@ -39,7 +39,7 @@ fn plain_gate(text: &str) -> Result<GateSpec, String> {
     // No program can be given a NUL.
     match text.trim().is_empty() || text.contains('\0') {
         true => Err(format!("`{}` is no command", shown(text))),
-        false => Ok(GateSpec { run: text.to_owned(), flaky: false, timeout: None }),
+        false => Ok(GateSpec::plain(text)),
     }
 }
 

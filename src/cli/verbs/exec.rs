@@ -10,6 +10,7 @@ use crate::cli::output::plain;
 use crate::cli::session::Session;
 use crate::confine::launch::Streams;
 use crate::confine::{self, Launch, environment};
+use crate::model::Network;
 use crate::store::EntryDraft;
 use crate::sys::{proc, random};
 
@@ -29,14 +30,18 @@ pub fn run(session: &Session, args: &ExecArgs) -> Result<u8, CliError> {
     if args.dry_run {
         let names: Vec<&String> = launch.env.iter().map(|(name, _)| name).collect();
         let document = json!({"dry_run": true, "command": launch.argv, "directory": launch.directory,
-            "confine": level, "environment": names, "network": "full"});
+            "confine": level, "environment": names, "network": Network::Full, "net_asked": args.net});
         let text =
             || format!("{} in {} with confine {level}\n", plain(&launch.argv.join(" ")), launch.directory.display());
         session.out.answer("treehand/exec/v1", document, text)?;
         return Ok(0);
     }
     session.out.warn(confine::level::NOTHING_CONFINES);
-    let data = json!({"workspace": record.name, "command": launch.argv, "confine": level, "token": token});
+    if args.net.as_ref().is_some_and(|net| *net != Network::Full) {
+        session.out.warn("`--net` is not enforced either: the command has the network that you have");
+    }
+    let data =
+        json!({"workspace": record.name, "command": launch.argv, "confine": level, "net": args.net, "token": token});
     store.note(&EntryDraft::new("exec", data))?;
     let mut command = launch.command(granted).map_err(|error| CliError::usage(error.to_string()))?;
     if session.out.is_json() {

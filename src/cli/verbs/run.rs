@@ -68,13 +68,13 @@ fn apply_flags(session: &Session, mut spec: RunSpec, args: &RunArgs) -> RunSpec 
     spec.strategy = args.strategy.or(spec.strategy);
     spec.jobs = args.jobs.or(spec.jobs);
     if !args.gates.is_empty() {
-        let gate = |line: &String| GateSpec { run: line.clone(), flaky: false, timeout: None };
-        spec.gates = args.gates.iter().map(gate).collect();
+        spec.gates = args.gates.iter().map(GateSpec::plain).collect();
     } else if spec.gates.is_empty() {
         spec.gates = config.merge.gates.clone();
     }
     for task in &mut spec.tasks {
         task.timeout = task.timeout.or(args.timeout).or(config.supervise.wall);
+        task.net = task.net.take().or(args.net.clone());
     }
     spec
 }

@@ -156,8 +156,8 @@ fn task<'t>(node: &Node<'t>, ids: &Ids<'_>, faults: &mut Faults<'t>) -> Option<(
     let fields = Fields::of("each task", node, &TASK_KEYS, faults)?;
     let id = task_id(node, &fields, faults);
     let name = written_id(node).map_or("this task".to_owned(), |(id, _)| format!("task `{}`", shown(id)));
-    net(&fields, faults);
     let spec = TaskSpec {
+        net: net(&fields, faults),
         agent: COMMAND_AGENT.to_owned(),
         command: work(&name, node, &fields, faults),
         prompt: fields.get("prompt").and_then(|node| text("`prompt`", node, faults)).map(str::to_owned),

@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use crate::model::{GateSpec, Span};
+use crate::model::{GateSpec, Network, Span};
 
 use super::fault::{Faults, shown};
 use super::tree::{Entry, Node, Value};
@@ -126,18 +126,18 @@ fn gate<'t>(node: &Node<'t>, faults: &mut Faults<'t>) -> Option<GateSpec> {
     match &node.value {
         Value::Text(_) => {
             let run = gate_command(node, faults)?;
-            Some(GateSpec { run, flaky: false, timeout: None })
+            Some(GateSpec::plain(run))
         }
         Value::Table(_) => {
             let fields = Fields::of("each gate", node, &GATE_KEYS, faults)?;
             let flaky = fields.get("flaky").and_then(|node| flag("`flaky`", node, faults)).unwrap_or(false);
             let timeout = fields.get("timeout").and_then(|node| timeout(node, faults));
-            net(&fields, faults);
+            let net = net(&fields, faults);
             let Some(run) = fields.get("run") else {
                 faults.push(node.at, "this gate has no `run`");
                 return None;
             };
-            gate_command(run, faults).map(|run| GateSpec { run, flaky, timeout })
+            gate_command(run, faults).map(|run| GateSpec { run, flaky, timeout, net })
         }
         _ => push_wrong_type("each gate", "a string or a table", node, faults),
     }
@@ -152,27 +152,24 @@ fn gate_command(node: &Node<'_>, faults: &mut Faults<'_>) -> Option<String> {
     Some(run.to_owned())
 }
 
-/// Refuses `net` wherever it stands: a restriction that nothing enforces must not be accepted.
-pub(super) fn net(fields: &Fields<'_, '_>, faults: &mut Faults<'_>) {
-    let Some(node) = fields.get("net") else { return };
-    let well_formed = match &node.value {
-        Value::Text(word) => matches!(&**word, "none" | "full"),
-        Value::List(items) => items.iter().all(|item| matches!(&item.value, Value::Text(place) if is_host_port(place))),
-        _ => false,
+/// What of the network may be reached: a word, or an array of hosts with ports.
+pub(super) fn net(fields: &Fields<'_, '_>, faults: &mut Faults<'_>) -> Option<Network> {
+    let node = fields.get("net")?;
+    let network = match &node.value {
+        Value::Text(word) if matches!(&**word, "none" | "full") => word.parse().ok(),
+        Value::List(items) => {
+            let place = |item: &Node<'_>| match &item.value {
+                Value::Text(place) => place.parse().ok(),
+                _ => None,
+            };
+            items.iter().map(place).collect::<Option<Vec<_>>>().map(Network::Hosts)
+        }
+        _ => None,
     };
-    if well_formed {
-        let message = "`net` cannot be enforced until commands are confined";
-        faults.push_hinted(node.at, message, "leave `net` out: commands have the network of the user");
-    } else {
+    if network.is_none() {
         faults.push(node.at, "`net` must be \"none\", \"full\" or an array of \"host:port\" strings");
     }
-}
-
-fn is_host_port(text: &str) -> bool {
-    let Some((host, port)) = text.rsplit_once(':') else { return false };
-    let host_fits = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/');
-    let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
-    host_fits && digits && port.parse::<u16>().is_ok_and(|port| port > 0)
+    network
 }
 
 /// `, did you mean …?`, or nothing when no name is near.
@@ -208,16 +205,6 @@ mod tests {
         assert_eq!(guess("pahts"), ", did you mean `paths`?");
         for far in ["", "x", "command", &"n".repeat(65)] {
             assert_eq!(guess(far), "", "{far}");
-        }
-    }
-
-    #[test]
-    fn hosts_and_ports() {
-        for good in ["api.openai.com:443", "[::1]:80", "localhost:65535"] {
-            assert!(is_host_port(good), "{good}");
-        }
-        for bad in ["", "host", ":443", "host:", "host:0", "host:65536", "host:+1", "a b:1", "https://x:1"] {
-            assert!(!is_host_port(bad), "{bad}");
         }
     }
 }
