@@ -108,11 +108,12 @@ fn who_asks_while_somebody_asks_shares_the_next_answer() {
     world.git(&["config", "remote.origin.uploadpack", &script.to_string_lossy()]);
     let quiet = |n: usize| {
         let mut command = world.command(&["new", &format!("w{n}")]);
-        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("started")
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().expect("started")
     };
     let children: Vec<_> = (0..9).map(quiet).collect();
-    for mut child in children {
-        assert!(child.wait().expect("ended").success());
+    for child in children {
+        let output = child.wait_with_output().expect("ended");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     assert_eq!(std::fs::read_to_string(&visits).expect("read").lines().count(), 2, "the remote was asked too often");
     world.treehand(&["new", "later"]).expect(0);

@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use super::batch::DoomedRef;
 use super::integration::Integration;
-use super::remove_plan::{DirId, RemovalPlan, RemoveFacts, Standing};
+use super::remove_plan::{DirId, RemovalPlan, RemoveFacts};
 use crate::model::record::{RemovedItem, RunRecord, TaskRecord};
-use crate::model::{CommitId, Timestamp};
+use crate::model::{CommitId, Standing, Timestamp};
 use crate::store::Entry;
 use crate::worktree::sealed::SealedPaths;
 

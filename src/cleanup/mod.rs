@@ -19,7 +19,6 @@ pub mod remove_plan;
 mod remove_scan;
 mod restore;
 pub mod salvage;
-mod standing;
 mod trash;
 pub mod undo;
 mod undo_plan;

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::integration::{Integration, Proof};
-use crate::model::CommitId;
 use crate::model::record::WorkspaceRecord;
+use crate::model::{CommitId, Standing};
 
 /// Which directory it is, whatever its name becomes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -24,15 +24,6 @@ impl fmt::Display for DirId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "directory {}:{}", self.dev, self.ino)
     }
-}
-
-/// A process that stands in a directory.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Standing {
-    /// Its pid.
-    pub pid: u32,
-    /// Its name.
-    pub name: String,
 }
 
 /// What is at the path of a workspace.

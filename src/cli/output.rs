@@ -104,7 +104,12 @@ pub fn with_schema(schema: &str, document: Value) -> Value {
 
 /// Text from outside, safe for a terminal and in one line.
 pub fn plain(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    text.chars().flat_map(|c| if steers(c) { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// Characters that move the cursor, or change in which order the others are shown.
+fn steers(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Prints to standard output. A reader that went away is no error: there is nobody to tell.
@@ -128,6 +133,20 @@ fn narrate(line: &str) {
     }
 }
 
+/// An amount of disk in one unit, rounded up.
+pub fn size(bytes: u64) -> String {
+    let units = [("T", 40), ("G", 30), ("M", 20), ("K", 10)];
+    let unit = units.iter().find(|(_, shift)| bytes >> shift > 0);
+    unit.map_or(format!("{bytes}"), |(unit, shift)| format!("{}{unit}", bytes.div_ceil(1 << shift)))
+}
+
+/// How long ago, in one unit, rounded down.
+pub fn age(seconds: u64) -> String {
+    let units = [("d", 86_400), ("h", 3_600), ("m", 60)];
+    let unit = units.iter().find(|(_, length)| seconds >= *length);
+    unit.map_or(format!("{seconds}s"), |(unit, length)| format!("{}{unit}", seconds / length))
+}
+
 /// Columns of text, each as wide as its widest cell.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -148,8 +167,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn amounts_have_one_unit() {
+        assert_eq!([size(0), size(1023), size(1025), size(5 << 30)], ["0", "1023", "2K", "5G"]);
+        assert_eq!([age(59), age(60), age(7199), age(86_400 * 400)], ["59s", "1m", "1h", "400d"]);
+    }
+
+    #[test]
     fn terminal_escapes_from_outside_are_shown_not_obeyed() {
         assert_eq!(plain("a\x1b[31mb\nc"), "a\\u{1b}[31mb\\nc");
+        assert_eq!(plain("x\u{202e}y"), "x\\u{202e}y");
         assert_eq!(plain("grün"), "grün");
     }
 }

@@ -19,6 +19,18 @@ pub enum Freshness {
     Unknown,
 }
 
+impl Freshness {
+    /// The word in JSON and on the screen.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Stale => "stale",
+            Self::Diverged => "diverged",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// How the newest tip became known, strongest first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -46,7 +46,7 @@ pub use freshness::{BaseReport, Freshness, Proof, StalePolicy};
 pub use ids::{RunId, TaskId, TaskRef, Token};
 pub use names::{BranchName, WorkspaceName};
 pub use network::{HostPort, Network};
-pub use process::ProcId;
+pub use process::{ProcId, Standing};
 pub use reason::{Reason, ReasonKind};
 pub use spec::{GateSpec, MergePolicy, RunSpec, Strategy, TaskSpec};
 pub use state::{RunState, TaskEvent, TaskState};

@@ -20,3 +20,12 @@ impl fmt::Display for ProcId {
         write!(f, "pid {}", self.pid)
     }
 }
+
+/// A process that stands in a directory.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Standing {
+    /// Its pid.
+    pub pid: u32,
+    /// Its name.
+    pub name: String,
+}

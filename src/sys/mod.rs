@@ -10,3 +10,4 @@ pub mod git;
 pub mod lock;
 pub mod proc;
 pub mod random;
+pub mod standing;

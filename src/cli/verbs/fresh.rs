@@ -28,8 +28,7 @@ pub fn run(session: &Session, args: &FreshArgs) -> Result<u8, CliError> {
             session.out.warn(format!("{}: {}", record.name, plain(reason)));
         }
         behind |= matches!(base.freshness, Freshness::Stale | Freshness::Diverged);
-        let word =
-            serde_json::to_value(base.freshness).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+        let word = base.freshness.word().to_owned();
         let (ahead, lacks) = (base.ahead.to_string(), base.behind.to_string());
         rows.push(vec![record.name.to_string(), word, plain(&base.reference), ahead, lacks]);
         for subject in &base.missing {

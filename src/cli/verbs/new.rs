@@ -52,7 +52,7 @@ fn report(session: &Session, record: &WorkspaceRecord, elapsed_ms: u64) -> Resul
         record.branch,
         base.commit.short(),
         plain(&base.reference),
-        serde_json::to_value(base.freshness).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
+        base.freshness.word(),
     ));
     let document = document::workspace(record, base, Some(elapsed_ms));
     session.out.answer("treehand/workspace/v1", document, || format!("{}\n", record.path.display()))?;

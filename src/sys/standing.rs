@@ -7,9 +7,8 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::error::Result;
-use super::remove_plan::Standing;
-use crate::sys::fs::at;
+use super::fs::{FsError, at};
+use crate::model::Standing;
 
 /// Every process of this user with its current directory.
 #[derive(Debug, Default)]
@@ -17,7 +16,7 @@ pub struct Processes(Vec<(Standing, PathBuf)>);
 
 impl Processes {
     /// Looks once at all of them.
-    pub fn scan() -> Result<Processes> {
+    pub fn scan() -> Result<Processes, FsError> {
         let proc = Path::new("/proc");
         let own_uid = std::fs::metadata("/proc/self").map_err(at("look at", proc))?.uid();
         let ours = with_ancestors(std::process::id());
