@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,6 +26,9 @@ use crate::sys::{clock, fs, proc};
 use crate::worktree::sealed::Identity;
 use crate::worktree::{Repository, WorktreeError};
 
+/// How long a new supervisor waits for others to look away from its lock.
+const LOOKERS_WAIT: Duration = Duration::from_secs(2);
+
 /// The lock file whose holder supervises the run.
 pub fn lock_path(repo: &Repository, run: &RunId) -> std::path::PathBuf {
     repo.state_dir().join("locks").join(format!("run-{run}"))
@@ -34,7 +38,9 @@ pub fn lock_path(repo: &Repository, run: &RunId) -> std::path::PathBuf {
 pub fn supervise(common_dir: &Path, run: &RunId, ready: impl FnOnce()) -> Result<(), RunError> {
     let git = Git::open().map_err(WorktreeError::from)?;
     let repo = Repository::at_common_dir(&git, common_dir)?;
-    let _right = FileLock::try_acquire(&lock_path(&repo, run), &format!("the supervisor, pid {}", std::process::id()))?;
+    // Whoever asks whether a run is supervised holds the lock for that moment.
+    let signature = format!("the supervisor, pid {}", std::process::id());
+    let _right = FileLock::acquire_within(&lock_path(&repo, run), &signature, LOOKERS_WAIT)?;
     let store = repo.store()?;
     let record = store.run(run)?;
     let granted = confine::require(record.confine)?;
@@ -214,7 +220,7 @@ impl Driver<'_> {
     /// Writes down what the run cost: `scripts/bench run` reads it.
     fn note_cost(&self) -> Result<(), RunError> {
         let (own, children) = proc::cpu_time().map_err(RunError::io("cannot read our own processor time"))?;
-        let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let data = json!({"own_cpu_ms": millis(own), "children_cpu_ms": millis(children)});
         let draft = EntryDraft::new("run.cost", data).of_run(&self.context.run.id);
         self.context.store(|store| store.note(&draft))?;

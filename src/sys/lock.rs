@@ -5,6 +5,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A held lock; dropping it (or dying) releases it.
 #[derive(Debug)]
@@ -51,6 +52,19 @@ impl FileLock {
         }
     }
 
+    /// Takes the lock, waiting for at most this long: for locks that others take for a moment, to look.
+    pub fn acquire_within(path: &Path, holder: &str, wait: Duration) -> Result<FileLock, LockError> {
+        let deadline = Instant::now() + wait;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            match FileLock::try_acquire(path, holder) {
+                Err(LockError::Held { .. }) if Instant::now() < deadline => std::thread::sleep(pause),
+                other => return other,
+            }
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+
     /// Takes the lock, waiting for as long as it takes: only for sections that are known to be short.
     pub fn acquire(path: &Path, holder: &str) -> Result<FileLock, LockError> {
         let file = open(path)?;
@@ -92,5 +106,17 @@ mod tests {
         }
         drop(held);
         assert!(FileLock::try_acquire(&path, "me").is_ok());
+    }
+    #[test]
+    fn a_lock_that_is_held_for_a_moment_is_waited_for() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let path = dir.path().join("one");
+        let held = FileLock::try_acquire(&path, "looking").expect("free at first");
+        assert!(FileLock::acquire_within(&path, "me", Duration::ZERO).is_err());
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| FileLock::acquire_within(&path, "me", Duration::from_secs(60)).map(|_| ()));
+            drop(held);
+            waiter.join().expect("no panic").expect("it was given up");
+        });
     }
 }
