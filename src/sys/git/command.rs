@@ -265,9 +265,7 @@ impl GitCommand {
         first.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut first = first.spawn().map_err(GitError::Start)?;
         let pipe = first.stdout.take().map(Stdio::from).unwrap_or_else(Stdio::null);
-        let mut second = next.build();
-        second.stdin(pipe).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let second = match second.spawn() {
+        let second = match next.start_with(pipe) {
             Ok(child) => child,
             Err(error) => {
                 kill_group(&mut first).and_then(|()| first.wait()).map_err(GitError::Start)?;
@@ -278,6 +276,14 @@ impl GitCommand {
         let second = communicate(second, None, next.deadline, next_name);
         let first = feeder.join().unwrap_or_else(|_| Err(GitError::Start(io::Error::other("a thread panicked"))));
         Ok((first?, second?))
+    }
+
+    /// Starts it with this input. The command that holds the pipe's end ends here: as long as it lived, whoever writes into the
+    /// pipe would wait for a reader that is gone.
+    fn start_with(&self, input: Stdio) -> io::Result<Child> {
+        let mut command = self.build();
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn()
     }
 
     /// The subcommand with its arguments, for messages.
@@ -424,6 +430,14 @@ mod tests {
             git.command(["-c", "alias.hang=!sleep 60 & sleep 60", "hang"]).deadline(Duration::from_millis(300));
         assert!(matches!(hanging.output(), Err(GitError::Deadline { .. })));
         assert!(started.elapsed() < Duration::from_secs(20), "the deadline did not hold");
+    }
+
+    #[test]
+    fn a_writer_whose_reader_has_gone_does_not_wait_for_ever() {
+        let git = Git::open().expect("git is there");
+        let writer = git.command(["-c", "alias.pour=!yes", "pour"]).deadline(Duration::from_secs(30));
+        let (written, read) = writer.pipe_into(git.command(["version"])).expect("both ended, and not by the deadline");
+        assert!(read.status.success() && !written.status.success());
     }
 
     #[test]
