@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use globset::GlobSet;
 
@@ -24,6 +25,9 @@ use crate::store::Store;
 use crate::sys::{fs, proc};
 use crate::worktree::repository::bytes_path;
 use crate::worktree::{Repository, result_policy};
+
+/// For so long a `git worktree add` may take to write where its tree is.
+const STILLBORN: Duration = Duration::from_secs(60);
 
 /// What the parts of the scan share.
 pub struct Scan<'a> {
@@ -135,8 +139,14 @@ impl Scan<'_> {
         }
         let ours = |dir: &DirFact| dir.path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("treehand-"));
         let mut found = Vec::new();
-        for dir in directories(&parent)?.into_iter().filter(|dir| ours(dir) && !owned.contains(&dir.path)) {
+        for dir in directories(&parent)?.into_iter().filter(|dir| !owned.contains(&dir.path)) {
             let back = dir.path.join("gitdir");
+            if !ours(&dir) {
+                let stillborn = is_stillborn(&dir)? && self.policy.now.since(dir.at) >= STILLBORN;
+                let fact = EntryFact { dir, tree_there: false, disk_there: true };
+                found.extend(stillborn.then_some(fact));
+                continue;
+            }
             let text =
                 if fs::exists(&back)? { std::fs::read(&back).map_err(fs::at("read", &back))? } else { Vec::new() };
             let tree =
@@ -191,6 +201,13 @@ impl Scan<'_> {
         }
         Ok(found)
     }
+}
+
+/// True for an entry that names no worktree and holds nothing but a lock: what `git worktree add` leaves when it is killed
+/// in its first moment. No git ever takes it away, and nothing is in it.
+fn is_stillborn(dir: &DirFact) -> Result<bool> {
+    let inside = children(&dir.path)?;
+    Ok(inside.iter().all(|path| path.file_name().is_some_and(|name| name == "locked")))
 }
 
 fn place(item: &RemovedItem) -> Option<PathBuf> {

@@ -139,17 +139,34 @@ fn what_died_while_being_made_or_removed_is_rolled_back() {
 }
 
 #[test]
-fn a_workspace_whose_files_were_never_all_written_is_rolled_back() {
-    let fixture = Fixture::new();
-    let record = fixture.workspace("torn");
-    let git_dir = fixture.run_in(&record.path, &["rev-parse", "--absolute-git-dir"]);
-    fs::remove_file(&std::path::Path::new(&git_dir).join("index")).expect("removed");
-    fs::remove_file(&record.path.join("a")).expect("removed");
-    let torn = WorkspaceRecord { state: WorkspaceState::Creating, owner: dead(), ..record.clone() };
-    fixture.store.put_workspace("test", &torn).expect("stored");
-    clean(&fixture, &policy(0));
-    assert!(!record.path.exists());
-    assert_eq!(fixture.find("refs/heads/torn"), None);
+fn a_workspace_whose_maker_died_is_rolled_back_from_each_stage_of_its_making() {
+    for stage in 0..4 {
+        let fixture = Fixture::new();
+        let record = fixture.workspace("torn");
+        let git_dir = std::path::PathBuf::from(fixture.run_in(&record.path, &["rev-parse", "--absolute-git-dir"]));
+        std::fs::write(git_dir.join("locked"), "initializing\n").expect("write");
+        // The later a file is written, the earlier it is missing.
+        let late = [vec!["index"], vec!["HEAD", "ORIG_HEAD", "logs", "refs"], vec!["commondir"], vec!["gitdir"]];
+        for name in late.iter().take(stage + 1).flatten() {
+            fs::remove_tree(&git_dir.join(name)).or_else(|_| fs::remove_file(&git_dir.join(name))).expect("removed");
+        }
+        fs::remove_file(&record.path.join("a")).expect("removed");
+        if stage > 0 {
+            fs::remove_file(&record.path.join(".gitignore")).expect("removed");
+        }
+        if stage > 1 {
+            fs::remove_file(&record.path.join(".git")).expect("removed");
+        }
+        let torn = WorkspaceRecord { state: WorkspaceState::Creating, owner: dead(), ..record.clone() };
+        fixture.store.put_workspace("test", &torn).expect("stored");
+        clean(&fixture, &policy(2));
+        assert!(!record.path.exists() && !git_dir.exists(), "stage {stage}");
+        assert_eq!(fixture.find("refs/heads/torn"), None, "stage {stage}");
+        assert!(fixture.store.open_intents().expect("read").is_empty(), "stage {stage}");
+        undo::undo(&fixture.repo, &fixture.store, None).expect("undone");
+        clean(&fixture, &policy(2));
+        assert!(!record.path.exists() && !git_dir.exists(), "stage {stage}, after an undo");
+    }
 }
 
 #[test]

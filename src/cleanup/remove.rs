@@ -195,7 +195,11 @@ impl Removal<'_, '_, '_> {
         };
         let refs = doomed(record, &branch, &saved);
         let known = self.store.workspace(&record.name)?.unwrap_or_else(|| record.clone());
-        let was = WorkspaceRecord { state: WorkspaceState::Ready, owner: None, ..known };
+        // One whose maker died comes back as that, so that `clean` can take it again.
+        let was = match record.state {
+            WorkspaceState::Creating => record.clone(),
+            _ => WorkspaceRecord { state: WorkspaceState::Ready, owner: None, ..known },
+        };
         let takeaway = Takeaway { directories, refs, workspace: Some(was), task: None };
         let kept = self.batch.take_away(&takeaway, summary)?;
         tidy_parents(self.repo, &record.path, paths.is_some());
@@ -207,6 +211,9 @@ impl Removal<'_, '_, '_> {
     fn look_once_more(&self) -> Result<()> {
         let (plan, path) = (self.plan, &self.plan.record.path);
         let Some(git_dir) = plan.git_dir.as_deref().filter(|_| plan.tree.is_some()) else { return Ok(()) };
+        if remove_scan::is_unborn(&plan.record, git_dir)? {
+            return Ok(());
+        }
         let head = Reader::open(&self.repo.git, git_dir).revision("HEAD")?;
         let dirty = !plan.dirty && !index_copy::dirty_paths(self.repo, git_dir, path)?.is_empty();
         if dirty || head != plan.head {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::error::Result;
 use super::integration::{self, Target};
 use super::remove_plan::{BranchFact, DirId, RemoveFacts, TreeFact};
-use crate::model::record::WorkspaceRecord;
+use crate::model::record::{WorkspaceRecord, WorkspaceState};
 use crate::model::{BranchName, CommitId};
 use crate::sys::fs;
 use crate::sys::git::Reader;
@@ -46,11 +46,17 @@ pub fn facts(
     let git_dir = checkout.map(|checkout| checkout.git_dir.clone());
     let tree = tree_fact(record, &root, git_dir.as_deref())?;
     let present = matches!(tree, TreeFact::Present(_));
-    let dirty = match (&git_dir, present && !record.sealed) {
+    let unborn = git_dir.as_deref().map(|dir| is_unborn(record, dir)).transpose()?.unwrap_or(false);
+    let dirty = match (&git_dir, present && !record.sealed && !unborn) {
         (Some(git_dir), true) => dirty_paths(repo, git_dir, &record.path)?,
         _ => Vec::new(),
     };
-    let head = git_dir.as_deref().map(|dir| Reader::open(&repo.git, dir).revision("HEAD")).transpose()?.flatten();
+    let head = git_dir
+        .as_deref()
+        .filter(|_| !unborn)
+        .map(|dir| Reader::open(&repo.git, dir).revision("HEAD"))
+        .transpose()?
+        .flatten();
     let head_held = head.as_ref().map(|head| is_held(repo, head)).transpose()?.unwrap_or(true);
     Ok(RemoveFacts {
         here: repo.here.as_ref().is_some_and(|here| here.starts_with(&root)),
@@ -82,12 +88,34 @@ pub fn dir_id(path: &Path) -> Result<Option<DirId>> {
     Ok(meta.is_dir().then(|| DirId { dev: meta.dev(), ino: meta.ino() }))
 }
 
+/// True while not all files of a new worktree are there (git writes the index when they are); until then its git dir may be
+/// so incomplete that git cannot work in it.
+pub fn is_unborn(record: &WorkspaceRecord, git_dir: &Path) -> Result<bool> {
+    Ok(record.state == WorkspaceState::Creating && !fs::exists(&git_dir.join("index"))?)
+}
+
+/// True for an empty directory, and for one with nothing but a `.git` file in it.
+fn holds_nothing(directory: &Path) -> Result<bool> {
+    let entries = std::fs::read_dir(directory).map_err(fs::at("read", directory))?;
+    for entry in entries {
+        let entry = entry.map_err(fs::at("read", directory))?;
+        let is_file = entry.file_type().map_err(fs::at("look at", &entry.path()))?.is_file();
+        if entry.file_name() != ".git" || !is_file {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn tree_fact(record: &WorkspaceRecord, root: &Path, git_dir: Option<&Path>) -> Result<TreeFact> {
     let Some(id) = dir_id(root)? else {
         let foreign = fs::exists(root)?;
         return Ok(if foreign { TreeFact::Foreign("it is no directory".into()) } else { TreeFact::Gone });
     };
     if record.sealed {
+        return Ok(TreeFact::Present(id));
+    }
+    if record.state == WorkspaceState::Creating && holds_nothing(root)? {
         return Ok(TreeFact::Present(id));
     }
     let Some(git_dir) = git_dir else {

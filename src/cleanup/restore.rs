@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::error::{CleanupError, Result};
 use super::trash;
-use crate::model::record::{RemovedItem, WorkspaceRecord, WorkspaceState};
+use crate::model::record::RemovedItem;
 use crate::store::Store;
 use crate::sys::fs;
 use crate::worktree::Repository;
@@ -83,9 +83,8 @@ pub fn put_back(repo: &Repository, store: &Store, items: &[RemovedItem]) -> Resu
     for item in items {
         match item {
             RemovedItem::Workspace { record } => {
-                let record = WorkspaceRecord { state: WorkspaceState::Ready, owner: None, ..(**record).clone() };
                 if store.workspace(&record.name)?.is_none_or(|now| now.lease == record.lease) {
-                    store.put_workspace("workspace.restored", &record)?;
+                    store.put_workspace("workspace.restored", record)?;
                 }
             }
             RemovedItem::TaskWorkspace { run, task, path } => {

@@ -148,6 +148,9 @@ impl From<RunError> for CliError {
             RunError::Unavailable(error) => error.into(),
             RunError::Lock(error) => error.into(),
             RunError::Usage { .. } => CliError::new(2, "usage", text),
+            RunError::SupervisorSilent { run } => {
+                CliError::new(1, "supervisor_silent", text).hint(format!("it goes on; look again: treehand wait {run}"))
+            }
             RunError::SupervisorDead { run, .. } => CliError::new(1, "supervisor_dead", text)
                 .hint(format!("see how far it came: treehand show {run}; end it: treehand cancel {run}")),
             RunError::Behind { .. } => {

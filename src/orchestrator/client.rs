@@ -2,6 +2,7 @@
 //! Reads the store and wakes on the socket; decides nothing about the run but to cancel it.
 
 use std::io::Read;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -21,8 +22,7 @@ use crate::worktree::Repository;
 /// Starts the supervisor of a recorded run and waits until it is ready.
 pub fn start_supervisor(repo: &Repository, run: &RunId) -> Result<(), RunError> {
     let executable = env::own_executable().map_err(RunError::io("cannot find our own executable"))?;
-    let log = repo.state_dir().join("logs").join(run.as_str()).join("supervisor.log");
-    let stderr = fs::open_log(&log)?;
+    let stderr = fs::open_log(&log_path(repo, run))?;
     let args = ["__supervise".as_ref(), repo.common_dir.as_os_str(), run.as_str().as_ref()];
     let mut child =
         proc::spawn_detached(&executable, &args, stderr).map_err(RunError::io("cannot start the supervisor"))?;
@@ -30,12 +30,18 @@ pub fn start_supervisor(repo: &Repository, run: &RunId) -> Result<(), RunError> 
     let read = child.take_stdout().map(|pipe| pipe.take(64).read_to_string(&mut word));
     match read {
         Some(Ok(_)) if word.starts_with("ready") => Ok(()),
-        _ => {
-            let detail = std::fs::read_to_string(&log).unwrap_or_default();
-            let last = detail.lines().last().unwrap_or("it left no word").to_owned();
-            Err(RunError::SupervisorDead { run: run.to_string(), detail: format!(": {last}") })
-        }
+        _ => Err(RunError::SupervisorDead { run: run.to_string(), detail: last_words(repo, run) }),
     }
+}
+
+fn log_path(repo: &Repository, run: &RunId) -> PathBuf {
+    repo.state_dir().join("logs").join(run.as_str()).join("supervisor.log")
+}
+
+/// The last thing that a supervisor wrote, as the end of a sentence about its death.
+fn last_words(repo: &Repository, run: &RunId) -> String {
+    let text = std::fs::read_to_string(log_path(repo, run)).unwrap_or_default();
+    text.lines().last().map_or(", and left no word".to_owned(), |line| format!(": {line}"))
 }
 
 /// Whether somebody supervises a run.
@@ -58,6 +64,9 @@ pub enum Followed {
     /// A person interrupted, and the run was cancelled; the code is that of the signal.
     Interrupted(u8),
 }
+
+/// How long a supervisor that has closed its socket may take to end.
+const LAST_MOMENTS: Duration = Duration::from_secs(5);
 
 /// What an interrupt means while one follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,9 +97,15 @@ pub fn follow(
         Stream::Interrupted(code) => Ok(Followed::Interrupted(code)),
         Stream::Closed if is_over(store, run)? => Ok(Followed::Over),
         Stream::Closed => {
-            let supervised = is_supervised(repo, run)?;
-            let detail = if supervised { " to us: its socket is gone".into() } else { String::new() };
-            Err(RunError::SupervisorDead { run: run.to_string(), detail })
+            // It may be about to end: with its lock in hand it is known what it came to.
+            let gone = FileLock::acquire_within(&lock_path(repo, run), "looking", LAST_MOMENTS);
+            match is_over(store, run)? {
+                true => Ok(Followed::Over),
+                false if gone.is_ok() => {
+                    Err(RunError::SupervisorDead { run: run.to_string(), detail: last_words(repo, run) })
+                }
+                false => Err(RunError::SupervisorSilent { run: run.to_string() }),
+            }
         }
     }
 }

@@ -72,6 +72,12 @@ pub enum RunError {
         /// Which, and why.
         message: String,
     },
+    /// The supervisor lives and does not answer.
+    #[error("the supervisor of run {run} does not answer: its socket is gone")]
+    SupervisorSilent {
+        /// The run.
+        run: String,
+    },
     /// The supervisor is not there.
     #[error("the supervisor of run {run} is dead{detail}")]
     SupervisorDead {

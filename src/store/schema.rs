@@ -129,6 +129,14 @@ impl StoreError {
     }
 }
 
+impl StoreError {
+    /// True when the disk would not take or give what was asked of it: full, failing, read-only.
+    pub fn is_disk(&self) -> bool {
+        let codes = [ErrorCode::DiskFull, ErrorCode::SystemIoFailure, ErrorCode::ReadOnly];
+        matches!(self, Self::Sqlite(error) if error.sqlite_error_code().is_some_and(|code| codes.contains(&code)))
+    }
+}
+
 fn is_corruption(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }

@@ -12,7 +12,7 @@ use crate::cli::output::{age, plain, size, table};
 use crate::cli::session::Session;
 use crate::model::Standing;
 use crate::model::cause::chain;
-use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord};
+use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord, WorkspaceState};
 use crate::store::Store;
 use crate::sys::standing::Processes;
 use crate::sys::{clock, fs, proc};
@@ -114,8 +114,11 @@ impl Line {
 }
 
 fn state(record: &WorkspaceRecord, looked: &Result<WorkspaceStatus, String>) -> (String, String, String) {
+    let reference = plain(&record.base.reference);
     match looked {
-        Err(why) => (format!("unknown: {}", plain(why)), "unknown".into(), plain(&record.base.reference)),
+        _ if record.state == WorkspaceState::Creating => ("creating".into(), "unknown".into(), reference),
+        _ if record.state == WorkspaceState::Removing => ("removing".into(), "unknown".into(), reference),
+        Err(why) => (format!("unknown: {}", plain(why)), "unknown".into(), reference),
         Ok(status) => {
             let state = match (status.present, status.dirty) {
                 (false, _) => "gone",
