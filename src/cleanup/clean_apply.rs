@@ -7,9 +7,9 @@ use std::path::Path;
 use serde_json::json;
 
 use super::batch::{Batch, DoomedRef, Takeaway};
-use super::clean_scan::children;
 use super::clean_types::{CleanAction, DirFact, Step};
 use super::error::Result;
+use super::places::children;
 use super::remove::{self, Attempt, BranchOutcome};
 use super::remove_plan::{DirId, RemovalPlan};
 use super::remove_scan::dir_id;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::clean_runs;
 use super::clean_types::{
-    CleanAction, CleanPlan, CleanPolicy, DirFact, EntryFact, Facts, Kept, Kind, OpenIntent, Outcome, RunStanding, Step,
-    WorkspaceFacts,
+    CleanAction, CleanPlan, CleanPolicy, DirFact, EntryFact, Facts, Kept, Kind, OpenIntent, RunStanding, Step,
+    WorkspaceFacts, action, old_enough,
 };
 use super::remove_plan::{self, BranchFate, RemovalPlan, RemoveOptions, TreeFact};
 use crate::model::record::{RemovedItem, WorkspaceState};
@@ -49,36 +49,6 @@ pub fn plan(facts: &Facts, policy: &CleanPolicy) -> CleanPlan {
         plan.kept.retain(|kept| only.contains(&kept.kind));
     }
     plan
-}
-
-/// An action that is not applied yet.
-pub fn action(
-    kind: Kind,
-    item: impl Into<String>,
-    proof: impl Into<String>,
-    expect: impl Into<String>,
-    step: Step,
-) -> CleanAction {
-    CleanAction {
-        kind,
-        item: item.into(),
-        proof: proof.into(),
-        expect: expect.into(),
-        outcome: Outcome::Planned,
-        reason: None,
-        bytes: 0,
-        salvage: Vec::new(),
-        step,
-    }
-}
-
-/// Refuses what is younger than the least age.
-pub fn old_enough(since: Timestamp, policy: &CleanPolicy) -> Result<(), String> {
-    if policy.now.since(since) >= policy.min_age {
-        Ok(())
-    } else {
-        Err(format!("younger than {}", Span(policy.min_age)))
-    }
 }
 
 fn covers(intent: &OpenIntent) -> impl Iterator<Item = &WorkspaceName> {

@@ -4,10 +4,9 @@
 //! changed nothing goes at once, what did not land is saved and goes after the least age, what waits for a person stays.
 
 use super::batch::DoomedRef;
-use super::clean_plan::{action, old_enough};
 use super::clean_types::{
     CleanAction, CleanPlan, CleanPolicy, Facts, Kept, Kind, RunFacts, RunStanding, Step, StrayBranch, TaskBranch,
-    TaskFacts,
+    TaskFacts, action, old_enough,
 };
 use super::integration::Proof;
 use crate::model::record::RunRecord;

@@ -3,53 +3,34 @@
 //! Looks and changes nothing that outlives it. What of the user's cannot be looked at is named and stays; it never counts as
 //! absent. Only this repository's own things are looked at.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use globset::GlobSet;
-
+use super::clean_look::Scan;
 use super::clean_scan_runs;
 use super::clean_types::{
     AgedRef, CleanPolicy, DirFact, EntryFact, Facts, Kept, Kind, OpenIntent, RunFacts, RunStanding, WorkspaceFacts,
 };
-use super::error::{CleanupError, Result};
-use super::integration::{self, Target};
+use super::error::Result;
+use super::places::{children, directories, disk_there};
 use super::remove_plan::TreeFact;
-use super::remove_scan::{self, Surroundings, dir_id};
+use super::remove_scan::{self, dir_id};
 use super::{batch, remove, salvage, trash};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, RemovedItem, UndoData, WorkspaceRecord, WorkspaceState};
 use crate::model::{ProcId, Timestamp};
 use crate::store::Store;
 use crate::sys::{fs, proc};
+use crate::worktree::Repository;
 use crate::worktree::repository::bytes_path;
-use crate::worktree::{Repository, result_policy};
 
 /// For so long a `git worktree add` may take to write where its tree is.
 const STILLBORN: Duration = Duration::from_secs(60);
 
-/// What the parts of the scan share.
-pub struct Scan<'a> {
-    /// The repository.
-    pub repo: &'a Repository,
-    /// Its store.
-    pub store: &'a Store,
-    /// What may be taken.
-    pub policy: &'a CleanPolicy,
-    /// Worktrees and processes.
-    pub around: Surroundings,
-    protect: GlobSet,
-    targets: BTreeMap<String, Vec<Target>>,
-}
-
 /// Looks at everything.
 pub fn scan(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<Facts> {
-    let protect = result_policy::compile(&policy.protect).map_err(|message| {
-        CleanupError::refused(format!("`clean.protect` cannot be read: {message}"), "write patterns like `release/*`")
-    })?;
-    let around = Surroundings::scan(repo)?;
-    let mut scan = Scan { repo, store, policy, around, protect, targets: BTreeMap::new() };
+    let mut scan = Scan::begin(repo, store, policy)?;
     let operations = store.operations()?;
     let mut facts = Facts { intents: intents(store, &operations)?, ..Facts::default() };
     scan.workspaces(&mut facts)?;
@@ -64,22 +45,6 @@ pub fn scan(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<Fa
 }
 
 impl Scan<'_> {
-    /// The pattern that protects a branch.
-    pub fn protected(&self, branch: &str) -> Option<String> {
-        let first = self.protect.matches(branch).first().copied()?;
-        self.policy.protect.get(first).cloned()
-    }
-
-    /// Where work on this base belongs.
-    pub fn targets(&mut self, reference: &str) -> Result<Vec<Target>> {
-        if let Some(known) = self.targets.get(reference) {
-            return Ok(known.clone());
-        }
-        let found = integration::targets(self.repo, reference)?;
-        self.targets.insert(reference.to_owned(), found.clone());
-        Ok(found)
-    }
-
     fn workspaces(&mut self, facts: &mut Facts) -> Result<()> {
         for record in self.store.workspaces()? {
             match self.workspace(&record) {
@@ -234,27 +199,6 @@ fn intents(store: &Store, operations: &[OperationRecord]) -> Result<Vec<OpenInte
     Ok(found)
 }
 
-/// The directories in a directory; none when it is not there.
-pub fn directories(parent: &Path) -> Result<Vec<DirFact>> {
-    let mut found = Vec::new();
-    for path in children(parent)? {
-        if let Some(id) = dir_id(&path)? {
-            found.push(DirFact { at: trash::changed_at(&path)?, path, id });
-        }
-    }
-    found.sort_by(|one, other| one.path.cmp(&other.path));
-    Ok(found)
-}
-
-/// What is in a directory; nothing when it is not there.
-pub fn children(parent: &Path) -> Result<Vec<PathBuf>> {
-    if !fs::exists(parent)? {
-        return Ok(Vec::new());
-    }
-    let entries = std::fs::read_dir(parent).map_err(fs::at("read", parent))?;
-    entries.map(|entry| Ok(entry.map_err(fs::at("read", parent))?.path())).collect()
-}
-
 fn keeps(pack: &Path) -> Result<Vec<(PathBuf, Timestamp)>> {
     let mut found = Vec::new();
     for path in children(pack)?.into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "keep")) {
@@ -266,23 +210,4 @@ fn keeps(pack: &Path) -> Result<Vec<(PathBuf, Timestamp)>> {
         }
     }
     Ok(found)
-}
-
-/// Whether the absence of a tree proves anything: the place that would hold it is there and can be read. A place that holds
-/// the repository too is certainly mounted.
-pub fn disk_there(repo: &Repository, tree: &Path) -> bool {
-    let boxed = tree.file_name().is_some_and(|name| name.to_string_lossy() == repo.name);
-    let near = if boxed { 2 } else { 1 };
-    let readable = |place: &Path| std::fs::read_dir(place).is_ok();
-    for (distance, place) in tree.ancestors().skip(1).enumerate() {
-        match fs::exists(place) {
-            Ok(false) => {}
-            Ok(true) => {
-                let shared = repo.common_dir.starts_with(place) && place.parent().is_some();
-                return readable(place) && (distance < near || shared);
-            }
-            Err(_) => return false,
-        }
-    }
-    false
 }

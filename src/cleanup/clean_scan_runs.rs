@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::clean_scan::{Scan, directories, disk_there};
+use super::clean_look::Scan;
 use super::clean_types::{Facts, Kept, Kind, RunFacts, RunStanding, StrayBranch, TaskBranch, TaskFacts};
 use super::error::Result;
 use super::integration::{self, Target};
+use super::places::{directories, disk_there};
 use super::remove_scan::{self, dir_id};
 use crate::model::cause::chain;
 use crate::model::record::{RunRecord, TaskRecord};

@@ -13,7 +13,7 @@ use super::batch::DoomedRef;
 use super::integration::Integration;
 use super::remove_plan::{DirId, RemovalPlan, RemoveFacts};
 use crate::model::record::{RemovedItem, RunRecord, TaskRecord};
-use crate::model::{CommitId, Standing, Timestamp};
+use crate::model::{CommitId, Span, Standing, Timestamp};
 use crate::store::Entry;
 use crate::worktree::sealed::SealedPaths;
 
@@ -365,4 +365,34 @@ pub struct Facts {
     pub trash: Vec<DirFact>,
     /// Saved, merged and undo refs.
     pub aged: Vec<AgedRef>,
+}
+
+/// An action that is not applied yet.
+pub fn action(
+    kind: Kind,
+    item: impl Into<String>,
+    proof: impl Into<String>,
+    expect: impl Into<String>,
+    step: Step,
+) -> CleanAction {
+    CleanAction {
+        kind,
+        item: item.into(),
+        proof: proof.into(),
+        expect: expect.into(),
+        outcome: Outcome::Planned,
+        reason: None,
+        bytes: 0,
+        salvage: Vec::new(),
+        step,
+    }
+}
+
+/// Refuses what is younger than the least age.
+pub fn old_enough(since: Timestamp, policy: &CleanPolicy) -> Result<(), String> {
+    if policy.now.since(since) >= policy.min_age {
+        Ok(())
+    } else {
+        Err(format!("younger than {}", Span(policy.min_age)))
+    }
 }

@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod clean;
 mod clean_apply;
+mod clean_look;
 pub mod clean_plan;
 mod clean_runs;
 mod clean_scan;
@@ -13,6 +14,7 @@ mod clean_scan_runs;
 pub mod clean_types;
 pub mod error;
 pub mod integration;
+mod places;
 pub mod recover;
 pub mod remove;
 pub mod remove_plan;
