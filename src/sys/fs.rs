@@ -44,6 +44,13 @@ pub fn write_new(path: &Path, content: &[u8]) -> Result<(), FsError> {
     file.write_all(content).map_err(at("write", path))
 }
 
+/// Creates a file that must not exist yet, whole from its first moment: it is written in `scratch`, on the same file system.
+pub fn write_new_whole(path: &Path, content: &[u8], scratch: &Path) -> Result<(), FsError> {
+    let mut temp = tempfile::NamedTempFile::new_in(scratch).map_err(at("write", path))?;
+    temp.write_all(content).map_err(at("write", path))?;
+    temp.persist_noclobber(path).map(|_| ()).map_err(|error| at("create", path)(error.error))
+}
+
 /// Creates a directory and its parents.
 pub fn create_dir_all(path: &Path) -> Result<(), FsError> {
     fs::create_dir_all(path).map_err(at("create", path))

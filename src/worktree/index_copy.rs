@@ -45,7 +45,7 @@ impl<'a> IndexCopy<'a> {
 
 /// Paths with uncommitted changes, untracked ones included, files that flags hide from git included.
 pub fn dirty_paths(repo: &Repository, git_dir: &Path, tree: &Path) -> Result<Vec<String>> {
-    let temp = tempfile::tempdir_in(repo.state_dir()).map_err(fs::at("write", &repo.state_dir()))?;
+    let temp = repo.scratch()?;
     let copy = IndexCopy::take(repo, git_dir, tree, temp.path())?;
     copy.unhide()?;
     let args = ["status", "--porcelain=v1", "-z", "--untracked-files=all", "--ignore-submodules=none", "--no-renames"];

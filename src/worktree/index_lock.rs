@@ -43,11 +43,11 @@ impl<'a> IndexLock<'a> {
     /// Takes the lock of a worktree, waiting for whoever holds it until the deadline; `None` when it is still held then.
     pub fn take(repo: &'a Repository, git_dir: &Path, tree: &Path, deadline: Instant) -> Result<Option<Self>> {
         let (index, lock) = (git_dir.join("index"), lock_path(git_dir));
-        let owner = serde_json::to_string(&proc::own()).unwrap_or_default();
+        let (scratch, signature) = (repo.scratch()?, signature());
         let mut pause = Duration::from_millis(5);
         loop {
-            // Created first: from the moment it exists no git process writes the index.
-            match fs::write_new(&lock, format!("{SIGNATURE}{owner}\n").as_bytes()) {
+            // From the moment it exists no git process writes the index; and it never exists without our name in it.
+            match fs::write_new_whole(&lock, &signature, scratch.path()) {
                 Ok(()) => break,
                 Err(error) if error.source.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
                 Err(_) if Instant::now() >= deadline => return Ok(None),
@@ -115,6 +115,11 @@ impl<'a> IndexLock<'a> {
         std::fs::rename(self.copy(), &index).map_err(fs::at("replace", &index))?;
         Ok(())
     }
+}
+
+fn signature() -> Vec<u8> {
+    let owner = serde_json::to_string(&proc::own()).unwrap_or_default();
+    format!("{SIGNATURE}{owner}\n").into_bytes()
 }
 
 impl Drop for IndexLock<'_> {

@@ -83,6 +83,13 @@ impl Repository {
         self.common_dir.join("treehand")
     }
 
+    /// A temporary directory on the repository's file system, among the quarantines: `clean` takes what a crash leaves there.
+    pub fn scratch(&self) -> Result<tempfile::TempDir> {
+        let parent = self.state_dir().join("quarantine");
+        fs::create_private_dir_all(&parent)?;
+        Ok(tempfile::tempdir_in(&parent).map_err(fs::at("create", &parent))?)
+    }
+
     /// Opens the store.
     pub fn store(&self) -> Result<Store> {
         Ok(Store::open(&self.state_dir())?)
