@@ -116,11 +116,8 @@ fn clean_reclaims_what_a_rejected_task_left_but_keeps_its_work() {
     assert!(world.trees().exists());
     let report = world.treehand(&["clean", "--yes", "--json", "--min-age", "0s"]).expect(0).json();
     assert!(!world.trees().exists(), "{report}");
-    let saved = world.git(&["for-each-ref", "--format=%(refname)", "refs/treehand/salvage"]);
-    let found = saved
-        .lines()
-        .any(|name| world.try_git_in(&world.repo(), &["show", &format!("{name}:outside")]).stdout == "x\n");
-    assert!(found, "the work of the rejected task must be reachable: {saved}");
+    let branch = world.git(&["for-each-ref", "--format=%(refname)", "refs/heads/treehand"]);
+    assert_eq!(world.show(&branch, "outside"), "x\n", "the work of the rejected task is on its branch");
     let again = world.treehand(&["clean", "--json", "--min-age", "0s"]).expect(0).json();
     assert_eq!(again["actions"], serde_json::json!([]), "a second plan is empty: {again}");
 }
@@ -226,4 +223,36 @@ fn a_workspace_whose_maker_was_killed_leaves_nothing_behind_after_clean() {
     let doctor = world.treehand(&["doctor", "--json", "--set", "confine.level=off"]).expect(0).json();
     let check = doctor["checks"].as_array().expect("checks").iter().find(|check| check["name"] == "interrupted");
     assert_eq!(check.expect("it is looked at")["detail"], "nothing");
+}
+
+#[test]
+fn commits_of_a_sealed_workspace_whose_directory_is_gone_are_not_lost() {
+    let world = World::new();
+    world.treehand(&["new", "s", "--sealed"]).expect(0);
+    let work = "echo c > c; git add c; git commit -q -m sealed-work";
+    world.treehand(&["exec", "--confine", "off", "s", "--", "sh", "-c", work]).expect(0);
+    world.shell("rm -r ../repo.trees/s").expect(0);
+    world.treehand(&["diff", "s"]).expect(3);
+    let removed = world.treehand(&["rm", "s", "--json"]).expect(0).json();
+    assert_eq!(removed["removed"][0]["branch_outcome"], "kept", "{removed}");
+    assert_eq!(world.show("s", "c"), "c\n");
+}
+
+#[test]
+fn what_cannot_be_saved_stays_and_does_not_fail_the_others() {
+    let world = World::new();
+    let nested =
+        "git init -q nested; cd nested; echo x > x; git add x; git -c user.name=x -c user.email=y commit -q -m x";
+    world.treehand(&["run", "--confine", "off", "--name", "nested", "--", "sh", "-c", nested]).expect(4);
+    world.treehand(&["run", "--confine", "off", "--name", "fails", "--", "sh", "-c", "echo y > y; exit 1"]).expect(1);
+    let report = world.treehand(&["clean", "--yes", "--json", "--min-age", "0s"]).expect(0).json();
+    let action = |end: &str| {
+        let all = report["actions"].as_array().expect("actions");
+        let found = all.iter().find(|action| action["item"].as_str().is_some_and(|item| item.ends_with(end)));
+        found.unwrap_or_else(|| panic!("no {end} in {report}")).clone()
+    };
+    assert_eq!(action("/nested")["outcome"], "skipped");
+    assert_eq!(action("/fails")["outcome"], "done");
+    let saved = action("/fails")["salvage"][0].as_str().expect("a salvage ref").to_owned();
+    assert_eq!(world.show(&saved, "y"), "y\n");
 }

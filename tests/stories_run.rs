@@ -563,3 +563,66 @@ fn what_nothing_enforces_is_accepted_only_with_a_warning() {
     assert!(!world.run_tasks(&full, &[]).expect(0).stderr.contains("`net`"));
     world.run_tasks(&tasks.replace("\"none\"", "\"some\""), &[]).expect(2);
 }
+
+#[test]
+fn the_users_own_conversions_hold_in_a_task_and_its_gate() {
+    let world = World::new();
+    world.commit("attributes", &[(".gitattributes", "*.up filter=up\n")]);
+    world.git(&["config", "filter.up.clean", "tr a-z A-Z"]);
+    world.git(&["config", "filter.up.smudge", "tr A-Z a-z"]);
+    world.git(&["config", "filter.up.required", "true"]);
+    world.git(&["config", "core.autocrlf", "true"]);
+    world.commit("filtered", &[("x.up", "up\n"), ("crlf.txt", "one\r\n")]);
+    world.git(&["rm", "-q", "-r", "--cached", "."]);
+    world.git(&["reset", "-q", "--hard"]);
+    let script = "echo more >> x.up; echo raw > y.up; printf 'two\\r\\n' >> crlf.txt";
+    let gate = "grep -q more x.up";
+    world.treehand(&["run", "--confine", "off", "--gate", gate, "--", "sh", "-c", script]).expect(0);
+    assert_eq!((world.show("main", "x.up"), world.show("main", "y.up")), ("UP\nMORE\n".into(), "RAW\n".into()));
+    assert_eq!(world.show("main", "crlf.txt"), "one\ntwo\n");
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+}
+
+#[test]
+fn an_author_date_of_a_few_seconds_lands_and_nothing_of_the_callers_dates_does() {
+    let world = World::new();
+    let script = "echo 1 > n; git add n; GIT_AUTHOR_DATE='@2 +0000' git commit -q -m old";
+    let mut command = world.command(&["run", "--confine", "off", "--", "sh", "-c", script]);
+    command.env("GIT_COMMITTER_DATE", "@1 +0000");
+    assert!(command.status().expect("started").success());
+    assert_eq!(world.git(&["log", "-1", "--format=%at"]), "2");
+    assert_ne!(world.git(&["log", "-1", "--format=%ct"]), "1");
+}
+
+#[test]
+fn a_result_outside_its_paths_is_kept_on_its_branch_and_shown() {
+    let world = World::new();
+    let tasks = "[[task]]\nid = \"t\"\npaths = [\"src/**\"]\ncommand = [\"sh\", \"-c\", \"echo x > outside\"]\n";
+    let run = world.run_tasks(tasks, &[]).expect(4).json();
+    let (id, task) = (run["run"].as_str().expect("an id"), support::task(&run, "t"));
+    assert_eq!((task["state"].as_str(), task["reason"]["paths"][0].as_str()), (Some("rejected"), Some("outside")));
+    assert_eq!(world.show(task["branch"].as_str().expect("a branch"), "outside"), "x\n");
+    let diff = world.treehand(&["diff", &format!("{id}/t"), "--json"]).expect(0).json();
+    assert_eq!(diff["files"][0]["path"], "outside");
+}
+
+#[test]
+fn what_a_failed_task_left_can_be_looked_at() {
+    let world = World::new();
+    let failed = ["run", "--json", "--confine", "off", "--name", "t", "--", "sh", "-c", "echo x > left; exit 3"];
+    let run = world.treehand(&failed).expect(1).json();
+    let name = format!("{}/t", run["run"].as_str().expect("an id"));
+    assert_eq!(world.treehand(&["diff", &name, "--json"]).expect(0).json()["files"][0]["path"], "left");
+    let path = world.treehand(&["path", &name]).expect(0).stdout;
+    assert!(std::path::Path::new(path.trim_end()).join("left").exists());
+    world.treehand(&["rm", "-f", &name]).expect(4);
+}
+
+#[test]
+fn results_land_on_no_branch_that_looks_like_a_remotes() {
+    let world = World::with_remote();
+    let answer =
+        world.treehand(&["run", "--confine", "off", "--into", "origin/main", "--json", "--", "true"]).expect(4);
+    assert!(answer.json()["hint"].as_str().expect("a hint").contains("--into main"));
+    assert_eq!(world.git(&["for-each-ref", "refs/heads/origin"]), "");
+}

@@ -248,3 +248,33 @@ fn a_sealed_workspace_is_visible_but_its_git_dir_is_its_own() {
     assert!(world.git(&["worktree", "list"]).contains(path), "prune leaves a locked entry alone");
     assert_ne!(world.try_git_in(&world.repo(), &["branch", "-D", "box"]).code, 0, "git knows the branch is in use");
 }
+
+#[test]
+fn looking_at_a_sealed_workspace_brings_its_work_onto_its_branch() {
+    let world = World::new();
+    let made = world.treehand(&["new", "s", "--sealed", "--json"]).expect(0).json();
+    world.treehand(&["exec", "--confine", "off", "s", "--", "sh", "-c", "echo c > c"]).expect(0);
+    world.treehand(&["diff", "s"]).expect(0);
+    assert_eq!(world.show("s", "c"), "c\n");
+    world.treehand(&["exec", "--confine", "off", "s", "--", "sh", "-c", "echo d > d"]).expect(0);
+    assert_eq!(world.treehand(&["diff", "s", "--json"]).expect(0).json()["files"].as_array().map(Vec::len), Some(2));
+    assert_eq!(world.show("s", "d"), "d\n");
+    let tree = made["path"].as_str().expect("a path");
+    let from_inside = world.treehand(&["-C", tree, "path", "@"]).expect(0).stdout;
+    assert_eq!(from_inside.trim_end(), tree, "who stands in it is in its repository");
+}
+
+#[test]
+fn a_relative_remote_is_meant_from_the_top_and_a_branch_of_one_remote_is_found() {
+    let world = World::with_remote();
+    world.git(&["remote", "set-url", "origin", "../up.git"]);
+    let tip = world.commit_upstream("news", "news.txt", "x\n");
+    let source = world.repo().join("src");
+    let made = world.treehand(&["-C", &source.to_string_lossy(), "new", "x", "--json"]).expect(0).json();
+    assert_eq!(made["base"]["commit"], tip.as_str());
+    let listed = world.treehand(&["ls", "--json"]).expect(0).json();
+    assert_eq!(listed["workspaces"][0]["base"]["freshness"], "fresh", "as of the fetch");
+    world.git(&["push", "-q", "origin", "main:refs/heads/theirs"]);
+    let made = world.treehand(&["new", "y", "--base", "theirs", "--json"]).expect(0).json();
+    assert_eq!(made["base"]["commit"], world.git(&["rev-parse", "origin/theirs"]).as_str());
+}

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::batch::{Batch, DoomedRef, Takeaway};
 use super::clean_types::{CleanAction, DirFact, Step};
-use super::error::Result;
+use super::error::{CleanupError, Result};
 use super::places::children;
 use super::remove::{self, Attempt, BranchOutcome};
 use super::remove_plan::{DirId, RemovalPlan};
@@ -133,7 +133,16 @@ impl TaskBox<'_> {
         if let Some(process) = Processes::scan()?.inside(&paths.enclosure).first() {
             return Done::skipped(format!("{} (pid {}) works in it now", process.name, process.pid));
         }
-        let saved = if salvage { self.save(batch.stamp())? } else { None };
+        let saved = match if salvage { self.save(batch.stamp()) } else { Ok(None) } {
+            Ok(saved) => saved,
+            // It stays, and the other things go.
+            Err(CleanupError::Worktree(WorktreeError::BadResult { message, .. })) => {
+                return Done::skipped(format!(
+                    "it cannot be saved, so it stays: {message}; what is needed of it has to be copied by hand"
+                ));
+            }
+            Err(error) => return Err(error),
+        };
         let takeaway = Takeaway {
             directories: vec![paths.entry.clone(), paths.enclosure.clone(), paths.private.clone()],
             task: task.workspace.clone().map(|path| (run.id.clone(), task.id.clone(), path)),
@@ -149,7 +158,12 @@ impl TaskBox<'_> {
     fn save(&self, stamp: &str) -> Result<Option<String>> {
         let (repo, run, task) = (self.repo, self.run, self.task);
         let base = task.base.as_ref().unwrap_or(&run.base.commit);
-        let captured = salvage::capture_sealed(repo, self.paths, &repo.run_dir(&run.id)?, base)?;
+        let store_dir = repo.run_dir(&run.id)?;
+        let captured = if fs::exists(&self.paths.tree)? {
+            salvage::capture_sealed(repo, self.paths, &store_dir, base)?
+        } else {
+            salvage::commits_of_sealed(repo, self.paths, &store_dir, base)?
+        };
         let reader = repo.reader();
         let tip = reader.ref_commit(&task.branch.full_ref())?.unwrap_or_else(|| base.clone());
         if captured.commit == *base || salvage::captured_tree(repo, &captured)? == reader.tree_of(&tip)? {

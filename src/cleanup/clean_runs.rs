@@ -69,7 +69,7 @@ fn waits(run: &RunFacts, task: &TaskFacts) -> Option<String> {
 
 /// What becomes of a task's box; `None` when it has none.
 fn decide_box(run: &RunFacts, task: &TaskFacts, policy: &CleanPolicy) -> Option<Result<CleanAction, String>> {
-    let there = task.enclosure.is_some() || task.other_parts || task.task.workspace.is_some();
+    let there = task.enclosure.is_some() || task.private || task.entry || task.task.workspace.is_some();
     there.then(|| {
         if let Some(process) = task.processes.first() {
             return Err(format!("{} (pid {}) of it still runs", process.name, process.pid));
@@ -84,15 +84,17 @@ fn decide_box(run: &RunFacts, task: &TaskFacts, policy: &CleanPolicy) -> Option<
         if !done {
             old_enough(quiet_since(&run.run), policy)?;
         }
+        let salvage = !done && !task.task.attempts.is_empty() && (task.enclosure.is_some() || task.private);
         let step = Step::Task {
             run: Box::new(run.run.clone()),
             task: Box::new(task.task.clone()),
             paths: Box::new(task.paths.clone()),
             enclosure: task.enclosure,
-            salvage: !done && task.enclosure.is_some() && !task.task.attempts.is_empty(),
+            salvage,
         };
         let item = format!("{}/{}", run.run.id, task.task.id);
-        let proof = format!("{}, the task is {}", over(run), task.task.state.word());
+        let saved = if salvage { "; what no branch holds of it is saved first" } else { "" };
+        let proof = format!("{}, the task is {}{saved}", over(run), task.task.state.word());
         let expect = task.enclosure.map_or("no directory".to_owned(), |id| id.to_string());
         Ok(action(Kind::Workspace, item, proof, expect, step))
     })

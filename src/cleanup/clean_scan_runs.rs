@@ -86,7 +86,7 @@ fn task_facts(
 ) -> Result<TaskFacts> {
     let paths = SealedPaths::of_task(scan.repo, &run.template, &run.id, &task.id)?;
     let enclosure = dir_id(&paths.enclosure)?;
-    let other_parts = fs::exists(&paths.private)? || fs::exists(&paths.entry)?;
+    let (private, entry) = (fs::exists(&paths.private)?, fs::exists(&paths.entry)?);
     let processes = if enclosure.is_some() { processes(scan, &task, &paths)? } else { Vec::new() };
     let pin = format!("refs/treehand/base/{}/{}", run.id, task.id);
     let pin = scan.repo.reader().ref_commit(&pin)?.map(|commit| (pin, commit));
@@ -96,7 +96,7 @@ fn task_facts(
         None => None,
     };
     let disk_there = disk_there(scan.repo, &paths.tree);
-    Ok(TaskFacts { task, paths, enclosure, other_parts, processes, branch, pin, disk_there })
+    Ok(TaskFacts { task, paths, enclosure, private, entry, processes, branch, pin, disk_there })
 }
 
 /// What an attempt started and left, wherever it stands, and whoever stands in the box.

@@ -83,7 +83,7 @@ fn only_clean_and_landed_workspaces_go_and_every_other_one_stays_with_its_reason
     assert_eq!(kept(&plan, "open"), "`open`: it has 1 commit that is not in `main`");
     assert!(kept(&plan, "dirty").contains("not committed: new"));
     assert!(kept(&plan, "locked").contains("locked"));
-    assert_eq!(kept(&plan, "detached"), "its HEAD is in no branch");
+    assert_eq!(kept(&plan, "detached"), "the HEAD of `detached` is in no branch");
     assert_eq!(kept(&plan, "guarded"), "`guarded` is protected by `gu*`");
     let report = clean(&fixture, &policy);
     assert!(!trees[0].path.exists() && trees[1].path.exists() && report.freed_bytes > 0);

@@ -258,8 +258,10 @@ pub struct TaskFacts {
     pub paths: SealedPaths,
     /// Its box.
     pub enclosure: Option<DirId>,
-    /// Its private dir or entry is there.
-    pub other_parts: bool,
+    /// Its private dir is there.
+    pub private: bool,
+    /// Its entry is there.
+    pub entry: bool,
     /// Processes of its last attempt or in its box.
     pub processes: Vec<Standing>,
     /// Its branch.

@@ -134,7 +134,7 @@ pub fn targets(repo: &Repository, reference: &str) -> Result<Vec<Target>> {
 }
 
 fn resolve(repo: &Repository, reference: Option<&str>) -> Result<Option<BaseTarget>> {
-    let lookup = Lookup { offline: true, deadline: Duration::ZERO };
+    let lookup = Lookup { offline: true, deadline: Duration::ZERO, recall: false };
     match base::resolve(repo, reference, lookup) {
         Ok(base) => Ok(Some(base.target)),
         Err(WorktreeError::NotFound { .. } | WorktreeError::Unborn | WorktreeError::Refused { .. }) => Ok(None),

@@ -17,7 +17,7 @@ use crate::model::record::{WorkspaceRecord, WorkspaceState};
 use crate::model::{BranchName, CommitId, WorkspaceName};
 use crate::store::Store;
 use crate::sys::git::Reader;
-use crate::sys::proc;
+use crate::sys::{fs, proc};
 use crate::worktree::sealed::{SealedPaths, remove_if_empty};
 use crate::worktree::{Repository, WorktreeError, index_copy, plain};
 
@@ -173,7 +173,7 @@ impl Removal<'_, '_, '_> {
         let prefix = format!("{}{}/{}", salvage::PREFIX, record.name, self.batch.stamp());
         let paths = if record.sealed { Some(sealed_paths(self.repo, record, template)?) } else { None };
         let (branch, mut saved) = match &paths {
-            Some(paths) if self.plan.capture => self.import(paths, &prefix)?,
+            Some(paths) if self.plan.capture && fs::exists(&paths.private)? => self.import(paths, &prefix)?,
             _ => (Branch { tip: self.plan.branch_tip.clone(), fate: self.plan.branch.clone() }, Vec::new()),
         };
         if self.plan.salvage
@@ -227,7 +227,11 @@ impl Removal<'_, '_, '_> {
     fn import(&self, paths: &SealedPaths, prefix: &str) -> Result<(Branch, Vec<(String, CommitId)>)> {
         let (record, mut saved) = (&self.plan.record, Vec::new());
         let base = &record.base.commit;
-        let captured = salvage::capture_sealed(self.repo, paths, &paths.private, base)?;
+        let captured = match self.plan.tree {
+            Some(_) => salvage::capture_sealed(self.repo, paths, &paths.private, base)?,
+            // Its files are gone; what was committed in it is in its private git dir.
+            None => salvage::commits_of_sealed(self.repo, paths, &paths.private, base)?,
+        };
         let last = record.imported.as_ref().unwrap_or(base);
         let mut moved = None;
         if captured.commit != *last {

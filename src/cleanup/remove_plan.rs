@@ -162,7 +162,7 @@ pub fn decide(facts: &RemoveFacts, options: RemoveOptions) -> Result<RemovalPlan
         dirty: !facts.dirty.is_empty(),
         head: facts.head.clone(),
         salvage: !facts.dirty.is_empty() || !facts.held.is_empty() || loose_head || fate == BranchFate::DeleteUnmerged,
-        capture: facts.record.sealed && tree.is_some(),
+        capture: facts.record.sealed,
         branch_tip: facts.branch.as_ref().map(|branch| branch.tip.clone()),
         branch: fate,
         delete_unmerged: options.delete_unmerged,
@@ -186,7 +186,7 @@ fn refuse(facts: &RemoveFacts, options: RemoveOptions) -> Option<Refusal> {
         let list = named(facts.processes.iter().map(|p| format!("{} (pid {})", p.name, p.pid)).collect());
         return refusal(format!("processes work in `{name}`: {list}"), "end them, or let them go elsewhere".into());
     }
-    if options.force_dirty {
+    if options.force_dirty || options.delete_unmerged && facts.held.is_empty() && facts.dirty.is_empty() {
         return None;
     }
     let hint = format!("commit, or remove it anyway, saved first: treehand rm -f {name}");
@@ -196,6 +196,11 @@ fn refuse(facts: &RemoveFacts, options: RemoveOptions) -> Option<Refusal> {
     if !facts.dirty.is_empty() {
         let list = named(facts.dirty.clone());
         return refusal(format!("`{name}` has changes that are not committed: {list}"), hint);
+    }
+    if facts.head.is_some() && !facts.head_held {
+        let hint =
+            format!("keep it: git -C {path} branch NAME; or remove it anyway, saved first: treehand rm -D {name}");
+        return refusal(format!("the HEAD of `{name}` is in no branch"), hint);
     }
     None
 }
@@ -297,7 +302,7 @@ mod tests {
         check(&|f| f.held = vec!["a rebase".into()], false, true);
         check(&|f| f.dirty = vec!["a".into()], false, true);
         check(&|f| f.tree = TreeFact::Gone, true, true);
-        check(&|f| f.head_held = false, true, true);
+        check(&|f| f.head_held = false, false, true);
     }
 
     #[test]
@@ -309,7 +314,7 @@ mod tests {
         };
         let (plain, all) = (RemoveOptions::default(), RemoveOptions { force_dirty: true, delete_unmerged: true });
         check(&|_| {}, plain, false);
-        check(&|f| f.head_held = false, plain, true);
+        check(&|f| f.head_held = false, RemoveOptions { force_dirty: false, delete_unmerged: true }, true);
         check(&|_| {}, all, true);
         check(&|f| f.branch = Some(branch(Some(Proof::Ancestor))), all, false);
         check(&|f| f.dirty = vec!["a".into()], RemoveOptions { force_dirty: true, delete_unmerged: false }, true);

@@ -125,12 +125,13 @@ fn an_unmerged_branch_is_kept_with_the_reason_and_goes_only_when_asked_for() {
 }
 
 #[test]
-fn a_detached_head_that_nothing_holds_is_saved() {
+fn a_detached_head_that_nothing_holds_is_refused_then_saved() {
     let fixture = Fixture::new();
     let record = fixture.workspace("w");
     fixture.run_in(&record.path, &["checkout", "-q", "--detach"]);
     let loose = fixture.commit_in(&record.path, "b", "loose\n");
-    let removed = rm(&fixture, &record, PLAIN).expect("removed");
+    assert!(rm(&fixture, &record, PLAIN).is_err(), "its commits are in no branch");
+    let removed = rm(&fixture, &record, RemoveOptions { force_dirty: false, delete_unmerged: true }).expect("removed");
     assert_eq!(fixture.tip(&removed.salvage[0]), loose);
     fixture.git(&["gc", "-q", "--prune=now"]);
     undo::undo(&fixture.repo, &fixture.store, None).expect("undone");

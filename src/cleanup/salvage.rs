@@ -4,13 +4,13 @@
 //! and `worktree` (every change, untracked files included, ignored ones not). Its own index is never written. A sealed one is
 //! captured and imported like a result. A part that cannot be saved is an error, and stops the removal.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::{CleanupError, Result};
 use crate::model::CommitId;
 use crate::sys::fs;
 use crate::sys::git::{GitCommand, Reader};
-use crate::worktree::capture::{CaptureRequest, Captured, capture};
+use crate::worktree::capture::{CaptureRequest, Captured, capture, capture_commits};
 use crate::worktree::import::{ImportRequest, changes, import, update_ref};
 use crate::worktree::index_copy::IndexCopy;
 use crate::worktree::quarantine::Quarantine;
@@ -179,15 +179,29 @@ fn signed(command: GitCommand, identity: &Identity) -> GitCommand {
 
 /// What a sealed workspace holds, captured and not yet imported.
 pub fn capture_sealed(repo: &Repository, paths: &SealedPaths, store_dir: &Path, base: &CommitId) -> Result<Captured> {
+    let lenders = lenders(repo, paths, store_dir, base)?;
+    let identity = identity(repo);
+    let message = "treehand: what lay in the worktree\n";
+    Ok(capture(repo, paths, &CaptureRequest { lenders: &lenders, identity: &identity, message })?)
+}
+
+/// What was committed in a sealed workspace whose tree is gone.
+pub fn commits_of_sealed(
+    repo: &Repository,
+    paths: &SealedPaths,
+    store_dir: &Path,
+    base: &CommitId,
+) -> Result<Captured> {
+    Ok(capture_commits(repo, paths, &lenders(repo, paths, store_dir, base)?)?)
+}
+
+fn lenders(repo: &Repository, paths: &SealedPaths, store_dir: &Path, base: &CommitId) -> Result<Vec<PathBuf>> {
     if !fs::exists(&store_dir.join("base.git"))? {
         let message =
             format!("the objects that {} borrows from are gone: {}", paths.tree.display(), store_dir.display());
         return Err(CleanupError::refused(message, "copy what is needed out of it by hand"));
     }
-    let lenders = [RunStore::at(repo, store_dir, base)?.objects()];
-    let identity = identity(repo);
-    let message = "treehand: what lay in the worktree\n";
-    Ok(capture(repo, paths, &CaptureRequest { lenders: &lenders, identity: &identity, message })?)
+    Ok(vec![RunStore::at(repo, store_dir, base)?.objects()])
 }
 
 /// Imports what was captured onto a ref.

@@ -234,7 +234,7 @@ pub struct RunArgs {
     #[arg(long = "gate", value_name = "CMD")]
     pub gates: Vec<String>,
     /// Deadline of each attempt
-    #[arg(long, value_name = "D")]
+    #[arg(long, value_name = "D", value_parser = deadline)]
     pub timeout: Option<Span>,
     /// What of the network tasks may reach, as far as they are confined: none, full or HOST:PORT,…
     #[arg(long, value_name = "NET")]
@@ -249,7 +249,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Print every event as a line of JSON
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "detach"])]
     pub events: bool,
     /// The command of the one task
     #[arg(last = true)]
@@ -322,4 +322,12 @@ pub struct ConfigArgs {
 pub enum ConfigAction {
     /// Print each value with its origin
     Show,
+}
+
+fn deadline(text: &str) -> Result<Span, String> {
+    match text.parse::<Span>() {
+        Ok(span) if span.0.is_zero() => Err("it must be more than zero; leave it out to set no deadline".into()),
+        Ok(span) => Ok(span),
+        Err(error) => Err(error.to_string()),
+    }
 }

@@ -30,7 +30,8 @@ fn usage(error: &clap::Error, json: bool) -> u8 {
     let code = if help { 0 } else { 2 };
     if json && !help {
         let rendered = error.to_string();
-        let message = rendered.lines().next().unwrap_or("").trim_start_matches("error: ").to_owned();
+        let paragraph = rendered.lines().map(str::trim).take_while(|line| !line.is_empty());
+        let message = paragraph.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned();
         let hint = "see `treehand --help`";
         let document = json!({"code": 2, "kind": "usage", "message": message, "hint": hint});
         return finish(print(&format!("{}\n", with_schema("treehand/error/v1", document))), code);

@@ -56,7 +56,7 @@ impl Session {
 
     /// How bases are looked up.
     pub fn lookup(&self, offline: bool) -> Lookup {
-        Lookup { offline, deadline: self.settings.worktree.fetch_deadline.0 }
+        Lookup { offline, deadline: self.settings.worktree.fetch_deadline.0, recall: false }
     }
 
     /// The workspace of this name: in full, by a unique prefix, or `@` for the one that one stands in.
@@ -75,6 +75,12 @@ impl Session {
         let matching: Vec<&WorkspaceRecord> = all.iter().filter(|w| w.name.as_str().starts_with(name)).collect();
         match (&matching[..], name.is_empty()) {
             ([only], false) => Ok((*only).clone()),
+            ([], _) if self.is_task(store, name) => {
+                let (run, _) = name.split_once('/').unwrap_or((name, ""));
+                Err(CliError::refused(format!("`{name}` is the workspace of a task, which belongs to its run")).hint(
+                    format!("look at it: treehand show {run}, treehand diff {name}; it goes with: treehand clean"),
+                ))
+            }
             ([], _) | (_, true) => Err(CliError::not_found(format!("there is no workspace `{}`", name.escape_debug()))
                 .hint("list them: treehand ls")),
             (several, _) => {
@@ -82,6 +88,10 @@ impl Session {
                 Err(CliError::usage(format!("`{name}` could be any of {}", names.join(", "))))
             }
         }
+    }
+
+    fn is_task(&self, store: &Store, name: &str) -> bool {
+        matches!(self.target(store, name), Ok((_, Some(_))))
     }
 
     /// The run of this id or unique prefix.

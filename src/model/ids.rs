@@ -8,7 +8,7 @@ use super::Timestamp;
 
 /// Crockford's alphabet in lower case: no `i l o u`, so an id can be read out and typed.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-/// 2025-01-01, so that ids stay short: seven digits last until the year 3113.
+/// 2025-01-01, so that ids stay short: 41 bits of milliseconds last until the year 2094.
 const EPOCH_MILLIS: i64 = 1_735_689_600_000;
 /// Longest task id; keeps paths and ref names well under every file system's 255 bytes.
 const TASK_ID_MAX: usize = 64;
@@ -29,16 +29,16 @@ pub enum IdError {
     },
 }
 
-/// The id of a run: seven digits of time (seconds) and three random ones, sorted by creation.
+/// The id of a run: ten digits, of a millisecond and nine random bits, sorted by creation.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Debug)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunId(String);
 
 impl RunId {
-    /// Makes an id from a moment and fifteen random bits.
+    /// Makes an id from a moment and nine random bits.
     pub fn new(at: Timestamp, random: u16) -> Self {
-        let seconds = u64::try_from((at.0 - EPOCH_MILLIS) / 1000).unwrap_or(0);
-        let bits = (seconds << 15) | u64::from(random & 0x7fff);
+        let millis = u64::try_from(at.0 - EPOCH_MILLIS).unwrap_or(0);
+        let bits = (millis << 9) | u64::from(random & 0x1ff);
         let digit = |place: u32| char::from(ALPHABET[usize::try_from((bits >> (5 * place)) & 31).unwrap_or(0)]);
         RunId((0..10).rev().map(digit).collect())
     }

@@ -12,6 +12,7 @@ use super::context::{Context, RunError, blocking};
 use super::gates::{self, Judged, Verdict};
 use super::messages::{self, Origin};
 use super::recover;
+use crate::model::cause::chain;
 use crate::model::record::TaskRecord;
 use crate::model::{CommitId, GateSpec, Reason, ReasonKind, Strategy, TaskEvent, TaskId, TaskState};
 use crate::store::{Intent, Landing};
@@ -56,8 +57,15 @@ pub async fn land(context: &Arc<Context>, id: &TaskId) -> Result<TaskState, RunE
     let gates = context.run.spec.gates.iter().chain(&task.spec.gates).cloned().collect();
     let entry = Entry { task, base, commit, gates };
     for _ in 0..ROUNDS {
-        if let Some(state) = round(context, &entry).await? {
-            return Ok(state);
+        match round(context, &entry).await {
+            Ok(Some(state)) => return Ok(state),
+            Ok(None) => {}
+            // What git cannot do with this result is this result's end, not the run's. Nothing of it has landed.
+            Err(RunError::Worktree(error)) if !matches!(error, WorktreeError::Store(_)) => {
+                let message = format!("it cannot be landed: {}", chain(&error));
+                return reject(context, id, Reason::new(ReasonKind::Failed, message));
+            }
+            Err(error) => return Err(error),
         }
     }
     let message = format!("`{}` moved {ROUNDS} times while the result was to land", context.run.into);

@@ -131,6 +131,13 @@ fn tasks(run: &RunId, spec: &RunSpec) -> Result<Vec<TaskRecord>, RunError> {
 /// The branch that results land on: as said, else the local branch of the base.
 fn target(repo: &Repository, spec: &RunSpec, base: &ResolvedBase) -> Result<BranchName, RunError> {
     if let Some(into) = &spec.into {
+        let reader = repo.reader();
+        let here = reader.ref_commit(&into.full_ref()).map_err(WorktreeError::from)?;
+        let tracked = reader.ref_commit(&format!("refs/remotes/{into}")).map_err(WorktreeError::from)?;
+        if let (None, Some(_), Some((_, branch))) = (here, tracked, into.as_str().split_once('/')) {
+            let message = format!("`{into}` is a remote's branch, and results land on a local one");
+            return Err(WorktreeError::refused(message, format!("name the local branch: --into {branch}")).into());
+        }
         return Ok(into.clone());
     }
     match &base.target {

@@ -235,7 +235,8 @@ fn give_up(context: &Context, error: &RunError) -> Result<(), RunError> {
     let run = &context.run.id;
     for task in context.store(|store| store.tasks(run))? {
         if !task.state.is_terminal() {
-            landing::cancel(context, &task.id)?;
+            let reason = Reason::new(ReasonKind::Failed, format!("the supervisor gave up: {text}"));
+            context.store(|s| s.move_task(run, &task.id, TaskEvent::Cancel, json!({}), |t| t.reason = Some(reason)))?;
         }
     }
     let data = json!({"error": text});

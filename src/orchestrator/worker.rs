@@ -24,7 +24,7 @@ use crate::worktree::capture::{CaptureRequest, capture};
 use crate::worktree::import::{ImportRequest, import, update_ref};
 use crate::worktree::merge::{self, Merged, Signature, merge_trees};
 use crate::worktree::quarantine::Quarantine;
-use crate::worktree::result_policy::ResultChanges;
+use crate::worktree::result_policy::{self, Refusal, ResultChanges};
 use crate::worktree::sealed::{self, SealRequest, SealedPaths};
 use crate::worktree::{Repository, WorktreeError};
 
@@ -330,7 +330,7 @@ fn take_result(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<Ta
             let task = context.store(|s| s.move_task(run, id, TaskEvent::NothingChanged, json!({}), |_| {}))?;
             Ok(task.state)
         }
-        Ok(Some((commit, changes))) => {
+        Ok(Some((commit, changes, refusal))) => {
             let run = &context.run.id;
             let data = json!({"commit": commit, "changes": changes.count});
             context.store(|store| {
@@ -339,6 +339,9 @@ fn take_result(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<Ta
                     task.changes = Some(changes.count);
                 })
             })?;
+            if let Some(Refusal { message, paths }) = refusal {
+                return landing::reject(context, id, Reason::new(ReasonKind::Policy, message).with_paths(paths));
+            }
             let task = context.store(|store| store.move_task(run, id, TaskEvent::Enqueue, json!({}), |_| {}))?;
             Ok(task.state)
         }
@@ -353,7 +356,7 @@ fn capture_and_import(
     context: &Context,
     id: &TaskId,
     prepared: &Prepared,
-) -> Result<Option<(CommitId, ResultChanges)>, RunError> {
+) -> Result<Option<(CommitId, ResultChanges, Option<Refusal>)>, RunError> {
     let task = context.task(id)?;
     let origin = Origin { run: &context.run.id, task: id };
     let message = messages::capture(&task.spec, &origin);
@@ -368,12 +371,15 @@ fn capture_and_import(
         base: &prepared.base,
         reference: &reference,
         expected: Some(&prepared.base),
-        paths: &task.spec.paths,
+        // What is outside its paths comes onto its branch, to be looked at, and does not land.
+        paths: &[],
         max_bytes: RESULT_MAX,
         message: &reflog,
     };
     let changes = import(&context.repo, &captured, &request)?;
-    Ok(Some((captured.commit, changes)))
+    let allowed = result_policy::compile(&task.spec.paths).map_err(|message| RunError::Usage { message })?;
+    let refusal = result_policy::judge(&changes, &task.spec.paths, &allowed);
+    Ok(Some((captured.commit, changes, refusal)))
 }
 
 /// Removes the pins of a run that is over; while it lives a later task may build on any of them.

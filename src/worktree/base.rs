@@ -34,6 +34,8 @@ pub struct Lookup {
     pub offline: bool,
     /// How long a remote may take.
     pub deadline: Duration,
+    /// Offline, the last answer of the remote counts as far as nothing has moved since: for looking, never for a decision.
+    pub recall: bool,
 }
 
 /// A base with its report and, if it could not be proved, why.
@@ -100,6 +102,15 @@ fn named(repo: &Repository, reader: &Reader, text: &str) -> Result<BaseTarget> {
         let remotes = remotes(repo)?;
         let split = |name: &&String| text.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('/'));
         let on_remote = remotes.iter().find(|name| split(name).is_some());
+        let same_name = |name: &&String| reader.ref_commit(&format!("refs/remotes/{name}/{branch}"));
+        let mut known = Vec::new();
+        for name in &remotes {
+            known.extend(same_name(&name)?.map(|_| name));
+        }
+        // As git itself guesses for `switch` and `worktree add`: one remote has a branch of this name.
+        if let ([only], None) = (&known[..], reader.revision(text)?) {
+            return Ok(BaseTarget::Branch { local: None, remote: Some(remote_branch(only, branch.as_str())) });
+        }
         if let Some((name, branch)) = on_remote.and_then(|name| Some((name, split(&name)?))) {
             return Ok(BaseTarget::Branch { local: None, remote: Some(remote_branch(name, branch)) });
         }
@@ -184,6 +195,7 @@ fn resolve_branch(
 ) -> Result<ResolvedBase> {
     let answer = match &remote {
         Some(branch) if !lookup.offline => Some(remote::ask(repo, branch, lookup.deadline)?),
+        Some(branch) if lookup.recall => remote::last_answer(repo, branch)?,
         _ => None,
     };
     let reader = repo.reader();

@@ -2,12 +2,13 @@
 //!
 //! git runs with a scratch git dir of treehand's own (its configuration, no refs) and a copy of the workspace's index;
 //! the private dir's configuration, hooks and refs are never read by git. Staged, unstaged and untracked files count,
-//! ignore rules are respected, bytes are taken as they are. Flags that hide files from git (assume-unchanged,
+//! ignore rules are respected, bytes are taken as the user's own git would take them. Flags that hide files from git (assume-unchanged,
 //! skip-worktree) are taken off first. The captured commit lies in the scratch dir until it is imported.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::conversion;
 use super::error::{Result, WorktreeError};
 use super::exact;
 use super::head::sealed_head;
@@ -41,15 +42,27 @@ pub struct CaptureRequest<'a> {
     pub message: &'a str,
 }
 
-/// Captures a workspace in which nothing runs any more.
-pub fn capture(repo: &Repository, paths: &SealedPaths, request: &CaptureRequest<'_>) -> Result<Captured> {
+/// The commits that a workspace's HEAD has, for one whose tree is gone.
+pub fn capture_commits(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf]) -> Result<Captured> {
+    let (commit, scratch) = open_scratch(repo, paths, lenders)?;
+    Ok(Captured { commit, scratch })
+}
+
+/// A scratch dir that reaches what HEAD names, and that commit.
+fn open_scratch(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf]) -> Result<(CommitId, PathBuf)> {
     let head = sealed_head(paths)?;
     let scratch = paths.private.join("capture.git");
     fs::remove_tree(&scratch)?;
     let mut alternates = vec![paths.git_dir.join("objects")];
-    alternates.extend_from_slice(request.lenders);
-    write_bare_skeleton(&scratch, object_format(&head), &alternates, "")?;
+    alternates.extend_from_slice(lenders);
+    write_bare_skeleton(&scratch, object_format(&head), &alternates, &conversion::settings(repo)?)?;
     copy_info(repo, &scratch)?;
+    Ok((head, scratch))
+}
+
+/// Captures a workspace in which nothing runs any more.
+pub fn capture(repo: &Repository, paths: &SealedPaths, request: &CaptureRequest<'_>) -> Result<Captured> {
+    let (head, scratch) = open_scratch(repo, paths, request.lenders)?;
     let git = Scratch { repo, paths, dir: &scratch };
     let head_tree = git.bare(["rev-parse", "--verify", "--end-of-options", &format!("{head}^{{tree}}")]).object_id();
     let head_tree =

@@ -1,22 +1,28 @@
 //! What a workspace changed since its base, as files and as a patch.
 //!
 //! Reads a plain workspace through a temporary copy of its index and objects that go nowhere: the workspace is left as
-//! it was. A sealed one is captured into its scratch dir, as for an import, but not imported.
+//! it was. A sealed one is captured, and its work comes onto its branch.
 
 use std::path::Path;
 
-use super::capture::{CaptureRequest, capture};
+use super::capture::{CaptureRequest, Captured, capture};
 use super::checkouts;
 use super::error::{Result, WorktreeError};
+use super::import::{ImportRequest, import};
 use super::index_copy::IndexCopy;
 use super::plain::named_sealed;
 use super::quarantine::Quarantine;
 use super::repository::Repository;
 use super::run_store::RunStore;
-use super::sealed::Identity;
+use super::sealed::{Identity, SealedPaths};
 use crate::model::CommitId;
 use crate::model::record::WorkspaceRecord;
+use crate::store::Store;
+use crate::sys::fs;
 use crate::sys::git::GitCommand;
+
+/// Most bytes that the work of a sealed workspace may bring.
+const IMPORT_MAX: u64 = 20 << 30;
 
 /// One changed file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +44,8 @@ pub struct Changes {
     pub files: Vec<FileChange>,
     /// As a patch that `git apply` takes, binary files included.
     pub patch: Vec<u8>,
+    /// Why the work of a sealed workspace did not come onto its branch.
+    pub not_imported: Option<String>,
 }
 
 /// The changes between two commits of the repository.
@@ -46,9 +54,21 @@ pub fn between(repo: &Repository, base: &CommitId, commit: &CommitId) -> Result<
     collect(command, base.as_str(), commit.as_str())
 }
 
-/// The changes of a workspace since its base, uncommitted and untracked ones included.
-pub fn of_workspace(repo: &Repository, record: &WorkspaceRecord, template: &str) -> Result<Changes> {
-    if record.sealed { of_sealed(repo, record, template) } else { of_plain(repo, record) }
+/// The changes of a workspace since its base, uncommitted and untracked ones included. Those of a sealed one come onto its
+/// branch with that.
+pub fn of_workspace(repo: &Repository, store: &Store, record: &WorkspaceRecord, template: &str) -> Result<Changes> {
+    if !fs::exists(&record.path)? {
+        return Err(WorktreeError::NotFound { kind: "workspace any more at", name: record.path.display().to_string() });
+    }
+    if record.sealed { of_sealed(repo, store, record, template) } else { of_plain(repo, record) }
+}
+
+/// The changes that lie in the box of a task which has no captured result: it failed, or was cancelled.
+pub fn of_box(repo: &Repository, paths: &SealedPaths, run_dir: &Path, base: &CommitId) -> Result<Changes> {
+    if !fs::exists(&paths.tree)? {
+        return Err(WorktreeError::NotFound { kind: "workspace any more at", name: paths.tree.display().to_string() });
+    }
+    captured_changes(repo, paths, run_dir, base).map(|(_, changes)| changes)
 }
 
 fn of_plain(repo: &Repository, record: &WorkspaceRecord) -> Result<Changes> {
@@ -71,15 +91,49 @@ fn changes_in(repo: &Repository, quarantine: &Quarantine, git_dir: &Path, record
     collect(|args| quarantine.command(args), record.base.commit.as_str(), tree.as_str())
 }
 
-fn of_sealed(repo: &Repository, record: &WorkspaceRecord, template: &str) -> Result<Changes> {
+fn of_sealed(repo: &Repository, store: &Store, record: &WorkspaceRecord, template: &str) -> Result<Changes> {
     let paths = named_sealed(repo, template, &record.name)?;
-    let lender = RunStore::at(repo, &paths.private, &record.base.commit)?;
-    let lenders = [lender.objects()];
+    let base = &record.base.commit;
+    let (captured, mut changes) = captured_changes(repo, &paths, &paths.private, base)?;
+    let last = record.imported.as_ref().unwrap_or(base);
+    if captured.commit != *last {
+        let reference = record.branch.full_ref();
+        let request = ImportRequest {
+            base,
+            reference: &reference,
+            expected: Some(last),
+            paths: &[],
+            max_bytes: IMPORT_MAX,
+            message: "treehand: work of a sealed workspace",
+        };
+        match import(repo, &captured, &request) {
+            Ok(_) => {
+                let imported = Some(captured.commit);
+                store.put_workspace("workspace.imported", &WorkspaceRecord { imported, ..record.clone() })?;
+            }
+            // Looking must not fail because somebody moved the branch, or because git would not take the result.
+            Err(error @ (WorktreeError::Busy { .. } | WorktreeError::BadResult { .. })) => {
+                changes.not_imported = Some(format!("the work is not on `{}`: {error}", record.branch));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(changes)
+}
+
+fn captured_changes(
+    repo: &Repository,
+    paths: &SealedPaths,
+    store_dir: &Path,
+    base: &CommitId,
+) -> Result<(Captured, Changes)> {
+    let lenders = [RunStore::at(repo, store_dir, base)?.objects()];
     let identity = Identity::of_user(repo)?;
-    let request = CaptureRequest { lenders: &lenders, identity: &identity, message: "treehand: diff\n" };
-    let captured = capture(repo, &paths, &request)?;
+    let request = CaptureRequest { lenders: &lenders, identity: &identity, message: "treehand: work in progress\n" };
+    let captured = capture(repo, paths, &request)?;
     let command = |args: &[&str]| repo.git.bare(&captured.scratch, args);
-    collect(command, record.base.commit.as_str(), captured.commit.as_str())
+    let changes = collect(command, base.as_str(), captured.commit.as_str())?;
+    Ok((captured, changes))
 }
 
 fn collect(command: impl Fn(&[&str]) -> GitCommand, from: &str, to: &str) -> Result<Changes> {
@@ -101,5 +155,5 @@ fn collect(command: impl Fn(&[&str]) -> GitCommand, from: &str, to: &str) -> Res
         }
     };
     let files = names.chunks(2).zip(&counts).map(file).collect();
-    Ok(Changes { files, patch: patch.stdout })
+    Ok(Changes { files, patch: patch.stdout, not_imported: None })
 }

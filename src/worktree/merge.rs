@@ -74,7 +74,11 @@ pub fn author_of(quarantine: &Quarantine, commit: &CommitId) -> Result<Signature
     let text = quarantine.command(["show", "-s", "--date=raw", format, commit.as_str(), "--"]).text()?;
     let mut fields = text.split('\0').map(str::to_owned);
     let names = ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_AUTHOR_DATE"];
-    let author = names.into_iter().zip(fields.by_ref()).filter(|(_, value)| !value.is_empty()).collect();
+    let mut author: Vec<_> = names.into_iter().zip(fields.by_ref()).filter(|(_, value)| !value.is_empty()).collect();
+    if let Some((_, date)) = author.iter_mut().find(|(name, _)| *name == "GIT_AUTHOR_DATE") {
+        // Without the mark, git takes a small number for something else than seconds.
+        date.insert(0, '@');
+    }
     Ok(Signature { author })
 }
 

@@ -8,6 +8,7 @@ pub mod base;
 pub mod capture;
 pub mod changes;
 pub mod checkouts;
+pub mod conversion;
 pub mod error;
 pub mod exact;
 pub mod freshness;

@@ -44,11 +44,7 @@ pub struct RemoteAnswer {
 /// Asks the remote, sharing the answer with everybody who asked before this asking began.
 pub fn ask(repo: &Repository, branch: &RemoteBranch, deadline: Duration) -> Result<RemoteAnswer> {
     let asked_at = clock::now();
-    let key: String = format!("{} {}", branch.remote, branch.branch)
-        .bytes()
-        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("={b:02x}") })
-        .collect();
-    let lock_path = repo.state_dir().join("locks").join(format!("fetch-{key}"));
+    let lock_path = lock_path(repo, branch);
     let holder = format!("pid {}, fetching {} from {}", std::process::id(), branch.branch, branch.remote);
     let _lock = FileLock::acquire(&lock_path, &holder)?;
     let answer_path = lock_path.with_extension("answer");
@@ -61,6 +57,21 @@ pub fn ask(repo: &Repository, branch: &RemoteBranch, deadline: Duration) -> Resu
     let text = serde_json::to_vec(&answer).unwrap_or_default();
     fs::write_atomic(&answer_path, &text)?;
     Ok(answer)
+}
+
+fn lock_path(repo: &Repository, branch: &RemoteBranch) -> PathBuf {
+    let key: String = format!("{} {}", branch.remote, branch.branch)
+        .bytes()
+        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("={b:02x}") })
+        .collect();
+    repo.state_dir().join("locks").join(format!("fetch-{key}"))
+}
+
+/// What the remote said when it was asked last, if the branch that tracks it is still where that answer put it.
+pub fn last_answer(repo: &Repository, branch: &RemoteBranch) -> Result<Option<RemoteAnswer>> {
+    let tracked = repo.reader().ref_commit(&branch.tracking)?;
+    let answer = read_answer(&lock_path(repo, branch).with_extension("answer"));
+    Ok(answer.filter(|answer| answer.error.is_none() && answer.tip.is_some() && answer.tip == tracked))
 }
 
 fn read_answer(path: &PathBuf) -> Option<RemoteAnswer> {
@@ -101,7 +112,9 @@ fn ask_now(repo: &Repository, branch: &RemoteBranch, deadline: Duration) -> Resu
 }
 
 fn transport<const N: usize>(repo: &Repository, args: [&str; N], deadline: Duration) -> GitCommand {
-    let command = repo.bare(args).deadline(deadline.max(Duration::from_millis(1)));
+    // A relative address is meant from the top of the worktree, as git means it.
+    let top = repo.main_tree.as_deref().unwrap_or(&repo.common_dir);
+    let command = repo.bare(args).directory(top).deadline(deadline.max(Duration::from_millis(1)));
     let configured = env::var_os("GIT_SSH_COMMAND").is_some() || env::var_os("GIT_SSH").is_some();
     let configured = configured || repo.reader().config("core.sshCommand").is_ok_and(|value| value.is_some());
     // ssh asks on the terminal by itself; in batch mode it fails at once instead.

@@ -31,6 +31,23 @@ pub struct Repository {
     pub state_home: Option<PathBuf>,
 }
 
+/// The file beside the private git dir of a sealed workspace that names the repository's common dir.
+pub const SIGN: &str = "repository";
+
+/// The repository that a private git dir of a sealed workspace belongs to; `None` for any other git dir.
+fn owner_of_private(common_dir: &Path) -> Result<Option<PathBuf>> {
+    let Some(sealed) = env::state_home().map(|home| home.join("treehand/sealed")) else { return Ok(None) };
+    let sealed = sealed.canonicalize().unwrap_or(sealed);
+    let Some(private) = common_dir.parent().filter(|parent| parent.starts_with(&sealed)) else { return Ok(None) };
+    let sign = private.join(SIGN);
+    let owner = std::fs::read(&sign).map(|text| bytes_path(&text)).map_err(fs::at("read", &sign))?;
+    if owner.is_dir() {
+        return Ok(Some(owner));
+    }
+    let detail = format!("the repository of this sealed workspace, {}, is not there", owner.display());
+    Err(WorktreeError::NoRepository { path: common_dir.to_owned(), detail })
+}
+
 impl Repository {
     /// Finds the repository that contains `directory`.
     pub fn discover(git: &Git, directory: &Path) -> Result<Repository> {
@@ -48,6 +65,11 @@ impl Repository {
             return Err(no_repository("git rev-parse printed something unexpected".into()));
         };
         let (common_dir, git_dir) = (canonical(common_dir)?, canonical(git_dir)?);
+        if let Some(owner) = owner_of_private(&common_dir)? {
+            let here = git.within(directory, ["rev-parse", "--show-toplevel"]).output()?;
+            let here = split_lines(&here.stdout).first().map(|path| canonical(path)).transpose()?;
+            return Ok(Repository { here, ..Repository::at_common_dir(git, &owner)? });
+        }
         let here = match git.within(directory, ["rev-parse", "--show-toplevel"]).output()? {
             output if output.status.success() => split_lines(&output.stdout).first().map(|path| canonical(path)),
             _ => None,

@@ -5,11 +5,13 @@
 //! entry of its own, locked. Promises: half-made is unmade; nothing outside the box and the private dir is ever the
 //! child's. The result of a sealed workspace is its HEAD commit plus what lies uncommitted in its tree.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::conversion::{self, quote};
 use super::error::{Result, WorktreeError};
 use super::quarantine::{object_format, write_bare_skeleton};
-use super::repository::Repository;
+use super::repository::{Repository, SIGN};
 use crate::model::{BranchName, CommitId, RunId, TaskId};
 use crate::sys::fs;
 
@@ -141,7 +143,9 @@ fn fill(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Re
     fs::create_private_dir(&paths.home)?;
     fs::create_private_dir(&paths.tmp)?;
     fs::create_private_dir_all(&paths.private)?;
-    write_private_dir(paths, request)?;
+    // So that one who stands in the tree is in this repository.
+    fs::write_new(&paths.private.join(SIGN), repo.common_dir.as_os_str().as_bytes())?;
+    write_private_dir(repo, paths, request)?;
     add_tree(repo, paths, request)?;
     match &request.lock_reason {
         Some(reason) => show(repo, paths, request.branch, reason),
@@ -149,12 +153,12 @@ fn fill(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Re
     }
 }
 
-fn write_private_dir(paths: &SealedPaths, request: &SealRequest<'_>) -> Result<()> {
+fn write_private_dir(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<()> {
     let Identity { name, email } = request.identity;
-    let user = format!("[user]\n\tname = {}\n\temail = {}\n", config_quote(name), config_quote(email));
+    let user = format!("[user]\n\tname = {}\n\temail = {}\n", quote(name), quote(email));
     let format = object_format(request.base);
     // The skeleton ends in `[core]` for SHA-1; naming the section again is right for both formats.
-    let config = format!("[core]\n{PRIVATE_CONFIG}{user}");
+    let config = format!("[core]\n{PRIVATE_CONFIG}{user}{}", conversion::settings(repo)?);
     write_bare_skeleton(&paths.git_dir, format, request.lenders, &config)?;
     fs::create_private_dir(&paths.git_dir.join("rw"))?;
     fs::create_private_dir(&paths.git_dir.join("logs"))?;
@@ -166,16 +170,6 @@ fn write_private_dir(paths: &SealedPaths, request: &SealRequest<'_>) -> Result<(
     let link = paths.git_dir.join("packed-refs");
     std::os::unix::fs::symlink("rw/packed-refs", &link).map_err(fs::at("create", &link))?;
     Ok(())
-}
-
-/// A value as a git configuration file wants it.
-fn config_quote(value: &str) -> String {
-    let escaped: String = value
-        .chars()
-        .filter(|c| !c.is_control())
-        .flat_map(|c| if c == '"' || c == '\\' { vec!['\\', c] } else { vec![c] })
-        .collect();
-    format!("\"{escaped}\"")
 }
 
 fn add_tree(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<()> {
@@ -192,7 +186,6 @@ fn add_tree(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -
 }
 
 fn path_line(path: &Path) -> Vec<u8> {
-    use std::os::unix::ffi::OsStrExt;
     let mut line = path.as_os_str().as_bytes().to_vec();
     line.push(b'\n');
     line

@@ -6,11 +6,12 @@
 use serde_json::json;
 
 use crate::cli::error::CliError;
-use crate::cli::output::print_bytes;
+use crate::cli::output::{plain, print_bytes};
 use crate::cli::session::Session;
 use crate::model::CommitId;
 use crate::store::Store;
 use crate::worktree::changes::{self, Changes};
+use crate::worktree::sealed::SealedPaths;
 
 /// Prints a diff.
 pub fn run(session: &Session, name: &str) -> Result<u8, CliError> {
@@ -36,16 +37,24 @@ pub fn run(session: &Session, name: &str) -> Result<u8, CliError> {
 fn changes_of_workspace(session: &Session, store: &Store, name: &str) -> Result<Option<Changes>, CliError> {
     let record = match session.workspace(store, name) {
         Ok(record) => record,
-        Err(error) if error.code == 3 && name.contains('/') => return Ok(None),
+        Err(error) if matches!(error.code, 3 | 4) && name.contains('/') => return Ok(None),
         Err(error) => return Err(error),
     };
-    Ok(Some(changes::of_workspace(&session.repo, &record, &session.settings.worktree.path)?))
+    let changes = changes::of_workspace(&session.repo, store, &record, &session.settings.worktree.path)?;
+    if let Some(why) = &changes.not_imported {
+        session.out.warn(plain(why));
+    }
+    Ok(Some(changes))
 }
 
 fn changes_of_task(session: &Session, store: &Store, name: &str) -> Result<Changes, CliError> {
     let (run, task) = session.target(store, name)?;
     let Some(task) = task else { return Err(CliError::usage("name a task: RUN/TASK")) };
-    let base: CommitId = task.base.clone().unwrap_or(run.base.commit);
+    let base: CommitId = task.base.clone().unwrap_or(run.base.commit.clone());
+    if let (None, Some(_)) = (&task.commit, &task.workspace) {
+        let paths = SealedPaths::of_task(&session.repo, &run.template, &run.id, &task.id)?;
+        return Ok(changes::of_box(&session.repo, &paths, &session.repo.run_dir(&run.id)?, &base)?);
+    }
     let Some(commit) = &task.commit else {
         return Err(CliError::not_found(format!(
             "task {}/{} has no captured result: it is {}",

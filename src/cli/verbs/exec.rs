@@ -20,6 +20,10 @@ pub fn run(session: &Session, args: &ExecArgs) -> Result<u8, CliError> {
     let granted = confine::require(level)?;
     let store = session.store()?;
     let record = session.workspace(&store, &args.name)?;
+    if !record.path.is_dir() {
+        let message = format!("the workspace `{}` is gone: {}", record.name, record.path.display());
+        return Err(CliError::not_found(message).hint(format!("let it go: treehand rm {}", record.name)));
+    }
     let token = random::token().map_err(|error| CliError::io("cannot make a token", &error))?;
     let enclosure = record.path.parent().unwrap_or(&record.path);
     let tmp = if record.sealed { enclosure.join("tmp") } else { std::env::temp_dir() };

@@ -16,6 +16,7 @@ use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord, WorkspaceStat
 use crate::store::Store;
 use crate::sys::standing::Processes;
 use crate::sys::{clock, fs, proc};
+use crate::worktree::base::Lookup;
 use crate::worktree::status::{Survey, WorkspaceStatus};
 
 const HEAD: [&str; 10] = ["", "NAME", "BRANCH", "STATE", "FRESHNESS", "BASE", "PROCS", "SIZE", "AGE", "PATH"];
@@ -46,7 +47,8 @@ pub fn run(session: &Session) -> Result<u8, CliError> {
 
 fn gather(session: &Session, store: &Store) -> Result<Vec<Line>, CliError> {
     let mut lines = Vec::new();
-    let mut survey = Survey::begin(&session.repo, session.lookup(true))?;
+    let lookup = Lookup { recall: true, ..session.lookup(true) };
+    let mut survey = Survey::begin(&session.repo, lookup)?;
     for record in store.workspaces()? {
         // One workspace that cannot be looked at must not hide the others: its row says why.
         let looked = survey.status(&record).map_err(|error| chain(&error));

@@ -7,17 +7,26 @@ use serde_json::json;
 use crate::cli::error::CliError;
 use crate::cli::output::print_bytes;
 use crate::cli::session::Session;
+use crate::model::record::TaskRecord;
 
 /// Prints the path.
 pub fn run(session: &Session, name: &str) -> Result<u8, CliError> {
     use std::os::unix::ffi::OsStrExt;
     let store = session.store()?;
-    let record = session.workspace(&store, name)?;
+    let (name, path) = match session.target(&store, name) {
+        Ok((run, Some(TaskRecord { id, workspace: Some(enclosure), .. }))) => {
+            (format!("{}/{id}", run.id), enclosure.join(&session.repo.name))
+        }
+        _ => {
+            let record = session.workspace(&store, name)?;
+            (record.name.to_string(), record.path)
+        }
+    };
     if session.out.is_json() {
-        let document = json!({"name": record.name, "path": record.path});
+        let document = json!({"name": name, "path": path});
         session.out.answer("treehand/path/v1", document, String::new)?;
     } else {
-        let mut line = record.path.as_os_str().as_bytes().to_vec();
+        let mut line = path.as_os_str().as_bytes().to_vec();
         line.push(b'\n');
         print_bytes(&line)?;
     }

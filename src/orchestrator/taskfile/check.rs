@@ -248,6 +248,10 @@ fn needs(own: Option<(&str, usize)>, node: &Node<'_>, ids: &Ids<'_>, faults: &mu
 }
 
 fn paths(node: &Node<'_>, faults: &mut Faults<'_>) -> Vec<String> {
+    if matches!(&node.value, Value::List(items) if items.is_empty()) {
+        let hint = "leave `paths` out to allow every file";
+        faults.push_hinted(node.at, "`paths` is empty, so that the task could change nothing", hint);
+    }
     let mut paths = Vec::new();
     for (glob, at) in texts("`paths`", node, faults) {
         match glob_fault(glob) {

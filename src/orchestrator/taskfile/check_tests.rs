@@ -82,7 +82,7 @@ fn little_is_enough_and_order_does_not_matter() {
         "[[tasks]]\nid='b'\nneeds=['a']\ncommand=['x']\n[[tasks]]\nid='a'\ncommand=['x']",
         "\u{feff}[[task]]\r\nid='a'\r\ncommand=['x']\r\n",
         "\u{feff}{\"task\": [{\"command\": [\"x\"], \"id\": \"a\"}]}",
-        "task = [{id = 'a', command = ['x'], needs = [], paths = [], gates = []}]",
+        "task = [{id = 'a', command = ['x'], needs = [], gates = []}]",
     ] {
         assert_eq!(fault_text(text), "no fault", "{text}");
     }
@@ -95,6 +95,7 @@ fn faults_of_the_top_level() {
     check("task = []", "line 1, column 8: the file has no tasks");
     check("[task]\nid = 'a'", "line 1, column 1: `task` must be an array of tables, not a table");
     check("task = [1]", "line 1, column 9: each task must be a table, not an integer");
+    check_task("paths = []", 9, "`paths` is empty, so that the task could change nothing");
     check_top("gaol = 'x'", 1, "unknown key `gaol`, did you mean `goal`?");
     check_top("'a\\nb' = 1", 1, "unknown key `a\\\\nb`");
     check(

@@ -26,11 +26,19 @@ pub enum Format {
 }
 
 impl Format {
-    /// Guesses the language from the first character that is not blank: `{` can only be JSON.
+    /// Guesses the language from what stands first: `{` can only be JSON, and so can `[` before a value or its end.
     pub fn guess(text: &str) -> Format {
         let start = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
-        if start.starts_with('{') { Format::Json } else { Format::Toml }
+        let after_bracket = start.strip_prefix('[').map(|rest| rest.trim_start());
+        let json_array = after_bracket.is_some_and(|rest| rest.is_empty() || rest.starts_with(['{', ']', '"']));
+        // In TOML a quoted table name ends in `]` on its line and a value never stands there.
+        let quoted_table = after_bracket.is_some_and(|rest| rest.starts_with('"') && is_table_header(rest));
+        if start.starts_with('{') || json_array && !quoted_table { Format::Json } else { Format::Toml }
     }
+}
+
+fn is_table_header(rest: &str) -> bool {
+    rest.lines().next().is_some_and(|line| line.trim_end().ends_with(']') && !line.contains(','))
 }
 
 /// A value and the byte offset where it starts.

@@ -1,0 +1,62 @@
+//! How the user's git converts files between repository and worktree: line endings and configured filters (LFS among them).
+//!
+//! A private git dir without these settings would take in what the user's own git would not commit, and show as changed
+//! what it landed. Only the user's configuration is read, never a task's; attributes come from the tree as always.
+
+use super::error::Result;
+use super::repository::Repository;
+
+/// The settings as lines of a configuration file.
+pub fn settings(repo: &Repository) -> Result<String> {
+    let pattern = r"^(core\.(autocrlf|eol)|filter\..+\.(clean|smudge|process|required))$";
+    let command = repo.bare(["config", "--includes", "-z", "--get-regexp", pattern]);
+    let name = command.name();
+    let output = command.output()?;
+    match output.code() {
+        0 => Ok(output.records().filter_map(|record| line(&String::from_utf8_lossy(record))).collect()),
+        // There are none.
+        1 => Ok(String::new()),
+        _ => Err(output.into_error(name).into()),
+    }
+}
+
+/// One record of `git config -z`: the key, a line feed, the value (nothing at all after a key without `=`).
+fn line(record: &str) -> Option<String> {
+    let (key, value) = record.split_once('\n').unwrap_or((record, "true"));
+    let (section, rest) = key.split_once('.')?;
+    let (header, name) = match rest.rsplit_once('.') {
+        Some((subsection, name)) => (format!("{section} {}", quote(subsection)), name),
+        None => (section.to_owned(), rest),
+    };
+    Some(format!("[{header}]\n\t{name} = {}\n", quote(value)))
+}
+
+/// A value or a subsection as a git configuration file wants it.
+pub fn quote(value: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            c if c.is_control() => {}
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_become_lines_that_git_reads_back() {
+        let check = |record: &str, expected: &str| assert_eq!(line(record).as_deref(), Some(expected));
+        check("core.autocrlf\ninput", "[core]\n\tautocrlf = \"input\"\n");
+        check("filter.lfs.required", "[filter \"lfs\"]\n\trequired = \"true\"\n");
+        check("filter.a.b.clean\nsed \"s/x/\\t/\"", "[filter \"a.b\"]\n\tclean = \"sed \\\"s/x/\\\\t/\\\"\"\n");
+        assert_eq!(line("odd"), None);
+    }
+}
