@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::args::RunArgs;
 use super::error::CliError;
+use super::output::plain;
 use crate::agent::profile::COMMAND;
 use crate::model::{RunSpec, TaskId, TaskSpec};
 use crate::orchestrator::taskfile::{self, Format};
@@ -15,7 +16,13 @@ use crate::orchestrator::taskfile::{self, Format};
 pub fn load(args: &RunArgs) -> Result<RunSpec, CliError> {
     if let Some(path) = &args.tasks {
         let text = read(path)?;
-        return Ok(taskfile::parse(&text, Format::guess(&text))?);
+        return taskfile::parse(&text, Format::guess(&text)).map_err(|error| {
+            let mut error = CliError::from(error);
+            let line =
+                |line: &str| if line.starts_with("line ") { format!("{}: {line}", shown(path)) } else { line.into() };
+            error.message = error.message.lines().map(line).collect::<Vec<String>>().join("\n");
+            error
+        });
     }
     if !args.command.is_empty() {
         return one_command(args);
@@ -67,10 +74,14 @@ fn task_name(command: &[String]) -> TaskId {
     TaskId::parse(&name).unwrap_or_else(|_| TaskId::parse("task").expect("`task` is a task id"))
 }
 
+fn shown(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { plain(&path.to_string_lossy()) }
+}
+
 fn read(path: &Path) -> Result<String, CliError> {
     let limit = taskfile::SIZE_MAX as u64 + 1;
     let mut bytes = Vec::new();
-    let shown = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
+    let shown = shown(path);
     let result = if path == Path::new("-") {
         std::io::stdin().lock().take(limit).read_to_end(&mut bytes)
     } else {
