@@ -278,3 +278,23 @@ fn a_relative_remote_is_meant_from_the_top_and_a_branch_of_one_remote_is_found()
     let made = world.treehand(&["new", "y", "--base", "theirs", "--json"]).expect(0).json();
     assert_eq!(made["base"]["commit"], world.git(&["rev-parse", "origin/theirs"]).as_str());
 }
+
+#[test]
+fn ls_tells_when_a_workspace_is_on_another_branch_or_in_the_middle_of_something() {
+    let world = World::new();
+    let made = world.treehand(&["new", "x", "--json"]).expect(0).json();
+    let path = std::path::PathBuf::from(made["path"].as_str().expect("a path"));
+    world.git_in(&path, &["switch", "-q", "-c", "side"]);
+    assert!(world.treehand(&["ls"]).expect(0).stdout.contains("x (on side)"));
+    std::fs::write(path.join("a.txt"), "side\n").expect("written");
+    world.git_in(&path, &["commit", "-q", "-a", "-m", "side"]);
+    world.commit("ours", &[("a.txt", "ours\n")]);
+    assert_ne!(world.try_git_in(&path, &["rebase", "-q", "main"]).code, 0, "it stops in a conflict");
+    let listed = world.treehand(&["ls", "--json"]).expect(0).json();
+    let line = &listed["workspaces"][0];
+    assert_eq!(
+        (line["elsewhere"].as_str(), line["operations"][0].as_str()),
+        (Some("HEAD"), Some("a rebase")),
+        "{line}"
+    );
+}

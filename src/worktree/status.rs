@@ -25,6 +25,10 @@ pub struct WorkspaceStatus {
     pub dirty: Option<bool>,
     /// Its directory is there.
     pub present: bool,
+    /// What it has checked out, when that is not its own branch: another branch, or `HEAD` for none.
+    pub elsewhere: Option<String>,
+    /// What it is in the middle of.
+    pub operations: Vec<&'static str>,
 }
 
 /// Looks at any number of workspaces: the worktrees are scanned once, and each base is resolved (and its remote asked) once.
@@ -53,7 +57,11 @@ impl<'a> Survey<'a> {
         let present = fs::exists(&record.path)?;
         let (base, remote_error) = self.freshness(record)?;
         let dirty = if record.sealed || !present { None } else { Some(self.is_dirty(record)?) };
-        Ok(WorkspaceStatus { base, remote_error, dirty, present })
+        let checkout = self.checkout(record).filter(|_| !record.sealed);
+        let branch = checkout.map(|checkout| checkout.branch.clone().unwrap_or_else(|| "HEAD".into()));
+        let elsewhere = branch.filter(|branch| *branch != record.branch.as_str());
+        let operations = checkout.iter().flat_map(|checkout| checkout.held.iter().map(|(_, what)| *what)).collect();
+        Ok(WorkspaceStatus { base, remote_error, dirty, present, elsewhere, operations })
     }
 
     /// How fresh a workspace is against the newest tip of its base, and why the remote gave no full answer.

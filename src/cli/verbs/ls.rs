@@ -95,7 +95,10 @@ impl Line {
                 let here = if session.repo.here.as_ref() == Some(&record.path) { "@" } else { "" };
                 let (state, freshness, base) = state(record, looked);
                 let old = age(clock::now().since(record.created_at).as_secs());
-                let (name, branch) = (record.name.to_string(), record.branch.to_string());
+                let elsewhere = looked.as_ref().as_ref().ok().and_then(|status| status.elsewhere.as_ref());
+                let branch = elsewhere
+                    .map_or(record.branch.to_string(), |branch| format!("{} (on {})", record.branch, plain(branch)));
+                let name = record.name.to_string();
                 vec![here.into(), name, branch, state, freshness, base, processes, bytes, old, path]
             }
             Line::Task { run, task } => {
@@ -128,9 +131,13 @@ fn state(record: &WorkspaceRecord, looked: &Result<WorkspaceStatus, String>) -> 
                 (true, Some(false)) => "clean",
                 (true, None) => "sealed",
             };
+            let mut state = state.to_owned();
+            for operation in &status.operations {
+                state.push_str(&format!(", in {operation}"));
+            }
             let base = &status.base;
             let standing = format!("{} +{} -{}", plain(&base.reference), base.ahead, base.behind);
-            (state.to_owned(), base.freshness.word().to_owned(), standing)
+            (state, base.freshness.word().to_owned(), standing)
         }
     }
 }
@@ -146,6 +153,8 @@ fn workspace_document(
     document["state"] = json!(record.state);
     document["present"] = json!(looked.as_ref().ok().map(|status| status.present));
     document["dirty"] = json!(looked.as_ref().ok().and_then(|status| status.dirty));
+    document["elsewhere"] = json!(looked.as_ref().ok().and_then(|status| status.elsewhere.clone()));
+    document["operations"] = json!(looked.as_ref().map(|status| status.operations.clone()).unwrap_or_default());
     document["error"] = json!(looked.as_ref().err());
     document["processes"] = json!(processes);
     document["bytes"] = json!(bytes);
