@@ -7,7 +7,6 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::clean::{self, CleanPlan, CleanPolicy, CleanReport, Kind, Outcome};
-use super::fixture::{self, Fixture, TEMPLATE};
 use super::remove::{self, RemoveOptions};
 use super::remove_tests::make_a_mess;
 use super::{trash, undo};
@@ -17,6 +16,7 @@ use crate::model::record::{
 use crate::model::{BranchName, CommitId, ProcId, RunState, Timestamp, Token};
 use crate::store::{Entry, EntryDraft};
 use crate::sys::{clock, fs, proc};
+use crate::worktree::fixture::{self, Fixture, TEMPLATE};
 use crate::worktree::import::update_ref;
 use crate::worktree::run_store::RunStore;
 use crate::worktree::sealed::{self, Identity, SealRequest, SealedPaths};

@@ -158,7 +158,7 @@ fn refs(repo: &Repository, local: Option<BranchName>, tracking: Option<String>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cleanup::fixture::Fixture;
+    use crate::worktree::fixture::Fixture;
 
     #[test]
     fn each_rung_proves_and_unmerged_work_proves_nothing() {

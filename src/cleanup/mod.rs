@@ -28,8 +28,6 @@ mod undo_plan;
 #[cfg(test)]
 mod clean_tests;
 #[cfg(test)]
-mod fixture;
-#[cfg(test)]
 mod remove_tests;
 
 pub use error::{CleanupError, Result};

@@ -4,12 +4,12 @@
 
 use std::path::Path;
 
-use super::fixture::{Fixture, TEMPLATE};
 use super::remove::{self, BranchOutcome, RemoveOptions, Removed};
 use super::{CleanupError, Result, undo};
 use crate::model::record::{UndoData, WorkspaceRecord};
 use crate::model::{BranchName, CommitId, RunId, Timestamp};
 use crate::worktree::advance::{Advance, Advanced, advance};
+use crate::worktree::fixture::{Fixture, TEMPLATE};
 
 const PLAIN: RemoveOptions = RemoveOptions { force_dirty: false, delete_unmerged: false };
 const DIRTY: RemoveOptions = RemoveOptions { force_dirty: true, delete_unmerged: false };

@@ -7,7 +7,7 @@ use crate::model::{
     BaseReport, BranchName, ByteSize, CommitId, MergePolicy, Network, RunId, RunSpec, RunState, Span, StalePolicy,
     Strategy, TaskState,
 };
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::sys::{clock, random};
 use crate::worktree::base::{self, BaseTarget, Lookup, ResolvedBase};
 use crate::worktree::sealed::Identity;
@@ -99,13 +99,27 @@ fn restricts_network(spec: &RunSpec) -> bool {
     asked.flatten().any(|network| *network != Network::Full)
 }
 
-/// Records a planned run; a target that is not there yet is made at the base.
-pub fn record(repo: &Repository, store: &Store, plan: &RunPlan) -> Result<(), RunError> {
+/// Records a planned run; a target that is not there yet is made at the base. A run that began in the same millisecond may
+/// have drawn the same name: then this one takes another.
+pub fn record(repo: &Repository, store: &Store, plan: &mut RunPlan) -> Result<(), RunError> {
     let into = &plan.run.into;
     if repo.reader().ref_commit(&into.full_ref()).map_err(WorktreeError::from)?.is_none() {
         crate::worktree::plain::create_branch(repo, into, &plan.run.before)?;
     }
-    Ok(store.create_run(&plan.run, &plan.tasks)?)
+    loop {
+        match store.create_run(&plan.run, &plan.tasks) {
+            Err(StoreError::Exists { kind: "run", .. }) => rename(plan)?,
+            done => return Ok(done?),
+        }
+    }
+}
+
+fn rename(plan: &mut RunPlan) -> Result<(), RunError> {
+    plan.run.id = RunId::new(clock::now(), random::bits().map_err(WorktreeError::Random)?);
+    for task in &mut plan.tasks {
+        task.branch = Repository::task_branch(&plan.run.id, &task.id)?;
+    }
+    Ok(())
 }
 
 fn tasks(run: &RunId, spec: &RunSpec) -> Result<Vec<TaskRecord>, RunError> {
@@ -174,5 +188,28 @@ fn refuse_name_clash(repo: &Repository) -> Result<(), RunError> {
             "rename it: git branch -m treehand another-name",
         )
         .into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worktree::fixture::{self, Fixture};
+
+    #[test]
+    fn a_run_whose_name_another_drew_in_the_same_millisecond_takes_another() {
+        let fixture = Fixture::new();
+        let (run, task) = fixture::run(&fixture.base(), "running", "t", "queued");
+        let mut plan = RunPlan { run, tasks: vec![task], warnings: Vec::new() };
+        record(&fixture.repo, &fixture.store, &mut plan).expect("recorded");
+        let first = plan.run.id.clone();
+        record(&fixture.repo, &fixture.store, &mut plan).expect("recorded under another name");
+        assert_ne!(plan.run.id, first);
+        assert_eq!(fixture.store.run(&plan.run.id).expect("read").id, plan.run.id);
+        assert_eq!(plan.tasks[0].branch, Repository::task_branch(&plan.run.id, &plan.tasks[0].id).expect("a name"));
+        assert_eq!(
+            fixture.store.task(&first, &plan.tasks[0].id).expect("read").branch.as_str().split('/').nth(1),
+            Some(first.as_str())
+        );
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! They name commits and paths that need not be there.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use serde_json::json;
 
 use crate::model::record::{RunRecord, TaskRecord};
@@ -11,9 +13,13 @@ use crate::sys::random;
 /// The default template.
 pub const TEMPLATE: &str = "../{repo}.trees/{workspace}/{repo}";
 
+/// So that no two runs of one test share a moment, and with it perhaps their whole name.
+static MADE: AtomicI64 = AtomicI64::new(0);
+
 /// A run with one task, as the store keeps it.
 pub fn run(base: &BaseReport, state: &str, task: &str, task_state: &str) -> (RunRecord, TaskRecord) {
-    let id = RunId::new(Timestamp(1_800_000_000_000), random::bits().expect("random"));
+    let moment = Timestamp(1_800_000_000_000 + MADE.fetch_add(1, Ordering::Relaxed));
+    let id = RunId::new(moment, random::bits().expect("random"));
     let at = "2027-01-01T00:00:00Z";
     let run = json!({
         "id": id, "state": state, "spec": {"tasks": []}, "base": base, "into": "main", "strategy": "squash",

@@ -20,11 +20,13 @@ pub(super) fn render<T: Serialize>(kind: &'static str, value: &T) -> Result<Stri
 }
 
 impl Store {
-    /// Records a new run with all its tasks.
+    /// Records a new run with all its tasks; refused when the name is taken.
     pub fn create_run(&self, run: &RunRecord, tasks: &[TaskRecord]) -> Result<(), StoreError> {
         self.write(|transaction| {
-            let sql = "INSERT INTO run (id, state, record) VALUES (?1, ?2, ?3)";
-            transaction.execute(sql, params![run.id.as_str(), run.state.word(), render("run", run)?])?;
+            let sql = "INSERT OR IGNORE INTO run (id, state, record) VALUES (?1, ?2, ?3)";
+            if transaction.execute(sql, params![run.id.as_str(), run.state.word(), render("run", run)?])? == 0 {
+                return Err(StoreError::Exists { kind: "run", id: run.id.to_string() });
+            }
             for task in tasks {
                 let sql = "INSERT INTO task (run, id, ordinal, state, record) VALUES (?1, ?2, ?3, ?4, ?5)";
                 let record = render("task", task)?;

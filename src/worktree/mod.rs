@@ -11,6 +11,8 @@ pub mod checkouts;
 pub mod conversion;
 pub mod error;
 pub mod exact;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod freshness;
 pub mod head;
 pub mod import;

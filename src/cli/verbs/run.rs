@@ -21,7 +21,7 @@ pub fn run(session: &Session, args: RunArgs) -> Result<u8, CliError> {
     let settings = settings(session, &args);
     crate::confine::require(settings.confine)?;
     let spec = apply_flags(session, tasks_source::load(&args)?, &args);
-    let plan = start::plan(&session.repo, spec, &settings)?;
+    let mut plan = start::plan(&session.repo, spec, &settings)?;
     for warning in &plan.warnings {
         session.out.warn(plain(warning));
     }
@@ -29,7 +29,7 @@ pub fn run(session: &Session, args: RunArgs) -> Result<u8, CliError> {
         return dry_run(session, &plan);
     }
     let store = session.store()?;
-    start::record(&session.repo, &store, &plan)?;
+    start::record(&session.repo, &store, &mut plan)?;
     let run = &plan.run.id;
     client::start_supervisor(&session.repo, run)?;
     if args.detach {

@@ -1,4 +1,4 @@
-//! A repository in a temporary directory, for the tests of this room.
+//! A repository in a temporary directory, for the tests of this room and of those above it.
 //!
 //! Hermetic: its own identity and branch name; nothing in it reaches outside the temporary directory.
 
