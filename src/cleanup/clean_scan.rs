@@ -189,7 +189,7 @@ fn intents(store: &Store, operations: &[OperationRecord]) -> Result<Vec<OpenInte
         let owner: Option<ProcId> = serde_json::from_value(entry.data["owner"].clone()).unwrap_or_default();
         let holds = |operation: &OperationRecord| match &operation.undo {
             UndoData::Removal { items: taken } => items.iter().all(|item| taken.contains(item)),
-            UndoData::Landing { .. } => false,
+            UndoData::Landing { .. } | UndoData::Update(_) => false,
         };
         let recorded = !items.is_empty() && operations.iter().any(holds);
         // An owner that cannot be told may live.

@@ -74,13 +74,14 @@ fn close_creation(store: &Store, entry: &Entry, recovery: &mut Recovery) -> Resu
 fn undo(repo: &Repository, store: &Store, entry: &Entry, recovery: &mut Recovery) -> Result<()> {
     let Some(op) = entry.data["op"].as_i64() else { return Ok(()) };
     let operation = store.operation(op)?;
-    let completed = match &operation.undo {
+    let completed = match (&operation.undo, operation.undo.moved()) {
         _ if operation.undone => Ok(true),
-        UndoData::Landing { into, before, after, .. } => landing(repo, into, after, before)?,
-        UndoData::Removal { items } => match restore::obstacles(repo, store, items, true)? {
+        (UndoData::Removal { items }, _) => match restore::obstacles(repo, store, items, true)? {
             obstacles if obstacles.is_empty() => restore::put_back(repo, store, items).map(|()| Ok(true))?,
             obstacles => Err(obstacles.join("; ")),
         },
+        (_, Some((branch, before, after))) => moved_back(repo, branch, after, before)?,
+        (_, None) => Ok(true),
     };
     let what = format!("undo of operation {op}");
     match completed {
@@ -100,18 +101,18 @@ fn undo(repo: &Repository, store: &Store, entry: &Entry, recovery: &mut Recovery
 }
 
 /// Whether a branch was moved back; a sentence when that cannot be completed now.
-fn landing(
+fn moved_back(
     repo: &Repository,
-    into: &BranchName,
+    branch: &BranchName,
     from: &CommitId,
     to: &CommitId,
 ) -> Result<std::result::Result<bool, String>> {
-    let request = Advance { branch: into, from, to, message: "treehand: undo", lock_wait: Duration::ZERO };
+    let request = Advance { branch, from, to, message: "treehand: undo", lock_wait: Duration::ZERO };
     Ok(match resume(repo, &request)? {
         Resumed::NotMoved => Ok(false),
         Resumed::Complete => Ok(true),
-        // Without the landed commit the branch was moved back, and others have worked on it since.
-        Resumed::MovedOn => Ok(!contains(repo, into, from)?),
+        // Without the later commit the branch was moved back, and others have worked on it since.
+        Resumed::MovedOn => Ok(!contains(repo, branch, from)?),
         Resumed::InTheWay(obstacle) => Err(format!("{}: {}", obstacle.message, obstacle.paths.join(", "))),
         Resumed::Busy { lock } => Err(format!("{} is held", lock.display())),
     })

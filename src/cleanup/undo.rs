@@ -1,7 +1,7 @@
 //! Apply: takes back an operation, wholly or not at all.
 //!
-//! Everything is checked before anything moves. A landing goes back by the same move that made it, worktrees included; a
-//! removal by putting back directories, refs and records. Repeating it after a crash completes it.
+//! Everything is checked before anything moves. A landing or an update goes back by the same move that made it, worktrees
+//! included; a removal by putting back directories, refs and records. Repeating it after a crash completes it.
 
 use std::time::Duration;
 
@@ -61,9 +61,10 @@ pub fn undo(repo: &Repository, store: &Store, op: Option<i64>) -> Result<Undone>
         let message = format!("operation {} was undone already", operation.op);
         return Err(CleanupError::refused(message, "see what there is: treehand log"));
     }
-    match &operation.undo {
-        UndoData::Landing { into, before, after, .. } => undo_landing(repo, store, operation, into, before, after)?,
-        UndoData::Removal { items } => undo_removal(repo, store, operation, items)?,
+    match (&operation.undo, operation.undo.moved()) {
+        (UndoData::Removal { items }, _) => undo_removal(repo, store, operation, items)?,
+        (_, Some((branch, before, after))) => undo_move(repo, store, operation, branch, before, after)?,
+        (_, None) => store.mark_undone(operation.op)?,
     }
     Ok(Undone::of(operation.clone()))
 }
@@ -71,15 +72,16 @@ pub fn undo(repo: &Repository, store: &Store, op: Option<i64>) -> Result<Undone>
 impl Undone {
     fn of(operation: OperationRecord) -> Undone {
         let OperationRecord { op, kind, summary, undo, .. } = operation;
-        let restored = match &undo {
-            UndoData::Landing { into, before, .. } => vec![format!("{into} at {}", before.short())],
-            UndoData::Removal { items } => items.iter().map(describe).collect(),
+        let restored = match (&undo, undo.moved()) {
+            (UndoData::Removal { items }, _) => items.iter().map(describe).collect(),
+            (_, moved) => moved.iter().map(|(branch, before, _)| format!("{branch} at {}", before.short())).collect(),
         };
         Undone { op, kind, summary, restored }
     }
 }
 
-fn undo_landing(
+/// Takes back what moved a branch: a landing, or an update of a workspace.
+fn undo_move(
     repo: &Repository,
     store: &Store,
     operation: &OperationRecord,
@@ -141,14 +143,14 @@ fn move_back(
     before: &CommitId,
     after: &CommitId,
 ) -> std::result::Result<(), MoveBack> {
-    // The landed commit stays within reach until the retention ends.
+    // What it was moved to stays within reach until the retention ends.
     let name = format!("{UNDO_PREFIX}{}/heads/{into}", trash::stamp()?);
-    update_ref(repo, &name, Some(after), None, "treehand: landing undone")?;
+    update_ref(repo, &name, Some(after), None, "treehand: undone")?;
     let message = format!("treehand: undo operation {op}");
     let request = Advance { branch: into, from: after, to: before, message: &message, lock_wait: LOCK_WAIT };
     let moved = advance(repo, &request);
     if !matches!(moved, Ok(Advanced::Done | Advanced::Behind { .. })) {
-        update_ref(repo, &name, None, Some(after), "treehand: landing not undone")?;
+        update_ref(repo, &name, None, Some(after), "treehand: not undone")?;
     }
     match moved? {
         Advanced::Done => Ok(()),

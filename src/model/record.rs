@@ -260,11 +260,41 @@ pub enum UndoData {
         /// The task.
         task: Option<TaskId>,
     },
+    /// A workspace was brought up to its base.
+    Update(Box<UpdateRecord>),
     /// Things were moved to the trash and refs deleted.
     Removal {
         /// What was removed, in order.
         items: Vec<RemovedItem>,
     },
+}
+
+/// A workspace that was brought up to its base: its branch moved, and another base is on record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UpdateRecord {
+    /// The workspace.
+    pub workspace: WorkspaceName,
+    /// Its branch.
+    pub branch: BranchName,
+    /// The tip of its branch before.
+    pub before: CommitId,
+    /// Its tip after.
+    pub after: CommitId,
+    /// The base on record before.
+    pub base_before: BaseReport,
+    /// The base on record after.
+    pub base_after: BaseReport,
+}
+
+impl UndoData {
+    /// The branch that was moved, where it was and where it was put; `None` for what moved no branch.
+    pub fn moved(&self) -> Option<(&BranchName, &CommitId, &CommitId)> {
+        match self {
+            Self::Landing { into, before, after, .. } => Some((into, before, after)),
+            Self::Update(update) => Some((&update.branch, &update.before, &update.after)),
+            Self::Removal { .. } => None,
+        }
+    }
 }
 
 /// One thing that a removal took away.

@@ -12,6 +12,7 @@ mod operations;
 mod repair;
 mod runs;
 mod schema;
+mod updates;
 mod workspaces;
 
 pub use journal::{Entry, EntryDraft, Intent, Phase};

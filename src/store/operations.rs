@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::journal::{EntryDraft, Phase, append};
 use super::runs::{parse, render};
+use super::workspaces::set_base;
 use super::{Store, StoreError};
 use crate::model::Timestamp;
 use crate::model::record::{OperationRecord, RemovedItem, UndoData};
@@ -32,6 +33,13 @@ fn read(connection: &Connection, op: i64) -> Result<OperationRecord, StoreError>
     let sql = "SELECT record FROM operation WHERE op = ?1";
     let text: Option<String> = connection.prepare_cached(sql)?.query_row([op], |row| row.get(0)).optional()?;
     parse("operation", &text.ok_or_else(|| StoreError::NotFound { kind: "operation", id: op.to_string() })?)
+}
+
+/// The newest operation of a kind.
+pub(super) fn last_of(connection: &Connection, kind: &str) -> Result<Option<OperationRecord>, StoreError> {
+    let sql = "SELECT record FROM operation WHERE kind = ?1 ORDER BY op DESC LIMIT 1";
+    let text: Option<String> = connection.prepare_cached(sql)?.query_row([kind], |row| row.get(0)).optional()?;
+    text.map(|text| parse("operation", &text)).transpose()
 }
 
 fn edit(transaction: &Transaction<'_>, op: i64, change: impl FnOnce(&mut OperationRecord)) -> Result<(), StoreError> {
@@ -72,10 +80,13 @@ impl Store {
         read(&self.connection, op)
     }
 
-    /// Marks an operation as taken back.
+    /// Marks an operation as taken back; with an update, the workspace has its former base on record again.
     pub fn mark_undone(&self, op: i64) -> Result<(), StoreError> {
         self.write(|transaction| {
             edit(transaction, op, |record| record.undone = true)?;
+            if let UndoData::Update(update) = read(transaction, op)?.undo {
+                set_base(transaction, &update.workspace, update.base_before)?;
+            }
             append(transaction, &EntryDraft::new("undo", json!({"op": op})), Phase::Done, None)?;
             Ok(())
         })
