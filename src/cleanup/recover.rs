@@ -15,9 +15,9 @@ use crate::model::{BranchName, CommitId, ProcId, Token, WorkspaceName};
 use crate::store::{Entry, Store};
 use crate::sys::lock::FileLock;
 use crate::sys::proc;
-use crate::worktree::Repository;
 use crate::worktree::advance::Advance;
 use crate::worktree::resume::{Recovered, Resumed, contains, resume};
+use crate::worktree::{Repository, update};
 
 /// What was done about undos and creations that nobody had finished.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,14 +28,18 @@ pub struct Recovery {
     pub undone: Vec<i64>,
 }
 
-/// Completes every undo whose process is dead, and closes the intents of workspaces that are made, or gone.
+/// The kinds of intents that are settled here.
+const KINDS: [&str; 3] = ["undo", "workspace.create", update::KIND];
+
+/// Completes every undo and every update whose process is dead, and closes the intents of workspaces that are made, or gone.
 pub fn recover(repo: &Repository, store: &Store) -> Result<Recovery> {
     let mut recovery = Recovery::default();
-    if !store.open_intents()?.iter().any(|entry| matches!(entry.kind.as_str(), "undo" | "workspace.create")) {
+    if !store.open_intents()?.iter().any(|entry| KINDS.contains(&entry.kind.as_str())) {
         return Ok(recovery);
     }
     let lock = repo.state_dir().join("locks").join("recover");
     let _one_at_a_time = FileLock::acquire(&lock, &format!("pid {}, recovering", std::process::id()))?;
+    recovery.recovered = update::recover(repo, store)?;
     for entry in store.open_intents()? {
         match entry.kind.as_str() {
             "undo" if owner_is_dead(&entry) => undo(repo, store, &entry, &mut recovery)?,

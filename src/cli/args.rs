@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::record::ConfineLevel;
-use crate::model::{BranchName, MergePolicy, Network, Span, StalePolicy, Strategy};
+use crate::model::{BranchName, MergePolicy, Network, Span, StalePolicy, Strategy, UpdateBy};
 
 /// Fresh git worktrees for every task, merged back under control.
 #[derive(Parser, Debug)]
@@ -123,7 +123,7 @@ pub struct NewArgs {
     /// Do not ask the remote
     #[arg(long)]
     pub offline: bool,
-    /// What a base that is not fresh means: warn or block
+    /// What a base that is not fresh means: warn, block or update (bring it up to date first)
     #[arg(long)]
     pub stale: Option<StalePolicy>,
     /// Give it a private git dir that only its own commands enter
@@ -178,6 +178,9 @@ pub struct FreshArgs {
     /// Exit 6 when any is stale or diverged
     #[arg(long)]
     pub check: bool,
+    /// Bring the bases in: rebase or merge; a workspace with a conflict stays as it was
+    #[arg(long, value_name = "HOW")]
+    pub update: Option<UpdateBy>,
 }
 
 /// Arguments of `rm`.
@@ -215,7 +218,7 @@ pub struct RunArgs {
     /// Do not ask the remote
     #[arg(long)]
     pub offline: bool,
-    /// What a base that is not fresh means: warn or block
+    /// What a base that is not fresh means: warn, block or update (bring it up to date first)
     #[arg(long)]
     pub stale: Option<StalePolicy>,
     /// The branch that results land on

@@ -128,7 +128,13 @@ impl From<WorktreeError> for CliError {
                 _ => "bring the base up to date, or accept it: --stale warn",
             }),
             WorktreeError::Busy { .. } => CliError::new(8, "busy", text),
+            WorktreeError::Conflict { .. } => {
+                CliError::new(5, "conflict", text).hint("bring them together by hand, then try again")
+            }
             WorktreeError::BadResult { .. } => CliError::new(4, "policy", text),
+            WorktreeError::Unsigned { .. } => CliError::new(9, "attention", text).hint(
+                "unlock the key for this session (gpg-agent, ssh-agent) and try again, or: git config commit.gpgSign false",
+            ),
             WorktreeError::Name(_) => CliError::new(2, "usage", text),
             WorktreeError::Git(error) => error.into(),
             WorktreeError::Store(error) => error.into(),

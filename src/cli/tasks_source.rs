@@ -60,6 +60,7 @@ fn one_command(args: &RunArgs) -> Result<RunSpec, CliError> {
         base: None,
         into: None,
         gates: Vec::new(),
+        stale: None,
         strategy: None,
         merge: None,
         jobs: None,

@@ -54,9 +54,23 @@ pub enum StalePolicy {
     Warn,
     /// Refuse (exit 6).
     Block,
+    /// Bring it up to date first: what is only here and what is only on the remote are merged.
+    Update,
 }
 
-super::text_enum!(StalePolicy { Warn = "warn", Block = "block" });
+super::text_enum!(StalePolicy { Warn = "warn", Block = "block", Update = "update" });
+
+/// How a workspace is brought up to its base.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UpdateBy {
+    /// Its commits are put on the base's tip, one by one.
+    Rebase,
+    /// The base's tip is merged into it.
+    Merge,
+}
+
+super::text_enum!(UpdateBy { Rebase = "rebase", Merge = "merge" });
 
 /// The base of a workspace or a run and its freshness, as `--json` shows it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

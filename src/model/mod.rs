@@ -42,7 +42,7 @@ pub mod state;
 pub mod time;
 
 pub use commit::CommitId;
-pub use freshness::{BaseReport, Freshness, Proof, StalePolicy};
+pub use freshness::{BaseReport, Freshness, Proof, StalePolicy, UpdateBy};
 pub use ids::{RunId, TaskId, TaskRef, Token};
 pub use names::{BranchName, WorkspaceName};
 pub use network::{HostPort, Network};

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BranchName, Network, Span, TaskId};
+use super::{BranchName, Network, Span, StalePolicy, TaskId};
 
 /// How results become commits of the target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -108,6 +108,9 @@ pub struct RunSpec {
     /// The branch that results land on, if given.
     #[serde(default)]
     pub into: Option<BranchName>,
+    /// What a base that is not fresh means, if given.
+    #[serde(default)]
+    pub stale: Option<StalePolicy>,
     /// Gates of every landing.
     #[serde(default)]
     pub gates: Vec<GateSpec>,

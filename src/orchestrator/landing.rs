@@ -23,6 +23,7 @@ use crate::worktree::import::update_ref;
 use crate::worktree::index_lock::Obstacle;
 use crate::worktree::merge::{self, Merged, Signature, merge_trees};
 use crate::worktree::quarantine::Quarantine;
+use crate::worktree::replay::{self, Pick, Replayed};
 use crate::worktree::{Repository, WorktreeError};
 
 /// How often the target may move under one landing before it is given up as busy.
@@ -60,6 +61,9 @@ pub async fn land(context: &Arc<Context>, id: &TaskId) -> Result<TaskState, RunE
         match round(context, &entry).await {
             Ok(Some(state)) => return Ok(state),
             Ok(None) => {}
+            Err(RunError::Worktree(error @ WorktreeError::Unsigned { .. })) => {
+                return reject(context, id, Reason::new(ReasonKind::Attention, chain(&error)));
+            }
             // What git cannot do with this result is this result's end, not the run's. Nothing of it has landed.
             Err(RunError::Worktree(error)) if !matches!(error, WorktreeError::Store(_)) => {
                 let message = format!("it cannot be landed: {}", chain(&error));
@@ -194,26 +198,20 @@ fn merge_commit(quarantine: &Quarantine, entry: &Entry, tip: &CommitId, origin: 
     merge::commit_tree(quarantine, &tree, &[tip, &entry.commit], &message, &Signature::default()).map(Ok)
 }
 
-/// Replays each commit of the task, with its own parent as merge base; what becomes empty is left out, as git does.
+/// Replays each commit of the task; what becomes empty is left out, as git does.
 fn rebase(quarantine: &Quarantine, entry: &Entry, tip: &CommitId, origin: &Origin<'_>) -> Made {
-    let commits = merge::first_parents(quarantine, &entry.base, &entry.commit)?;
-    let mut onto = tip.clone();
-    let mut parent = entry.base.clone();
-    for commit in &commits {
-        let tree = match merge_trees(quarantine, Some(&parent), &onto, commit)? {
-            Merged::Conflict(paths) => return Ok(Err(paths)),
-            Merged::Clean(tree) => tree,
-        };
-        let before = quarantine.command(["rev-parse", "--verify", &format!("{onto}^{{tree}}")]).object_id()?;
-        if tree != before {
-            let last = Some(commit) == commits.last();
-            let message = messages::replayed(&merge::message_of(quarantine, commit)?, origin, last);
-            let signature = merge::author_of(quarantine, commit)?;
-            onto = merge::commit_tree(quarantine, &tree, &[&onto], &message, &signature)?;
-        }
-        parent = commit.clone();
+    let range = format!("{}..{}", entry.base, entry.commit);
+    let mut picks = replay::picks(quarantine, &["--first-parent", &range])?;
+    // The base of a dependent holds what it needs merged, so its first commit is taken against that.
+    if let Some(first) = picks.first_mut() {
+        first.parent = Some(entry.base.clone());
     }
-    Ok(Ok(onto))
+    let last = picks.last().map(|pick| pick.commit.clone());
+    let message = |pick: &Pick| messages::replayed(&pick.message, origin, Some(&pick.commit) == last.as_ref());
+    Ok(match replay::replay(quarantine, &picks, tip, Some(&message))? {
+        Replayed::Done(commit) => Ok(commit),
+        Replayed::Conflict { paths, .. } => Err(paths),
+    })
 }
 
 fn fast_forward(repo: &Repository, entry: &Entry, tip: &CommitId) -> Made {

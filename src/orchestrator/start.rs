@@ -10,6 +10,8 @@ use crate::model::{
 use crate::store::{Store, StoreError};
 use crate::sys::{clock, random};
 use crate::worktree::base::{self, BaseTarget, Lookup, ResolvedBase};
+use crate::worktree::import::update_ref;
+use crate::worktree::quarantine::Kept;
 use crate::worktree::sealed::Identity;
 use crate::worktree::{Repository, WorktreeError};
 
@@ -20,7 +22,7 @@ use super::context::RunError;
 pub struct StartSettings {
     /// How the base is looked up.
     pub lookup: Lookup,
-    /// What a base that is not fresh means.
+    /// What a base that is not fresh means, unless the specification says.
     pub stale: StalePolicy,
     /// The level of confinement.
     pub confine: ConfineLevel,
@@ -37,7 +39,7 @@ pub struct StartSettings {
 }
 
 /// A run as it would be recorded, with what is to be said about it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct RunPlan {
     /// The run.
     pub run: RunRecord,
@@ -45,6 +47,8 @@ pub struct RunPlan {
     pub tasks: Vec<TaskRecord>,
     /// Warnings for the user.
     pub warnings: Vec<String>,
+    /// What keeps a base that was made for it until the run's pin does.
+    pub kept: Option<Kept>,
 }
 
 /// Plans a run; nothing is made.
@@ -52,13 +56,14 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
     confine::require(settings.confine)?;
     Identity::of_user(repo)?;
     let base = base::resolve(repo, spec.base.as_deref(), settings.lookup)?;
-    let mut warnings: Vec<String> = base::enforce(&base, settings.stale)?.into_iter().collect();
+    let accepted = base::enforce(repo, &base, spec.stale.unwrap_or(settings.stale))?;
+    let mut warnings: Vec<String> = accepted.warning.into_iter().collect();
     if settings.confine == ConfineLevel::Off {
         warnings.push(confine::level::NOTHING_CONFINES.to_owned());
         warnings.extend(restricts_network(&spec).then(|| NET_IS_NOT_ENFORCED.to_owned()));
     }
     let into = target(repo, &spec, &base)?;
-    let before = target_tip(repo, &into, &base.report)?;
+    let before = target_tip(repo, &into, &accepted.report)?;
     let now = clock::now();
     let id = RunId::new(now, random::bits().map_err(WorktreeError::Random)?);
     let jobs = spec.jobs.unwrap_or(settings.jobs).max(1);
@@ -67,7 +72,7 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
     let run = RunRecord {
         id,
         state: RunState::Queued,
-        base: base.report,
+        base: accepted.report,
         into,
         strategy: spec.strategy.unwrap_or(settings.strategy),
         merge: spec.merge.unwrap_or(MergePolicy::Auto),
@@ -87,7 +92,7 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
         error: None,
         spec,
     };
-    Ok(RunPlan { run, tasks, warnings })
+    Ok(RunPlan { run, tasks, warnings, kept: accepted.kept })
 }
 
 /// Said when a network is restricted and nothing enforces it.
@@ -109,9 +114,21 @@ pub fn record(repo: &Repository, store: &Store, plan: &mut RunPlan) -> Result<()
     loop {
         match store.create_run(&plan.run, &plan.tasks) {
             Err(StoreError::Exists { kind: "run", .. }) => rename(plan)?,
-            done => return Ok(done?),
+            done => break done?,
         }
     }
+    pin_base(repo, plan)
+}
+
+/// A base that was made for this run is on no branch until its first task starts. The ref has the name of a task that needs
+/// nothing: such a task has no pin of its own, and this one goes with those of the others.
+fn pin_base(repo: &Repository, plan: &mut RunPlan) -> Result<(), RunError> {
+    let Some(kept) = plan.kept.take() else { return Ok(()) };
+    if let Some(first) = plan.tasks.iter().find(|task| task.spec.needs.is_empty()) {
+        let name = format!("refs/treehand/base/{}/{}", plan.run.id, first.id);
+        update_ref(repo, &name, Some(&plan.run.base.commit), None, "treehand: base of a run")?;
+    }
+    Ok(kept.release()?)
 }
 
 fn rename(plan: &mut RunPlan) -> Result<(), RunError> {
@@ -200,7 +217,7 @@ mod tests {
     fn a_run_whose_name_another_drew_in_the_same_millisecond_takes_another() {
         let fixture = Fixture::new();
         let (run, task) = fixture::run(&fixture.base(), "running", "t", "queued");
-        let mut plan = RunPlan { run, tasks: vec![task], warnings: Vec::new() };
+        let mut plan = RunPlan { run, tasks: vec![task], warnings: Vec::new(), kept: None };
         record(&fixture.repo, &fixture.store, &mut plan).expect("recorded");
         let first = plan.run.id.clone();
         record(&fixture.repo, &fixture.store, &mut plan).expect("recorded under another name");

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use super::error::{Result, WorktreeError};
 use super::freshness::{self, Newer, Relation, Verdict};
+use super::quarantine::Kept;
 use super::remote::{self, RemoteBranch};
 use super::repository::Repository;
+use super::together::{Together, together};
 use crate::model::freshness::MISSING_MAX;
 use crate::model::{BaseReport, BranchName, CommitId, Freshness, Proof, StalePolicy};
 use crate::sys::git::Reader;
@@ -47,6 +49,17 @@ pub struct ResolvedBase {
     pub report: BaseReport,
     /// Why the remote gave no full answer.
     pub remote_error: Option<String>,
+    /// The two tips, when the branch here and the one on the remote both have commits of their own.
+    pub diverged: Option<Diverged>,
+}
+
+/// The tips of a branch that has diverged from its counterpart.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Diverged {
+    /// Of the branch here.
+    pub local: CommitId,
+    /// Of the one on the remote.
+    pub remote: CommitId,
 }
 
 /// Resolves a base to a commit and reports its freshness.
@@ -59,27 +72,43 @@ pub fn resolve(repo: &Repository, asked: Option<&str>, lookup: Lookup) -> Result
     match target {
         BaseTarget::Fixed(ref commit) => {
             let report = BaseReport::fixed(&reference, commit.clone());
-            Ok(ResolvedBase { target, report, remote_error: None })
+            Ok(ResolvedBase { target, report, remote_error: None, diverged: None })
         }
         BaseTarget::Branch { local, remote } => resolve_branch(repo, reference, local, remote, lookup),
     }
 }
 
-/// Applies the policy: a refusal, a warning to print, or nothing.
-pub fn enforce(base: &ResolvedBase, policy: StalePolicy) -> Result<Option<String>> {
-    let report = &base.report;
-    let sentence = describe(base);
+/// A base that the policy accepts, to start from.
+#[derive(Debug)]
+#[must_use = "what keeps the commit has to be released"]
+pub struct Accepted {
+    /// What is known of it, its commit included.
+    pub report: BaseReport,
+    /// What keeps a commit that was made for it until a ref holds it.
+    pub kept: Option<Kept>,
+    /// What is to be said about it.
+    pub warning: Option<String>,
+}
+
+/// Applies the policy: a refusal, or a base with what is to be said about it.
+pub fn enforce(repo: &Repository, base: &ResolvedBase, policy: StalePolicy) -> Result<Accepted> {
+    let report = base.report.clone();
+    let sentence = describe(&base.report, base.remote_error.as_deref());
     match freshness::verdict(report.freshness, policy) {
-        Verdict::Proceed => Ok(None),
-        Verdict::Warn => Ok(Some(sentence)),
+        Verdict::Proceed => Ok(Accepted { report, kept: None, warning: None }),
+        Verdict::Warn => Ok(Accepted { report, kept: None, warning: Some(sentence) }),
         Verdict::Block => Err(WorktreeError::NotFresh { freshness: report.freshness, message: sentence }),
+        Verdict::Update => {
+            let Together { report, kept } = together(repo, base)?;
+            Ok(Accepted { report, kept, warning: Some(format!("{sentence}; both sides were brought together")) })
+        }
     }
 }
 
-fn describe(base: &ResolvedBase) -> String {
-    let report = &base.report;
+/// The sentence that says how a base stands.
+pub fn describe(report: &BaseReport, remote_error: Option<&str>) -> String {
     let name = &report.reference;
-    match (report.freshness, &base.remote_error) {
+    match (report.freshness, remote_error) {
         (Freshness::Fresh, _) => format!("base `{name}` is fresh"),
         (Freshness::Stale, _) => format!("base `{name}` is stale: {} commits behind", report.behind),
         (Freshness::Diverged, _) => {
@@ -203,8 +232,18 @@ fn resolve_branch(
     let tracked = remote.as_ref().map(|branch| reader.ref_commit(&branch.tracking)).transpose()?.flatten();
     // A branch that the remote no longer has leaves only what is here.
     let remote_tip = answer.as_ref().and_then(|answer| answer.tip.clone()).or(tracked);
+    let mut diverged = None;
     let (commit, newest) = match (local_tip, remote_tip) {
-        (Some(local), Some(remote)) => (pick(&reader, &local, &remote)?, remote),
+        (Some(local), Some(remote)) => {
+            let relation = relation(&reader, &local, &remote)?;
+            if relation.ahead > 0 && relation.behind > 0 {
+                diverged = Some(Diverged { local: local.clone(), remote: remote.clone() });
+            }
+            match freshness::newer(relation) {
+                Newer::Local => (local, remote),
+                Newer::Remote => (remote.clone(), remote),
+            }
+        }
         (Some(only), None) | (None, Some(only)) => (only.clone(), only),
         (None, None) => return Err(WorktreeError::NotFound { kind: "branch", name: reference }),
     };
@@ -220,15 +259,12 @@ fn resolve_branch(
         ..report
     };
     let remote_error = answer.and_then(|answer| answer.error);
-    Ok(ResolvedBase { target: BaseTarget::Branch { local, remote }, report, remote_error })
+    Ok(ResolvedBase { target: BaseTarget::Branch { local, remote }, report, remote_error, diverged })
 }
 
-fn pick(reader: &Reader, local: &CommitId, remote: &CommitId) -> Result<CommitId> {
+fn relation(reader: &Reader, local: &CommitId, remote: &CommitId) -> Result<Relation> {
     let (ahead, behind) = reader.ahead_behind(local, remote)?;
-    Ok(match freshness::newer(Relation { ahead, behind }) {
-        Newer::Local => local.clone(),
-        Newer::Remote => remote.clone(),
-    })
+    Ok(Relation { ahead, behind })
 }
 
 /// How `commit` stands to the newest tip known of its base.

@@ -56,6 +56,14 @@ pub enum WorktreeError {
         /// By whom.
         holder: String,
     },
+    /// Two sides do not go together.
+    #[error("{message}")]
+    Conflict {
+        /// Which, and where.
+        message: String,
+        /// The files.
+        paths: Vec<String>,
+    },
     /// What an agent left cannot be taken.
     #[error("{message}")]
     BadResult {
@@ -63,6 +71,12 @@ pub enum WorktreeError {
         message: String,
         /// The files it is about.
         paths: Vec<String>,
+    },
+    /// The user has commits signed, and this one could not be.
+    #[error("the commit could not be signed: {cause}")]
+    Unsigned {
+        /// What git and the signing program say.
+        cause: String,
     },
     /// A name that cannot be one.
     #[error(transparent)]

@@ -48,6 +48,8 @@ pub enum Verdict {
     Warn,
     /// Refuse.
     Block,
+    /// Bring it up to date first.
+    Update,
 }
 
 /// Applies the policy.
@@ -56,6 +58,9 @@ pub fn verdict(freshness: Freshness, policy: StalePolicy) -> Verdict {
         (Freshness::Fresh, _) => Verdict::Proceed,
         (_, StalePolicy::Warn) => Verdict::Warn,
         (_, StalePolicy::Block) => Verdict::Block,
+        // What the remote has is unknown, so there is nothing to bring in.
+        (Freshness::Unknown, StalePolicy::Update) => Verdict::Warn,
+        (_, StalePolicy::Update) => Verdict::Update,
     }
 }
 
@@ -98,6 +103,10 @@ mod tests {
             assert_eq!(verdict(freshness, StalePolicy::Warn), Verdict::Warn);
             assert_eq!(verdict(freshness, StalePolicy::Block), Verdict::Block);
         }
-        assert_eq!(verdict(Freshness::Fresh, StalePolicy::Block), Verdict::Proceed);
+        assert_eq!(verdict(Freshness::Unknown, StalePolicy::Update), Verdict::Warn);
+        assert_eq!(verdict(Freshness::Diverged, StalePolicy::Update), Verdict::Update);
+        for policy in [StalePolicy::Warn, StalePolicy::Block, StalePolicy::Update] {
+            assert_eq!(verdict(Freshness::Fresh, policy), Verdict::Proceed);
+        }
     }
 }

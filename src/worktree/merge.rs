@@ -1,10 +1,13 @@
 //! Merging in memory: trees without a checkout, by git's own `ort` with renames.
 //! New objects go to a quarantine; no ref, index or worktree is touched.
 
-use super::error::Result;
+use std::time::Duration;
+
+use super::error::{Result, WorktreeError};
 use super::quarantine::Quarantine;
 use crate::model::CommitId;
-use crate::sys::git::GitError;
+use crate::model::cause::chain;
+use crate::sys::git::{GitError, Version};
 
 /// What a merge in memory gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +19,9 @@ pub enum Merged {
     Conflict(Vec<String>),
 }
 
+/// The first git whose `merge-tree` takes a merge base from outside.
+const TAKES_A_BASE: Version = Version(2, 40, 0);
+
 /// Merges two commits; new objects go to the quarantine. Without a `base` the history's own merge bases count.
 pub fn merge_trees(
     quarantine: &Quarantine,
@@ -23,9 +29,19 @@ pub fn merge_trees(
     ours: &CommitId,
     theirs: &CommitId,
 ) -> Result<Merged> {
-    let command = quarantine.command(["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages"]);
-    let command = command.args(base.map(|base| format!("--merge-base={base}")));
-    let command = command.args([ours.as_str(), theirs.as_str()]);
+    let mut command = quarantine.command(["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages"]);
+    match base {
+        Some(base) if quarantine.git_version() < TAKES_A_BASE => {
+            // Two commits with the same trees and that base as their only parent have it as their merge base.
+            let base = stand_in(quarantine, base, None)?;
+            let sides = [stand_in(quarantine, ours, Some(&base))?, stand_in(quarantine, theirs, Some(&base))?];
+            command = command.args(sides.iter().map(CommitId::as_str));
+        }
+        Some(base) => {
+            command = command.arg(format!("--merge-base={base}")).args([ours.as_str(), theirs.as_str()]);
+        }
+        None => command = command.args([ours.as_str(), theirs.as_str()]),
+    }
     let name = command.name();
     let output = command.output()?;
     let mut records = output.records().map(|record| String::from_utf8_lossy(record).into_owned());
@@ -43,14 +59,54 @@ pub fn merge_trees(
     }
 }
 
-/// Who commits, and when that is not now.
-#[derive(Clone, Debug, Default)]
-pub struct Signature {
-    /// Variables for `git commit-tree`: author (and date) of the commit that is replayed.
-    pub author: Vec<(&'static str, String)>,
+/// A commit that has the tree of another and one parent, or none; it is never kept.
+fn stand_in(quarantine: &Quarantine, like: &CommitId, parent: Option<&CommitId>) -> Result<CommitId> {
+    let tree = format!("{like}^{{tree}}");
+    let mut command = quarantine.command(["commit-tree", "-m", "stand-in", &tree]);
+    if let Some(parent) = parent {
+        command = command.args(["-p", parent.as_str()]);
+    }
+    for who in ["AUTHOR", "COMMITTER"] {
+        command =
+            command.env(format!("GIT_{who}_NAME"), "treehand").env(format!("GIT_{who}_EMAIL"), "treehand@localhost");
+    }
+    Ok(command.object_id()?)
 }
 
-/// Writes a commit into the quarantine.
+/// A commit with no files and no parent, to merge a root commit against.
+pub fn empty_commit(quarantine: &Quarantine) -> Result<CommitId> {
+    let tree = quarantine.command(["mktree"]).stdin("").object_id()?;
+    stand_in(quarantine, &tree, None)
+}
+
+/// Who wrote a commit, and when, where that is not who commits it now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signature {
+    /// Variables for `git commit-tree`.
+    author: Vec<(&'static str, String)>,
+}
+
+impl Signature {
+    /// An author as `git log --date=raw` prints name, address and date.
+    pub fn of_author(name: &str, address: &str, date: &str) -> Signature {
+        let known = [("GIT_AUTHOR_NAME", name), ("GIT_AUTHOR_EMAIL", address)];
+        let mut author: Vec<_> = known.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        // Without the mark, git takes a small number for something else than seconds.
+        let date = format!("@{date}");
+        if date.len() > 1 {
+            author.push(("GIT_AUTHOR_DATE", &date));
+        }
+        Signature { author: author.into_iter().map(|(name, value)| (name, value.to_owned())).collect() }
+    }
+
+    /// The user, at a moment of their own choosing (seconds of Unix time).
+    pub fn at(seconds: i64) -> Signature {
+        let date = format!("@{seconds} +0000");
+        Signature { author: vec![("GIT_AUTHOR_DATE", date.clone()), ("GIT_COMMITTER_DATE", date)] }
+    }
+}
+
+/// Writes a commit into the quarantine; it is signed where the user's configuration has their commits signed.
 pub fn commit_tree(
     quarantine: &Quarantine,
     tree: &CommitId,
@@ -65,31 +121,23 @@ pub fn commit_tree(
     for (name, value) in &signature.author {
         command = command.env(name, value);
     }
-    Ok(command.stdin(message).object_id()?)
+    if !quarantine.signs_commits()? {
+        return Ok(command.stdin(message).object_id()?);
+    }
+    // A key that asks for its passphrase finds no terminal; one that asks elsewhere is not waited for without end.
+    let signed = command.arg("-S").deadline(SIGNING_DEADLINE).stdin(message).object_id();
+    signed.map_err(|error| WorktreeError::Unsigned { cause: chain(&error) })
 }
+
+/// How long a signing program may take.
+const SIGNING_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The author of a commit, to be kept by a commit that takes its place.
 pub fn author_of(quarantine: &Quarantine, commit: &CommitId) -> Result<Signature> {
     let format = "--format=%an%x00%ae%x00%ad";
-    let text = quarantine.command(["show", "-s", "--date=raw", format, commit.as_str(), "--"]).text()?;
-    let mut fields = text.split('\0').map(str::to_owned);
-    let names = ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_AUTHOR_DATE"];
-    let mut author: Vec<_> = names.into_iter().zip(fields.by_ref()).filter(|(_, value)| !value.is_empty()).collect();
-    if let Some((_, date)) = author.iter_mut().find(|(name, _)| *name == "GIT_AUTHOR_DATE") {
-        // Without the mark, git takes a small number for something else than seconds.
-        date.insert(0, '@');
-    }
-    Ok(Signature { author })
-}
-
-/// The whole message of a commit.
-pub fn message_of(quarantine: &Quarantine, commit: &CommitId) -> Result<String> {
-    Ok(quarantine.command(["show", "-s", "--format=%B", commit.as_str(), "--"]).text()?)
-}
-
-/// The commits that `tip` has beyond `base`, oldest first, along first parents.
-pub fn first_parents(quarantine: &Quarantine, base: &CommitId, tip: &CommitId) -> Result<Vec<CommitId>> {
-    let range = format!("{base}..{tip}");
-    let text = quarantine.command(["rev-list", "--first-parent", "--reverse", &range, "--"]).text()?;
-    Ok(text.lines().filter_map(|line| CommitId::parse(line).ok()).collect())
+    let args = ["show", "-s", "--no-show-signature", "--date=raw", format, commit.as_str(), "--"];
+    let text = quarantine.command(args).text()?;
+    let mut fields = text.split('\0');
+    let mut field = || fields.next().unwrap_or_default();
+    Ok(Signature::of_author(field(), field(), field()))
 }

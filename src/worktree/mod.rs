@@ -20,15 +20,21 @@ pub mod in_the_way;
 pub mod index_copy;
 pub mod index_lock;
 pub mod merge;
+pub mod overlap;
 pub mod plain;
 pub mod quarantine;
 pub mod remote;
+pub mod replay;
 pub mod repository;
 pub mod result_policy;
 pub mod resume;
 pub mod run_store;
 pub mod sealed;
 pub mod status;
+pub mod together;
+pub mod update;
+#[cfg(test)]
+mod update_tests;
 
 pub use error::WorktreeError;
 pub use repository::Repository;

@@ -7,11 +7,12 @@
 //! rejected leaves nothing behind. (It is not `objects/tmp_*`: `git prune` deletes those while they are in use.)
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::error::{Result, WorktreeError};
 use super::repository::Repository;
 use crate::model::CommitId;
-use crate::sys::git::{Git, GitCommand};
+use crate::sys::git::{Git, GitCommand, Version};
 use crate::sys::{fs, random};
 
 /// A place for objects that are not trusted yet, or not wanted yet.
@@ -20,6 +21,7 @@ pub struct Quarantine {
     git: Git,
     main: PathBuf,
     dir: PathBuf,
+    signs: OnceLock<bool>,
 }
 
 /// Proof that a migrated pack cannot be collected; [`Kept::release`] ends it once a ref holds the commits.
@@ -86,7 +88,8 @@ impl Quarantine {
         fs::create_private_dir_all(&parent)?;
         let dir = parent.join(token.as_str());
         fs::create_private_dir(&dir)?;
-        let quarantine = Quarantine { git: repo.git.clone(), main: repo.common_dir.clone(), dir };
+        let quarantine =
+            Quarantine { git: repo.git.clone(), main: repo.common_dir.clone(), dir, signs: OnceLock::new() };
         let objects = repo.common_dir.join("objects");
         let made = write_bare_skeleton(&quarantine.dir, object_format(like), &[objects], "");
         match made {
@@ -101,6 +104,27 @@ impl Quarantine {
     /// The quarantine as a repository of its own.
     pub fn git_dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// The version of the git that works in it.
+    pub fn git_version(&self) -> Version {
+        self.git.version()
+    }
+
+    /// True when the user's configuration has every commit signed (`commit.gpgSign`).
+    pub fn signs_commits(&self) -> Result<bool> {
+        if let Some(known) = self.signs.get() {
+            return Ok(*known);
+        }
+        let command = self.command(["config", "--type=bool", "--get", "commit.gpgSign"]);
+        let name = command.name();
+        let output = command.output()?;
+        let signs = match output.code() {
+            0 => output.stdout.starts_with(b"true"),
+            1 => false,
+            _ => return Err(output.into_error(name).into()),
+        };
+        Ok(*self.signs.get_or_init(|| signs))
     }
 
     /// Its object directory.

@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 use super::base::{self, Lookup, ResolvedBase};
 use super::checkouts::{self, Checkout};
 use super::error::{Result, WorktreeError};
+use super::freshness::{self, Relation};
 use super::index_copy;
 use super::repository::Repository;
+use super::together;
+use crate::model::freshness::MISSING_MAX;
 use crate::model::record::WorkspaceRecord;
 use crate::model::{BaseReport, CommitId, Freshness, Proof};
 use crate::sys::fs;
@@ -66,7 +69,7 @@ impl<'a> Survey<'a> {
 
     /// How fresh a workspace is against the newest tip of its base, and why the remote gave no full answer.
     pub fn freshness(&mut self, record: &WorkspaceRecord) -> Result<(BaseReport, Option<String>)> {
-        let ResolvedBase { report: newest, remote_error, .. } = match self.newest(&record.base.reference)? {
+        let ResolvedBase { report: newest, remote_error, diverged, .. } = match self.newest(&record.base.reference)? {
             Newest::Known(resolved) => *resolved,
             // Nothing can be said about freshness, and that is what is said.
             Newest::Gone(why) => {
@@ -75,7 +78,17 @@ impl<'a> Survey<'a> {
             }
         };
         let tip = self.tip(record)?.unwrap_or_else(|| record.base.commit.clone());
-        let standing = base::report(&self.repo.reader(), &newest.reference, tip, &newest.commit, newest.proof)?;
+        let reader = self.repo.reader();
+        let standing = match &diverged {
+            None => base::report(&reader, &newest.reference, tip, &newest.commit, newest.proof)?,
+            Some(sides) => {
+                let sides = [&sides.local, &sides.remote];
+                let (ahead, behind, missing) = together::standing(&reader, &tip, sides, MISSING_MAX)?;
+                let freshness = freshness::judge(Relation { ahead, behind }, newest.proof);
+                BaseReport { freshness, ahead, behind, missing, ..newest.clone() }
+            }
+        };
+        let remote_error = remote_error.or_else(|| diverged.is_some().then(|| base::describe(&newest, None)));
         let report = BaseReport {
             commit: record.base.commit.clone(),
             remote_commit: newest.remote_commit,
@@ -83,6 +96,14 @@ impl<'a> Survey<'a> {
             ..standing
         };
         Ok((report, remote_error))
+    }
+
+    /// The base of a workspace as it is now; an error when it is gone.
+    pub fn base(&mut self, record: &WorkspaceRecord) -> Result<ResolvedBase> {
+        match self.newest(&record.base.reference)? {
+            Newest::Known(resolved) => Ok(*resolved),
+            Newest::Gone(_) => Err(WorktreeError::NotFound { kind: "base", name: record.base.reference.clone() }),
+        }
     }
 
     fn newest(&mut self, reference: &str) -> Result<Newest> {

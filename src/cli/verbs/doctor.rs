@@ -14,8 +14,8 @@ use crate::confine;
 use crate::orchestrator;
 use crate::store::Store;
 use crate::sys::git::{Git, MINIMUM_VERSION};
-use crate::worktree::Repository;
 use crate::worktree::sealed::Identity;
+use crate::worktree::{Repository, update};
 
 /// One thing that was looked at.
 struct Check {
@@ -90,9 +90,11 @@ fn interrupted(repo: &Repository) -> Result<String, CliError> {
     let Ok(Some(store)) = Store::open_existing(&repo.state_dir()) else { return Ok("nothing".into()) };
     let landings = orchestrator::recover::open(&store)?.len();
     let undos = cleanup::recover::open_undos(&store)?.len();
-    if landings + undos > 0 {
-        let message =
-            format!("{landings} landings and {undos} undos died half-way: a checkout may be behind its branch");
+    let updates = update::open(&store)?.len();
+    if landings + undos + updates > 0 {
+        let message = format!(
+            "{landings} landings, {undos} undos and {updates} updates died half-way: a checkout may be behind its branch"
+        );
         let error = CliError { code: 1, kind: "interrupted", message, hint: None };
         return Err(error.hint("complete them: treehand doctor --repair"));
     }

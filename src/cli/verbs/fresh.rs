@@ -1,17 +1,30 @@
-//! `fresh`: how workspaces stand to the newest tips of their bases, the remotes asked.
+//! `fresh`: how workspaces stand to the newest tips of their bases, the remotes asked; with `--update` they are brought up
+//! to them.
 //!
-//! Changes nothing in a workspace. With `--check`, exit 6 when any is stale or diverged.
+//! Without `--update` nothing in a workspace changes. With `--check`, exit 6 when any is stale or diverged in the end.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::cleanup;
 use crate::cli::args::FreshArgs;
 use crate::cli::error::CliError;
 use crate::cli::output::{plain, table};
 use crate::cli::session::Session;
-use crate::model::Freshness;
+use crate::model::record::WorkspaceRecord;
+use crate::model::{BaseReport, Freshness, StalePolicy, UpdateBy};
+use crate::orchestrator;
+use crate::store::Store;
+use crate::worktree::base::{self, ResolvedBase};
+use crate::worktree::index_lock::Obstacle;
+use crate::worktree::overlap;
 use crate::worktree::status::Survey;
+use crate::worktree::together::together;
+use crate::worktree::update::{UpdateRequest, Updated, update};
 
-/// Reports freshness.
+/// Exit codes of workspaces that were not brought up to their bases, the first that applies last.
+const WORST_LAST: [u8; 6] = [0, 8, 6, 4, 5, 1];
+
+/// Reports freshness, or makes it.
 pub fn run(session: &Session, args: &FreshArgs) -> Result<u8, CliError> {
     let store = session.store()?;
     let records = if args.names.is_empty() {
@@ -19,23 +32,152 @@ pub fn run(session: &Session, args: &FreshArgs) -> Result<u8, CliError> {
     } else {
         args.names.iter().map(|name| session.workspace(&store, name)).collect::<Result<_, _>>()?
     };
-    let mut rows = vec![["NAME", "FRESHNESS", "BASE", "AHEAD", "BEHIND"].map(str::to_owned).to_vec()];
-    let (mut documents, mut missing, mut behind) = (Vec::new(), String::new(), false);
+    if args.update.is_some() {
+        orchestrator::recover::recover(&session.repo, &store)?;
+        cleanup::recover::recover(&session.repo, &store)?;
+    }
     let mut survey = Survey::begin(&session.repo, session.lookup(args.offline))?;
+    let mut lines = Vec::new();
     for record in &records {
-        let (base, reason) = survey.freshness(record)?;
-        if let Some(reason) = &reason {
-            session.out.warn(format!("{}: {}", record.name, plain(reason)));
+        let outcome = match args.update {
+            // Of all workspaces, those that cannot be brought up are told and left.
+            Some(_) if args.names.is_empty() && record.sealed => Outcome::not("it is sealed", 0),
+            Some(by) => bring_up(session, &store, &mut survey, record, by),
+            None => Outcome::default(),
+        };
+        let record = store.workspace(&record.name)?.unwrap_or_else(|| record.clone());
+        lines.push(look(session, &mut survey, &record, outcome)?);
+    }
+    answer(session, &lines)?;
+    let behind = lines.iter().any(|line| matches!(line.base.freshness, Freshness::Stale | Freshness::Diverged));
+    let worst = lines.iter().map(|line| line.outcome.code).max_by_key(|code| WORST_LAST.iter().position(|c| c == code));
+    Ok(match worst.unwrap_or(0) {
+        0 if args.check && behind => 6,
+        code => code,
+    })
+}
+
+/// What became of bringing a workspace up to its base.
+#[derive(Default)]
+struct Outcome {
+    updated: bool,
+    reason: Option<String>,
+    paths: Vec<String>,
+    code: u8,
+}
+
+impl Outcome {
+    fn not(reason: impl Into<String>, code: u8) -> Outcome {
+        Outcome { reason: Some(reason.into()), code, ..Outcome::default() }
+    }
+}
+
+/// A workspace as it is reported.
+struct Line {
+    record: WorkspaceRecord,
+    base: BaseReport,
+    overlap: Vec<String>,
+    outcome: Outcome,
+}
+
+fn look(
+    session: &Session,
+    survey: &mut Survey<'_>,
+    record: &WorkspaceRecord,
+    mut outcome: Outcome,
+) -> Result<Line, CliError> {
+    let (base, why) = survey.freshness(record)?;
+    for reason in outcome.reason.iter().chain(&why) {
+        session.out.warn(format!("{}: {}", record.name, plain(reason)));
+    }
+    outcome.reason = outcome.reason.or(why);
+    let overlap = match base.behind {
+        0 => Vec::new(),
+        _ => match survey.base(record) {
+            Ok(ResolvedBase { report, diverged, .. }) => {
+                let newest = diverged.map_or(report.commit, |sides| sides.remote);
+                overlap::overlap(&session.repo, record, &newest)?
+            }
+            Err(_) => Vec::new(),
+        },
+    };
+    Ok(Line { record: record.clone(), base, overlap, outcome })
+}
+
+fn bring_up(
+    session: &Session,
+    store: &Store,
+    survey: &mut Survey<'_>,
+    record: &WorkspaceRecord,
+    by: UpdateBy,
+) -> Outcome {
+    try_bring_up(session, store, survey, record, by).unwrap_or_else(|error| Outcome::not(error.message, error.code))
+}
+
+fn try_bring_up(
+    session: &Session,
+    store: &Store,
+    survey: &mut Survey<'_>,
+    record: &WorkspaceRecord,
+    by: UpdateBy,
+) -> Result<Outcome, CliError> {
+    let resolved = survey.base(record)?;
+    if session.settings.worktree.stale == StalePolicy::Block && resolved.report.freshness == Freshness::Unknown {
+        let sentence = base::describe(&resolved.report, resolved.remote_error.as_deref());
+        return Ok(Outcome::not(sentence, 6));
+    }
+    let brought = together(&session.repo, &resolved)?;
+    let lock_wait = session.settings.merge.lock_wait.0;
+    let request = UpdateRequest { record, base: &brought.report, by, lock_wait };
+    let updated = update(&session.repo, store, &request);
+    brought.kept.map(crate::worktree::quarantine::Kept::release).transpose()?;
+    let name = &record.name;
+    Ok(match updated? {
+        Updated::Already => Outcome::default(),
+        Updated::Done { .. } => Outcome { updated: true, ..Outcome::default() },
+        Updated::Conflict { commit, paths } => {
+            let reason =
+                format!("{} conflicts with `{}`: {}", commit.short(), resolved.report.reference, paths.join(", "));
+            Outcome { paths, ..Outcome::not(reason, 5) }
         }
-        behind |= matches!(base.freshness, Freshness::Stale | Freshness::Diverged);
+        Updated::InTheWay(Obstacle { message, paths }) => {
+            let list = if paths.is_empty() { String::new() } else { format!(": {}", paths.join(", ")) };
+            Outcome { paths, ..Outcome::not(format!("{message}{list}"), 4) }
+        }
+        Updated::Busy { lock } => Outcome::not(format!("{} is held by another git process", lock.display()), 8),
+        Updated::Raced => Outcome::not(format!("the branch of {name} has just moved"), 8),
+        Updated::Behind { message } => Outcome { updated: true, ..Outcome::not(message, 1) },
+    })
+}
+
+fn answer(session: &Session, lines: &[Line]) -> Result<(), CliError> {
+    let mut rows = vec![["NAME", "FRESHNESS", "BASE", "AHEAD", "BEHIND", ""].map(str::to_owned).to_vec()];
+    let mut missing = String::new();
+    for Line { record, base, overlap, outcome } in lines {
         let word = base.freshness.word().to_owned();
         let (ahead, lacks) = (base.ahead.to_string(), base.behind.to_string());
-        rows.push(vec![record.name.to_string(), word, plain(&base.reference), ahead, lacks]);
+        let updated = if outcome.updated { "updated".to_owned() } else { String::new() };
+        rows.push(vec![record.name.to_string(), word, plain(&base.reference), ahead, lacks, updated]);
         for subject in &base.missing {
             missing.push_str(&format!("  {} lacks: {}\n", record.name, plain(subject)));
         }
-        documents.push(json!({"name": record.name, "base": base, "updated": false, "reason": reason}));
+        if !overlap.is_empty() {
+            let files: Vec<String> = overlap.iter().map(|path| plain(path)).collect();
+            missing.push_str(&format!("  {} changes files that these change too: {}\n", record.name, files.join(", ")));
+        }
     }
+    let documents: Vec<Value> = lines.iter().map(document).collect();
     session.out.answer("treehand/freshness/v1", json!({"workspaces": documents}), || table(&rows) + &missing)?;
-    Ok(if args.check && behind { 6 } else { 0 })
+    Ok(())
+}
+
+fn document(line: &Line) -> Value {
+    json!({
+        "name": line.record.name,
+        "base": line.base,
+        "updated": line.outcome.updated,
+        "reason": line.outcome.reason,
+        "paths": line.outcome.paths,
+        "overlap": line.overlap,
+    })
 }

@@ -14,6 +14,7 @@ use crate::model::{BranchName, WorkspaceName};
 use crate::sys::proc;
 use crate::worktree::base;
 use crate::worktree::plain::{NewWorkspace, create};
+use crate::worktree::quarantine::Kept;
 
 /// Makes a workspace.
 pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
@@ -24,18 +25,21 @@ pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
     let worktree = &session.settings.worktree;
     let asked = args.base.as_deref().or(worktree.base.as_deref());
     let resolved = base::resolve(&session.repo, asked, session.lookup(args.offline))?;
-    if let Some(warning) = base::enforce(&resolved, args.stale.unwrap_or(worktree.stale))? {
-        session.out.warn(plain(&warning));
+    let accepted = base::enforce(&session.repo, &resolved, args.stale.unwrap_or(worktree.stale))?;
+    if let Some(warning) = &accepted.warning {
+        session.out.warn(plain(warning));
     }
     let store = session.store()?;
     let request = NewWorkspace {
         name: &name,
         branch: &branch,
-        base: resolved.report.clone(),
+        base: accepted.report,
         template: &worktree.path,
         sealed: args.sealed,
     };
-    let record = create(&session.repo, &store, &request)?;
+    let created = create(&session.repo, &store, &request);
+    accepted.kept.map(Kept::release).transpose()?;
+    let record = created?;
     let elapsed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     report(session, &record, elapsed)?;
     match &args.execute {

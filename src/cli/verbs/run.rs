@@ -15,6 +15,7 @@ use crate::orchestrator::client::{self, Followed, OnInterrupt};
 use crate::orchestrator::context::RunError;
 use crate::orchestrator::start::{self, RunPlan, StartSettings};
 use crate::store::Store;
+use crate::worktree::quarantine::Kept;
 
 /// Runs tasks.
 pub fn run(session: &Session, args: RunArgs) -> Result<u8, CliError> {
@@ -26,6 +27,7 @@ pub fn run(session: &Session, args: RunArgs) -> Result<u8, CliError> {
         session.out.warn(plain(warning));
     }
     if args.dry_run {
+        plan.kept.take().map(Kept::release).transpose()?;
         return dry_run(session, &plan);
     }
     let store = session.store()?;
@@ -49,7 +51,7 @@ fn settings(session: &Session, args: &RunArgs) -> StartSettings {
     let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
     StartSettings {
         lookup: session.lookup(args.offline),
-        stale: args.stale.unwrap_or(config.worktree.stale),
+        stale: config.worktree.stale,
         confine: args.confine.unwrap_or(config.confine.level),
         jobs: args.jobs.unwrap_or_else(|| config.supervise.jobs.on(cores)),
         strategy: args.strategy.unwrap_or(config.merge.strategy),
@@ -65,6 +67,7 @@ fn apply_flags(session: &Session, mut spec: RunSpec, args: &RunArgs) -> RunSpec 
     spec.base = args.base.clone().or(spec.base).or(config.worktree.base.clone());
     spec.into = args.into.clone().or(spec.into).or(config.merge.into.clone());
     spec.merge = args.merge.or(spec.merge);
+    spec.stale = args.stale.or(spec.stale);
     spec.strategy = args.strategy.or(spec.strategy);
     spec.jobs = args.jobs.or(spec.jobs);
     if !args.gates.is_empty() {

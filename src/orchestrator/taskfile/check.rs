@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use globset::GlobBuilder;
 
 use crate::model::ids::IdError;
-use crate::model::{BranchName, MergePolicy, RunSpec, Strategy, TaskId, TaskSpec};
+use crate::model::{BranchName, MergePolicy, RunSpec, StalePolicy, Strategy, TaskId, TaskSpec};
 use crate::orchestrator::graph::find_cycle;
 
 use super::fault::{Faults, TaskFileError, shown};
@@ -18,7 +18,7 @@ use super::tree::{Format, Node, Value, read};
 /// Largest tasks file, in bytes.
 pub const SIZE_MAX: usize = 16 * 1024 * 1024;
 
-const RUN_KEYS: [&str; 9] = ["goal", "base", "into", "gates", "strategy", "merge", "jobs", "task", "tasks"];
+const RUN_KEYS: [&str; 10] = ["goal", "base", "into", "stale", "gates", "strategy", "merge", "jobs", "task", "tasks"];
 const TASK_KEYS: [&str; 10] =
     ["id", "agent", "prompt", "command", "needs", "paths", "net", "timeout", "retries", "gates"];
 /// The only agent that there is: a plain command.
@@ -51,6 +51,7 @@ fn run<'t>(root: &Node<'t>, faults: &mut Faults<'t>) -> Option<RunSpec> {
         base: fields.get("base").and_then(|node| base(node, faults)),
         into: fields.get("into").and_then(|node| into(node, faults)),
         gates: fields.get("gates").map(|node| gates(node, faults)).unwrap_or_default(),
+        stale: fields.get("stale").and_then(|node| word("`stale`", node, StalePolicy::WORDS, faults)),
         strategy: fields.get("strategy").and_then(|node| word("`strategy`", node, Strategy::WORDS, faults)),
         merge: fields.get("merge").and_then(|node| word("`merge`", node, MergePolicy::WORDS, faults)),
         jobs: fields.get("jobs").and_then(|node| integer("`jobs`", node, 1..=u32::MAX, faults)),

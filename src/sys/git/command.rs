@@ -15,8 +15,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::sys::proc;
 
-/// The oldest git that has everything treehand needs (`merge-tree --merge-base`).
-pub const MINIMUM_VERSION: Version = Version(2, 40, 0);
+/// The oldest git that treehand is tested with; `merge-tree --write-tree` is what it needs of it.
+pub const MINIMUM_VERSION: Version = Version(2, 39, 0);
 
 /// Variables that would redirect git to another repository or change what it prints.
 const DROPPED: &[&str] = &[
@@ -309,6 +309,7 @@ impl GitCommand {
             .env("SSH_ASKPASS_REQUIRE", "never")
             .env_remove("GIT_ASKPASS")
             .env_remove("SSH_ASKPASS")
+            .env_remove("GPG_TTY")
             // A group of its own: a Ctrl-C at the terminal reaches treehand, which then decides; a deadline kills helpers too.
             .process_group(0);
         command.args(["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0"]);

@@ -174,6 +174,19 @@ impl Reader {
         Ok(text.lines().filter_map(line).collect())
     }
 
+    /// How many commits the first have that none of the others has.
+    pub fn count(&self, of: &[&CommitId], without: &[&CommitId]) -> Answer<usize> {
+        let text = self.git.bare(&self.git_dir, ["rev-list", "--count", "--stdin"]).stdin(range(of, without)).text()?;
+        text.parse().map_err(|_| GitError::Unexpected { command: "rev-list --count".into(), output: text }.into())
+    }
+
+    /// The subjects of those commits, newest first, at most `limit`.
+    pub fn subjects(&self, of: &[&CommitId], without: &[&CommitId], limit: usize) -> Answer<Vec<String>> {
+        let args = ["log", "--no-show-signature", "--topo-order", "--format=%s", &format!("-{limit}"), "--stdin"];
+        let text = self.git.bare(&self.git_dir, args).stdin(range(of, without)).text()?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
     /// The tree of a commit.
     pub fn tree_of(&self, commit: &CommitId) -> Answer<CommitId> {
         if let (Some(library), Some(oid)) = (&self.library, oid(commit)) {
@@ -194,6 +207,12 @@ impl Reader {
             _ => Err(output.into_error(name).into()),
         }
     }
+}
+
+/// Revisions for `--stdin`.
+fn range(of: &[&CommitId], without: &[&CommitId]) -> String {
+    let lines = of.iter().map(|commit| format!("{commit}\n")).chain(without.iter().map(|c| format!("^{c}\n")));
+    lines.collect()
 }
 
 fn oid(commit: &CommitId) -> Option<Oid> {

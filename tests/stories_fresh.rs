@@ -1,0 +1,110 @@
+//! Stories of freshness: what a workspace lacks is told, and brought in when that is asked for.
+
+mod support;
+
+use std::path::PathBuf;
+
+use support::{Answer, World};
+
+fn tree(world: &World, name: &str) -> PathBuf {
+    world.trees().join(name).join("repo")
+}
+
+fn commit_in(world: &World, name: &str, file: &str, text: &str) {
+    let tree = tree(world, name);
+    std::fs::write(tree.join(file), text).expect("written");
+    world.git_in(&tree, &["add", "--all"]);
+    world.git_in(&tree, &["commit", "-q", "-m", &format!("{name} changes {file}")]);
+}
+
+fn only(answer: Answer) -> serde_json::Value {
+    let document = answer.json();
+    let all = document["workspaces"].as_array().expect("workspaces");
+    assert_eq!(all.len(), 1, "{document}");
+    all[0].clone()
+}
+
+#[test]
+fn a_workspace_is_brought_up_and_back_and_one_in_conflict_stays_as_it_was() {
+    let world = World::with_remote();
+    for name in ["good", "bad"] {
+        world.treehand(&["new", name]).expect(0);
+    }
+    commit_in(&world, "good", "good.txt", "good\n");
+    commit_in(&world, "bad", "a.txt", "one\nzwei\nthree\n");
+    std::fs::write(tree(&world, "good").join("untracked"), "mine\n").expect("written");
+    world.commit_upstream("theirs", "a.txt", "one\nTWO\nthree\n");
+
+    let looked = only(world.treehand(&["--json", "fresh", "bad", "--check"]).expect(6));
+    assert_eq!((&looked["base"]["missing"][0], &looked["overlap"][0]), (&"theirs".into(), &"a.txt".into()));
+
+    let before = (world.git(&["rev-parse", "bad"]), world.git_in(&tree(&world, "bad"), &["status", "--porcelain=v2"]));
+    let all = world.treehand(&["--json", "fresh", "--update", "rebase"]).expect(5).json();
+    let told: Vec<_> =
+        all["workspaces"].as_array().expect("a list").iter().map(|w| (&w["name"], &w["updated"])).collect();
+    assert_eq!(told, [(&"bad".into(), &false.into()), (&"good".into(), &true.into())]);
+    assert_eq!(all["workspaces"][0]["paths"][0], "a.txt");
+    let after = (world.git(&["rev-parse", "bad"]), world.git_in(&tree(&world, "bad"), &["status", "--porcelain=v2"]));
+    assert_eq!(after, before, "a conflict left something behind");
+
+    let good = tree(&world, "good");
+    assert_eq!(std::fs::read_to_string(good.join("a.txt")).expect("there"), "one\nTWO\nthree\n");
+    assert_eq!(world.git_in(&good, &["status", "--porcelain"]), "?? untracked");
+    assert_eq!(world.git(&["log", "--format=%s", "main..good"]), "good changes good.txt\ntheirs");
+    world.treehand(&["undo"]).expect(0);
+    assert_eq!(world.git(&["log", "--format=%s", "main..good"]), "good changes good.txt");
+    assert_eq!(std::fs::read_to_string(good.join("a.txt")).expect("there"), "one\ntwo\nthree\n");
+    assert_eq!(only(world.treehand(&["--json", "fresh", "good"]).expect(0))["base"]["freshness"], "diverged");
+}
+
+#[test]
+fn what_cannot_be_brought_up_is_refused_with_the_reason() {
+    let world = World::with_remote();
+    world.treehand(&["new", "away"]).expect(0);
+    world.treehand(&["new", "shut", "--sealed"]).expect(0);
+    world.commit_upstream("theirs", "new.txt", "new\n");
+    world.git_in(&tree(&world, "away"), &["switch", "-q", "-c", "other"]);
+    let away = world.treehand(&["fresh", "away", "--update", "merge"]).expect(4);
+    assert!(away.stderr.contains("is on branch `other`, not on its branch `away`"), "{}", away.stderr);
+    let shut = world.treehand(&["fresh", "shut", "--update", "merge"]).expect(4);
+    assert!(shut.stderr.contains("sealed"), "{}", shut.stderr);
+    world.git_in(&tree(&world, "away"), &["switch", "-q", "away"]);
+    let lock = PathBuf::from(world.git_in(&tree(&world, "away"), &["rev-parse", "--git-path", "index.lock"]));
+    std::fs::write(&lock, "").expect("a lock");
+    let args = ["fresh", "away", "--update", "merge", "--set", "merge.lock_wait=0s"];
+    assert!(world.treehand(&args).expect(8).stderr.contains("is held by another git process"));
+    std::fs::remove_file(&lock).expect("removed");
+    world.treehand(&args).expect(0);
+    // Without the remote's word there is nothing to rely on where that is demanded.
+    std::fs::rename(world.up(), world.path().join("gone.git")).expect("moved");
+    let block = ["fresh", "away", "--update", "merge", "--set", "worktree.stale=block"];
+    world.treehand(&block).expect(6);
+}
+
+#[test]
+fn a_diverged_base_is_brought_together_where_the_policy_says_so() {
+    let world = World::with_remote();
+    world.commit_upstream("theirs", "theirs.txt", "theirs\n");
+    world.commit("mine", &[("mine.txt", "mine\n")]);
+    world.treehand(&["new", "blocked", "--stale", "block"]).expect(6);
+    let made = world.treehand(&["--json", "new", "both", "--stale", "update"]).expect(0).json();
+    assert_eq!(made["base"]["freshness"], "fresh");
+    let both = tree(&world, "both");
+    assert!(both.join("mine.txt").exists() && both.join("theirs.txt").exists());
+    assert_eq!(world.git(&["log", "-1", "--format=%s", "main"]), "mine", "the user's branch moved");
+
+    let task =
+        "stale = \"update\"\n[[task]]\nid = \"t\"\ncommand = [\"sh\", \"-c\", \"cat mine.txt theirs.txt > t.txt\"]\n";
+    let run = world.run_tasks(task, &[]).expect(0).json();
+    assert_eq!((&run["state"], &run["base"]["commit"]), (&"landed".into(), &made["base"]["commit"]));
+    assert_eq!(world.show("main", "t.txt"), "mine\ntheirs\n");
+
+    world.commit_upstream("theirs again", "mine.txt", "not mine\n");
+    world.commit("mine again", &[("mine.txt", "mine, again\n")]);
+    let conflict = world.treehand(&["--json", "new", "third", "--stale", "update"]).expect(5).json();
+    assert_eq!(
+        (&conflict["kind"], conflict["message"].as_str().expect("text").contains("mine.txt")),
+        (&"conflict".into(), true)
+    );
+    assert!(!tree(&world, "third").exists());
+}
