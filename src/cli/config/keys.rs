@@ -104,7 +104,7 @@ const UNSUPPORTED: [&str; 16] = [
 
 fn stale_is_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
     let (user, project) = (user.worktree.stale, with_project.worktree.stale);
-    project == StalePolicy::Block || project == user
+    project == StalePolicy::Block || project == user || (user, project) == (StalePolicy::Warn, StalePolicy::Update)
 }
 
 /// `external` rests on the user's word, so a project can neither give it nor take `landlock` for it.

@@ -191,7 +191,7 @@ fn values_that_cannot_be_read_are_errors_with_place_and_remedy() {
         "[worktree]\nstale = 'sometimes'",
         &[],
         &[],
-        "/u/config.toml:2:9: `worktree.stale` must be one of warn, block: found `sometimes`",
+        "/u/config.toml:2:9: `worktree.stale` must be one of warn, block, update: found `sometimes`",
         "for example: stale = \"block\" under [worktree]",
     );
     check(
