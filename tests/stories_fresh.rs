@@ -108,3 +108,103 @@ fn a_diverged_base_is_brought_together_where_the_policy_says_so() {
     );
     assert!(!tree(&world, "third").exists());
 }
+
+fn base_of(world: &World, name: &str) -> serde_json::Value {
+    only(world.treehand(&["--json", "fresh", name]).expect(0))
+}
+
+#[test]
+fn a_stacked_workspace_goes_on_against_the_base_below_when_the_lower_one_has_landed() {
+    let world = World::new();
+    world.treehand(&["new", "lower"]).expect(0);
+    let fresh = world.treehand(&["--json", "new", "early", "--base", "lower"]).expect(0).json();
+    assert_eq!((&fresh["base"]["ref"], &fresh["base"]["stack"]), (&"lower".into(), &serde_json::json!(["main"])));
+    commit_in(&world, "lower", "a.txt", "one\nlower\nthree\n");
+    world.treehand(&["new", "upper", "--base", "lower"]).expect(0);
+    commit_in(&world, "upper", "upper.txt", "upper\n");
+    assert_eq!(base_of(&world, "early")["base"]["freshness"], "stale");
+
+    // The lower one is amended: only what is the upper one's own is put on the new commit.
+    std::fs::write(tree(&world, "lower").join("a.txt"), "one\nLOWER\nthree\n").expect("written");
+    world.git_in(&tree(&world, "lower"), &["commit", "-q", "-a", "--amend", "-m", "lower, amended"]);
+    assert_eq!(base_of(&world, "upper")["base"]["freshness"], "diverged");
+    world.treehand(&["fresh", "upper", "--update", "rebase"]).expect(0);
+    assert_eq!(world.git(&["log", "--format=%s", "main..upper"]), "upper changes upper.txt\nlower, amended");
+
+    // It lands by squash, and is cleaned away.
+    world.git(&["merge", "-q", "--squash", "lower"]);
+    world.git(&["commit", "-q", "-m", "lower, squashed"]);
+    let told = base_of(&world, "upper");
+    assert_eq!((&told["base"]["ref"], &told["base"]["stack"]), (&"main".into(), &serde_json::json!([])));
+    assert_eq!(told["reason"], "its base `lower` has landed on `main`, where it stands now");
+    world.treehand(&["rm", "lower"]).expect(0);
+    assert!(base_of(&world, "upper")["reason"].as_str().is_some_and(|why| why.contains("`lower` is gone")));
+    world.treehand(&["fresh", "upper", "--update", "rebase"]).expect(0);
+    assert_eq!(world.git(&["log", "--format=%s", "main..upper"]), "upper changes upper.txt");
+    assert_eq!(base_of(&world, "upper")["base"]["freshness"], "fresh");
+}
+
+#[test]
+fn a_pull_request_is_a_base_in_every_forges_layout() {
+    let world = World::with_remote();
+    let from = |number: &str, reference: &str, text: &str| {
+        let commit = world.commit_upstream(&format!("request {number} {}", text.trim()), "request.txt", text);
+        world.git_in(&world.up(), &["update-ref", reference, &commit]);
+        world.git_in(&world.up(), &["update-ref", "refs/heads/main", &world.git(&["rev-parse", "main"])]);
+        commit
+    };
+    let github = from("7", "refs/pull/7/head", "seven\n");
+    from("8", "refs/merge-requests/8/head", "eight\n");
+    let made = world.treehand(&["--json", "new", "seven", "--from-pr", "7"]).expect(0).json();
+    assert_eq!((&made["base"]["ref"], &made["base"]["commit"]), (&"origin#7".into(), &github.into()));
+    assert_eq!(made["base"]["proof"], "ls-remote");
+    world.treehand(&["new", "eight", "--from-pr", "8"]).expect(0);
+    assert_eq!(std::fs::read_to_string(tree(&world, "eight").join("request.txt")).expect("there"), "eight\n");
+    let missing = world.treehand(&["--json", "new", "nine", "--from-pr", "9"]).expect(3).json();
+    assert_eq!(missing["message"], "there is no pull request `#9`");
+    // It is forced elsewhere: the workspace is behind, and is brought up.
+    commit_in(&world, "seven", "own.txt", "own\n");
+    from("7", "refs/pull/7/head", "seven, again\n");
+    world.treehand(&["fresh", "seven", "--update", "rebase"]).expect(0);
+    assert_eq!(std::fs::read_to_string(tree(&world, "seven").join("request.txt")).expect("there"), "seven, again\n");
+    assert_eq!(world.git(&["log", "-1", "--format=%s", "seven"]), "seven changes own.txt");
+    world.treehand(&["new", "again", "--from-pr", "7", "--offline"]).expect(0);
+}
+
+#[test]
+fn what_changed_at_the_remotes_is_said() {
+    let world = World::with_remote();
+    world.git(&["remote", "set-head", "origin", "main"]);
+    world.git_in(&world.up(), &["branch", "trunk", "main"]);
+    world.git_in(&world.up(), &["symbolic-ref", "HEAD", "refs/heads/trunk"]);
+    let told = world.treehand(&["new", "a"]).expect(0).stderr;
+    assert!(told.contains("the default branch of `origin` is `trunk` now, no longer `main`"), "{told}");
+    world.git(&["switch", "-q", "--detach"]);
+    let made = world.treehand(&["--json", "new", "b"]).expect(0).json();
+    assert_eq!(made["base"]["ref"], "trunk", "the default branch of the remote is what it is now");
+    world.git(&["switch", "-q", "main"]);
+    // A fork whose original has gone on.
+    let original = world.path().join("original.git");
+    world.git(&["clone", "-q", "--bare", &world.up().to_string_lossy(), &original.to_string_lossy()]);
+    world.git(&["remote", "add", "upstream", &original.to_string_lossy()]);
+    world.git(&["commit", "-q", "--allow-empty", "-m", "news"]);
+    world.git(&["push", "-q", "upstream", "main"]);
+    world.git(&["reset", "-q", "--hard", "HEAD~1"]);
+    world.git(&["fetch", "-q", "upstream"]);
+    let told = world.treehand(&["new", "c"]).expect(0).stderr;
+    assert!(told.contains("`upstream/main` has 1 commit that `main` lacks"), "{told}");
+    assert_eq!(
+        world.treehand(&["--json", "new", "d", "--base", "upstream/main"]).expect(0).json()["base"]["ref"],
+        "upstream/main"
+    );
+}
+
+#[test]
+fn an_answer_is_used_again_within_the_window_and_only_there() {
+    let world = World::with_remote();
+    world.treehand(&["new", "first"]).expect(0);
+    world.commit_upstream("theirs", "new.txt", "new\n");
+    let window = ["--json", "fresh", "first", "--set", "worktree.fetch_window=1h"];
+    assert_eq!(only(world.treehand(&window).expect(0))["base"]["freshness"], "fresh");
+    assert_eq!(base_of(&world, "first")["base"]["freshness"], "stale");
+}

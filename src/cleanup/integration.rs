@@ -11,9 +11,11 @@ use serde::Serialize;
 use super::error::Result;
 use crate::model::{BranchName, CommitId};
 use crate::sys::git::GitError;
-use crate::worktree::base::{self, BaseTarget, Lookup};
+use crate::worktree::base;
+use crate::worktree::base_name::BaseTarget;
 use crate::worktree::merge::{Merged, merge_trees};
 use crate::worktree::quarantine::Quarantine;
+use crate::worktree::remote::Lookup;
 use crate::worktree::{Repository, WorktreeError};
 
 /// How it is known that a target holds the work of a branch.
@@ -134,7 +136,7 @@ pub fn targets(repo: &Repository, reference: &str) -> Result<Vec<Target>> {
 }
 
 fn resolve(repo: &Repository, reference: Option<&str>) -> Result<Option<BaseTarget>> {
-    let lookup = Lookup { offline: true, deadline: Duration::ZERO, recall: false };
+    let lookup = Lookup { offline: true, deadline: Duration::ZERO, window: Duration::ZERO, recall: false };
     match base::resolve(repo, reference, lookup) {
         Ok(base) => Ok(Some(base.target)),
         Err(WorktreeError::NotFound { .. } | WorktreeError::Unborn | WorktreeError::Refused { .. }) => Ok(None),

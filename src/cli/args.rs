@@ -117,6 +117,9 @@ pub struct NewArgs {
     /// What it starts from: a branch, a remote branch, a tag or a commit
     #[arg(long, value_name = "REF")]
     pub base: Option<String>,
+    /// Start from pull request N (GitHub, GitLab, Forgejo) of any remote
+    #[arg(long, value_name = "N", conflicts_with = "base")]
+    pub from_pr: Option<u32>,
     /// Its branch (default: its name)
     #[arg(long, value_parser = BranchName::parse)]
     pub branch: Option<BranchName>,

@@ -14,7 +14,7 @@ use crate::store::Store;
 use crate::sys::env;
 use crate::sys::git::Git;
 use crate::worktree::Repository;
-use crate::worktree::base::Lookup;
+use crate::worktree::remote::Lookup;
 
 /// A command at work.
 pub struct Session {
@@ -56,7 +56,9 @@ impl Session {
 
     /// How bases are looked up.
     pub fn lookup(&self, offline: bool) -> Lookup {
-        Lookup { offline, deadline: self.settings.worktree.fetch_deadline.0, recall: false }
+        let worktree = &self.settings.worktree;
+        let (deadline, window) = (worktree.fetch_deadline.0, worktree.fetch_window.0);
+        Lookup { offline, deadline, window, recall: false }
     }
 
     /// The workspace of this name: in full, by a unique prefix, or `@` for the one that one stands in.

@@ -94,6 +94,9 @@ pub struct BaseReport {
     pub fetched_at: Option<Timestamp>,
     /// How it is known.
     pub proof: Proof,
+    /// Where the base is the branch of another workspace: the bases below it, nearest first.
+    #[serde(default)]
+    pub stack: Vec<String>,
 }
 
 impl BaseReport {
@@ -109,6 +112,7 @@ impl BaseReport {
             remote_commit: None,
             fetched_at: None,
             proof: Proof::Local,
+            stack: Vec::new(),
         }
     }
 }

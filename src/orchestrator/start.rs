@@ -9,9 +9,11 @@ use crate::model::{
 };
 use crate::store::{Store, StoreError};
 use crate::sys::{clock, random};
-use crate::worktree::base::{self, BaseTarget, Lookup, ResolvedBase};
+use crate::worktree::base::{self, ResolvedBase};
+use crate::worktree::base_name::BaseTarget;
 use crate::worktree::import::update_ref;
 use crate::worktree::quarantine::Kept;
+use crate::worktree::remote::Lookup;
 use crate::worktree::sealed::Identity;
 use crate::worktree::{Repository, WorktreeError};
 
@@ -57,7 +59,7 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
     Identity::of_user(repo)?;
     let base = base::resolve(repo, spec.base.as_deref(), settings.lookup)?;
     let accepted = base::enforce(repo, &base, spec.stale.unwrap_or(settings.stale))?;
-    let mut warnings: Vec<String> = accepted.warning.into_iter().collect();
+    let mut warnings = accepted.warnings;
     if settings.confine == ConfineLevel::Off {
         warnings.push(confine::level::NOTHING_CONFINES.to_owned());
         warnings.extend(restricts_network(&spec).then(|| NET_IS_NOT_ENFORCED.to_owned()));

@@ -5,6 +5,7 @@
 
 pub mod advance;
 pub mod base;
+pub mod base_name;
 pub mod capture;
 pub mod changes;
 pub mod checkouts;
@@ -30,6 +31,7 @@ pub mod result_policy;
 pub mod resume;
 pub mod run_store;
 pub mod sealed;
+pub mod stack;
 pub mod status;
 pub mod together;
 pub mod update;

@@ -15,15 +15,30 @@ use crate::sys::git::GitCommand;
 use crate::sys::lock::FileLock;
 use crate::sys::{clock, env, fs};
 
-/// A branch on a remote and the ref that tracks it here.
+/// How a remote is to be asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup {
+    /// Do not ask it.
+    pub offline: bool,
+    /// How long it may take.
+    pub deadline: Duration,
+    /// How old an answer may be that counts as one of now; nothing but those asked for at the same moment where it is zero.
+    pub window: Duration,
+    /// Offline, the last answer of the remote counts as far as nothing has moved since: for looking, never for a decision.
+    pub recall: bool,
+}
+
+/// A branch on a remote, or another ref there that moves, and the ref that tracks it here.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RemoteBranch {
     /// The remote's name.
     pub remote: String,
-    /// The branch there, without `refs/heads/`.
+    /// The branch there, without `refs/heads/`; of a pull request its number, as `#12`.
     pub branch: String,
     /// The tracking ref here, in full.
     pub tracking: String,
+    /// What it may be called there, in full; the first that is there counts.
+    pub there: Vec<String>,
 }
 
 /// What a remote said, or why it said nothing.
@@ -42,18 +57,19 @@ pub struct RemoteAnswer {
 }
 
 /// Asks the remote, sharing the answer with everybody who asked before this asking began.
-pub fn ask(repo: &Repository, branch: &RemoteBranch, deadline: Duration) -> Result<RemoteAnswer> {
+pub fn ask(repo: &Repository, branch: &RemoteBranch, lookup: Lookup) -> Result<RemoteAnswer> {
     let asked_at = clock::now();
     let lock_path = lock_path(repo, branch);
     let holder = format!("pid {}, fetching {} from {}", std::process::id(), branch.branch, branch.remote);
     let _lock = FileLock::acquire(&lock_path, &holder)?;
     let answer_path = lock_path.with_extension("answer");
     // One from the future was written before the clock was set back.
-    let shared = |answer: &RemoteAnswer| answer.at > asked_at && answer.at <= clock::now();
+    let recent = |answer: &RemoteAnswer| answer.error.is_none() && asked_at.since(answer.at) < lookup.window;
+    let shared = |answer: &RemoteAnswer| (answer.at > asked_at || recent(answer)) && answer.at <= clock::now();
     if let Some(shared) = read_answer(&answer_path).filter(shared) {
         return Ok(shared);
     }
-    let answer = ask_now(repo, branch, deadline)?;
+    let answer = ask_now(repo, branch, lookup.deadline)?;
     let text = serde_json::to_vec(&answer).unwrap_or_default();
     fs::write_atomic(&answer_path, &text)?;
     Ok(answer)
@@ -82,16 +98,17 @@ fn ask_now(repo: &Repository, branch: &RemoteBranch, deadline: Duration) -> Resu
     // Taken before the remote is asked: whoever came before this moment may use the answer.
     let at = clock::now();
     let silent = |error: String| RemoteAnswer { tip: None, head: None, proof: Proof::None, at, error: Some(error) };
-    let full = format!("refs/heads/{}", branch.branch);
-    let listed =
-        transport(repo, ["ls-remote", "--symref", "--end-of-options", &branch.remote, "HEAD", &full], deadline);
+    let listed = transport(repo, ["ls-remote", "--symref", "--end-of-options", &branch.remote, "HEAD"], deadline);
+    let listed = listed.args(&branch.there);
     let output = match listed.run() {
         Ok(output) => output,
         Err(error) => return Ok(silent(error.to_string())),
     };
-    let (tip, head) = parse_ls_remote(&String::from_utf8_lossy(&output.stdout), &full);
-    let Some(tip) = tip else {
-        let error = Some(format!("{} has no branch `{}`", branch.remote, branch.branch));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let head = default_of(&text);
+    let Some((full, tip)) = branch.there.iter().find_map(|full| Some((full, tip_of(&text, full)?))) else {
+        let kind = if branch.branch.starts_with('#') { "pull request" } else { "branch" };
+        let error = Some(format!("{} has no {kind} `{}`", branch.remote, branch.branch));
         return Ok(RemoteAnswer { tip: None, head, proof: Proof::LsRemote, at, error });
     };
     let reader = repo.reader();
@@ -121,23 +138,24 @@ fn transport<const N: usize>(repo: &Repository, args: [&str; N], deadline: Durat
     if configured { command } else { command.env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes") }
 }
 
-/// Reads `ls-remote --symref`: `ref: refs/heads/main<TAB>HEAD` and `<id><TAB><ref>` lines.
-fn parse_ls_remote(text: &str, full: &str) -> (Option<CommitId>, Option<String>) {
-    let (mut tip, mut head) = (None, None);
-    for (left, right) in text.lines().filter_map(|line| line.split_once('\t')) {
-        if right == "HEAD" {
-            head = head.or_else(|| left.strip_prefix("ref: refs/heads/").map(str::to_owned));
-        } else if right == full {
-            tip = CommitId::parse(left).ok();
-        }
-    }
-    (tip, head)
+/// The commit of a ref in what `ls-remote` printed: `<id><TAB><ref>` lines.
+fn tip_of(text: &str, full: &str) -> Option<CommitId> {
+    let mut lines = text.lines().filter_map(|line| line.split_once('\t'));
+    lines.find_map(|(id, name)| if name == full { CommitId::parse(id).ok() } else { None })
+}
+
+/// The branch that `HEAD` points to in what `ls-remote --symref` printed: `ref: refs/heads/main<TAB>HEAD`.
+fn default_of(text: &str) -> Option<String> {
+    let mut lines = text.lines().filter_map(|line| line.split_once('\t'));
+    lines.find_map(|(target, name)| {
+        (name == "HEAD").then(|| target.strip_prefix("ref: refs/heads/"))?.map(str::to_owned)
+    })
 }
 
 /// The branch that the remote's `HEAD` points to, asked for now.
 pub fn default_branch(repo: &Repository, remote: &str, deadline: Duration) -> Option<String> {
     let listed = transport(repo, ["ls-remote", "--symref", "--end-of-options", remote, "HEAD"], deadline).run();
-    parse_ls_remote(&String::from_utf8_lossy(&listed.ok()?.stdout), "").1
+    default_of(&String::from_utf8_lossy(&listed.ok()?.stdout))
 }
 
 #[cfg(test)]
@@ -150,8 +168,8 @@ mod tests {
         let text = format!(
             "ref: refs/heads/trunk\tHEAD\n{id}\tHEAD\n{id}\trefs/heads/x/refs/heads/main\n{id}\trefs/heads/main\n"
         );
-        let (tip, head) = parse_ls_remote(&text, "refs/heads/main");
-        assert_eq!((tip.map(String::from), head.as_deref()), (Some(id), Some("trunk")));
-        assert_eq!(parse_ls_remote("", "refs/heads/main"), (None, None));
+        assert_eq!(tip_of(&text, "refs/heads/main").map(String::from), Some(id));
+        assert_eq!(default_of(&text).as_deref(), Some("trunk"));
+        assert_eq!((tip_of("", "refs/heads/main"), default_of("")), (None, None));
     }
 }

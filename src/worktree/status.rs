@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use super::base::{self, Lookup, ResolvedBase};
+use super::base::{self, ResolvedBase};
 use super::checkouts::{self, Checkout};
 use super::error::{Result, WorktreeError};
 use super::freshness::{self, Relation};
 use super::index_copy;
+use super::remote::Lookup;
 use super::repository::Repository;
+use super::stack::{self, Lower};
 use super::together;
 use crate::model::freshness::MISSING_MAX;
 use crate::model::record::WorkspaceRecord;
@@ -38,6 +40,7 @@ pub struct WorkspaceStatus {
 pub struct Survey<'a> {
     repo: &'a Repository,
     checkouts: Vec<Checkout>,
+    lower: Lower,
     lookup: Lookup,
     bases: BTreeMap<String, Newest>,
 }
@@ -50,9 +53,10 @@ enum Newest {
 }
 
 impl<'a> Survey<'a> {
-    /// Scans the worktrees.
-    pub fn begin(repo: &'a Repository, lookup: Lookup) -> Result<Self> {
-        Ok(Survey { repo, checkouts: checkouts::scan(repo)?, lookup, bases: BTreeMap::new() })
+    /// Scans the worktrees; `records` are all workspaces of the repository.
+    pub fn begin(repo: &'a Repository, records: &[WorkspaceRecord], lookup: Lookup) -> Result<Self> {
+        let (checkouts, lower) = (checkouts::scan(repo)?, stack::lower(records));
+        Ok(Survey { repo, checkouts, lower, lookup, bases: BTreeMap::new() })
     }
 
     /// Looks at a workspace.
@@ -69,7 +73,8 @@ impl<'a> Survey<'a> {
 
     /// How fresh a workspace is against the newest tip of its base, and why the remote gave no full answer.
     pub fn freshness(&mut self, record: &WorkspaceRecord) -> Result<(BaseReport, Option<String>)> {
-        let ResolvedBase { report: newest, remote_error, diverged, .. } = match self.newest(&record.base.reference)? {
+        let (reference, stack, moved) = self.standing_on(record)?;
+        let ResolvedBase { report: newest, remote_error, diverged, .. } = match self.newest(&reference)? {
             Newest::Known(resolved) => *resolved,
             // Nothing can be said about freshness, and that is what is said.
             Newest::Gone(why) => {
@@ -88,22 +93,38 @@ impl<'a> Survey<'a> {
                 BaseReport { freshness, ahead, behind, missing, ..newest.clone() }
             }
         };
-        let remote_error = remote_error.or_else(|| diverged.is_some().then(|| base::describe(&newest, None)));
+        let diverged = diverged.is_some().then(|| base::describe(&newest, None));
         let report = BaseReport {
             commit: record.base.commit.clone(),
             remote_commit: newest.remote_commit,
             fetched_at: newest.fetched_at.or(record.base.fetched_at),
+            stack,
             ..standing
         };
-        Ok((report, remote_error))
+        Ok((report, remote_error.or(moved).or(diverged)))
     }
 
     /// The base of a workspace as it is now; an error when it is gone.
     pub fn base(&mut self, record: &WorkspaceRecord) -> Result<ResolvedBase> {
-        match self.newest(&record.base.reference)? {
-            Newest::Known(resolved) => Ok(*resolved),
-            Newest::Gone(_) => Err(WorktreeError::NotFound { kind: "base", name: record.base.reference.clone() }),
+        let (reference, stack, _) = self.standing_on(record)?;
+        match self.newest(&reference)? {
+            Newest::Known(resolved) => {
+                Ok(ResolvedBase { report: BaseReport { stack, ..resolved.report }, ..*resolved })
+            }
+            Newest::Gone(_) => Err(WorktreeError::NotFound { kind: "base", name: reference }),
         }
+    }
+
+    /// The base that a workspace is to be held against, what is below that, and why it is another than on record.
+    fn standing_on(&self, record: &WorkspaceRecord) -> Result<(String, Vec<String>, Option<String>)> {
+        let base = &record.base;
+        if base.stack.is_empty() {
+            return Ok((base.reference.clone(), Vec::new(), None));
+        }
+        let (at, why) = stack::standing_on(self.repo, &self.lower, base)?;
+        let mut names = std::iter::once(&base.reference).chain(&base.stack).skip(at).cloned();
+        let reference = names.next().unwrap_or_else(|| base.reference.clone());
+        Ok((reference, names.collect(), why))
     }
 
     fn newest(&mut self, reference: &str) -> Result<Newest> {

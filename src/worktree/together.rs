@@ -3,7 +3,8 @@
 //!
 //! The same two tips give the same commit whoever asks, unless commits are signed. No ref names it until the caller's does.
 
-use super::base::{BaseTarget, ResolvedBase};
+use super::base::ResolvedBase;
+use super::base_name::BaseTarget;
 use super::error::{Result, WorktreeError};
 use super::merge::{self, Merged, Signature, merge_trees};
 use super::quarantine::{Kept, Quarantine};

@@ -69,6 +69,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "worktree.base" => worktree.base: Maybe<Reference>, Project::Free;
     "worktree.stale" => worktree.stale: StalePolicy, Project::Tighten(stale_is_no_looser);
     "worktree.fetch_deadline" => worktree.fetch_deadline: Span, Project::Refused;
+    "worktree.fetch_window" => worktree.fetch_window: Span, Project::Refused;
     "confine.level" => confine.level: ConfineLevel, Project::Tighten(level_is_no_looser);
     "confine.limits.output" => confine.limits.output: ByteSize, Project::Refused;
     "supervise.jobs" => supervise.jobs: Jobs, Project::Tighten(jobs_are_no_more);

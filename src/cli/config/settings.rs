@@ -36,6 +36,8 @@ pub struct WorktreeSettings {
     pub stale: StalePolicy,
     /// How long a fetch may take.
     pub fetch_deadline: Span,
+    /// How old an answer of a remote may be that is used once more.
+    pub fetch_window: Span,
 }
 
 /// How far children are confined.
@@ -117,6 +119,7 @@ impl Default for WorktreeSettings {
             base: None,
             stale: StalePolicy::default(),
             fetch_deadline: seconds(20),
+            fetch_window: seconds(0),
         }
     }
 }

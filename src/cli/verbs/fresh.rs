@@ -27,8 +27,9 @@ const WORST_LAST: [u8; 6] = [0, 8, 6, 4, 5, 1];
 /// Reports freshness, or makes it.
 pub fn run(session: &Session, args: &FreshArgs) -> Result<u8, CliError> {
     let store = session.store()?;
+    let all = store.workspaces()?;
     let records = if args.names.is_empty() {
-        store.workspaces()?
+        all.clone()
     } else {
         args.names.iter().map(|name| session.workspace(&store, name)).collect::<Result<_, _>>()?
     };
@@ -36,7 +37,7 @@ pub fn run(session: &Session, args: &FreshArgs) -> Result<u8, CliError> {
         orchestrator::recover::recover(&session.repo, &store)?;
         cleanup::recover::recover(&session.repo, &store)?;
     }
-    let mut survey = Survey::begin(&session.repo, session.lookup(args.offline))?;
+    let mut survey = Survey::begin(&session.repo, &all, session.lookup(args.offline))?;
     let mut lines = Vec::new();
     for record in &records {
         let outcome = match args.update {

@@ -16,7 +16,7 @@ use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord, WorkspaceStat
 use crate::store::Store;
 use crate::sys::standing::Processes;
 use crate::sys::{clock, fs, proc};
-use crate::worktree::base::Lookup;
+use crate::worktree::remote::Lookup;
 use crate::worktree::status::{Survey, WorkspaceStatus};
 
 const HEAD: [&str; 10] = ["", "NAME", "BRANCH", "STATE", "FRESHNESS", "BASE", "PROCS", "SIZE", "AGE", "PATH"];
@@ -48,8 +48,9 @@ pub fn run(session: &Session) -> Result<u8, CliError> {
 fn gather(session: &Session, store: &Store) -> Result<Vec<Line>, CliError> {
     let mut lines = Vec::new();
     let lookup = Lookup { recall: true, ..session.lookup(true) };
-    let mut survey = Survey::begin(&session.repo, lookup)?;
-    for record in store.workspaces()? {
+    let records = store.workspaces()?;
+    let mut survey = Survey::begin(&session.repo, &records, lookup)?;
+    for record in records {
         // One workspace that cannot be looked at must not hide the others: its row says why.
         let looked = survey.status(&record).map_err(|error| chain(&error));
         lines.push(Line::Workspace { record: Box::new(record), looked: Box::new(looked) });

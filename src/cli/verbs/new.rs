@@ -10,11 +10,11 @@ use crate::cli::error::CliError;
 use crate::cli::output::plain;
 use crate::cli::session::Session;
 use crate::model::record::WorkspaceRecord;
-use crate::model::{BranchName, WorkspaceName};
+use crate::model::{BaseReport, BranchName, WorkspaceName};
 use crate::sys::proc;
-use crate::worktree::base;
 use crate::worktree::plain::{NewWorkspace, create};
 use crate::worktree::quarantine::Kept;
+use crate::worktree::{WorktreeError, base, base_name, stack};
 
 /// Makes a workspace.
 pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
@@ -23,17 +23,22 @@ pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
     let name = WorkspaceName::parse(&args.name).map_err(usage)?;
     let branch = args.branch.clone().map_or_else(|| BranchName::parse(&args.name), Ok).map_err(usage)?;
     let worktree = &session.settings.worktree;
-    let asked = args.base.as_deref().or(worktree.base.as_deref());
-    let resolved = base::resolve(&session.repo, asked, session.lookup(args.offline))?;
+    let lookup = session.lookup(args.offline);
+    let request = args.from_pr.map(|number| base_name::of_pull_request(&session.repo, number, lookup)).transpose()?;
+    let store = session.store()?;
+    let records = store.workspaces()?;
+    let asked = request.or(args.base.clone()).or(worktree.base.clone());
+    let asked = asked.map(|text| branch_of_workspace(session, &records, text)).transpose()?;
+    let resolved = base::resolve(&session.repo, asked.as_deref(), lookup)?;
     let accepted = base::enforce(&session.repo, &resolved, args.stale.unwrap_or(worktree.stale))?;
-    if let Some(warning) = &accepted.warning {
+    for warning in &accepted.warnings {
         session.out.warn(plain(warning));
     }
-    let store = session.store()?;
+    let stack = stack::below(&stack::lower(&records), &accepted.report.reference);
     let request = NewWorkspace {
         name: &name,
         branch: &branch,
-        base: accepted.report,
+        base: BaseReport { stack, ..accepted.report },
         template: &worktree.path,
         sealed: args.sealed,
     };
@@ -46,6 +51,14 @@ pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
         Some(line) => execute(&record, line),
         None => Ok(0),
     }
+}
+
+/// The branch of a workspace whose name was given as base, unless the name is a revision itself.
+fn branch_of_workspace(session: &Session, records: &[WorkspaceRecord], text: String) -> Result<String, CliError> {
+    let named = records.iter().find(|record| record.name.as_str() == text && record.branch.as_str() != text);
+    let Some(record) = named else { return Ok(text) };
+    let known = session.repo.reader().revision(&text).map_err(WorktreeError::from)?;
+    Ok(if known.is_some() { text } else { record.branch.to_string() })
 }
 
 fn report(session: &Session, record: &WorkspaceRecord, elapsed_ms: u64) -> Result<(), CliError> {
