@@ -298,3 +298,32 @@ fn ls_tells_when_a_workspace_is_on_another_branch_or_in_the_middle_of_something(
         "{line}"
     );
 }
+
+#[test]
+fn ls_tells_by_signs_what_kind_of_changes_there_are() {
+    let world = World::new();
+    for name in ["bare", "mixed"] {
+        world.treehand(&["new", name]).expect(0);
+    }
+    let tree = world.trees().join("mixed/repo");
+    std::fs::write(tree.join("a.txt"), "changed\n").expect("written");
+    std::fs::write(tree.join("staged"), "staged\n").expect("written");
+    world.git_in(&tree, &["add", "staged"]);
+    std::fs::write(tree.join("untracked"), "untracked\n").expect("written");
+    let table = world.treehand(&["ls"]).expect(0).stdout;
+    let words = |name: &str| -> Vec<String> {
+        let line = table.lines().find(|line| line.split_whitespace().any(|word| word == name)).expect("a line");
+        line.split_whitespace().map(str::to_owned).collect()
+    };
+    assert_eq!(words("^")[..4], ["@", "^", "main", "clean"]);
+    assert_eq!(words("bare")[..5], ["bare", "bare", "clean", "fresh", "main"]);
+    assert_eq!(words("mixed")[..5], ["mixed", "mixed", "dirty", "+!?", "fresh"]);
+    let document = world.treehand(&["--json", "ls"]).expect(0).json();
+    let mixed = &document["workspaces"][1];
+    assert_eq!((&mixed["name"], &mixed["dirty"]), (&"mixed".into(), &true.into()));
+    let kinds = serde_json::json!({"staged": true, "modified": true, "untracked": true, "conflicted": false});
+    assert_eq!(mixed["changes"], kinds);
+    let quick = world.treehand(&["--json", "ls", "--quick"]).expect(0).json();
+    assert_eq!((&quick["workspaces"][1]["dirty"], &quick["workspaces"][1]["bytes"]), (&().into(), &().into()));
+    assert_eq!(world.treehand(&["ls", "--watch"]).expect(2).stdout, "");
+}

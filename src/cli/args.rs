@@ -62,8 +62,11 @@ pub enum Verb {
     #[command(alias = "add")]
     New(NewArgs),
     /// List workspaces and the workspaces of tasks
+    ///
+    /// Signs: @ where one stands, ^ the main worktree; + staged, ! modified, ? untracked, x in conflict; +N commits of its own,
+    /// -N that it lacks of its base. No remote is asked.
     #[command(alias = "list")]
-    Ls,
+    Ls(LsArgs),
     /// Print where a workspace is
     Path(NameArg),
     /// Run a command in a workspace, confined
@@ -107,6 +110,17 @@ pub enum Verb {
         /// The run.
         run: String,
     },
+}
+
+/// Arguments of `ls`.
+#[derive(Args, Debug)]
+pub struct LsArgs {
+    /// Do not look at files: uncommitted changes and sizes are left out
+    #[arg(long)]
+    pub quick: bool,
+    /// Show it again every 2 s, until interrupted
+    #[arg(long, short)]
+    pub watch: bool,
 }
 
 /// Arguments of `new`.

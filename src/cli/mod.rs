@@ -8,6 +8,7 @@ pub mod config;
 pub mod document;
 pub mod entry;
 pub mod error;
+pub mod listing;
 pub mod output;
 pub mod session;
 pub mod tasks_source;

@@ -40,6 +40,11 @@ impl Output {
         Output { json: global.json, quiet: global.quiet, color }
     }
 
+    /// True when a person reads standard output.
+    pub fn on_terminal(&self) -> bool {
+        std::io::stdout().is_terminal()
+    }
+
     /// True when the answer is one JSON document.
     pub fn is_json(&self) -> bool {
         self.json

@@ -40,17 +40,21 @@ pub struct Diverged {
 
 /// Resolves a base to a commit and reports its freshness.
 pub fn resolve(repo: &Repository, asked: Option<&str>, lookup: Lookup) -> Result<ResolvedBase> {
-    let reader = repo.reader();
+    resolve_from(repo, &repo.reader(), asked, lookup)
+}
+
+/// The same, with a reader that may know much already.
+pub fn resolve_from(repo: &Repository, reader: &Reader, asked: Option<&str>, lookup: Lookup) -> Result<ResolvedBase> {
     let (reference, target) = match asked {
-        Some(text) => (text.to_owned(), base_name::named(repo, &reader, text)?),
-        None => base_name::default_base(repo, &reader, lookup)?,
+        Some(text) => (text.to_owned(), base_name::named(reader, text)?),
+        None => base_name::default_base(repo, reader, lookup)?,
     };
     match target {
         BaseTarget::Fixed(ref commit) => {
             let report = BaseReport::fixed(&reference, commit.clone());
             Ok(ResolvedBase { target, report, remote_error: None, notices: Vec::new(), diverged: None })
         }
-        BaseTarget::Branch { local, remote } => resolve_branch(repo, reference, local, remote, lookup),
+        BaseTarget::Branch { local, remote } => resolve_branch(repo, reader, reference, local, remote, lookup),
     }
 }
 
@@ -101,6 +105,7 @@ pub fn describe(report: &BaseReport, remote_error: Option<&str>) -> String {
 
 fn resolve_branch(
     repo: &Repository,
+    reader: &Reader,
     reference: String,
     local: Option<BranchName>,
     remote: Option<RemoteBranch>,
@@ -108,10 +113,17 @@ fn resolve_branch(
 ) -> Result<ResolvedBase> {
     let answer = match &remote {
         Some(branch) if !lookup.offline => Some(remote::ask(repo, branch, lookup)?),
-        Some(branch) if lookup.recall => remote::last_answer(repo, branch)?,
+        Some(branch) if lookup.recall => remote::last_answer(repo, reader, branch)?,
         _ => None,
     };
-    let reader = repo.reader();
+    // A fetch may have moved what was read before it.
+    let after;
+    let reader = if lookup.offline {
+        reader
+    } else {
+        after = repo.reader();
+        &after
+    };
     let local_tip = local.as_ref().map(|name| reader.ref_commit(&name.full_ref())).transpose()?.flatten();
     let tracked = remote.as_ref().map(|branch| reader.ref_commit(&branch.tracking)).transpose()?.flatten();
     // A branch that the remote no longer has leaves only what is here.
@@ -119,7 +131,7 @@ fn resolve_branch(
     let mut diverged = None;
     let (commit, newest) = match (local_tip, remote_tip) {
         (Some(local), Some(remote)) => {
-            let relation = relation(&reader, &local, &remote)?;
+            let relation = relation(reader, &local, &remote)?;
             if relation.ahead > 0 && relation.behind > 0 {
                 diverged = Some(Diverged { local: local.clone(), remote: remote.clone() });
             }
@@ -136,20 +148,19 @@ fn resolve_branch(
         (Some(_), Some(answer)) => answer.proof,
         (Some(_), None) => Proof::None,
     };
-    let report = report(&reader, &reference, commit, &newest, proof)?;
+    let report = report(reader, &reference, commit, &newest, proof)?;
     let report = BaseReport {
         remote_commit: answer.as_ref().and_then(|answer| answer.tip.clone()),
         fetched_at: answer.as_ref().filter(|answer| answer.proof != Proof::None).map(|answer| answer.at),
         ..report
     };
-    let notices = notices(repo, &reader, &report.commit, remote.as_ref(), answer.as_ref())?;
+    let notices = notices(reader, &report.commit, remote.as_ref(), answer.as_ref())?;
     let remote_error = answer.and_then(|answer| answer.error);
     Ok(ResolvedBase { target: BaseTarget::Branch { local, remote }, report, remote_error, notices, diverged })
 }
 
 /// What is worth knowing of the remotes: that the default branch is another now, that the fork's original has more.
 fn notices(
-    repo: &Repository,
     reader: &Reader,
     commit: &CommitId,
     remote: Option<&RemoteBranch>,
@@ -170,7 +181,7 @@ fn notices(
     }
     let original = format!("refs/remotes/upstream/{branch}");
     if remote == "origin"
-        && base_name::remotes(repo)?.iter().any(|name| name == "upstream")
+        && reader.remotes()?.iter().any(|name| name == "upstream")
         && let Some(original) = reader.ref_commit(&original)?
     {
         let (_, behind) = reader.ahead_behind(commit, &original)?;

@@ -24,16 +24,16 @@ pub enum BaseTarget {
 }
 
 /// What a name means.
-pub(super) fn named(repo: &Repository, reader: &Reader, text: &str) -> Result<BaseTarget> {
+pub(super) fn named(reader: &Reader, text: &str) -> Result<BaseTarget> {
     if text.starts_with('-') || text.chars().any(char::is_control) {
         return Err(WorktreeError::NotFound { kind: "ref", name: text.escape_debug().to_string() });
     }
     if let Ok(branch) = BranchName::parse(text) {
         if reader.ref_commit(&branch.full_ref())?.is_some() {
-            let remote = counterpart(repo, reader, &branch)?;
+            let remote = counterpart(reader, &branch)?;
             return Ok(BaseTarget::Branch { local: Some(branch), remote });
         }
-        let remotes = remotes(repo)?;
+        let remotes = reader.remotes()?;
         let split = |name: &&String| text.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('/'));
         let on_remote = remotes.iter().find(|name| split(name).is_some());
         let same_name = |name: &&String| reader.ref_commit(&format!("refs/remotes/{name}/{branch}"));
@@ -49,7 +49,7 @@ pub(super) fn named(repo: &Repository, reader: &Reader, text: &str) -> Result<Ba
             return Ok(BaseTarget::Branch { local: None, remote: Some(remote_branch(name, branch)) });
         }
     }
-    if let Some(request) = pull_request(repo, text)? {
+    if let Some(request) = pull_request(reader, text)? {
         return Ok(BaseTarget::Branch { local: None, remote: Some(request) });
     }
     match reader.revision(text)? {
@@ -66,11 +66,11 @@ pub(super) fn default_base(repo: &Repository, reader: &Reader, lookup: Lookup) -
     if let Some(branch) = current.and_then(|name| BranchName::parse(name).ok()) {
         // A bare repository's HEAD names its default branch, a worktree's the branch one works on: both are what is meant.
         if reader.ref_commit(&branch.full_ref())?.is_some() {
-            let remote = counterpart(repo, reader, &branch)?;
+            let remote = counterpart(reader, &branch)?;
             return Ok((branch.to_string(), BaseTarget::Branch { local: Some(branch), remote }));
         }
     }
-    let remotes = remotes(repo)?;
+    let remotes = reader.remotes()?;
     let origin = remotes.iter().find(|name| *name == "origin").or(remotes.first());
     if let Some(origin) = origin {
         let tracked = reader.symbolic_target(&format!("refs/remotes/{origin}/HEAD"))?;
@@ -94,14 +94,14 @@ pub(super) fn default_base(repo: &Repository, reader: &Reader, lookup: Lookup) -
 
 /// The remote branch that a local one follows: its configured upstream, else the branch of the same name that is
 /// tracked from `origin` or the only remote.
-fn counterpart(repo: &Repository, reader: &Reader, branch: &BranchName) -> Result<Option<RemoteBranch>> {
+fn counterpart(reader: &Reader, branch: &BranchName) -> Result<Option<RemoteBranch>> {
     let remote = reader.config(&format!("branch.{branch}.remote"))?;
     let merge = reader.config(&format!("branch.{branch}.merge"))?;
     if let (Some(remote), Some(merge)) = (remote, merge) {
         let followed = merge.strip_prefix("refs/heads/").filter(|_| remote != ".");
         return Ok(followed.map(|followed| remote_branch(&remote, followed)));
     }
-    let remotes = remotes(repo)?;
+    let remotes = reader.remotes()?;
     let candidate = match &remotes[..] {
         [only] => Some(only),
         several => several.iter().find(|name| *name == "origin"),
@@ -123,10 +123,10 @@ fn remote_branch(remote: &str, branch: &str) -> RemoteBranch {
 }
 
 /// What the name of a pull request is: `REMOTE#NUMBER`.
-fn pull_request(repo: &Repository, text: &str) -> Result<Option<RemoteBranch>> {
+fn pull_request(reader: &Reader, text: &str) -> Result<Option<RemoteBranch>> {
     let Some((remote, number)) = text.rsplit_once('#') else { return Ok(None) };
     let Ok(number) = number.parse::<u32>() else { return Ok(None) };
-    Ok(remotes(repo)?.iter().any(|name| name == remote).then(|| request_of(remote, number)))
+    Ok(reader.remotes()?.iter().any(|name| name == remote).then(|| request_of(remote, number)))
 }
 
 fn request_of(remote: &str, number: u32) -> RemoteBranch {
@@ -142,7 +142,7 @@ fn request_of(remote: &str, number: u32) -> RemoteBranch {
 /// The name of the base that a pull request is. Of several remotes that have one of this number the original of a fork
 /// comes first, then `origin`.
 pub fn of_pull_request(repo: &Repository, number: u32, lookup: Lookup) -> Result<String> {
-    let mut remotes = remotes(repo)?;
+    let mut remotes = repo.reader().remotes()?;
     remotes.sort_by_key(|name| match name.as_str() {
         "upstream" => 0,
         "origin" => 1,
@@ -170,9 +170,4 @@ pub fn of_pull_request(repo: &Repository, number: u32, lookup: Lookup) -> Result
     }
     let message = format!("pull request #{number} was not found, and not every remote answered: {}", silent.join("; "));
     Err(WorktreeError::NotFresh { freshness: Freshness::Unknown, message })
-}
-
-/// The remotes, as git lists them.
-pub(super) fn remotes(repo: &Repository) -> Result<Vec<String>> {
-    Ok(repo.bare(["remote"]).text()?.lines().map(str::to_owned).collect())
 }

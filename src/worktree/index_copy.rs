@@ -10,7 +10,7 @@ use super::error::Result;
 use super::exact;
 use super::repository::Repository;
 use crate::sys::fs;
-use crate::sys::git::GitCommand;
+use crate::sys::git::{GitCommand, index_hides};
 
 /// A copy of a worktree's index.
 pub struct IndexCopy<'a> {
@@ -54,12 +54,52 @@ pub fn dirty_paths(repo: &Repository, git_dir: &Path, tree: &Path) -> Result<Vec
     Ok(output.records().map(path).collect())
 }
 
-/// Whether [`dirty_paths`] names any: asked first of git as the person set it up, and in full only when flags may hide files.
-pub fn is_dirty(repo: &Repository, git_dir: &Path, tree: &Path) -> Result<bool> {
-    let args = ["status", "--porcelain=v1", "-z", "--untracked-files=normal", "--ignore-submodules=none"];
-    if !repo.git.tree(git_dir, tree, args).run()?.stdout.is_empty() {
-        return Ok(true);
+/// What kinds of uncommitted changes a worktree has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dirt {
+    /// In the index.
+    pub staged: bool,
+    /// In the files, against the index; files that flags hide from git included.
+    pub modified: bool,
+    /// Files that git does not know.
+    pub untracked: bool,
+    /// Files in conflict.
+    pub conflicted: bool,
+}
+
+impl Dirt {
+    /// True when there is none.
+    pub fn is_clean(self) -> bool {
+        self == Dirt::default()
     }
-    let listed = repo.git.tree(git_dir, tree, exact::LIST).run()?;
-    Ok(exact::hides(&listed) && !dirty_paths(repo, git_dir, tree)?.is_empty())
+
+    /// As `git status --porcelain=v1` tells: two letters, a space, a path.
+    fn add(&mut self, record: &[u8]) {
+        match record.get(..2) {
+            Some(b"??") => self.untracked = true,
+            Some(b"DD" | b"AA" | [b'U', _] | [_, b'U']) => self.conflicted = true,
+            Some([index, file]) => {
+                self.staged |= *index != b' ';
+                self.modified |= *file != b' ';
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What [`dirty_paths`] would name: asked first of git as the person set it up, and in full only when flags may hide files.
+pub fn look(repo: &Repository, git_dir: &Path, tree: &Path) -> Result<Dirt> {
+    let args =
+        ["status", "--porcelain=v1", "-z", "--untracked-files=normal", "--ignore-submodules=none", "--no-renames"];
+    let mut dirt = Dirt::default();
+    repo.git.tree(git_dir, tree, args).run()?.records().for_each(|record| dirt.add(record));
+    if dirt.is_clean() {
+        let index = git_dir.join("index");
+        let hides = match if fs::exists(&index)? { index_hides(&index) } else { Some(false) } {
+            Some(hides) => hides,
+            None => exact::hides(&repo.git.tree(git_dir, tree, exact::LIST).run()?),
+        };
+        dirt.modified = hides && !dirty_paths(repo, git_dir, tree)?.is_empty();
+    }
+    Ok(dirt)
 }

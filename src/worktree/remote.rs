@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::error::Result;
 use super::repository::Repository;
 use crate::model::{CommitId, Proof, Timestamp};
-use crate::sys::git::GitCommand;
+use crate::sys::git::{GitCommand, Reader};
 use crate::sys::lock::FileLock;
 use crate::sys::{clock, env, fs};
 
@@ -84,8 +84,8 @@ fn lock_path(repo: &Repository, branch: &RemoteBranch) -> PathBuf {
 }
 
 /// What the remote said when it was asked last, if the branch that tracks it is still where that answer put it.
-pub fn last_answer(repo: &Repository, branch: &RemoteBranch) -> Result<Option<RemoteAnswer>> {
-    let tracked = repo.reader().ref_commit(&branch.tracking)?;
+pub fn last_answer(repo: &Repository, reader: &Reader, branch: &RemoteBranch) -> Result<Option<RemoteAnswer>> {
+    let tracked = reader.ref_commit(&branch.tracking)?;
     let answer = read_answer(&lock_path(repo, branch).with_extension("answer"));
     Ok(answer.filter(|answer| answer.error.is_none() && answer.tip.is_some() && answer.tip == tracked))
 }

@@ -1,14 +1,15 @@
-//! Scan: how a workspace stands now: its tip, its freshness, whether it is dirty, how old and how big it is.
+//! Scan: how a workspace stands now: its tip, its freshness, what it is in the middle of; where to look for changes.
 //!
 //! git is run only in plain workspaces; in a sealed one a child could have planted what git would start.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use super::base::{self, ResolvedBase};
 use super::checkouts::{self, Checkout};
 use super::error::{Result, WorktreeError};
 use super::freshness::{self, Relation};
-use super::index_copy;
+use super::index_copy::{self, Dirt};
 use super::remote::Lookup;
 use super::repository::Repository;
 use super::stack::{self, Lower};
@@ -19,6 +20,9 @@ use crate::model::{BaseReport, CommitId, Freshness, Proof};
 use crate::sys::fs;
 use crate::sys::git::Reader;
 
+/// What the file `HEAD` names where git keeps the refs in tables.
+const REFTABLE: &str = ".invalid";
+
 /// How a workspace stands.
 #[derive(Clone, Debug)]
 pub struct WorkspaceStatus {
@@ -26,8 +30,8 @@ pub struct WorkspaceStatus {
     pub base: BaseReport,
     /// Why the remote gave no full answer.
     pub remote_error: Option<String>,
-    /// Uncommitted changes; `None` when that must not be looked at from outside (sealed) or cannot be (gone).
-    pub dirty: Option<bool>,
+    /// Where uncommitted changes are to be looked for; `None` when that must not be from outside (sealed) or cannot be (gone).
+    pub looked_at: Option<LookedAt>,
     /// Its directory is there.
     pub present: bool,
     /// What it has checked out, when that is not its own branch: another branch, or `HEAD` for none.
@@ -36,13 +40,35 @@ pub struct WorkspaceStatus {
     pub operations: Vec<&'static str>,
 }
 
+/// A worktree whose files can be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LookedAt {
+    git_dir: PathBuf,
+    tree: PathBuf,
+}
+
+impl LookedAt {
+    /// The directory of its files.
+    pub fn tree(&self) -> &Path {
+        &self.tree
+    }
+
+    /// Looks for uncommitted changes; this is what takes time.
+    pub fn dirt(&self, repo: &Repository) -> Result<Dirt> {
+        index_copy::look(repo, &self.git_dir, &self.tree)
+    }
+}
+
 /// Looks at any number of workspaces: the worktrees are scanned once, and each base is resolved (and its remote asked) once.
 pub struct Survey<'a> {
     repo: &'a Repository,
+    reader: Reader,
     checkouts: Vec<Checkout>,
+    by_tree: BTreeMap<PathBuf, usize>,
     lower: Lower,
     lookup: Lookup,
     bases: BTreeMap<String, Newest>,
+    standings: BTreeMap<(CommitId, CommitId), BaseReport>,
 }
 
 /// The newest tip of a base, or why there is none any more.
@@ -56,19 +82,32 @@ impl<'a> Survey<'a> {
     /// Scans the worktrees; `records` are all workspaces of the repository.
     pub fn begin(repo: &'a Repository, records: &[WorkspaceRecord], lookup: Lookup) -> Result<Self> {
         let (checkouts, lower) = (checkouts::scan(repo)?, stack::lower(records));
-        Ok(Survey { repo, checkouts, lower, lookup, bases: BTreeMap::new() })
+        let trees = checkouts.iter().enumerate().filter_map(|(at, checkout)| Some((checkout.tree.clone()?, at)));
+        let by_tree = trees.collect();
+        // Who only looks looks at one moment; who asks remotes or moves branches reads each time.
+        let reader = if lookup.recall { repo.reader().remembering()? } else { repo.reader() };
+        Ok(Survey {
+            repo,
+            reader,
+            checkouts,
+            by_tree,
+            lower,
+            lookup,
+            bases: BTreeMap::new(),
+            standings: BTreeMap::new(),
+        })
     }
 
     /// Looks at a workspace.
     pub fn status(&mut self, record: &WorkspaceRecord) -> Result<WorkspaceStatus> {
         let present = fs::exists(&record.path)?;
         let (base, remote_error) = self.freshness(record)?;
-        let dirty = if record.sealed || !present { None } else { Some(self.is_dirty(record)?) };
+        let looked_at = if record.sealed || !present { None } else { Some(self.looked_at(record)?) };
         let checkout = self.checkout(record).filter(|_| !record.sealed);
         let branch = checkout.map(|checkout| checkout.branch.clone().unwrap_or_else(|| "HEAD".into()));
         let elsewhere = branch.filter(|branch| *branch != record.branch.as_str());
         let operations = checkout.iter().flat_map(|checkout| checkout.held.iter().map(|(_, what)| *what)).collect();
-        Ok(WorkspaceStatus { base, remote_error, dirty, present, elsewhere, operations })
+        Ok(WorkspaceStatus { base, remote_error, looked_at, present, elsewhere, operations })
     }
 
     /// How fresh a workspace is against the newest tip of its base, and why the remote gave no full answer.
@@ -83,12 +122,21 @@ impl<'a> Survey<'a> {
             }
         };
         let tip = self.tip(record)?.unwrap_or_else(|| record.base.commit.clone());
-        let reader = self.repo.reader();
+        let reader = &self.reader;
         let standing = match &diverged {
-            None => base::report(&reader, &newest.reference, tip, &newest.commit, newest.proof)?,
+            None => {
+                let pair = (tip, newest.commit.clone());
+                let known = match self.standings.get(&pair) {
+                    Some(known) => known.clone(),
+                    None => base::report(reader, "", pair.0.clone(), &pair.1, newest.proof)?,
+                };
+                self.standings.insert(pair, known.clone());
+                let freshness = freshness::judge(Relation { ahead: known.ahead, behind: known.behind }, newest.proof);
+                BaseReport { reference: newest.reference.clone(), freshness, proof: newest.proof, ..known }
+            }
             Some(sides) => {
                 let sides = [&sides.local, &sides.remote];
-                let (ahead, behind, missing) = together::standing(&reader, &tip, sides, MISSING_MAX)?;
+                let (ahead, behind, missing) = together::standing(reader, &tip, sides, MISSING_MAX)?;
                 let freshness = freshness::judge(Relation { ahead, behind }, newest.proof);
                 BaseReport { freshness, ahead, behind, missing, ..newest.clone() }
             }
@@ -131,7 +179,7 @@ impl<'a> Survey<'a> {
         if let Some(known) = self.bases.get(reference) {
             return Ok(known.clone());
         }
-        let newest = match base::resolve(self.repo, Some(reference), self.lookup) {
+        let newest = match base::resolve_from(self.repo, &self.reader, Some(reference), self.lookup) {
             Ok(resolved) => Newest::Known(Box::new(resolved)),
             Err(WorktreeError::NotFound { kind, name }) => {
                 Newest::Gone(format!("there is no {kind} `{name}` any more"))
@@ -144,22 +192,31 @@ impl<'a> Survey<'a> {
 
     /// What a workspace's HEAD is: its branch's tip in general, something else when a person switched.
     fn tip(&self, record: &WorkspaceRecord) -> Result<Option<CommitId>> {
-        match self.checkout(record) {
-            Some(checkout) if !record.sealed => Ok(Reader::open(&self.repo.git, &checkout.git_dir).revision("HEAD")?),
-            _ => Ok(self.repo.reader().ref_commit(&record.branch.full_ref())?),
-        }
+        let branch = match self.checkout(record).filter(|_| !record.sealed) {
+            None => record.branch.as_str(),
+            Some(Checkout { branch: Some(branch), .. }) if branch != REFTABLE => branch,
+            Some(checkout) => return Ok(Reader::open(&self.repo.git, &checkout.git_dir).revision("HEAD")?),
+        };
+        Ok(self.reader.ref_commit(&format!("refs/heads/{branch}"))?)
     }
 
-    fn is_dirty(&self, record: &WorkspaceRecord) -> Result<bool> {
+    fn looked_at(&self, record: &WorkspaceRecord) -> Result<LookedAt> {
         let Some(checkout) = self.checkout(record) else {
             let message = format!("{} is no worktree of this repository any more", record.path.display());
             let hint = "see `git worktree list`; `git worktree repair` mends moved ones";
             return Err(WorktreeError::refused(message, hint));
         };
-        index_copy::is_dirty(self.repo, &checkout.git_dir, &record.path)
+        Ok(LookedAt { git_dir: checkout.git_dir.clone(), tree: record.path.clone() })
+    }
+
+    /// The repository's main worktree, if it has one: what it has checked out, and where to look.
+    pub fn main_tree(&self) -> Option<(Option<String>, LookedAt)> {
+        let main = self.checkouts.iter().find(|checkout| checkout.git_dir == self.repo.common_dir)?;
+        let tree = main.tree.clone()?;
+        Some((main.branch.clone(), LookedAt { git_dir: main.git_dir.clone(), tree }))
     }
 
     fn checkout(&self, record: &WorkspaceRecord) -> Option<&Checkout> {
-        self.checkouts.iter().find(|checkout| checkout.tree.as_ref() == Some(&record.path))
+        self.by_tree.get(&record.path).map(|at| &self.checkouts[*at])
     }
 }

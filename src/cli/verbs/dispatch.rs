@@ -24,7 +24,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
     let session = Session::open(&global, out)?;
     match cli.verb {
         Verb::New(args) => new::run(&session, &args),
-        Verb::Ls => ls::run(&session),
+        Verb::Ls(args) => ls::run(&session, &args),
         Verb::Path(args) => path::run(&session, &args.name),
         Verb::Exec(args) => exec::run(&session, &args),
         Verb::Fresh(args) => fresh::run(&session, &args),

@@ -1,6 +1,7 @@
 //! Reading refs and history in process through libgit2; through git itself where libgit2 cannot open the repository
 //! (reftable, SHA-256). Answers are the same either way.
 
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Oid, Repository, RepositoryOpenFlags, Sort};
@@ -13,7 +14,17 @@ pub struct Reader {
     git: Git,
     git_dir: PathBuf,
     library: Option<Repository>,
+    known: Option<Known>,
 }
+
+/// What was read at once, for who looks at many things.
+struct Known {
+    refs: HashMap<String, CommitId>,
+    config: HashMap<String, String>,
+}
+
+/// Where the refs are that are read at once.
+const REMEMBERED: [&str; 2] = ["refs/heads/", "refs/remotes/"];
 
 /// Why something could not be read. Absence is not an error.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +52,40 @@ impl Reader {
         if let Err(error) = &library {
             tracing::debug!(git_dir = %git_dir.display(), %error, "reading through git");
         }
-        Reader { git: git.clone(), git_dir: git_dir.to_owned(), library: library.ok() }
+        Reader { git: git.clone(), git_dir: git_dir.to_owned(), library: library.ok(), known: None }
+    }
+
+    /// Reads all branches, local and tracked, and the configuration now, and answers from that: for looking at thousands of
+    /// workspaces, where nothing that is decided depends on the moment.
+    pub fn remembering(mut self) -> Answer<Reader> {
+        // Branches name commits, so no object has to be opened.
+        let command = self.git.bare(&self.git_dir, ["for-each-ref", "--format=%(objectname) %(refname)"]);
+        let text = command.args(REMEMBERED).text()?;
+        let line = |line: &str| {
+            let (commit, name) = line.split_once(' ')?;
+            Some((name.to_owned(), CommitId::parse(commit).ok()?))
+        };
+        let refs = text.lines().filter_map(line).collect();
+        let output = self.git.bare(&self.git_dir, ["config", "--list", "-z"]).run()?;
+        let entry = |record: &[u8]| {
+            let text = String::from_utf8_lossy(record).into_owned();
+            let (key, value) = text.split_once('\n').unwrap_or((&text, "true"));
+            (key.to_owned(), value.to_owned())
+        };
+        let config = output.records().map(entry).collect();
+        self.known = Some(Known { refs, config });
+        Ok(self)
+    }
+
+    /// The names of the remotes, in order.
+    pub fn remotes(&self) -> Answer<Vec<String>> {
+        let Some(known) = &self.known else {
+            let text = self.git.bare(&self.git_dir, ["remote"]).text()?;
+            return Ok(text.lines().map(str::to_owned).collect());
+        };
+        let name = |key: &String| Some(key.strip_prefix("remote.")?.rsplit_once('.')?.0.to_owned());
+        let names: BTreeSet<String> = known.config.keys().filter_map(name).collect();
+        Ok(names.into_iter().collect())
     }
 
     fn fail(&self) -> impl Fn(git2::Error) -> ReadError + '_ {
@@ -50,6 +94,9 @@ impl Reader {
 
     /// The commit that a full ref name points to (tags peeled); `None` when there is no such ref.
     pub fn ref_commit(&self, name: &str) -> Answer<Option<CommitId>> {
+        if let Some(known) = self.known.as_ref().filter(|_| REMEMBERED.iter().any(|prefix| name.starts_with(prefix))) {
+            return Ok(known.refs.get(name).cloned());
+        }
         let Some(library) = &self.library else { return self.cli_commit(name) };
         match library.find_reference(name) {
             Ok(reference) => match reference.peel_to_commit() {
@@ -198,6 +245,9 @@ impl Reader {
 
     /// One value of the repository's configuration, as git resolves it.
     pub fn config(&self, key: &str) -> Answer<Option<String>> {
+        if let Some(known) = &self.known {
+            return Ok(known.config.get(&listed_key(key)).cloned());
+        }
         let command = self.git.bare(&self.git_dir, ["config", "--get", key]);
         let name = command.name();
         let output = command.output()?;
@@ -206,6 +256,28 @@ impl Reader {
             1 => Ok(None),
             _ => Err(output.into_error(name).into()),
         }
+    }
+}
+
+/// Whether a flag of any entry of an index file may hide a changed file from git (assume-unchanged, skip-worktree); `None`
+/// where libgit2 cannot read the file (split, sparse, SHA-256).
+pub fn index_hides(index: &Path) -> Option<bool> {
+    const ASSUME_UNCHANGED: u16 = 1 << 15;
+    const SKIP_WORKTREE: u16 = 1 << 14;
+    let index = git2::Index::open(index).ok()?;
+    let hides =
+        |entry: git2::IndexEntry| entry.flags & ASSUME_UNCHANGED != 0 || entry.flags_extended & SKIP_WORKTREE != 0;
+    Some(index.iter().any(hides))
+}
+
+/// A key as `config --list` prints it: section and variable in lower case, what is between as it is.
+fn listed_key(key: &str) -> String {
+    match (key.split_once('.'), key.rsplit_once('.')) {
+        (Some((section, _)), Some((_, variable))) if section.len() + variable.len() + 1 < key.len() => {
+            let between = &key[section.len()..key.len() - variable.len()];
+            format!("{}{between}{}", section.to_lowercase(), variable.to_lowercase())
+        }
+        _ => key.to_lowercase(),
     }
 }
 
@@ -221,4 +293,39 @@ fn oid(commit: &CommitId) -> Option<Oid> {
 
 fn id(oid: Oid) -> CommitId {
     CommitId::parse(&oid.to_string()).expect("libgit2 prints full lower-case ids")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_looked_up_as_git_lists_them() {
+        let check = |key, expected: &str| assert_eq!(listed_key(key), expected);
+        check("core.sshCommand", "core.sshcommand");
+        check("branch.Feature/X.merge", "branch.Feature/X.merge");
+        check("remote.Up.Stream.pushURL", "remote.Up.Stream.pushurl");
+    }
+
+    #[test]
+    fn a_reader_that_remembers_answers_as_one_that_reads() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let git = Git::open().expect("git");
+        let run = |args: &[&str]| git.within(dir.path(), args).text().expect("git works");
+        run(&["init", "-q", "-b", "main"]);
+        run(&["-c", "user.name=T", "-c", "user.email=t@example.com", "commit", "-q", "--allow-empty", "-m", "one"]);
+        run(&["branch", "topic/x"]);
+        run(&["config", "branch.topic/x.Merge", "refs/heads/main"]);
+        run(&["remote", "add", "up.stream", "/nowhere"]);
+        let (reads, knows) =
+            (Reader::open(&git, &dir.path().join(".git")), Reader::open(&git, &dir.path().join(".git")));
+        let knows = knows.remembering().expect("read");
+        for reader in [&reads, &knows] {
+            assert_eq!(reader.remotes().expect("read"), ["up.stream"]);
+            assert_eq!(reader.config("branch.topic/x.merge").expect("read").as_deref(), Some("refs/heads/main"));
+            assert_eq!(reader.config("branch.topic/y.merge").expect("read"), None);
+            assert!(reader.ref_commit("refs/heads/topic/x").expect("read").is_some());
+            assert_eq!(reader.ref_commit("refs/heads/topic").expect("read"), None);
+        }
+    }
 }

@@ -1,0 +1,280 @@
+//! The lines of `ls`: what each says in a table and in the document.
+//!
+//! A line is complete at once but for what has to be looked for in files: uncommitted changes and size. Those come later,
+//! and change no column's width.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::document;
+use super::output::{Output, Paint, age, plain, size};
+use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord, WorkspaceState};
+use crate::model::{Freshness, Standing, TaskState};
+use crate::sys::standing::Processes;
+use crate::sys::{clock, proc};
+use crate::worktree::index_copy::Dirt;
+use crate::worktree::status::{LookedAt, WorkspaceStatus};
+
+/// The columns.
+pub const HEAD: [&str; 10] = ["", "NAME", "BRANCH", "STATE", "FRESHNESS", "BASE", "PROCS", "SIZE", "AGE", "PATH"];
+
+/// What the signs mean; `--help` says it too.
+pub const LEGEND: &str =
+    "@ here  ^ main worktree  + staged  ! modified  ? untracked  x in conflict  +N commits of its own  -N it lacks";
+
+/// Widest that a state with its signs, and a size, can be: the columns are printed before they are known.
+const STATE_WIDTH: usize = 10;
+const SIZE_WIDTH: usize = 5;
+
+/// One line of the list.
+pub enum Line {
+    /// The main worktree; only in the table.
+    Main {
+        /// What it has checked out.
+        branch: Option<String>,
+        /// Where it is.
+        looked_at: LookedAt,
+    },
+    /// A workspace, or why it cannot be looked at.
+    Workspace {
+        /// Its record.
+        record: Box<WorkspaceRecord>,
+        /// How it stands.
+        looked: Box<Result<WorkspaceStatus, String>>,
+    },
+    /// The workspace of a task.
+    Task {
+        /// Its run.
+        run: Box<RunRecord>,
+        /// The task.
+        task: Box<TaskRecord>,
+    },
+}
+
+/// What was found in the files.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Uncommitted changes; `None` where they are not looked for, an error where that failed.
+    pub dirt: Option<Result<Dirt, String>>,
+    /// Bytes on disk; `None` where they were not counted.
+    pub bytes: Option<u64>,
+}
+
+/// A cell of the table and its colour.
+pub type Cell = (String, Option<Paint>);
+
+impl Line {
+    /// Its directory.
+    pub fn place(&self) -> &Path {
+        match self {
+            Line::Main { looked_at, .. } => looked_at.tree(),
+            Line::Workspace { record, .. } => &record.path,
+            Line::Task { task, .. } => task.workspace.as_deref().unwrap_or(Path::new("")),
+        }
+    }
+
+    /// Where uncommitted changes are to be looked for.
+    pub fn looked_at(&self) -> Option<&LookedAt> {
+        match self {
+            Line::Main { looked_at, .. } => Some(looked_at),
+            Line::Workspace { looked, .. } => looked.as_ref().as_ref().ok()?.looked_at.as_ref(),
+            Line::Task { .. } => None,
+        }
+    }
+
+    /// Who works in it: whoever stands in it and, of a task, what its attempts started.
+    pub fn processes(&self, all: &Processes) -> Vec<Standing> {
+        let place = self.place();
+        let Line::Task { task, .. } = self else { return all.inside(place) };
+        let mut found = all.inside(place.parent().unwrap_or(place));
+        let attempts = task.attempts.iter().filter_map(|attempt| attempt.process.as_ref());
+        for process in attempts.filter(|process| proc::is_alive(process)) {
+            if found.iter().all(|standing| standing.pid != process.pid) {
+                found.push(Standing { pid: process.pid, name: "attempt".into() });
+            }
+        }
+        found
+    }
+
+    /// The cells of its line.
+    pub fn cells(&self, here: Option<&Path>, processes: &[Standing], found: &Found) -> Vec<Cell> {
+        let is_here = here == Some(self.place());
+        let (name, branch, since) = match self {
+            Line::Main { branch, .. } => ("^".to_owned(), branch.clone().unwrap_or_else(|| "HEAD".into()), None),
+            Line::Workspace { record, looked } => {
+                let elsewhere = looked.as_ref().as_ref().ok().and_then(|status| status.elsewhere.as_ref());
+                let branch = elsewhere
+                    .map_or(record.branch.to_string(), |branch| format!("{} (on {})", record.branch, plain(branch)));
+                (record.name.to_string(), branch, Some(record.created_at))
+            }
+            Line::Task { run, task } => {
+                (format!("{}/{}", run.id, task.id), task.branch.to_string(), Some(run.created_at))
+            }
+        };
+        let (state, (freshness, base)) = (self.state(found), self.standing());
+        let old = since.map_or(String::new(), |since| age(clock::now().since(since).as_secs()));
+        let busy = if processes.is_empty() { None } else { Some(Paint::Green) };
+        vec![
+            (if is_here { "@" } else { "" }.to_owned(), Some(Paint::Green)),
+            (name, is_here.then_some(Paint::Green)),
+            (plain(&branch), None),
+            state,
+            freshness,
+            base,
+            (processes.len().to_string(), busy),
+            (found.bytes.map_or("…".into(), size), None),
+            (old, Some(Paint::Dim)),
+            (plain(&self.place().to_string_lossy()), Some(Paint::Dim)),
+        ]
+    }
+
+    fn state(&self, found: &Found) -> Cell {
+        match self {
+            Line::Task { task, .. } => (task.state.word().into(), task_paint(task.state)),
+            Line::Workspace { record, .. } if record.state == WorkspaceState::Creating => ("creating".into(), None),
+            Line::Workspace { record, .. } if record.state == WorkspaceState::Removing => ("removing".into(), None),
+            Line::Main { .. } => dirtiness(found, &[]),
+            Line::Workspace { looked, .. } => match looked.as_ref() {
+                Err(why) => (format!("unknown: {}", plain(why)), Some(Paint::Red)),
+                Ok(status) if !status.present => ("gone".into(), Some(Paint::Red)),
+                Ok(status) if status.looked_at.is_none() => with_operations("sealed".into(), &status.operations, None),
+                Ok(status) => dirtiness(found, &status.operations),
+            },
+        }
+    }
+
+    fn standing(&self) -> (Cell, Cell) {
+        let (freshness, base) = match self {
+            Line::Main { .. } => return ((String::new(), None), (String::new(), None)),
+            Line::Task { run, .. } => (run.base.freshness, plain(&run.base.reference)),
+            Line::Workspace { record, looked } => match looked.as_ref() {
+                Ok(status) if record.state == WorkspaceState::Ready => {
+                    let base = &status.base;
+                    let below: String = base.stack.iter().map(|name| format!(" < {}", plain(name))).collect();
+                    let text = format!("{}{below} +{} -{}", plain(&base.reference), base.ahead, base.behind);
+                    (base.freshness, text)
+                }
+                _ => (Freshness::Unknown, plain(&record.base.reference)),
+            },
+        };
+        let paint = match freshness {
+            Freshness::Fresh => Paint::Green,
+            Freshness::Stale | Freshness::Diverged => Paint::Yellow,
+            Freshness::Unknown => Paint::Dim,
+        };
+        ((freshness.word().to_owned(), Some(paint)), (base, None))
+    }
+
+    /// Its document; the main worktree has none.
+    pub fn document(&self, processes: &[Standing], found: &Found) -> Option<Value> {
+        let shared = json!({"processes": processes, "bytes": found.bytes});
+        let mut document = match self {
+            Line::Main { .. } => return None,
+            Line::Workspace { record, looked } => workspace_document(record, looked, found),
+            Line::Task { run, task } => task_document(run, task),
+        };
+        for (key, value) in shared.as_object().into_iter().flatten() {
+            document[key] = value.clone();
+        }
+        Some(document)
+    }
+}
+
+fn dirtiness(found: &Found, operations: &[&str]) -> Cell {
+    let (word, paint) = match &found.dirt {
+        None => ("…".into(), Some(Paint::Dim)),
+        Some(Err(why)) => (format!("unknown: {}", plain(why)), Some(Paint::Red)),
+        Some(Ok(dirt)) if dirt.is_clean() => ("clean".into(), None),
+        Some(Ok(dirt)) => {
+            let signs = [(dirt.conflicted, 'x'), (dirt.staged, '+'), (dirt.modified, '!'), (dirt.untracked, '?')];
+            let signs: String = signs.iter().filter(|(is, _)| *is).map(|(_, sign)| sign).collect();
+            (format!("dirty {signs}"), Some(Paint::Yellow))
+        }
+    };
+    with_operations(word, operations, paint)
+}
+
+fn with_operations(mut word: String, operations: &[&str], paint: Option<Paint>) -> Cell {
+    for operation in operations {
+        word.push_str(&format!(", in {operation}"));
+    }
+    (word, paint)
+}
+
+fn task_paint(state: TaskState) -> Option<Paint> {
+    match state {
+        TaskState::Landed | TaskState::NoChange => Some(Paint::Green),
+        TaskState::Failed | TaskState::Rejected => Some(Paint::Red),
+        TaskState::NeedsAttention => Some(Paint::Yellow),
+        _ => None,
+    }
+}
+
+/// How wide each column has to be, whatever is found yet.
+pub fn widths(rows: &[Vec<Cell>]) -> Vec<usize> {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|(text, _)| text.chars().count());
+        let least = match HEAD[column] {
+            "STATE" => STATE_WIDTH,
+            "SIZE" => SIZE_WIDTH,
+            head => head.len(),
+        };
+        cells.max().unwrap_or(0).max(least)
+    };
+    (0..HEAD.len()).map(width).collect()
+}
+
+/// One line of the table.
+pub fn line(out: &Output, cells: &[Cell], widths: &[usize]) -> String {
+    let last = cells.len().saturating_sub(1);
+    let cell = |(at, ((text, paint), width)): (usize, (&Cell, &usize))| {
+        let gap = if at == last { 0 } else { width.saturating_sub(text.chars().count()) };
+        let shown = paint.filter(|_| !text.is_empty()).map_or_else(|| text.clone(), |paint| out.paint(paint, text));
+        format!("{shown}{}", " ".repeat(gap))
+    };
+    let line: Vec<String> = cells.iter().zip(widths).enumerate().map(cell).collect();
+    format!("{}\n", line.join("  ").trim_end())
+}
+
+fn workspace_document(record: &WorkspaceRecord, looked: &Result<WorkspaceStatus, String>, found: &Found) -> Value {
+    let base = looked.as_ref().map_or(&record.base, |status| &status.base);
+    let dirt = found.dirt.as_ref().and_then(|dirt| dirt.as_ref().ok());
+    let error = looked.as_ref().err().or(found.dirt.as_ref().and_then(|dirt| dirt.as_ref().err()));
+    let mut document = document::workspace(record, base, None);
+    document["state"] = json!(record.state);
+    document["present"] = json!(looked.as_ref().ok().map(|status| status.present));
+    document["dirty"] = json!(dirt.map(|dirt| !dirt.is_clean()));
+    document["changes"] = json!(dirt.map(|dirt| json!({"staged": dirt.staged, "modified": dirt.modified,
+        "untracked": dirt.untracked, "conflicted": dirt.conflicted})));
+    document["elsewhere"] = json!(looked.as_ref().ok().and_then(|status| status.elsewhere.clone()));
+    document["operations"] = json!(looked.as_ref().map(|status| status.operations.clone()).unwrap_or_default());
+    document["error"] = json!(error);
+    document["age_s"] = json!(clock::now().since(record.created_at).as_secs());
+    document["run"] = Value::Null;
+    document["task"] = Value::Null;
+    document
+}
+
+fn task_document(run: &RunRecord, task: &TaskRecord) -> Value {
+    json!({
+        "name": format!("{}/{}", run.id, task.id),
+        "path": task.workspace,
+        "branch": task.branch,
+        "base": run.base,
+        "strategy": "git-worktree",
+        "elapsed_ms": Value::Null,
+        "sealed": true,
+        "lease": Value::Null,
+        "state": task.state,
+        "present": task.workspace.as_ref().map(|path| path.exists()),
+        "dirty": Value::Null,
+        "changes": Value::Null,
+        "elsewhere": Value::Null,
+        "operations": [],
+        "error": Value::Null,
+        "age_s": clock::now().since(run.created_at).as_secs(),
+        "run": run.id,
+        "task": task.id,
+    })
+}
