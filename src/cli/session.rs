@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use super::args::Global;
 use super::config::{self, Settings, Sources};
 use super::error::CliError;
-use super::output::Output;
+use super::output::{Output, plain};
 use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord};
 use crate::model::{RunId, TaskId};
 use crate::store::Store;
 use crate::sys::env;
 use crate::sys::git::Git;
 use crate::worktree::Repository;
+use crate::worktree::moved::{self, Place};
 use crate::worktree::remote::Lookup;
 
 /// A command at work.
@@ -41,6 +42,12 @@ impl Session {
     pub fn open(global: &Global, out: &Output) -> Result<Session, CliError> {
         let git = Git::open()?;
         let repo = Repository::discover(&git, &directory(global)?)?;
+        if let Place::MovedFrom(from) | Place::CopyOf(from) = moved::place(&repo)? {
+            let from = plain(&from.to_string_lossy());
+            out.warn(format!(
+                "the repository was moved or copied from {from}; bring it in order: treehand doctor --repair"
+            ));
+        }
         let resolved = resolve_config(global, repo.here.as_deref().or(repo.main_tree.as_deref()))?;
         for warning in &resolved.warnings {
             out.warn(warning);

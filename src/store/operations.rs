@@ -91,4 +91,16 @@ impl Store {
             Ok(())
         })
     }
+
+    /// Changes what is known of every operation, in one transaction.
+    pub fn edit_operations(&self, kind: &str, change: impl Fn(&mut OperationRecord)) -> Result<(), StoreError> {
+        let all = self.operations()?;
+        self.write(|transaction| {
+            for operation in &all {
+                edit(transaction, operation.op, &change)?;
+            }
+            append(transaction, &EntryDraft::new(kind, json!({"operations": all.len()})), Phase::Note, None)?;
+            Ok(())
+        })
+    }
 }

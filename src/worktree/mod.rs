@@ -21,6 +21,7 @@ pub mod in_the_way;
 pub mod index_copy;
 pub mod index_lock;
 pub mod merge;
+pub mod moved;
 pub mod overlap;
 pub mod plain;
 pub mod quarantine;

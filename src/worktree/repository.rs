@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::{Result, WorktreeError};
+use super::moved;
 use crate::model::{BranchName, RunId, TaskId, WorkspaceName};
 use crate::store::Store;
 use crate::sys::fs;
@@ -114,7 +115,9 @@ impl Repository {
 
     /// Opens the store.
     pub fn store(&self) -> Result<Store> {
-        Ok(Store::open(&self.state_dir())?)
+        let store = Store::open(&self.state_dir())?;
+        moved::remember(self)?;
+        Ok(store)
     }
 
     /// Opens the repository for reading.

@@ -185,7 +185,8 @@ fn add_tree(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -
     Ok(())
 }
 
-fn path_line(path: &Path) -> Vec<u8> {
+/// A path as git's own files hold it: one line.
+pub(super) fn path_line(path: &Path) -> Vec<u8> {
     let mut line = path.as_os_str().as_bytes().to_vec();
     line.push(b'\n');
     line

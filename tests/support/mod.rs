@@ -100,6 +100,13 @@ impl World {
         answer(self.command(args))
     }
 
+    /// Runs the binary somewhere, to its end.
+    pub fn treehand_at(&self, directory: &Path, args: &[&str]) -> Answer {
+        let mut command = self.command(args);
+        command.current_dir(directory);
+        answer(command)
+    }
+
     /// Runs a script with `sh` in the repository.
     pub fn shell(&self, script: &str) -> Answer {
         let mut command = Command::new("sh");

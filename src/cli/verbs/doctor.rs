@@ -14,6 +14,7 @@ use crate::confine;
 use crate::orchestrator;
 use crate::store::Store;
 use crate::sys::git::{Git, MINIMUM_VERSION};
+use crate::worktree::moved::{self, Place};
 use crate::worktree::sealed::Identity;
 use crate::worktree::{Repository, update};
 
@@ -38,8 +39,9 @@ pub fn run(global: &Global, args: &DoctorArgs, out: &Output) -> Result<u8, CliEr
         checks.push(Check { name: "repository", result: repo.as_ref().map(place).map_err(copy) });
         if let Ok(repo) = &repo {
             if args.repair {
-                repair(repo, &mut repaired)?;
+                repair(global, repo, &mut repaired)?;
             }
+            checks.push(Check { name: "place", result: whereabouts(repo) });
             checks.push(Check { name: "identity", result: identity(repo) });
             checks.push(Check { name: "store", result: store(repo) });
             checks.push(Check { name: "interrupted", result: interrupted(repo) });
@@ -54,18 +56,31 @@ fn copy(error: &CliError) -> CliError {
 }
 
 /// Mends what can be mended without asking; what was done, in sentences.
-fn repair(repo: &Repository, repaired: &mut Vec<String>) -> Result<(), CliError> {
+fn repair(global: &Global, repo: &Repository, repaired: &mut Vec<String>) -> Result<(), CliError> {
     if let Some(mended) = Store::repair(&repo.state_dir())? {
         let place = mended.set_aside.display();
         repaired
             .push(format!("the damaged store is set aside as {place}; {} records were carried over", mended.carried));
     }
     let Some(store) = Store::open_existing(&repo.state_dir())? else { return Ok(()) };
+    let settings = resolve_config(global, repo.here.as_deref().or(repo.main_tree.as_deref()))?.settings;
+    repaired.extend(moved::repair(repo, &store, &settings.worktree.path)?);
     let landings = orchestrator::recover::recover(repo, &store)?;
     let others = cleanup::recover::recover(repo, &store)?.recovered;
     repaired.extend(landings.settled.into_iter().chain(others.settled));
     repaired.extend(landings.blocked.into_iter().chain(others.blocked).map(|why| format!("not repaired: {why}")));
     Ok(())
+}
+
+/// Whether the repository is where it was when its workspaces were made.
+fn whereabouts(repo: &Repository) -> Result<String, CliError> {
+    let message = match moved::place(repo)? {
+        Place::Same => return Ok("where it was".into()),
+        Place::MovedFrom(before) => format!("the repository was moved from {}", plain(&before.to_string_lossy())),
+        Place::CopyOf(original) => format!("this is a copy of {}", plain(&original.to_string_lossy())),
+    };
+    let error = CliError { code: 1, kind: "moved", message, hint: None };
+    Err(error.hint("bring its workspaces in order: treehand doctor --repair"))
 }
 
 fn identity(repo: &Repository) -> Result<String, CliError> {

@@ -1,0 +1,95 @@
+//! Stories of repositories that were moved or copied after workspaces were made.
+
+mod support;
+
+use std::path::Path;
+
+use support::World;
+
+/// A world with a plain workspace that has an untracked file, a sealed one with a commit, a removed one, a failed task.
+fn world() -> World {
+    let world = World::new();
+    for name in ["plain", "gone"] {
+        world.treehand(&["new", name]).expect(0);
+    }
+    world.treehand(&["new", "shut", "--sealed"]).expect(0);
+    std::fs::write(world.trees().join("plain/repo/untracked"), "mine\n").expect("written");
+    std::fs::write(world.trees().join("gone/repo/kept"), "kept\n").expect("written");
+    let make = ["exec", "shut", "--confine", "off", "--", "sh", "-c", "echo s > s; git add s; git commit -qm sealed"];
+    world.treehand(&make).expect(0);
+    let task = "[[task]]\nid = \"t\"\ncommand = [\"sh\", \"-c\", \"echo t > t.txt; exit 1\"]\n";
+    world.run_tasks(task, &[]).expect(1);
+    world.treehand(&["rm", "-f", "gone"]).expect(0);
+    world
+}
+
+fn at(world: &World, repo: &Path, args: &[&str]) -> support::Answer {
+    let place = repo.to_string_lossy().into_owned();
+    world.treehand_at(world.path(), &[&["-C", &place], args].concat())
+}
+
+fn works_as_before(world: &World, repo: &Path) {
+    assert!(at(world, repo, &["ls"]).expect(0).stderr.contains("treehand doctor --repair"));
+    let doctor = at(world, repo, &["--json", "doctor"]);
+    assert!(doctor.stdout.contains("the repository was moved from"), "{}", doctor.stdout);
+    let repaired = at(world, repo, &["doctor", "--repair", "--set", "confine.level=off"]).expect(0).stdout;
+    assert!(!repaired.contains("not repaired"), "{repaired}");
+    let listed = at(world, repo, &["--json", "ls"]).expect(0);
+    assert!(!listed.stderr.contains("moved"), "{}", listed.stderr);
+    for workspace in listed.json()["workspaces"].as_array().expect("a list") {
+        assert_eq!((&workspace["present"], &workspace["error"]), (&true.into(), &().into()), "{workspace}");
+    }
+    let plain = at(world, repo, &["path", "plain"]).expect(0).stdout;
+    assert_eq!(world.git_in(Path::new(plain.trim()), &["status", "--porcelain"]), "?? untracked");
+    assert_eq!(world.treehand_at(Path::new(plain.trim()), &["path", "@"]).expect(0).stdout, plain);
+    assert!(at(world, repo, &["diff", "shut"]).expect(0).stdout.contains("+s"));
+    assert_eq!(world.git_in(repo, &["log", "-1", "--format=%s", "shut"]), "sealed");
+    let run = at(world, repo, &["--json", "ps"]).expect(0).json()["runs"][0]["run"].as_str().expect("a run").to_owned();
+    assert!(at(world, repo, &["diff", &format!("{run}/t")]).expect(0).stdout.contains("t.txt"));
+    at(world, repo, &["undo"]).expect(0);
+    let gone = at(world, repo, &["path", "gone"]).expect(0).stdout;
+    assert_eq!(std::fs::read_to_string(Path::new(gone.trim()).join("kept")).expect("back"), "kept\n");
+    assert_eq!(world.git_in(Path::new(gone.trim()), &["status", "--porcelain"]), "?? kept");
+    at(world, repo, &["rm", "-f", "-D", "plain", "shut", "gone"]).expect(0);
+    world.git_in(repo, &["fsck", "--full", "--strict"]);
+    assert_eq!(at(world, repo, &["doctor", "--set", "confine.level=off"]).expect(0).stderr, "");
+}
+
+#[test]
+fn a_repository_that_moved_alone_is_mended() {
+    let world = world();
+    let now = world.path().join("elsewhere/renamed");
+    std::fs::create_dir(now.parent().expect("a parent")).expect("made");
+    std::fs::rename(world.repo(), &now).expect("moved");
+    works_as_before(&world, &now);
+}
+
+#[test]
+fn a_repository_that_moved_with_its_workspaces_is_mended() {
+    let world = world();
+    let place = world.path().join("elsewhere");
+    std::fs::create_dir(&place).expect("made");
+    for name in ["repo", "repo.trees"] {
+        std::fs::rename(world.path().join(name), place.join(name)).expect("moved");
+    }
+    works_as_before(&world, &place.join("repo"));
+}
+
+#[test]
+fn a_copy_leaves_the_originals_workspaces_alone() {
+    let world = world();
+    let copy = world.path().join("copy");
+    world.shell(&format!("cp -a . {}", copy.display())).expect(0);
+    let doctor = at(&world, &copy, &["--json", "doctor"]);
+    assert!(doctor.stdout.contains("this is a copy of"), "{}", doctor.stdout);
+    at(&world, &copy, &["doctor", "--repair", "--set", "confine.level=off"]).expect(0);
+    assert!(
+        at(&world, &copy, &["--json", "ls"]).expect(0).json()["workspaces"].as_array().is_some_and(Vec::is_empty)
+            || at(&world, &copy, &["--json", "ls"]).expect(0).json()["workspaces"][0]["task"]
+                != serde_json::Value::Null
+    );
+    let ids = [world.repo(), copy].map(|repo| std::fs::read(repo.join(".git/treehand/id")).expect("an id"));
+    assert_ne!(ids[0], ids[1]);
+    assert_eq!(world.git_in(&world.trees().join("plain/repo"), &["status", "--porcelain"]), "?? untracked");
+    assert!(world.treehand(&["diff", "shut"]).expect(0).stdout.contains("+s"));
+}
