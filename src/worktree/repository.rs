@@ -3,6 +3,7 @@
 //! Promises: paths are absolute and resolved once; nothing is written by looking. What treehand keeps is below
 //! `<common dir>/treehand/` and, for what a child may touch, below the user's state directory.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::error::{Result, WorktreeError};
@@ -35,6 +36,9 @@ pub struct Repository {
 /// The file beside the private git dir of a sealed workspace that names the repository's common dir.
 pub const SIGN: &str = "repository";
 
+/// Where the main worktree was seen last, below a common dir that lies apart from it.
+const MAIN_TREE: &str = "treehand/main-tree";
+
 /// The repository that a private git dir of a sealed workspace belongs to; `None` for any other git dir.
 fn owner_of_private(common_dir: &Path) -> Result<Option<PathBuf>> {
     let Some(sealed) = env::state_home().map(|home| home.join("treehand/sealed")) else { return Ok(None) };
@@ -52,31 +56,40 @@ fn owner_of_private(common_dir: &Path) -> Result<Option<PathBuf>> {
 impl Repository {
     /// Finds the repository that contains `directory`.
     pub fn discover(git: &Git, directory: &Path) -> Result<Repository> {
-        let args = ["rev-parse", "--path-format=absolute", "--git-common-dir", "--git-dir", "--is-bare-repository"];
         let no_repository = |detail: String| WorktreeError::NoRepository { path: directory.to_owned(), detail };
         if !directory.is_dir() {
             return Err(no_repository("there is no such directory".into()));
         }
-        let output = git.within(directory, args).output()?;
-        if !output.status.success() {
-            return Err(no_repository(String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ")));
-        }
-        let lines = split_lines(&output.stdout);
-        let [common_dir, git_dir, bare] = &lines[..] else {
-            return Err(no_repository("git rev-parse printed something unexpected".into()));
+        let ask = |what: &[&str]| {
+            let args = ["rev-parse", "--path-format=absolute"].iter().chain(what);
+            let output = git.within(directory, args).output()?;
+            match output.status.success() {
+                true => Ok(output.stdout),
+                false => Err(no_repository(String::from_utf8_lossy(&output.stderr).trim().replace('\n', " "))),
+            }
         };
-        let (common_dir, git_dir) = (canonical(common_dir)?, canonical(git_dir)?);
+        let answer = ask(&["--git-common-dir", "--git-dir", "--is-bare-repository"])?;
+        let lines: Vec<&[u8]> = answer.split(|b| *b == b'\n').filter(|line| !line.is_empty()).collect();
+        let (common_dir, git_dir, bare) = match lines[..] {
+            [common_dir, git_dir, bare] => (bytes_path(common_dir), bytes_path(git_dir), bare == b"true"),
+            // A path with a line feed in it: one question at a time has one answer.
+            _ => {
+                let bare = ask(&["--is-bare-repository"])? == b"true\n";
+                (one_path(&ask(&["--git-common-dir"])?), one_path(&ask(&["--git-dir"])?), bare)
+            }
+        };
+        let (common_dir, git_dir) = (canonical(&common_dir)?, canonical(&git_dir)?);
         if let Some(owner) = owner_of_private(&common_dir)? {
             let here = git.within(directory, ["rev-parse", "--show-toplevel"]).output()?;
-            let here = split_lines(&here.stdout).first().map(|path| canonical(path)).transpose()?;
+            let here = top_level(&here.stdout).transpose()?;
             return Ok(Repository { here, ..Repository::at_common_dir(git, &owner)? });
         }
         let here = match git.within(directory, ["rev-parse", "--show-toplevel"]).output()? {
-            output if output.status.success() => split_lines(&output.stdout).first().map(|path| canonical(path)),
+            output if output.status.success() => top_level(&output.stdout),
             _ => None,
         };
         let bare = match git_dir == common_dir {
-            true => bare.as_os_str() == "true",
+            true => bare,
             false => git.bare(&common_dir, ["rev-parse", "--is-bare-repository"]).text()? == "true",
         };
         Ok(Repository::assemble(git, common_dir, git_dir, here.transpose()?, bare))
@@ -117,7 +130,21 @@ impl Repository {
     pub fn store(&self) -> Result<Store> {
         let store = Store::open(&self.state_dir())?;
         moved::remember(self)?;
+        self.remember_tree()?;
         Ok(store)
+    }
+
+    /// A git dir that lies apart does not say where its worktree is, and git forgets it; a supervisor must know.
+    fn remember_tree(&self) -> Result<()> {
+        let apart = self.git_dir == self.common_dir && self.common_dir.file_name() != Some(".git".as_ref());
+        match (&self.main_tree, &self.here) {
+            (Some(tree), Some(here))
+                if apart && tree == here && remembered_tree(&self.common_dir).as_ref() != Some(tree) =>
+            {
+                Ok(fs::write_atomic(&self.common_dir.join(MAIN_TREE), tree.as_os_str().as_bytes())?)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Opens the repository for reading.
@@ -200,24 +227,44 @@ fn read_id(path: &Path) -> Result<Option<String>> {
     }
 }
 
-/// The main worktree of a repository that is not bare: around its `.git`, or wherever git says.
+/// The main worktree of a repository that is not bare: where it is configured, around its `.git`, where one stood in it, or
+/// what git takes for it.
 fn main_tree_of(git: &Git, common_dir: &Path) -> Option<PathBuf> {
-    let configured = git.bare(common_dir, ["config", "--get", "core.worktree"]).output().ok()?;
-    if common_dir.file_name() == Some(".git".as_ref()) && !configured.status.success() {
+    let configured = git.bare(common_dir, ["config", "-z", "--get", "core.worktree"]).output().ok()?;
+    if let (true, Some(path)) = (configured.status.success(), configured.records().next()) {
+        return canonical(&common_dir.join(bytes_path(path))).ok();
+    }
+    if common_dir.file_name() == Some(".git".as_ref()) {
         return common_dir.parent().map(Path::to_owned);
+    }
+    if let Some(tree) = remembered_tree(common_dir) {
+        return Some(tree);
     }
     let output = git.bare(common_dir, ["worktree", "list", "--porcelain", "-z"]).run().ok()?;
     let first = output.records().next()?.strip_prefix(b"worktree ")?.to_vec();
     canonical(&bytes_path(&first)).ok()
 }
 
-fn split_lines(bytes: &[u8]) -> Vec<PathBuf> {
-    bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(bytes_path).collect()
+/// Where one stood in the main worktree of a git dir that lies apart (`--separate-git-dir`), if it still is that.
+fn remembered_tree(common_dir: &Path) -> Option<PathBuf> {
+    let tree = bytes_path(&std::fs::read(common_dir.join(MAIN_TREE)).ok()?);
+    let link = std::fs::read(tree.join(".git")).ok()?;
+    let back = tree.join(one_path(link.strip_prefix(b"gitdir: ")?));
+    (back.canonicalize().ok()? == common_dir).then_some(tree)
+}
+
+/// The root of the worktree, as `rev-parse --show-toplevel` prints it: nothing when there is none.
+fn top_level(printed: &[u8]) -> Option<Result<PathBuf>> {
+    (!printed.is_empty()).then(|| canonical(&one_path(printed)))
+}
+
+/// The one path that git printed, ended by a line feed: one inside it is part of it.
+fn one_path(printed: &[u8]) -> PathBuf {
+    bytes_path(printed.strip_suffix(b"\n").unwrap_or(printed))
 }
 
 /// A path from the bytes that git printed.
 pub fn bytes_path(bytes: &[u8]) -> PathBuf {
-    use std::os::unix::ffi::OsStrExt;
     PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
 }
 
