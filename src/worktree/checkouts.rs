@@ -1,6 +1,7 @@
 //! Scan: which worktrees there are, what each has checked out, and what it is in the middle of.
 //!
-//! Read from git's admin files (`gitrepository-layout(5)`), without a process. Unreadable is an error, never absence.
+//! Read from git's admin files (`gitrepository-layout(5)`), without a process but where refs are in tables. Unreadable is an
+//! error, never absence.
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,7 @@ use super::error::Result;
 use super::repository::{Repository, bytes_path};
 use crate::model::BranchName;
 use crate::sys::fs;
+use crate::sys::git::Reader;
 
 /// One worktree of the repository, the main one included.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +37,7 @@ pub struct BranchUse {
 
 /// Every worktree of the repository.
 pub fn scan(repo: &Repository) -> Result<Vec<Checkout>> {
-    let mut found = vec![checkout(&repo.common_dir, repo.main_tree.clone())?];
+    let mut found = vec![checkout(repo, &repo.common_dir, repo.main_tree.clone())?];
     let admin = repo.common_dir.join("worktrees");
     let entries = match std::fs::read_dir(&admin) {
         Ok(entries) => entries,
@@ -50,7 +52,7 @@ pub fn scan(repo: &Repository) -> Result<Vec<Checkout>> {
             link.parent().map(Path::to_owned)
         });
         if tree.is_some() {
-            found.push(checkout(&git_dir, tree)?);
+            found.push(checkout(repo, &git_dir, tree)?);
         }
     }
     Ok(found)
@@ -73,13 +75,30 @@ pub fn branch_use(repo: &Repository, branch: &BranchName) -> Result<BranchUse> {
     Ok(answer)
 }
 
-fn checkout(git_dir: &Path, tree: Option<PathBuf>) -> Result<Checkout> {
-    let head = read(&git_dir.join("HEAD"))?.unwrap_or_default();
+/// What the file HEAD holds where refs are in tables (reftable): the true one is among them.
+const HEAD_ELSEWHERE: &str = "ref: refs/heads/.invalid";
+
+fn checkout(repo: &Repository, git_dir: &Path, tree: Option<PathBuf>) -> Result<Checkout> {
+    let mut head = read(&git_dir.join("HEAD"))?.unwrap_or_default();
+    let tables = if head.trim_end() == HEAD_ELSEWHERE { Some(Reader::open(&repo.git, git_dir)) } else { None };
+    if let Some(tables) = &tables {
+        head = tables.symbolic_target("HEAD")?.map(|target| format!("ref: {target}")).unwrap_or_default();
+    }
     let branch = head.trim_end().strip_prefix("ref: refs/heads/").map(str::to_owned);
     let locked = read(&git_dir.join("locked"))?.map(|reason| reason.trim_end().to_owned());
-    let held = operations(git_dir, branch.as_deref())?;
+    let mut held = operations(git_dir, branch.as_deref())?;
+    if let (Some(tables), Some(branch)) = (&tables, &branch) {
+        for (name, operation) in PICKS {
+            if tables.revision(name)?.is_some() {
+                held.push((branch.clone(), operation));
+            }
+        }
+    }
     Ok(Checkout { git_dir: git_dir.to_owned(), tree, branch, held, locked })
 }
+
+/// Operations on the branch that is checked out which git marks with a ref, a file only where refs are files.
+const PICKS: [(&str, &str); 2] = [("CHERRY_PICK_HEAD", "a cherry-pick"), ("REVERT_HEAD", "a revert")];
 
 /// Operations in progress and the branches they will move when they end.
 fn operations(git_dir: &Path, branch: Option<&str>) -> Result<Vec<(String, &'static str)>> {
@@ -96,8 +115,7 @@ fn operations(git_dir: &Path, branch: Option<&str>) -> Result<Vec<(String, &'sta
         let start = start.trim_end();
         held.push((start.strip_prefix("refs/heads/").unwrap_or(start).to_owned(), "a bisect"));
     }
-    let on_branch = [("MERGE_HEAD", "a merge"), ("CHERRY_PICK_HEAD", "a cherry-pick"), ("REVERT_HEAD", "a revert")];
-    for (file, operation) in on_branch {
+    for (file, operation) in [("MERGE_HEAD", "a merge")].into_iter().chain(PICKS) {
         if let (Some(branch), true) = (branch, fs::exists(&git_dir.join(file))?) {
             held.push((branch.to_owned(), operation));
         }

@@ -201,7 +201,16 @@ fn show(repo: &Repository, paths: &SealedPaths, branch: &BranchName, reason: &st
     fs::write_new(&staging.join("commondir"), b"../..\n")?;
     fs::write_new(&staging.join("gitdir"), &path_line(&paths.tree.join(".git")))?;
     fs::create_dir_all(&repo.common_dir.join("worktrees"))?;
-    Ok(fs::move_path(&staging, &paths.entry)?)
+    let tables = repo.common_dir.join("reftable").is_dir();
+    if tables {
+        fs::create_private_dir(&staging.join("reftable"))?;
+    }
+    fs::move_path(&staging, &paths.entry)?;
+    if tables {
+        // Where refs are in tables git reads no file HEAD; without one of its own the entry would be broken in its eyes.
+        repo.git.bare(&paths.entry, ["symbolic-ref", "HEAD", &branch.full_ref()]).run()?;
+    }
+    Ok(())
 }
 
 /// Removes every part of a sealed workspace whose work is safe elsewhere. Absent parts are fine.
