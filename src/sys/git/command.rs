@@ -314,6 +314,9 @@ impl GitCommand {
             .process_group(0);
         command.args(["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0"]);
         command.args(["-c", "maintenance.auto=false", "-c", "advice.graftFileDeprecated=false"]);
+        // What is read back is UTF-8 and nothing else; what is written is what was read.
+        command.args(["-c", "i18n.commitEncoding=UTF-8", "-c", "i18n.logOutputEncoding=UTF-8"]);
+        command.args(["-c", "log.showSignature=false"]);
         command.args(&self.args);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if let Some(directory) = &self.directory {
