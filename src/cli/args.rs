@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::model::record::ConfineLevel;
 use crate::model::{BranchName, MergePolicy, Network, Span, StalePolicy, Strategy, UpdateBy};
@@ -25,7 +25,7 @@ pub struct Cli {
 #[derive(Args, Debug, Clone)]
 pub struct Global {
     /// Work as if started in DIR
-    #[arg(short = 'C', value_name = "DIR", global = true)]
+    #[arg(short = 'C', value_name = "DIR", value_hint = ValueHint::DirPath, global = true)]
     pub directory: Option<PathBuf>,
     /// Print exactly one JSON document on standard output
     #[arg(long, global = true)]
@@ -69,6 +69,8 @@ pub enum Verb {
     Ls(LsArgs),
     /// Print where a workspace is
     Path(NameArg),
+    /// Go to a workspace (needs `treehand shell-init`)
+    Cd(CdArg),
     /// Run a command in a workspace, confined
     Exec(ExecArgs),
     /// Report how fresh workspaces are
@@ -102,6 +104,13 @@ pub enum Verb {
     Config(ConfigArgs),
     /// Show the main job on a repository made for it, and clean up
     Demo,
+    /// Print what lets a shell `cd` to workspaces and complete names, for its start file
+    ShellInit(ShellArg),
+    /// Print the completions of a shell
+    Completions(ShellArg),
+    /// Say what fits where the cursor stands (asked by the completions)
+    #[command(name = "__complete", hide = true)]
+    Complete(CompleteArgs),
     /// Supervise a run (started by `run`)
     #[command(name = "__supervise", hide = true)]
     Supervise {
@@ -156,6 +165,54 @@ pub struct NewArgs {
 pub struct NameArg {
     /// A workspace (a unique prefix is enough, `@` is where one stands), or RUN/TASK
     pub name: String,
+}
+
+/// Where to go.
+#[derive(Args, Debug)]
+pub struct CdArg {
+    /// A workspace, RUN/TASK, `@` for the root of this one, `^` for the main worktree, `-` for where one came from
+    #[arg(allow_hyphen_values = true)]
+    pub name: String,
+}
+
+/// One shell.
+#[derive(Args, Debug)]
+pub struct ShellArg {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// The shells that are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// GNU bash.
+    Bash,
+    /// Z shell.
+    Zsh,
+    /// Friendly interactive shell.
+    Fish,
+}
+
+impl std::fmt::Display for Shell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Shell::Bash => "bash",
+            Shell::Zsh => "zsh",
+            Shell::Fish => "fish",
+        })
+    }
+}
+
+/// Arguments of `__complete`.
+#[derive(Args, Debug)]
+pub struct CompleteArgs {
+    /// Who asks
+    #[arg(value_enum)]
+    pub shell: Shell,
+    /// bash: the part that it replaces, and the line up to the cursor; others: the word at the cursor, and those before it
+    #[arg(last = true)]
+    pub words: Vec<std::ffi::OsString>,
 }
 
 /// A run or one of its tasks.

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "stories start the binary and git as a user does")]
 #![allow(dead_code, reason = "each story file uses its own part of the world")]
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -113,6 +114,27 @@ impl World {
         self.clean(&mut command);
         command.args(["-c", script]).current_dir(self.repo()).stdin(Stdio::null());
         answer(command)
+    }
+
+    /// Runs a script with a shell in the repository, with the binary on PATH; `None` where the shell is not installed.
+    ///
+    /// Says so then, and fails where `TREEHAND_REQUIRE` names the shell.
+    pub fn in_shell(&self, shell: &[&str], script: &str) -> Option<Answer> {
+        let binary = Path::new(env!("CARGO_BIN_EXE_treehand")).parent().expect("a directory").to_owned();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let with_binary = std::env::join_paths(std::iter::once(binary).chain(std::env::split_paths(&path)));
+        if !std::env::split_paths(&path).any(|directory| directory.join(shell[0]).is_file()) {
+            let required = std::env::var("TREEHAND_REQUIRE").unwrap_or_default();
+            assert!(!required.split(',').any(|name| name == shell[0]), "{} is required and not installed", shell[0]);
+            // Not with `eprintln!`, which the harness keeps to itself where a test passes.
+            writeln!(std::io::stderr(), "NOT RUN: {} is not installed", shell[0]).expect("stderr is open");
+            return None;
+        }
+        let mut command = Command::new(shell[0]);
+        self.clean(&mut command);
+        command.env("PATH", with_binary.expect("a PATH")).args(&shell[1..]).args(["-c", script]);
+        command.current_dir(self.repo()).stdin(Stdio::null());
+        Some(answer(command))
     }
 
     /// Runs a tasks file without confinement, with `--json` and these flags.

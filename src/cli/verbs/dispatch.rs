@@ -13,6 +13,10 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
     let global = cli.global;
     match cli.verb {
         Verb::Supervise { common_dir, run } => return supervise::run(&common_dir, &run),
+        Verb::Complete(args) => return complete::run(&args),
+        Verb::ShellInit(args) => return shell::init(args.shell, out),
+        Verb::Completions(args) => return shell::completions(args.shell, out),
+        Verb::Cd(_) => path::require_shell()?,
         Verb::Demo => return demo::run(out),
         Verb::Doctor(args) => return doctor::run(&global, &args, out),
         Verb::Config(args) => {
@@ -26,6 +30,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
         Verb::New(args) => new::run(&session, &args),
         Verb::Ls(args) => ls::run(&session, &args),
         Verb::Path(args) => path::run(&session, &args.name),
+        Verb::Cd(args) => path::cd(&session, &args.name),
         Verb::Exec(args) => exec::run(&session, &args),
         Verb::Fresh(args) => fresh::run(&session, &args),
         Verb::Diff(args) => diff::run(&session, &args.name),
@@ -39,8 +44,12 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
         Verb::Log => log::run(&session),
         Verb::Undo(args) => undo::run(&session, &args),
         Verb::Clean(args) => clean::run(&session, &args),
-        Verb::Supervise { .. } | Verb::Demo | Verb::Doctor(_) | Verb::Config(_) => {
-            Err(CliError::usage("unreachable verb"))
-        }
+        Verb::Supervise { .. }
+        | Verb::Complete(_)
+        | Verb::ShellInit(_)
+        | Verb::Completions(_)
+        | Verb::Demo
+        | Verb::Doctor(_)
+        | Verb::Config(_) => Err(CliError::usage("unreachable verb")),
     }
 }

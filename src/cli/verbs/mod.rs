@@ -4,6 +4,7 @@
 
 mod cancel;
 mod clean;
+mod complete;
 mod config;
 mod demo;
 mod diff;
@@ -19,6 +20,7 @@ mod path;
 mod ps;
 mod rm;
 mod run;
+mod shell;
 mod show;
 mod supervise;
 mod undo;
