@@ -111,6 +111,12 @@ pub enum Verb {
     /// Say what fits where the cursor stands (asked by the completions)
     #[command(name = "__complete", hide = true)]
     Complete(CompleteArgs),
+    /// Write the manual, a page for each command (for packagers)
+    #[command(name = "__man", hide = true)]
+    Man {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// Supervise a run (started by `run`)
     #[command(name = "__supervise", hide = true)]
     Supervise {

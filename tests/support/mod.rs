@@ -116,18 +116,25 @@ impl World {
         answer(command)
     }
 
+    /// True when a program is installed. Says so when it is not, and fails where `TREEHAND_REQUIRE` names it.
+    pub fn has(&self, program: &str) -> bool {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
+        if !found {
+            let required = std::env::var("TREEHAND_REQUIRE").unwrap_or_default();
+            assert!(!required.split(',').any(|name| name == program), "{program} is required and not installed");
+            // Not with `eprintln!`, which the harness keeps to itself where a test passes.
+            writeln!(std::io::stderr(), "NOT RUN: {program} is not installed").expect("stderr is open");
+        }
+        found
+    }
+
     /// Runs a script with a shell in the repository, with the binary on PATH; `None` where the shell is not installed.
-    ///
-    /// Says so then, and fails where `TREEHAND_REQUIRE` names the shell.
     pub fn in_shell(&self, shell: &[&str], script: &str) -> Option<Answer> {
         let binary = Path::new(env!("CARGO_BIN_EXE_treehand")).parent().expect("a directory").to_owned();
         let path = std::env::var_os("PATH").unwrap_or_default();
         let with_binary = std::env::join_paths(std::iter::once(binary).chain(std::env::split_paths(&path)));
-        if !std::env::split_paths(&path).any(|directory| directory.join(shell[0]).is_file()) {
-            let required = std::env::var("TREEHAND_REQUIRE").unwrap_or_default();
-            assert!(!required.split(',').any(|name| name == shell[0]), "{} is required and not installed", shell[0]);
-            // Not with `eprintln!`, which the harness keeps to itself where a test passes.
-            writeln!(std::io::stderr(), "NOT RUN: {} is not installed", shell[0]).expect("stderr is open");
+        if !self.has(shell[0]) {
             return None;
         }
         let mut command = Command::new(shell[0]);

@@ -14,6 +14,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
     match cli.verb {
         Verb::Supervise { common_dir, run } => return supervise::run(&common_dir, &run),
         Verb::Complete(args) => return complete::run(&args),
+        Verb::Man { directory } => return man::run(&directory, out),
         Verb::ShellInit(args) => return shell::init(args.shell, out),
         Verb::Completions(args) => return shell::completions(args.shell, out),
         Verb::Cd(_) => path::require_shell()?,
@@ -46,6 +47,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
         Verb::Clean(args) => clean::run(&session, &args),
         Verb::Supervise { .. }
         | Verb::Complete(_)
+        | Verb::Man { .. }
         | Verb::ShellInit(_)
         | Verb::Completions(_)
         | Verb::Demo

@@ -15,6 +15,7 @@ mod fresh;
 mod log;
 mod logs;
 mod ls;
+mod man;
 mod new;
 mod path;
 mod ps;
