@@ -8,8 +8,9 @@ use super::args::Global;
 use super::config::{self, Settings, Sources};
 use super::error::CliError;
 use super::output::{Output, plain};
-use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord};
-use crate::model::{RunId, TaskId};
+use crate::confine;
+use crate::model::record::{ConfineLevel, RunRecord, TaskRecord, WorkspaceRecord};
+use crate::model::{Hooks, RunId, TaskId};
 use crate::store::Store;
 use crate::sys::env;
 use crate::sys::git::Git;
@@ -41,7 +42,7 @@ impl Session {
     /// Finds the repository and reads the configuration.
     pub fn open(global: &Global, out: &Output) -> Result<Session, CliError> {
         let git = Git::open()?;
-        let repo = Repository::discover(&git, &directory(global)?)?;
+        let mut repo = Repository::discover(&git, &directory(global)?)?;
         if let Place::MovedFrom(from) | Place::CopyOf(from) = moved::place(&repo)? {
             let from = plain(&from.to_string_lossy());
             out.warn(format!(
@@ -53,12 +54,22 @@ impl Session {
             out.warn(warning);
         }
         let (settings, origins) = (resolved.settings, resolved.origins);
+        repo.hooks = settings.worktree.hooks;
         Ok(Session { out: out.clone(), global: global.clone(), repo, settings, origins })
     }
 
     /// The store, made when it is new.
     pub fn store(&self) -> Result<Store, CliError> {
         Ok(self.repo.store()?)
+    }
+
+    /// Refuses what cannot be had: hooks that are to run in a sandbox, where there is none.
+    pub fn require_hooks(&self) -> Result<(), CliError> {
+        match self.settings.worktree.hooks {
+            Hooks::Confined => Err(CliError::from(confine::level::Unavailable { level: ConfineLevel::Strict })
+                .hint("hooks that are not confined run with: --set worktree.hooks=unconfined; none runs with never")),
+            Hooks::Never | Hooks::Unconfined => Ok(()),
+        }
     }
 
     /// How bases are looked up.

@@ -31,6 +31,7 @@ use text_enum;
 pub mod cause;
 pub mod commit;
 pub mod freshness;
+pub mod hooks;
 pub mod ids;
 pub mod names;
 pub mod network;
@@ -43,6 +44,7 @@ pub mod time;
 
 pub use commit::CommitId;
 pub use freshness::{BaseReport, Freshness, Proof, StalePolicy, UpdateBy};
+pub use hooks::Hooks;
 pub use ids::{RunId, TaskId, TaskRef, Token};
 pub use names::{BranchName, WorkspaceName};
 pub use network::{HostPort, Network};

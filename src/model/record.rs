@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 use super::{
-    BaseReport, BranchName, ByteSize, CommitId, MergePolicy, ProcId, Reason, RunId, RunSpec, RunState, Span, Strategy,
-    TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
+    BaseReport, BranchName, ByteSize, CommitId, Hooks, MergePolicy, ProcId, Reason, RunId, RunSpec, RunState, Span,
+    Strategy, TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
 };
 
 /// A run, with everything that was decided when it started: nothing is looked up again later.
@@ -32,6 +32,9 @@ pub struct RunRecord {
     pub confine: ConfineLevel,
     /// How long landing waits for a lock of git's.
     pub lock_wait: Span,
+    /// Whether hooks of the repository run.
+    #[serde(default)]
+    pub hooks: Hooks,
     /// The template of workspace paths.
     pub template: String,
     /// Most bytes of each stream that a log keeps.

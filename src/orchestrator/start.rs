@@ -81,6 +81,7 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
         jobs,
         confine: settings.confine,
         lock_wait: settings.lock_wait,
+        hooks: repo.hooks,
         template: settings.template.clone(),
         output_limit: settings.output_limit,
         before,

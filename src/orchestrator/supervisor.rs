@@ -37,12 +37,13 @@ pub fn lock_path(repo: &Repository, run: &RunId) -> std::path::PathBuf {
 /// Supervises a run to its end. `ready` is called when a client may rely on it.
 pub fn supervise(common_dir: &Path, run: &RunId, ready: impl FnOnce()) -> Result<(), RunError> {
     let git = Git::open().map_err(WorktreeError::from)?;
-    let repo = Repository::at_common_dir(&git, common_dir)?;
+    let mut repo = Repository::at_common_dir(&git, common_dir)?;
     // Whoever asks whether a run is supervised holds the lock for that moment.
     let signature = format!("the supervisor, pid {}", std::process::id());
     let _right = FileLock::acquire_within(&lock_path(&repo, run), &signature, LOOKERS_WAIT)?;
     let store = repo.store()?;
     let record = store.run(run)?;
+    repo.hooks = record.hooks;
     let granted = confine::require(record.confine)?;
     let identity = Identity::of_user(&repo)?;
     for blocked in recover::recover(&repo, &store)?.blocked {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::checkouts::{self, Checkout};
 use super::error::{Result, WorktreeError};
+use super::hooks;
 use super::import::{changes, update_ref};
 use super::index_lock::{IndexLock, Obstacle};
 use super::repository::Repository;
@@ -79,7 +80,8 @@ pub fn advance(repo: &Repository, request: &Advance<'_>) -> Result<Advanced> {
     let mut behind = Vec::new();
     for lock in held {
         let tree = lock.tree().to_owned();
-        if let Err(error) = lock.update(request.from, request.to) {
+        let moved = lock.update(request.from, request.to).and_then(|()| hooks::post_merge(repo, &tree));
+        if let Err(error) = moved {
             behind.push(format!("the files in {} are behind `{}`: {}", tree.display(), request.branch, chain(&error)));
         }
     }

@@ -6,7 +6,7 @@ use super::error::{Result, WorktreeError};
 use super::quarantine::Quarantine;
 use super::repository::Repository;
 use super::result_policy::{self, ResultChanges};
-use crate::model::CommitId;
+use crate::model::{CommitId, Hooks};
 use crate::sys::git::{GitCommand, GitOutput};
 
 /// The number of the signal that ends a writer whose reader is gone.
@@ -115,7 +115,9 @@ pub fn update_ref(
         Some(new) => vec!["update-ref", "--create-reflog", "-m", message, reference, new.as_str(), &old],
         None => vec!["update-ref", "-m", message, "-d", reference, &old],
     };
-    let output = repo.bare(&args).output()?;
+    let command = repo.bare(&args);
+    let command = if repo.hooks == Hooks::Unconfined { command.with_hooks() } else { command };
+    let output = command.output()?;
     if output.status.success() {
         return Ok(());
     }

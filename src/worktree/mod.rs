@@ -16,6 +16,7 @@ pub mod exact;
 pub(crate) mod fixture;
 pub mod freshness;
 pub mod head;
+pub mod hooks;
 pub mod import;
 pub mod in_the_way;
 pub mod index_copy;

@@ -9,12 +9,13 @@ use serde_json::json;
 
 use super::checkouts;
 use super::error::{Result, WorktreeError};
+use super::hooks;
 use super::import::update_ref;
 use super::repository::Repository;
 use super::run_store::RunStore;
 use super::sealed::{self, Identity, SealRequest, SealedPaths};
 use crate::model::record::{WorkspaceRecord, WorkspaceState};
-use crate::model::{BaseReport, BranchName, WorkspaceName};
+use crate::model::{BaseReport, BranchName, CommitId, WorkspaceName};
 use crate::store::{Intent, Store, StoreError};
 use crate::sys::lock::FileLock;
 use crate::sys::{clock, fs, proc, random};
@@ -96,7 +97,7 @@ fn make(repo: &Repository, record: &WorkspaceRecord, sealed: Option<&SealedPaths
     let (branch, commit) = (&record.branch, &record.base.commit);
     create_branch(repo, branch, commit)?;
     let made = match sealed {
-        None => add_tree(repo, &record.path, branch),
+        None => add_tree(repo, &record.path, branch, commit),
         Some(paths) => seal(repo, record, paths),
     };
     if made.is_err() {
@@ -121,13 +122,14 @@ pub fn create_branch(repo: &Repository, branch: &BranchName, commit: &crate::mod
     }
 }
 
-fn add_tree(repo: &Repository, tree: &Path, branch: &BranchName) -> Result<()> {
+fn add_tree(repo: &Repository, tree: &Path, branch: &BranchName, commit: &CommitId) -> Result<()> {
     if let Some(parent) = tree.parent() {
         fs::create_dir_all(parent)?;
     }
     let added = register(repo, tree, branch).and_then(|()| {
         let args = ["reset", "--quiet", "--hard", "--no-recurse-submodules"];
-        repo.git.within(tree, args).run().map_err(WorktreeError::from)
+        repo.git.within(tree, args).run()?;
+        hooks::post_checkout(repo, tree, commit)
     });
     if let Err(error) = added {
         // The tree was not there when the name was claimed, so what is there now is ours and holds no work.
@@ -136,6 +138,9 @@ fn add_tree(repo: &Repository, tree: &Path, branch: &BranchName) -> Result<()> {
         }
         fs::remove_tree(tree)?;
         sealed::remove_if_empty(tree.parent());
+        if tree.file_name() == Some(repo.name.as_ref()) {
+            sealed::remove_if_empty(tree.parent().and_then(Path::parent));
+        }
         return Err(error);
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Result, WorktreeError};
 use super::moved;
-use crate::model::{BranchName, RunId, TaskId, WorkspaceName};
+use crate::model::{BranchName, Hooks, RunId, TaskId, WorkspaceName};
 use crate::store::Store;
 use crate::sys::fs;
 use crate::sys::git::{Git, Reader};
@@ -31,6 +31,8 @@ pub struct Repository {
     pub name: String,
     /// The user's state directory, below which private git dirs are.
     pub state_home: Option<PathBuf>,
+    /// Whether its hooks run.
+    pub hooks: Hooks,
 }
 
 /// The file beside the private git dir of a sealed workspace that names the repository's common dir.
@@ -104,7 +106,16 @@ impl Repository {
             Some("") | None => name,
             Some(stem) => stem.to_owned(),
         };
-        Repository { git: git.clone(), common_dir, git_dir, here, main_tree, name, state_home: env::state_home() }
+        Repository {
+            git: git.clone(),
+            common_dir,
+            git_dir,
+            here,
+            main_tree,
+            name,
+            state_home: env::state_home(),
+            hooks: Hooks::Never,
+        }
     }
 
     /// Opens it again from its common dir alone, as a supervisor does.

@@ -4,7 +4,7 @@
 
 use crate::cleanup::clean_types::Kind as CleanKind;
 use crate::model::record::ConfineLevel;
-use crate::model::{MergePolicy, StalePolicy, Strategy};
+use crate::model::{MergePolicy, StalePolicy, Strategy, UpdateBy};
 
 /// What a value stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +52,8 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("", "stale", Kind::Words(StalePolicy::WORDS)),
     ("", "confine", Kind::Words(ConfineLevel::WORDS)),
     ("", "merge", Kind::Words(MergePolicy::WORDS)),
+    ("", "update", Kind::Words(UpdateBy::WORDS)),
+    ("", "from_pr", Kind::Free),
     ("", "strategy", Kind::Words(Strategy::WORDS)),
     ("", "net", Kind::Words(&["none", "full"])),
     ("", "agent", Kind::Free),

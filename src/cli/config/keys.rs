@@ -7,7 +7,7 @@ use super::forms::{Fault, Form, Maybe, Node, Notes, Reference, Template};
 use super::lists::{Gates, Patterns};
 use super::settings::{Jobs, Settings};
 use crate::model::record::ConfineLevel;
-use crate::model::{BranchName, ByteSize, Span, StalePolicy, Strategy};
+use crate::model::{BranchName, ByteSize, Hooks, Span, StalePolicy, Strategy};
 
 /// Longest name that is compared with the known ones.
 const COMPARED_MAX: usize = 64;
@@ -70,6 +70,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "worktree.stale" => worktree.stale: StalePolicy, Project::Tighten(stale_is_no_looser);
     "worktree.fetch_deadline" => worktree.fetch_deadline: Span, Project::Refused;
     "worktree.fetch_window" => worktree.fetch_window: Span, Project::Refused;
+    "worktree.hooks" => worktree.hooks: Hooks, Project::Tighten(hooks_are_no_looser);
     "confine.level" => confine.level: ConfineLevel, Project::Tighten(level_is_no_looser);
     "confine.limits.output" => confine.limits.output: ByteSize, Project::Refused;
     "supervise.jobs" => supervise.jobs: Jobs, Project::Tighten(jobs_are_no_more);
@@ -106,6 +107,11 @@ const UNSUPPORTED: [&str; 16] = [
 fn stale_is_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
     let (user, project) = (user.worktree.stale, with_project.worktree.stale);
     project == StalePolicy::Block || project == user || (user, project) == (StalePolicy::Warn, StalePolicy::Update)
+}
+
+fn hooks_are_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
+    let (user, project) = (user.worktree.hooks, with_project.worktree.hooks);
+    project == Hooks::Never || project == user
 }
 
 /// `external` rests on the user's word, so a project can neither give it nor take `landlock` for it.

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::model::record::ConfineLevel;
-use crate::model::{BranchName, ByteSize, GateSpec, Span, StalePolicy, Strategy};
+use crate::model::{BranchName, ByteSize, GateSpec, Hooks, Span, StalePolicy, Strategy};
 
 const MEBIBYTE: u64 = 1 << 20;
 const DAY_SECONDS: u64 = 86_400;
@@ -36,6 +36,8 @@ pub struct WorktreeSettings {
     pub stale: StalePolicy,
     /// How long a fetch may take.
     pub fetch_deadline: Span,
+    /// Whether hooks of the repository run when treehand's own git operations would fire them.
+    pub hooks: Hooks,
     /// How old an answer of a remote may be that is used once more.
     pub fetch_window: Span,
 }
@@ -119,6 +121,7 @@ impl Default for WorktreeSettings {
             base: None,
             stale: StalePolicy::default(),
             fetch_deadline: seconds(20),
+            hooks: Hooks::Never,
             fetch_window: seconds(0),
         }
     }

@@ -19,6 +19,7 @@ use crate::worktree::quarantine::Kept;
 
 /// Runs tasks.
 pub fn run(session: &Session, args: RunArgs) -> Result<u8, CliError> {
+    session.require_hooks()?;
     let settings = settings(session, &args);
     crate::confine::require(settings.confine)?;
     let spec = apply_flags(session, tasks_source::load(&args)?, &args);

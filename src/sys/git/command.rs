@@ -176,6 +176,7 @@ pub struct GitCommand {
     directory: Option<PathBuf>,
     stdin: Option<Vec<u8>>,
     deadline: Option<Duration>,
+    hooks: bool,
 }
 
 /// What git printed and how it ended.
@@ -191,7 +192,7 @@ pub struct GitOutput {
 
 impl GitCommand {
     fn new() -> Self {
-        GitCommand { args: Vec::new(), env: Vec::new(), directory: None, stdin: None, deadline: None }
+        GitCommand { args: Vec::new(), env: Vec::new(), directory: None, stdin: None, deadline: None, hooks: false }
     }
 
     /// Adds one argument.
@@ -203,6 +204,12 @@ impl GitCommand {
     /// Adds arguments.
     pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Lets it run the repository's hooks.
+    pub fn with_hooks(mut self) -> Self {
+        self.hooks = true;
         self
     }
 
@@ -312,7 +319,10 @@ impl GitCommand {
             .env_remove("GPG_TTY")
             // A group of its own: a Ctrl-C at the terminal reaches treehand, which then decides; a deadline kills helpers too.
             .process_group(0);
-        command.args(["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0"]);
+        if !self.hooks {
+            command.args(["-c", "core.hooksPath=/dev/null"]);
+        }
+        command.args(["-c", "core.fsmonitor=false", "-c", "gc.auto=0"]);
         command.args(["-c", "maintenance.auto=false", "-c", "advice.graftFileDeprecated=false"]);
         // What is read back is UTF-8 and nothing else; what is written is what was read.
         command.args(["-c", "i18n.commitEncoding=UTF-8", "-c", "i18n.logOutputEncoding=UTF-8"]);

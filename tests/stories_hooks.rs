@@ -1,0 +1,72 @@
+//! Stories of the repository's hooks: none runs unless the user's own configuration says so.
+
+mod support;
+
+use support::World;
+
+const HOOKS: [&str; 6] =
+    ["post-checkout", "post-merge", "pre-commit", "commit-msg", "reference-transaction", "post-index-change"];
+
+/// A repository whose hooks each write their name and where they ran.
+fn world() -> World {
+    let world = World::new();
+    let log = world.path().join("ran");
+    let hooks = world.repo().join(".git/hooks");
+    std::fs::create_dir_all(&hooks).expect("made");
+    for name in HOOKS {
+        let script = format!("#!/bin/sh\necho \"{name} $PWD $*\" >> '{}'\n", log.display());
+        std::fs::write(hooks.join(name), script).expect("written");
+        world.shell(&format!("chmod +x .git/hooks/{name}")).expect(0);
+    }
+    world
+}
+
+fn ran(world: &World) -> String {
+    std::fs::read_to_string(world.path().join("ran")).unwrap_or_default()
+}
+
+fn everything(world: &World, flags: &[&str]) {
+    let with = |args: &[&str]| world.treehand(&[args, flags].concat()).expect(0);
+    with(&["new", "w"]);
+    world.run_tasks("[[task]]\nid = \"t\"\ncommand = [\"sh\", \"-c\", \"echo t > t.txt\"]\n", flags).expect(0);
+    with(&["fresh", "w", "--update", "rebase"]);
+    with(&["undo"]);
+    with(&["undo"]);
+    with(&["rm", "w"]);
+    with(&["clean", "--yes", "--min-age", "0s"]);
+}
+
+#[test]
+fn no_hook_runs_by_default_and_a_project_cannot_change_that() {
+    let world = world();
+    everything(&world, &[]);
+    assert_eq!(ran(&world), "");
+    world.write(".treehand.toml", "[worktree]\nhooks = \"unconfined\"\n");
+    let warned = world.treehand(&["new", "again"]).expect(0).stderr;
+    assert!(warned.contains("worktree.hooks"), "{warned}");
+    assert_eq!(ran(&world), "");
+    world.treehand(&["new", "third", "--set", "worktree.hooks=confined"]).expect(10);
+}
+
+#[test]
+fn hooks_run_as_git_runs_them_where_the_user_wants_that() {
+    let world = world();
+    everything(&world, &["--set", "worktree.hooks=unconfined"]);
+    let ran = ran(&world);
+    let tree = world.trees().join("w/repo");
+    let count = |start: &str| ran.lines().filter(|line| line.starts_with(start)).count();
+    assert_eq!(count(&format!("post-checkout {} 0000000000", tree.display())), 1, "{ran}");
+    assert_eq!(count(&format!("post-merge {} 0", world.repo().display())), 2, "the landing and its undo: {ran}");
+    assert_eq!(count(&format!("post-merge {} 0", tree.display())), 2, "the update and its undo: {ran}");
+    assert!(count("reference-transaction") > 0, "{ran}");
+    assert_eq!((count("pre-commit"), count("commit-msg")), (0, 0), "{ran}");
+}
+
+#[test]
+fn a_hook_that_refuses_a_checkout_refuses_the_workspace() {
+    let world = world();
+    world.write(".git/hooks/post-checkout", "#!/bin/sh\necho not here >&2\nexit 1\n");
+    let refused = world.treehand(&["--json", "new", "w", "--set", "worktree.hooks=unconfined"]).expect(4).json();
+    assert!(refused["message"].as_str().is_some_and(|message| message.contains("not here")), "{refused}");
+    assert!(!world.trees().exists() && world.git(&["branch", "--list", "w"]).is_empty());
+}
