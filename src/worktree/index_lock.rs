@@ -88,7 +88,8 @@ impl<'a> IndexLock<'a> {
         // Exit 1 means that files differ, which is what is asked about next.
         self.git(["update-index", "-q", "--refresh"]).output()?;
         let staged = self.git(["diff-index", "--cached", "-z", "--name-only", from.as_str(), "--"]).run()?;
-        let unstaged = self.git(["diff-files", "-z", "--name-only"]).run()?;
+        // Where a submodule's own worktree stands is not touched by the move, as little as by git's own.
+        let unstaged = self.git(["diff-files", "-z", "--name-only", "--ignore-submodules=all"]).run()?;
         let local: BTreeSet<Vec<u8>> = staged.records().chain(unstaged.records()).map(<[u8]>::to_vec).collect();
         let blocked = in_the_way(moving, &local, |path| present(&self.tree, path));
         if !blocked.is_empty() {
