@@ -77,9 +77,16 @@ impl From<GitError> for CliError {
         match error {
             GitError::Start(_) => CliError::new(1, "git_missing", text).hint("install git, or put it on PATH"),
             GitError::TooOld { .. } => CliError::new(1, "git_too_old", text).hint("install a newer git"),
+            GitError::Failed { ref stderr, .. } if names_a_filter(stderr) => CliError::new(1, "git_failed", text)
+                .hint("install the filter that git cannot start, for LFS git-lfs, or mend it: git config --list | grep filter"),
             _ => CliError::new(1, "git_failed", text),
         }
     }
+}
+
+/// True when git says that a filter of `.gitattributes` that is required did not do its work.
+fn names_a_filter(stderr: &str) -> bool {
+    stderr.contains("smudge filter") || stderr.contains("clean filter")
 }
 
 impl From<StoreError> for CliError {
