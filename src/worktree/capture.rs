@@ -12,7 +12,7 @@ use super::conversion;
 use super::error::{Result, WorktreeError};
 use super::exact;
 use super::head::sealed_head;
-use super::quarantine::{object_format, write_bare_skeleton};
+use super::quarantine::{copy_shallow, object_format, write_bare_skeleton};
 use super::repository::Repository;
 use super::sealed::{Identity, SealedPaths};
 use crate::model::CommitId;
@@ -56,6 +56,9 @@ fn open_scratch(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf]) -> 
     let mut alternates = vec![paths.git_dir.join("objects")];
     alternates.extend_from_slice(lenders);
     write_bare_skeleton(&scratch, object_format(&head), &alternates, &conversion::settings(repo)?)?;
+    if let Some(lender) = lenders.first().and_then(|objects| objects.parent()) {
+        copy_shallow(lender, &scratch)?;
+    }
     copy_info(repo, &scratch)?;
     Ok((head, scratch))
 }

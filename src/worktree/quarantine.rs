@@ -57,6 +57,16 @@ pub fn write_bare_skeleton(dir: &Path, object_format: &str, alternates: &[PathBu
     Ok(())
 }
 
+/// Tells a git dir that borrows the objects of another where that one's history is cut off, if it is shallow.
+pub fn copy_shallow(lender: &Path, dir: &Path) -> Result<()> {
+    let from = lender.join("shallow");
+    match std::fs::read(&from) {
+        Ok(cuts) => Ok(fs::write_new(&dir.join("shallow"), &cuts)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(fs::at("read", &from)(error).into()),
+    }
+}
+
 /// A line of an alternates file: a path that could be misread (a comment, a quote, a line feed) is written quoted.
 fn quote_alternate(path: &[u8]) -> Vec<u8> {
     let plain = !path.iter().any(|b| *b < b' ' || *b == b'"' || *b == b'\\') && path.first() != Some(&b'#');
@@ -91,7 +101,8 @@ impl Quarantine {
         let quarantine =
             Quarantine { git: repo.git.clone(), main: repo.common_dir.clone(), dir, signs: OnceLock::new() };
         let objects = repo.common_dir.join("objects");
-        let made = write_bare_skeleton(&quarantine.dir, object_format(like), &[objects], "");
+        let made = write_bare_skeleton(&quarantine.dir, object_format(like), &[objects], "")
+            .and_then(|()| copy_shallow(&repo.common_dir, &quarantine.dir));
         match made {
             Ok(()) => Ok(quarantine),
             Err(error) => {

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::Result;
-use super::quarantine::{object_format, write_bare_skeleton};
+use super::quarantine::{copy_shallow, object_format, write_bare_skeleton};
 use super::repository::Repository;
 use crate::model::{CommitId, RunId};
 use crate::sys::fs;
@@ -36,6 +36,7 @@ impl RunStore {
         if !fs::exists(&store.git_dir.join("config"))? {
             fs::remove_tree(&store.git_dir)?;
             write_bare_skeleton(&store.git_dir, object_format(like), &[], "")?;
+            copy_shallow(&repo.common_dir, &store.git_dir)?;
         }
         Ok(store)
     }
@@ -54,9 +55,19 @@ impl RunStore {
             return Ok(());
         }
         let args = ["-c", "protocol.version=2", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"];
-        let fetch = git.bare(&self.git_dir, args).args(["--no-auto-maintenance", "--end-of-options"]);
+        // A graft would keep back the commits that it hides, and the history here would be broken. What a partial clone lacks
+        // of the commit's files is fetched from its remote; of those that are history, everything would be.
+        let whole = "--upload-pack=GIT_GRAFT_FILE=/dev/null/none GIT_NO_LAZY_FETCH=0 git upload-pack";
+        let fetch = git.bare(&self.git_dir, args).args([whole, "--no-auto-maintenance"]);
+        let fetch = fetch.args(self.is_partial()?.then_some("--depth=1")).arg("--end-of-options");
         fetch.arg(source).arg(format!("{commit}:{have}")).run()?;
         Ok(())
+    }
+
+    /// True for a clone with `--filter`: some objects are only at its remote.
+    fn is_partial(&self) -> Result<bool> {
+        let set = self.repo.bare(["config", "--get-regexp", r"^(extensions\.partialclone|remote\..*\.promisor)$"]);
+        Ok(set.output()?.status.success())
     }
 
     /// The object directory that workspaces borrow from.

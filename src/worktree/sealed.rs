@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::conversion::{self, quote};
 use super::error::{Result, WorktreeError};
-use super::quarantine::{object_format, write_bare_skeleton};
+use super::quarantine::{copy_shallow, object_format, write_bare_skeleton};
 use super::repository::{Repository, SIGN};
 use crate::model::{BranchName, CommitId, RunId, TaskId};
 use crate::sys::fs;
@@ -160,6 +160,9 @@ fn write_private_dir(repo: &Repository, paths: &SealedPaths, request: &SealReque
     // The skeleton ends in `[core]` for SHA-1; naming the section again is right for both formats.
     let config = format!("[core]\n{PRIVATE_CONFIG}{user}{}", conversion::settings(repo)?);
     write_bare_skeleton(&paths.git_dir, format, request.lenders, &config)?;
+    if let Some(lender) = request.lenders.first().and_then(|objects| objects.parent()) {
+        copy_shallow(lender, &paths.git_dir)?;
+    }
     fs::create_private_dir(&paths.git_dir.join("rw"))?;
     fs::create_private_dir(&paths.git_dir.join("logs"))?;
     let mut packed = "# pack-refs with: peeled fully-peeled sorted \n".to_owned();
