@@ -80,7 +80,8 @@ impl World {
         self.path().join("repo.trees")
     }
 
-    fn clean(&self, command: &mut Command) {
+    /// Gives a command the environment of this world and nothing else.
+    pub fn clean(&self, command: &mut Command) {
         command
             .env_clear()
             .env("HOME", self.path().join("home"))
@@ -227,7 +228,8 @@ impl World {
     }
 }
 
-fn answer(mut command: Command) -> Answer {
+/// Runs a command to its end.
+pub fn answer(mut command: Command) -> Answer {
     let output = command.output().expect("the command starts");
     Answer {
         code: output.status.code().unwrap_or(-1),

@@ -1,0 +1,187 @@
+//! Rows about how git keeps a repository: object and ref formats, kinds of index, and configuration that changes what git does.
+
+use crate::drive::{Row, did_not_run};
+use crate::places::PLAIN;
+
+/// The plain repository, with this configuration set before its first commit.
+fn configured(settings: &str) -> Row {
+    Row::make(&format!("git init -q repo; cd repo; {settings}; seed; mess"))
+}
+
+#[test]
+fn sha256() {
+    Row::make("git init -q --object-format=sha256 repo; cd repo; seed; mess").drive();
+}
+
+#[test]
+fn reftable() {
+    let row = Row::make("");
+    if row.try_sh("git init -q --ref-format=reftable repo").code != 0 {
+        return did_not_run("reftable", "this git does not know the format (2.45 does)");
+    }
+    // Someone looks at the worktrees while the task has one.
+    let row = row.changing(
+        "cd ../../../repo; git worktree list | grep '\\[treehand/'; git fsck; cd -; echo landed > landed.txt",
+    );
+    row.sh("cd repo; seed; mess");
+    row.drive();
+}
+
+#[test]
+fn packed_refs_and_objects() {
+    Row::make("git init -q repo; cd repo; seed; git gc -q; mess").drive();
+}
+
+#[test]
+fn sparse_cone() {
+    let seed = "git init -q repo; cd repo; mkdir in out; echo i > in/i.txt; echo o > out/o.txt; seed";
+    Row::make(&format!("{seed}; git sparse-checkout set --cone in; mess"))
+        .changing("echo landed >> in/i.txt; echo landed >> out/o.txt; echo l > out/new.txt")
+        .drive();
+}
+
+#[test]
+fn sparse_patterns() {
+    let seed = "git init -q repo; cd repo; mkdir in out; echo i > in/i.txt; echo o > out/o.txt; seed";
+    Row::make(&format!("{seed}; git sparse-checkout set --no-cone '/*' '!/out/'; mess"))
+        .changing("echo landed >> in/i.txt; echo landed >> out/o.txt")
+        .drive();
+}
+
+#[test]
+fn sparse_index() {
+    let seed = "git init -q repo; cd repo; mkdir -p in out/deep; echo i > in/i.txt; echo o > out/deep/o.txt; seed";
+    let mut row = Row::make(&format!("{seed}; git sparse-checkout set --cone --sparse-index in; mess"))
+        .changing("echo landed >> in/i.txt; echo landed >> out/deep/o.txt");
+    // With the index as a root, git (2.47) misses trees that a sparse index has not written yet, without treehand too.
+    row.fsck = &["--full", "--strict", "main"];
+    row.drive();
+}
+
+#[test]
+fn split_index() {
+    let row = configured("git config core.splitIndex true");
+    row.sh("cd repo; git update-index --split-index");
+    row.drive();
+}
+
+#[test]
+fn index_version_4() {
+    configured("git config index.version 4").drive();
+}
+
+#[test]
+fn index_without_hash() {
+    configured("git config index.skipHash true; git config index.threads 2").drive();
+}
+
+#[test]
+fn untracked_cache() {
+    let row = configured("git config core.untrackedCache true");
+    row.sh("cd repo; git update-index --force-untracked-cache; git status >/dev/null");
+    row.drive();
+}
+
+#[test]
+fn fsmonitor() {
+    let row = configured("git config core.fsmonitor true");
+    row.sh("cd repo; git status >/dev/null 2>&1");
+    row.drive();
+}
+
+#[test]
+fn fsmonitor_hook() {
+    let hook = r#"printf '#!/bin/sh\ntouch "$0.ran"; printf "token\\0/\\0"\n' > ../watch; chmod +x ../watch"#;
+    let row = configured(&format!(
+        "{hook}; git config core.fsmonitor \"$PWD/../watch\"; git config core.fsmonitorHookVersion 2"
+    ));
+    row.sh("cd repo; git update-index --fsmonitor; git status >/dev/null");
+    row.drive();
+}
+
+/// Hooks that leave a mark and fail, under each name that git knows.
+const HOOKS: &str = "for name in applypatch-msg commit-msg fsmonitor-watchman post-applypatch post-checkout post-commit post-index-change \
+    post-merge post-rewrite post-update pre-applypatch pre-auto-gc pre-commit pre-merge-commit pre-push pre-rebase \
+    prepare-commit-msg push-to-checkout reference-transaction sendemail-validate update; do \
+    printf '#!/bin/sh\\necho %s >> \"%s/ran\"\\nexit 1\\n' $name \"$MARKS\" > $HOOKS/$name; chmod +x $HOOKS/$name; done";
+
+#[test]
+fn hooks_do_not_run() {
+    let script = format!("{PLAIN}; MARKS=$PWD/..; HOOKS=$PWD/.git/hooks; mkdir -p $HOOKS; {HOOKS}");
+    hooks(&script);
+}
+
+#[test]
+fn core_hooks_path() {
+    let script = format!(
+        "{PLAIN}; MARKS=$PWD/..; HOOKS=$PWD/.husky; mkdir -p $HOOKS; {HOOKS}; git add -A; git -c core.hooksPath=/dev/null commit -qm hooks; git config core.hooksPath .husky; echo mine >> own.txt"
+    );
+    hooks(&script);
+}
+
+/// Drives with git of the row's own checks under no hooks: what is left in `ran` is treehand's.
+fn hooks(script: &str) {
+    let row = Row::make(script);
+    row.drive();
+    assert!(!row.world.path().join("ran").exists(), "a hook ran: {}", row.sh("cat ran"));
+}
+
+#[test]
+fn conditional_includes() {
+    let row = Row::make("rm home/.gitconfig; mkdir work; printf '[user]\\n\\tname = At Work\\n\\temail = work@example.com\\n' > home/work.inc; \
+        printf '[init]\\n\\tdefaultBranch = main\\n[user]\\n\\tuseConfigOnly = true\\n[includeIf \"gitdir:%s/work/\"]\\n\\tpath = work.inc\\n' \"$PWD\" > home/.gitconfig; \
+        git init -q work/repo; cd work/repo; seed; mess").from("work/repo").with_repo("work/repo");
+    let before = row.look();
+    let workspace = row.make_workspace(&before);
+    row.land(&before);
+    assert_eq!(
+        row.git(&["log", "-1", "--format=%an <%ae> %cn <%ce>"]),
+        "At Work <work@example.com> At Work <work@example.com>"
+    );
+    row.undo(&before);
+    row.remove(&before, &workspace);
+    row.clean(&before);
+}
+
+#[test]
+fn ignorecase() {
+    configured("git config core.ignorecase true").drive();
+}
+
+#[test]
+fn precomposeunicode() {
+    configured("git config core.precomposeunicode true; echo u > \"$(printf 'e\\314\\201.txt')\"; echo c > \"$(printf '\\303\\251.txt')\"").drive();
+}
+
+#[test]
+fn file_mode_and_symlinks_off() {
+    configured("git config core.fileMode false").drive();
+}
+
+#[test]
+fn alternates() {
+    let script = "git init -q lender; (cd lender; seed); git clone -q --shared lender repo; cd repo; git remote remove origin; mess";
+    Row::make(script).drive();
+}
+
+#[test]
+fn strange_user_configuration() {
+    let mut row = Row::make(PLAIN);
+    row.sh("printf '[diff]\\n\\tnoprefix = true\\n\\texternal = false\\n\\trenames = copies\\n[status]\\n\\tshort = true\\n\\tshowUntrackedFiles = no\\n[color]\\n\\tui = always\\n[core]\\n\\tquotePath = false\\n\\tpager = false\\n\\teditor = false\\n\\tabbrev = 40\\n[log]\\n\\tshowSignature = true\\n[branch]\\n\\tautoSetupMerge = always\\n\\tautoSetupRebase = always\\n[merge]\\n\\tff = only\\n\\tconflictStyle = zdiff3\\n[pull]\\n\\trebase = true\\n[commit]\\n\\tverbose = true\\n\\tcleanup = scissors\\n[column]\\n\\tui = always\\n[advice]\\n\\tdetachedHead = false\\n[checkout]\\n\\tguess = false\\n\\tdefaultRemote = no\\n[push]\\n\\tdefault = matching\\n[help]\\n\\tautoCorrect = 1\\n[i18n]\\n\\tcommitEncoding = ISO-8859-1\\n\\tlogOutputEncoding = UTF-16\\n' >> home/.gitconfig");
+    row.checks = [
+        row.checks,
+        [
+            "-c",
+            "color.ui=false",
+            "-c",
+            "log.showSignature=false",
+            "-c",
+            "status.showUntrackedFiles=all",
+            "-c",
+            "i18n.logOutputEncoding=UTF-8",
+        ]
+        .into(),
+    ]
+    .concat();
+    row.drive();
+}

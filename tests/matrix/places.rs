@@ -1,0 +1,109 @@
+//! Rows about where the repository is, where its parts are, and where one stands in it.
+
+use crate::drive::Row;
+
+/// A plain repository with the person's own work in it.
+pub const PLAIN: &str = "git init -q repo; cd repo; seed; mess";
+
+#[test]
+fn plain() {
+    Row::make(PLAIN).drive();
+}
+
+#[test]
+fn subdirectory() {
+    Row::make(PLAIN).from("repo/sub/dir").drive();
+}
+
+#[test]
+fn linked_worktree() {
+    let script = "git init -q repo; cd repo; seed; git worktree add -q -b side ../side; cd ../side; mess";
+    Row::make(script).from("side").onto("side").drive();
+}
+
+#[test]
+fn linked_worktree_onto_the_main_one() {
+    let row = Row::make("git init -q repo; cd repo; seed; mess; git worktree add -q -b side ../side; cd ../side; mess");
+    let mut row = row.from("side/sub");
+    row.run_flags = ["--base", "main"].map(str::to_owned).into();
+    row.drive();
+}
+
+#[test]
+fn bare_with_worktrees() {
+    let script = "git init -q seed; (cd seed; seed); git clone -q --bare seed repo.git; cd repo.git; \
+        git worktree add -q ../main main; git worktree add -q -b side ../side; cd ../main; mess; cd ../side; mess";
+    Row::make(script).from("main").with_repo("main").drive();
+}
+
+#[test]
+fn bare_without_worktree() {
+    let script = "git init -q seed; (cd seed; seed); git clone -q --bare seed repo.git";
+    Row::make(script).from("repo.git").with_repo("repo.git").drive();
+}
+
+#[test]
+fn separate_git_dir() {
+    Row::make("mkdir store; git init -q --separate-git-dir store/here.git repo; cd repo; seed; mess").drive();
+}
+
+#[test]
+fn inside_a_submodule() {
+    let script = "git init -q lib; (cd lib; seed); git init -q repo; cd repo; seed; \
+        git -c protocol.file.allow=always submodule --quiet add ../lib lib; git commit -qm lib; mess; cd lib; mess";
+    Row::make(script).from("repo/lib/sub").with_repo("repo/lib").drive();
+}
+
+#[test]
+fn inside_another_repository() {
+    let script = "git init -q outer; cd outer; seed; git init -q inner; cd inner; seed; mess";
+    Row::make(script).from("outer/inner").with_repo("outer/inner").drive();
+}
+
+#[test]
+fn core_worktree() {
+    let script = "git init -q store; mkdir repo; cd store; git config core.worktree ../../repo; cd ../repo; \
+        export GIT_DIR=../store/.git; seed; mess";
+    Row::make(script).from("store/.git").with_repo("store/.git").drive();
+}
+
+#[test]
+fn worktree_config() {
+    let script = "git init -q repo; cd repo; git config extensions.worktreeConfig true; git config --worktree core.abbrev 11; \
+        seed; mess; git worktree add -q -b side ../side; git -C ../side config --worktree core.abbrev 12";
+    Row::make(script).drive();
+}
+
+/// A repository at a path with this name in it.
+fn named(name: &str) -> Row {
+    let row = Row::make("");
+    let quoted = name.replace('\'', r"'\''");
+    row.sh(&format!("mkdir -p '{quoted}'; cd '{quoted}'; git init -q 're po'; cd 're po'; seed; mess"));
+    let start = format!("{name}/re po");
+    row.from(&start).with_repo(&start)
+}
+
+#[test]
+fn path_with_spaces() {
+    named(" a  b ").drive();
+}
+
+#[test]
+fn path_with_unicode() {
+    named("čaj-茶-e\u{301}-🌲").drive();
+}
+
+#[test]
+fn path_with_quotes() {
+    named(r#"it's "quoted" $HOME `id` %s {repo} *?[x] #;&|<>"#).drive();
+}
+
+#[test]
+fn path_with_backslash() {
+    named(r"back\slash\n\").drive();
+}
+
+#[test]
+fn path_with_newline() {
+    named("new\nline").drive();
+}

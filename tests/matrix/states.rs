@@ -1,0 +1,214 @@
+//! Rows about what a repository is in the middle of, and who else is at work in it.
+
+use crate::drive::Row;
+use crate::places::PLAIN;
+
+#[test]
+fn unborn() {
+    let row = Row::make("git init -q repo; cd repo; echo mine > mine.txt; git add mine.txt; echo more > more.txt");
+    row.refused(&["new", "w"], 3, "unborn", "no commit yet");
+    row.refused(&["run", "--confine", "off", "--", "true"], 3, "unborn", "no commit yet");
+    row.treehand(&["ls", "--json"]).expect(0);
+    row.treehand(&["clean", "--yes", "--json"]).expect(0);
+}
+
+#[test]
+fn detached_head() {
+    let row = Row::make(&format!("{PLAIN}; git checkout -q --detach"));
+    row.refused(&["new", "w"], 4, "refused", "HEAD is detached");
+    let mut row = row;
+    row.new_flags = ["--base", "main"].map(str::to_owned).into();
+    row.run_flags = row.new_flags.clone();
+    row.drive();
+}
+
+#[test]
+fn detached_head_of_a_clone() {
+    let script = "git init -q up; (cd up; seed); git clone -q up repo; cd repo; git checkout -q --detach; mess";
+    Row::make(script).drive();
+}
+
+/// Two branches that conflict in `a.txt`, `side` being checked out in `repo`, or in `there` when it is a worktree.
+const CONFLICT: &str = "git init -q repo; cd repo; seed; git checkout -q -b side; echo side >> a.txt; git commit -qam side; \
+    git checkout -q main; echo main >> a.txt; git commit -qam main; git checkout -q side";
+
+/// A landing on `side` is refused because of this operation here; `new` and a landing on `main` are fine.
+fn in_the_middle_of(operation: &str, script: &str) {
+    let row = Row::make(&format!("{CONFLICT}; {script}"));
+    refused_then_fine(row, operation);
+    // The same in another worktree than where one stands.
+    let row = Row::make(&format!(
+        "{CONFLICT}; git checkout -q main; mess; git worktree add -q ../there side; cd ../there; {script}"
+    ));
+    refused_then_fine(row, operation);
+}
+
+fn refused_then_fine(mut row: Row, operation: &str) {
+    row.new_flags = ["--base", "main"].map(str::to_owned).into();
+    let before = row.look();
+    row.run_flags = ["--base", "side"].map(str::to_owned).into();
+    row.does_not_land(4, "in_the_way", &format!("`side` is in the middle of {operation}"));
+    row.run_flags = row.new_flags.clone();
+    let workspace = row.make_workspace(&row.look());
+    row.remove(&row.look_without("refs/heads/w"), &workspace);
+    row.treehand(&["clean", "--yes", "--min-age", "0s", "--json"]).expect(0);
+    let mut now = row.look();
+    now.forget("refs/heads/treehand/");
+    crate::drive::assert_same(&now, &before, "the operation is as it was");
+}
+
+#[test]
+fn rebase_under_way() {
+    in_the_middle_of("a rebase", "git rebase -q main || true");
+}
+
+#[test]
+fn rebase_by_apply_under_way() {
+    in_the_middle_of("a rebase", "git rebase -q --apply main || true");
+}
+
+#[test]
+fn merge_under_way() {
+    in_the_middle_of("a merge", "git merge -q main || true");
+}
+
+#[test]
+fn cherry_pick_under_way() {
+    in_the_middle_of("a cherry-pick", "git cherry-pick main || true");
+}
+
+#[test]
+fn revert_under_way() {
+    in_the_middle_of("a revert", "echo more >> a.txt; git commit -qam more; git revert HEAD~1 || true");
+}
+
+#[test]
+fn bisect_under_way() {
+    in_the_middle_of(
+        "a bisect",
+        "git bisect start -q HEAD main~1; test \"$(git rev-parse -q --verify BISECT_HEAD || true)\" = ''",
+    );
+}
+
+#[test]
+fn cherry_pick_under_way_in_reftable() {
+    let row = Row::make("");
+    if row.try_sh("git init -q --ref-format=reftable probe; rm -rf probe").code != 0 {
+        return crate::drive::did_not_run(
+            "cherry_pick_under_way_in_reftable",
+            "this git does not know the format (2.45 does)",
+        );
+    }
+    let script = CONFLICT.replace("init -q", "init -q --ref-format=reftable");
+    row.sh(&format!("{script}; git cherry-pick main || true"));
+    refused_then_fine(row, "a cherry-pick");
+}
+
+#[test]
+fn unmerged_index_of_a_stash() {
+    let row = Row::make(
+        "git init -q repo; cd repo; seed; echo stash >> own.txt; git stash -q; echo other >> own.txt; git commit -qam other; git stash pop -q || true",
+    );
+    row.does_not_land(4, "in_the_way", "You need to resolve your current index first");
+}
+
+#[test]
+fn index_lock_held() {
+    let mut row = Row::make(PLAIN);
+    row.sh("touch repo/.git/index.lock");
+    row.run_flags = ["--set", "merge.lock_wait=100ms"].map(str::to_owned).into();
+    let run = row.does_not_land(8, "busy", "index.lock");
+    assert!(run["tasks"][0]["branch"].is_string(), "the result waits on its branch: {run}");
+    assert!(row.repo.join(".git/index.lock").exists(), "a lock that is not ours stays");
+    row.sh("rm repo/.git/index.lock");
+}
+
+#[test]
+fn worktree_locked() {
+    Row::make(&format!("{PLAIN}; git worktree add -q -b side ../side; git worktree lock --reason 'on a stick' ../side; cd ../side; mess")).drive();
+}
+
+#[test]
+fn worktree_moved_by_git() {
+    Row::make(&format!(
+        "{PLAIN}; git worktree add -q -b side ../side; git worktree move ../side ../moved; cd ../moved; mess"
+    ))
+    .drive();
+}
+
+#[test]
+fn worktree_moved_by_hand() {
+    let row =
+        Row::make(&format!("{PLAIN}; git worktree add -q -b side ../side; mv ../side ../moved; cd ../moved; mess"));
+    row.drive();
+    row.sh("cd repo; git worktree repair ../moved; git -C ../moved status");
+}
+
+#[test]
+fn worktree_missing() {
+    let row = Row::make(&format!(
+        "{PLAIN}; git worktree add -q -b side ../side; git worktree lock ../side; mv ../side ../away"
+    ));
+    row.drive();
+    row.sh("mv away side; git -C side status; git -C repo worktree list | grep side");
+}
+
+#[test]
+fn workspace_moved_by_git() {
+    let row = Row::make(PLAIN);
+    let before = row.look();
+    let workspace = row.make_workspace(&before);
+    row.git(&["worktree", "move", &workspace.to_string_lossy(), &row.world.path().join("elsewhere").to_string_lossy()]);
+    let removed = row.treehand(&["rm", "w", "--json"]);
+    assert_ne!(removed.code, 101, "{}", removed.stderr);
+}
+
+#[test]
+fn shallow_clone() {
+    let script = "git init -q up; (cd up; seed; echo 2 > 2; git add 2; git commit -qm second; echo 3 > 3; git add 3; git commit -qm third); \
+        git clone -q --depth 2 \"file://$PWD/up\" repo; cd repo; mess";
+    let row = Row::make(script).changing(
+        "test \"$(git log --format=%s)\" = \"$(printf 'third\\nsecond')\"; git fsck; echo landed > landed.txt",
+    );
+    row.drive();
+    assert_eq!(row.git(&["rev-parse", "--is-shallow-repository"]), "true", "it stays shallow");
+    assert_eq!(row.git(&["rev-list", "--count", "main"]), "2");
+}
+
+#[test]
+fn partial_clone() {
+    let script = "git init -q up; (cd up; git config uploadpack.allowFilter true; git config uploadpack.allowAnySHA1InWant true; seed; \
+        echo old > a.txt; git commit -qam old; echo new > a.txt; git commit -qam new); \
+        git clone -q --filter=blob:none \"file://$PWD/up\" repo; cd repo; mess";
+    let row = Row::make(script);
+    let missing = || row.git(&["rev-list", "--objects", "--missing=print", "HEAD"]).matches("\n?").count();
+    let before = missing();
+    assert!(before > 0, "the clone lacks old files");
+    row.drive();
+    assert_eq!(missing(), before, "nothing of the history was fetched behind the person's back");
+}
+
+#[test]
+fn second_remote() {
+    let script = "git init -q up; (cd up; seed); git clone -q --bare up fork.git; git clone -q up repo; cd repo; \
+        git remote add fork ../fork.git; git fetch -q fork; git branch -q --set-upstream-to=fork/main main; mess";
+    Row::make(script).drive();
+}
+
+#[test]
+fn remote_is_gone() {
+    let script = "git init -q up; (cd up; seed); git clone -q up repo; rm -rf up; cd repo; mess";
+    Row::make(script).drive();
+}
+
+#[test]
+fn remote_is_ahead() {
+    let script = "git init -q up; (cd up; seed); git clone -q up repo; cd up; echo next > next.txt; git add -A; git commit -qm next; cd ../repo; mess";
+    let row = Row::make(script);
+    let run = row.treehand(&["new", "w", "--json"]).expect(0).json();
+    assert_eq!(
+        run["base"]["commit"],
+        row.sh("git -C up rev-parse main").trim(),
+        "a workspace starts at the remote's tip: {run}"
+    );
+}
