@@ -67,7 +67,10 @@ impl Repository {
             let output = git.within(directory, args).output()?;
             match output.status.success() {
                 true => Ok(output.stdout),
-                false => Err(no_repository(String::from_utf8_lossy(&output.stderr).trim().replace('\n', " "))),
+                false => Err(match String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ") {
+                    detail if detail.contains("dubious ownership") => somebody_elses(directory, &output.stderr),
+                    detail => no_repository(detail),
+                }),
             }
         };
         let answer = ask(&["--git-common-dir", "--git-dir", "--is-bare-repository"])?;
@@ -262,6 +265,15 @@ fn remembered_tree(common_dir: &Path) -> Option<PathBuf> {
     let link = std::fs::read(tree.join(".git")).ok()?;
     let back = tree.join(one_path(link.strip_prefix(b"gitdir: ")?));
     (back.canonicalize().ok()? == common_dir).then_some(tree)
+}
+
+/// git's refusal of a repository that belongs to somebody else, with the remedy that git names.
+fn somebody_elses(directory: &Path, said: &[u8]) -> WorktreeError {
+    let said = String::from_utf8_lossy(said);
+    let exception = said.lines().map(str::trim).find(|line| line.contains("safe.directory")).unwrap_or_default();
+    let message =
+        format!("{} is in a repository that belongs to somebody else, and git does not use it", directory.display());
+    WorktreeError::refused(message, format!("work in a clone of your own, or if you trust its owner: {exception}"))
 }
 
 /// The root of the worktree, as `rev-parse --show-toplevel` prints it: nothing when there is none.
