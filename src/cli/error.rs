@@ -9,6 +9,7 @@ use crate::model::cause::chain;
 use crate::orchestrator::context::RunError;
 use crate::orchestrator::taskfile::TaskFileError;
 use crate::store::StoreError;
+use crate::sys::fs::FsError;
 use crate::sys::git::GitError;
 use crate::sys::lock::LockError;
 use crate::worktree::WorktreeError;
@@ -84,6 +85,17 @@ impl From<GitError> for CliError {
     }
 }
 
+/// A file or directory that could not be used; for one that may not be written the remedy is known.
+fn unusable(error: &FsError, text: String) -> CliError {
+    let shown = CliError::new(1, "io", text);
+    match error.source.kind() {
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+            shown.hint("make it writable for you, or work in a clone of your own")
+        }
+        _ => shown,
+    }
+}
+
 /// True when git says that a filter of `.gitattributes` that is required did not do its work.
 fn names_a_filter(stderr: &str) -> bool {
     stderr.contains("smudge filter") || stderr.contains("clean filter")
@@ -102,6 +114,9 @@ impl From<StoreError> for CliError {
             StoreError::NotOurs { .. } => {
                 CliError::new(4, "not_ours", text).hint("run treehand as its owner, or in a clone of your own")
             }
+            StoreError::PathTooLong(_) => CliError::new(4, "refused", text)
+                .hint("move the repository to a shorter path, or work in a clone there"),
+            StoreError::Fs(error) => unusable(&error, text),
             StoreError::Busy => CliError::new(8, "busy", text).hint("try again"),
             StoreError::NotFound { .. } => CliError::new(3, "not_found", text),
             StoreError::Exists { .. } => CliError::new(4, "exists", text),
@@ -147,7 +162,8 @@ impl From<WorktreeError> for CliError {
             WorktreeError::Store(error) => error.into(),
             WorktreeError::Lock(error) => error.into(),
             WorktreeError::Read(_) => CliError::new(1, "git_failed", text),
-            WorktreeError::Fs(_) | WorktreeError::Random(_) => CliError::new(1, "io", text),
+            WorktreeError::Fs(error) => unusable(&error, text),
+            WorktreeError::Random(_) => CliError::new(1, "io", text),
         }
     }
 }

@@ -43,6 +43,9 @@ CREATE TABLE operation (op INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL
 CREATE TABLE gate_result (tree TEXT NOT NULL, gate TEXT NOT NULL, record TEXT NOT NULL, PRIMARY KEY (tree, gate)) STRICT;
 ";
 
+/// What SQLite can open: its own 512, less what it appends for its journals.
+const PATH_MAX: usize = 504;
+
 /// The store of one repository.
 pub struct Store {
     pub(super) connection: Connection,
@@ -77,6 +80,9 @@ pub enum StoreError {
         /// The owner's uid.
         owner: u32,
     },
+    /// SQLite opens no file at such a path.
+    #[error("the path of the repository is too long for the store: {} has {} bytes, and SQLite takes {PATH_MAX}", .0.display(), .0.as_os_str().len())]
+    PathTooLong(PathBuf),
     /// Another process held it for too long.
     #[error("the store is busy: another treehand has been writing for {} s", BUSY_TIMEOUT.as_secs())]
     Busy,
@@ -153,8 +159,11 @@ impl From<rusqlite::Error> for StoreError {
 impl Store {
     /// Opens the store in this state directory, making it when it is new.
     pub fn open(state_dir: &Path) -> Result<Store, StoreError> {
-        fs::create_dir_all(state_dir)?;
         let path = state_dir.join("state.db");
+        if path.as_os_str().len() > PATH_MAX {
+            return Err(StoreError::PathTooLong(path));
+        }
+        fs::create_dir_all(state_dir)?;
         refuse_foreign(&path)?;
         let deadline = Instant::now() + BUSY_TIMEOUT;
         let mut pause = Duration::from_millis(1);
