@@ -11,6 +11,8 @@ mod content;
 mod drive;
 #[path = "matrix/formats.rs"]
 mod formats;
+#[path = "matrix/people.rs"]
+mod people;
 #[path = "matrix/places.rs"]
 mod places;
 #[path = "matrix/states.rs"]

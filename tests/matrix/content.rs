@@ -189,3 +189,16 @@ fn strange_names() {
         .changing("for f in *; do test -f \"$f\" && test \"$f\" != own.txt && echo more >> \"$f\"; done; true")
         .drive();
 }
+
+#[test]
+fn submodule_recurse() {
+    let row = Row::make(SUBMODULE);
+    row.sh("git config --global submodule.recurse true; cd lib; echo next > next.txt; git add -A; git commit -qm next");
+    row.drive();
+    row.sh("git -C repo/lib fetch -q origin");
+    let next = row.sh("git -C lib rev-parse HEAD").trim().to_owned();
+    let row = row.changing(&format!("git update-index --cacheinfo 160000,{next},lib; git commit -qm 'lib moves'"));
+    let before = row.look();
+    row.run().expect(0);
+    row.undo(&before);
+}

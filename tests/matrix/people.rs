@@ -1,0 +1,117 @@
+//! Rows about who uses a repository: identity, signing, rights, and names at the limit of what the system takes.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::drive::{Row, did_not_run};
+use crate::places::PLAIN;
+
+/// The plain repository, committed to by somebody whom the user's configuration does not name afterwards.
+fn without_identity() -> Row {
+    let row = Row::make(PLAIN);
+    row.sh("printf '[init]\\n\\tdefaultBranch = main\\n[user]\\n\\tuseConfigOnly = true\\n' > home/.gitconfig");
+    row
+}
+
+#[test]
+fn no_identity() {
+    let row = without_identity();
+    row.refused(&["run", "--confine", "off", "--", "true"], 4, "refused", "git does not know who commits");
+    let before = row.look();
+    let workspace = row.make_workspace(&before);
+    row.remove(&before, &workspace);
+    row.clean(&before);
+}
+
+#[test]
+fn identity_of_the_repository_alone() {
+    let row = without_identity();
+    row.sh("cd repo; git config user.name Local; git config user.email local@example.com");
+    row.drive();
+}
+
+#[test]
+fn identity_of_the_environment() {
+    let mut row = without_identity();
+    row.env = ["GIT_AUTHOR", "GIT_COMMITTER"]
+        .iter()
+        .flat_map(|who| {
+            [(format!("{who}_NAME"), "Env".to_owned()), (format!("{who}_EMAIL"), "env@example.com".to_owned())]
+        })
+        .collect();
+    let before = row.look();
+    row.land(&before);
+    assert_eq!(row.git(&["log", "-1", "--format=%an <%ae>"]), "Env <env@example.com>");
+    row.undo(&before);
+}
+
+#[test]
+fn owned_by_somebody_else() {
+    let row = Row::make(PLAIN);
+    if row.try_sh("chown -R 12345:12345 repo").code != 0 {
+        return did_not_run("owned_by_somebody_else", "only root can give a repository away");
+    }
+    let error = row.treehand(&["--json", "new", "w"]).expect(4).json();
+    assert_eq!(error["kind"], "refused");
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("belongs to somebody else")), "{error}");
+    assert!(
+        error["hint"].as_str().is_some_and(|text| text.contains("git config --global --add safe.directory")),
+        "{error}"
+    );
+    assert!(!row.repo.join(".git/treehand").exists(), "nothing was written");
+    row.sh("git config --global --add safe.directory \"$PWD/repo\"; git config --global --add safe.directory \"$PWD/repo/.git\"");
+    row.drive();
+}
+
+#[test]
+fn read_only() {
+    let row = Row::make(PLAIN);
+    let denied = |answer: crate::support::Answer| {
+        let error = answer.expect(1).json();
+        assert_eq!(error["kind"], "io", "{error}");
+        assert!(error["message"].as_str().is_some_and(|text| text.contains("Permission denied")), "{error}");
+        assert!(error["hint"].as_str().is_some_and(|text| text.contains("make it writable")), "{error}");
+    };
+    let before = row.look();
+    row.sh("chmod -R a-w repo/.git");
+    if row.try_sh("test -w repo/.git").code != 0 {
+        denied(row.treehand(&["--json", "new", "w"]));
+    } else if row.try_sh("setpriv --reuid=12345 --regid=12345 --clear-groups true").code == 0 {
+        // root writes where nobody may: somebody else tries, with a copy of the binary where it can be reached.
+        std::fs::set_permissions(row.world.path(), PermissionsExt::from_mode(0o755)).expect("readable");
+        row.sh(&format!("cp '{}' treehand; chmod 755 home", env!("CARGO_BIN_EXE_treehand")));
+        let start = "export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'; cd repo; \
+            exec setpriv --reuid=12345 --regid=12345 --clear-groups ../treehand --json";
+        denied(row.try_sh(&format!("{start} new w")));
+    } else {
+        did_not_run("read_only", "root writes everywhere, and there is no setpriv to be somebody else");
+    }
+    row.sh("chmod -R u+w repo/.git");
+    crate::drive::assert_same(&row.look(), &before, "a refusal touches nothing");
+}
+
+/// A repository at a path of about this many bytes.
+fn at_depth(bytes: usize) -> Row {
+    let row = Row::make("");
+    let name = "x".repeat(100);
+    let mut place = String::new();
+    while row.world.path().as_os_str().len() + place.len() + name.len() < bytes {
+        place.push_str(&name);
+        place.push('/');
+    }
+    place.push_str("repo");
+    row.sh(&format!("mkdir -p {place}; cd {place}; git init -q .; seed; mess"));
+    row.from(&place).with_repo(&place)
+}
+
+#[test]
+fn path_long() {
+    at_depth(400).drive();
+}
+
+#[test]
+fn path_too_long() {
+    let row = at_depth(3000);
+    row.refused(&["new", "w"], 4, "refused", "too long");
+    row.refused(&["run", "--confine", "off", "--", "true"], 4, "refused", "too long");
+    assert!(!row.repo.join(".git/treehand").exists(), "nothing was written");
+}
