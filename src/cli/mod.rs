@@ -6,6 +6,7 @@
 pub mod args;
 pub mod complete;
 pub mod config;
+pub mod copied;
 pub mod document;
 pub mod entry;
 pub mod error;

@@ -82,6 +82,17 @@ impl Output {
         }
     }
 
+    /// Shows one line on a terminal in the place of the last one; an empty one takes it away.
+    pub fn progress(&self, line: &str) {
+        if self.quiet || !std::io::stderr().is_terminal() {
+            return;
+        }
+        let mut stderr = std::io::stderr().lock();
+        if let Err(error) = write!(stderr, "\r\x1b[K{line}").and_then(|()| stderr.flush()) {
+            tracing::trace!(%error, "nobody listens");
+        }
+    }
+
     /// Colours a word when colours are wanted.
     pub fn paint(&self, paint: Paint, word: &str) -> String {
         let code = match paint {

@@ -99,8 +99,9 @@ impl Fixture {
 
     pub fn new_workspace(&self, name: &str, sealed: bool) -> WorkspaceRecord {
         let (name, branch) = (WorkspaceName::parse(name).expect("a name"), BranchName::parse(name).expect("a name"));
-        let request = NewWorkspace { name: &name, branch: &branch, base: self.base(), template: TEMPLATE, sealed };
-        plain::create(&self.repo, &self.store, &request).expect("created")
+        let (base, copy) = (self.base(), &[]);
+        let request = NewWorkspace { name: &name, branch: &branch, base, template: TEMPLATE, sealed, copy };
+        plain::create(&self.repo, &self.store, &request, &|_| {}).expect("created").record
     }
 
     /// Everything that can be seen of a worktree: status, HEAD, staged and unstaged changes.

@@ -10,6 +10,8 @@ pub mod capture;
 pub mod changes;
 pub mod checkouts;
 pub mod conversion;
+pub mod copy;
+pub mod copy_plan;
 pub mod error;
 pub mod exact;
 #[cfg(test)]

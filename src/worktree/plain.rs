@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::checkouts;
+use super::copy::{self, Copied, CopyProgress, CopyTarget};
 use super::error::{Result, WorktreeError};
 use super::hooks;
 use super::import::update_ref;
@@ -33,10 +34,26 @@ pub struct NewWorkspace<'a> {
     pub template: &'a str,
     /// With a private git dir.
     pub sealed: bool,
+    /// Patterns of ignored files that come along, besides those of the project's list.
+    pub copy: &'a [String],
 }
 
-/// Makes the workspace.
-pub fn create(repo: &Repository, store: &Store, request: &NewWorkspace<'_>) -> Result<WorkspaceRecord> {
+/// A workspace that was made.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// Its record.
+    pub record: WorkspaceRecord,
+    /// The ignored files that came along.
+    pub copied: Copied,
+}
+
+/// Makes the workspace; `observe` hears how far the copying of ignored files is.
+pub fn create(
+    repo: &Repository,
+    store: &Store,
+    request: &NewWorkspace<'_>,
+    observe: &dyn Fn(CopyProgress),
+) -> Result<Made> {
     let sealed_paths = if request.sealed { Some(named_sealed(repo, request.template, request.name)?) } else { None };
     let tree = match &sealed_paths {
         Some(paths) => paths.tree.clone(),
@@ -57,16 +74,19 @@ pub fn create(repo: &Repository, store: &Store, request: &NewWorkspace<'_>) -> R
         imported: None,
     };
     let intent = claim(store, &record)?;
-    if let Err(error) = make(repo, &record, sealed_paths.as_ref()) {
-        store.forget_workspace(&record.name, "it could not be made")?;
-        store.failed(intent, json!({"why": error.to_string()}))?;
-        return Err(error);
-    }
+    let copied = match make(repo, &record, sealed_paths.as_ref(), request, observe) {
+        Ok(copied) => copied,
+        Err(error) => {
+            store.forget_workspace(&record.name, "it could not be made")?;
+            store.failed(intent, json!({"why": error.to_string()}))?;
+            return Err(error);
+        }
+    };
     record.state = WorkspaceState::Ready;
     record.owner = None;
     store.put_workspace("workspace.ready", &record)?;
     store.done(intent, json!({"lease": record.lease}))?;
-    Ok(record)
+    Ok(Made { record, copied })
 }
 
 /// Where the parts of a sealed workspace of this name are.
@@ -93,17 +113,50 @@ fn claim(store: &Store, record: &WorkspaceRecord) -> Result<Intent> {
     }
 }
 
-fn make(repo: &Repository, record: &WorkspaceRecord, sealed: Option<&SealedPaths>) -> Result<()> {
+fn make(
+    repo: &Repository,
+    record: &WorkspaceRecord,
+    sealed: Option<&SealedPaths>,
+    request: &NewWorkspace<'_>,
+    observe: &dyn Fn(CopyProgress),
+) -> Result<Copied> {
     let (branch, commit) = (&record.branch, &record.base.commit);
     create_branch(repo, branch, commit)?;
     let made = match sealed {
         None => add_tree(repo, &record.path, branch, commit),
         Some(paths) => seal(repo, record, paths),
     };
+    let made = made.and_then(|()| {
+        let copied = bring_ignored(repo, record, sealed, request, observe);
+        if copied.is_err() {
+            match sealed {
+                None => remove_half_made(repo, &record.path)?,
+                Some(paths) => sealed::remove(paths)?,
+            }
+        }
+        copied
+    });
     if made.is_err() {
         update_ref(repo, &branch.full_ref(), None, Some(commit), "treehand: workspace not made")?;
     }
     made
+}
+
+fn bring_ignored(
+    repo: &Repository,
+    record: &WorkspaceRecord,
+    sealed: Option<&SealedPaths>,
+    request: &NewWorkspace<'_>,
+    observe: &dyn Fn(CopyProgress),
+) -> Result<Copied> {
+    let target = CopyTarget {
+        tree: &record.path,
+        git_dir: sealed.map_or(&repo.common_dir, |paths| &paths.git_dir),
+        template: request.template,
+        sealed: request.sealed,
+        patterns: request.copy,
+    };
+    copy::bring(repo, &target, observe)
 }
 
 /// Creates a branch that must not exist.
@@ -132,16 +185,21 @@ fn add_tree(repo: &Repository, tree: &Path, branch: &BranchName, commit: &Commit
         hooks::post_checkout(repo, tree, commit)
     });
     if let Err(error) = added {
-        // The tree was not there when the name was claimed, so what is there now is ours and holds no work.
-        for checkout in checkouts::scan(repo)?.into_iter().filter(|c| c.tree.as_deref() == Some(tree)) {
-            fs::remove_tree(&checkout.git_dir)?;
-        }
-        fs::remove_tree(tree)?;
-        sealed::remove_if_empty(tree.parent());
-        if tree.file_name() == Some(repo.name.as_ref()) {
-            sealed::remove_if_empty(tree.parent().and_then(Path::parent));
-        }
+        remove_half_made(repo, tree)?;
         return Err(error);
+    }
+    Ok(())
+}
+
+/// The tree was not there when the name was claimed, so what is there now is ours and holds no work.
+fn remove_half_made(repo: &Repository, tree: &Path) -> Result<()> {
+    for checkout in checkouts::scan(repo)?.into_iter().filter(|c| c.tree.as_deref() == Some(tree)) {
+        fs::remove_tree(&checkout.git_dir)?;
+    }
+    fs::remove_tree(tree)?;
+    sealed::remove_if_empty(tree.parent());
+    if tree.file_name().is_some_and(|name| name.to_string_lossy() == repo.name) {
+        sealed::remove_if_empty(tree.parent().and_then(Path::parent));
     }
     Ok(())
 }

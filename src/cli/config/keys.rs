@@ -4,7 +4,7 @@
 //! that they are not mistaken for typing errors.
 
 use super::forms::{Fault, Form, Maybe, Node, Notes, Reference, Template};
-use super::lists::{Gates, Patterns};
+use super::lists::{Gates, IgnoreLines, Patterns};
 use super::settings::{Jobs, Settings};
 use crate::model::record::ConfineLevel;
 use crate::model::{BranchName, ByteSize, Hooks, Span, StalePolicy, Strategy};
@@ -71,6 +71,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "worktree.fetch_deadline" => worktree.fetch_deadline: Span, Project::Refused;
     "worktree.fetch_window" => worktree.fetch_window: Span, Project::Refused;
     "worktree.hooks" => worktree.hooks: Hooks, Project::Tighten(hooks_are_no_looser);
+    "worktree.copy" => worktree.copy: IgnoreLines, Project::Add(join_copy);
     "confine.level" => confine.level: ConfineLevel, Project::Tighten(level_is_no_looser);
     "confine.limits.output" => confine.limits.output: ByteSize, Project::Refused;
     "supervise.jobs" => supervise.jobs: Jobs, Project::Tighten(jobs_are_no_more);
@@ -85,7 +86,7 @@ pub(super) const KEYS: &[Key] = keys! {
 };
 
 /// Keys and sections that the documentation names and nothing reads yet; all of them are the user's.
-const UNSUPPORTED: [&str; 16] = [
+const UNSUPPORTED: [&str; 15] = [
     "agent",
     "clean.disk_budget",
     "confine.limits.disk",
@@ -99,7 +100,6 @@ const UNSUPPORTED: [&str; 16] = [
     "supervise.idle",
     "supervise.orphan_grace",
     "worktree.branch",
-    "worktree.copy",
     "worktree.pool",
     "worktree.setup",
 ];
@@ -135,9 +135,17 @@ fn jobs_are_no_more(user: &Settings, with_project: &mut Settings) -> bool {
 }
 
 fn join_patterns(user: &Settings, with_project: &mut Settings) {
-    let project = std::mem::replace(&mut with_project.clean.protect, user.clean.protect.clone());
-    let new = project.into_iter().filter(|pattern| !user.clean.protect.contains(pattern));
-    with_project.clean.protect.extend(new);
+    join(&user.clean.protect, &mut with_project.clean.protect);
+}
+
+/// The files stay with whoever has them already, and a secret among them needs its literal name.
+fn join_copy(user: &Settings, with_project: &mut Settings) {
+    join(&user.worktree.copy, &mut with_project.worktree.copy);
+}
+
+fn join(user: &[String], with_project: &mut Vec<String>) {
+    let project = std::mem::replace(with_project, user.to_vec());
+    with_project.extend(project.into_iter().filter(|pattern| !user.contains(pattern)));
 }
 
 /// What a name stands for.

@@ -1,4 +1,4 @@
-//! The forms of lists: gates and glob patterns.
+//! The forms of lists: gates, glob patterns and lines of `.gitignore`.
 //!
 //! As a bare text a list is one entry, or none when the text is empty: the environment and `--set` replace the whole.
 
@@ -109,16 +109,48 @@ impl Form for Patterns {
         if text.is_empty() { Ok(Vec::new()) } else { Ok(vec![pattern(text)?]) }
     }
     fn from_toml(node: &Node<'_>, _notes: &mut Notes) -> Result<Vec<String>, Fault> {
-        let patterns = node.get_ref().as_array().ok_or_else(|| Fault::at(node, found_type(node)))?;
-        let one = |node: &Node<'_>| {
-            let text = node.get_ref().as_str().ok_or_else(|| Fault::at(node, found_type(node)))?;
-            pattern(text).map_err(|reason| Fault::at(node, reason))
-        };
-        patterns.iter().map(one).collect()
+        texts(node, pattern)
     }
     fn to_toml(value: &Vec<String>) -> Option<Value> {
         Some(Value::Array(value.iter().cloned().map(Value::String).collect()))
     }
+}
+
+/// Patterns of files, each a line of `.gitignore`.
+pub(super) struct IgnoreLines;
+
+impl Form for IgnoreLines {
+    type Value = Vec<String>;
+    const EXAMPLE: &'static str = "node_modules/";
+    fn expected() -> String {
+        "a list of patterns as in .gitignore".to_owned()
+    }
+    fn from_text(text: &str) -> Result<Vec<String>, String> {
+        if text.is_empty() { Ok(Vec::new()) } else { Ok(vec![ignore_line(text)?]) }
+    }
+    fn from_toml(node: &Node<'_>, _notes: &mut Notes) -> Result<Vec<String>, Fault> {
+        texts(node, ignore_line)
+    }
+    fn to_toml(value: &Vec<String>) -> Option<Value> {
+        Some(Value::Array(value.iter().cloned().map(Value::String).collect()))
+    }
+}
+
+fn ignore_line(text: &str) -> Result<String, String> {
+    match text.trim().is_empty() || text.contains(char::is_control) {
+        true => Err(format!("`{}` is none", shown(text))),
+        false => Ok(text.to_owned()),
+    }
+}
+
+/// A list of strings, each as `one` reads it.
+fn texts(node: &Node<'_>, one: fn(&str) -> Result<String, String>) -> Result<Vec<String>, Fault> {
+    let all = node.get_ref().as_array().ok_or_else(|| Fault::at(node, found_type(node)))?;
+    let read = |node: &Node<'_>| {
+        let text = node.get_ref().as_str().ok_or_else(|| Fault::at(node, found_type(node)))?;
+        one(text).map_err(|reason| Fault::at(node, reason))
+    };
+    all.iter().map(read).collect()
 }
 
 fn pattern(text: &str) -> Result<String, String> {
@@ -172,5 +204,7 @@ mod tests {
         assert_eq!(Patterns::from_text("release/*"), Ok(vec!["release/*".to_owned()]));
         assert_eq!(Patterns::from_text(""), Ok(vec![]));
         assert!(Patterns::from_text("release/[").is_err());
+        assert_eq!(IgnoreLines::from_text("!a/[b"), Ok(vec!["!a/[b".to_owned()]), "git decides what a pattern is");
+        assert!(IgnoreLines::from_text("a\nb").is_err() && IgnoreLines::from_text(" ").is_err());
     }
 }

@@ -40,6 +40,8 @@ pub struct WorktreeSettings {
     pub hooks: Hooks,
     /// How old an answer of a remote may be that is used once more.
     pub fetch_window: Span,
+    /// Patterns of ignored files that come along into a new workspace, as lines of `.gitignore`.
+    pub copy: Vec<String>,
 }
 
 /// How far children are confined.
@@ -123,6 +125,7 @@ impl Default for WorktreeSettings {
             fetch_deadline: seconds(20),
             hooks: Hooks::Never,
             fetch_window: seconds(0),
+            copy: Vec::new(),
         }
     }
 }

@@ -36,6 +36,7 @@ fn without_layers_everything_is_the_documented_default() {
         ("worktree.fetch_deadline", "\"20s\""),
         ("worktree.fetch_window", "\"0s\""),
         ("worktree.hooks", "\"never\""),
+        ("worktree.copy", "[]"),
         ("confine.level", "\"strict\""),
         ("confine.limits.output", "\"64M\""),
         ("supervise.jobs", ""),
@@ -103,6 +104,7 @@ fn a_project_tightens_and_never_loosens() {
         ("merge.gates=['a']", "merge.gates=['b']", "merge.gates", "[\"b\"]", true),
         ("clean.protect=['a']", "clean.protect=['b', 'a']", "clean.protect", "[\"a\", \"b\"]", true),
         ("clean.protect=['a']", "clean.protect=[]", "clean.protect", "[\"a\"]", true),
+        ("worktree.copy=['a']", "worktree.copy=['b', 'a']", "worktree.copy", "[\"a\", \"b\"]", true),
     ];
     for (user, project, key, value, taken) in table {
         let resolved = resolved(user, project, &[], &[]);
@@ -234,11 +236,12 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 15] = [
+const ACCEPTED: [(&str, &[&str]); 16] = [
     ("worktree.path", &["'/x/{workspace}'", "'../{workspace}/{repo}'"]),
     ("worktree.base", &["'main'", "'origin/\u{e9}~3'"]),
     ("worktree.stale", &["'warn'", "'block'"]),
     ("worktree.fetch_deadline", &["'0s'", "'2w'", "'17ms'"]),
+    ("worktree.copy", &["[]", "['node_modules/', '!x', '[']"]),
     ("confine.level", &["'strict'", "'landlock'", "'external'", "'off'"]),
     ("confine.limits.output", &["0", "0xf_f", "'1T'", "'17'"]),
     ("supervise.jobs", &["1", "3", "4", "4294967295"]),
@@ -310,6 +313,8 @@ proptest! {
         with.supervise.jobs = without.supervise.jobs;
         with.merge = without.merge.clone();
         with.clean.protect = without.clean.protect.clone();
+        prop_assert!(with.worktree.copy.starts_with(&without.worktree.copy));
+        with.worktree.copy = without.worktree.copy.clone();
         prop_assert_eq!(with, without, "everything else is the user's alone");
     }
 

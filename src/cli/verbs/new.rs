@@ -5,6 +5,7 @@
 use std::time::Instant;
 
 use crate::cli::args::NewArgs;
+use crate::cli::copied;
 use crate::cli::document;
 use crate::cli::error::CliError;
 use crate::cli::output::plain;
@@ -12,7 +13,8 @@ use crate::cli::session::Session;
 use crate::model::record::WorkspaceRecord;
 use crate::model::{BaseReport, BranchName, WorkspaceName};
 use crate::sys::proc;
-use crate::worktree::plain::{NewWorkspace, create};
+use crate::worktree::copy::Copied;
+use crate::worktree::plain::{Made, NewWorkspace, create};
 use crate::worktree::quarantine::Kept;
 use crate::worktree::{WorktreeError, base, base_name, stack};
 
@@ -42,12 +44,13 @@ pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
         base: BaseReport { stack, ..accepted.report },
         template: &worktree.path,
         sealed: args.sealed,
+        copy: &worktree.copy,
     };
-    let created = create(&session.repo, &store, &request);
+    let created = create(&session.repo, &store, &request, &copied::progress(&session.out));
     accepted.kept.map(Kept::release).transpose()?;
-    let record = created?;
+    let Made { record, copied } = created?;
     let elapsed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    report(session, &record, elapsed)?;
+    report(session, &record, &copied, elapsed)?;
     match &args.execute {
         Some(line) => execute(&record, line),
         None => Ok(0),
@@ -62,7 +65,7 @@ fn branch_of_workspace(session: &Session, records: &[WorkspaceRecord], text: Str
     Ok(if known.is_some() { text } else { record.branch.to_string() })
 }
 
-fn report(session: &Session, record: &WorkspaceRecord, elapsed_ms: u64) -> Result<(), CliError> {
+fn report(session: &Session, record: &WorkspaceRecord, copied: &Copied, elapsed_ms: u64) -> Result<(), CliError> {
     let base = &record.base;
     session.out.say(format!(
         "workspace {} on branch {} at {} ({} {})",
@@ -72,7 +75,9 @@ fn report(session: &Session, record: &WorkspaceRecord, elapsed_ms: u64) -> Resul
         plain(&base.reference),
         base.freshness.word(),
     ));
-    let document = document::workspace(record, base, Some(elapsed_ms));
+    copied::say(&session.out, copied);
+    let mut document = document::workspace(record, base, Some(elapsed_ms));
+    document["copied"] = copied::document(copied);
     session.out.answer("treehand/workspace/v1", document, || format!("{}\n", record.path.display()))?;
     Ok(())
 }

@@ -1,0 +1,259 @@
+//! Bringing files from one directory to another: as shared blocks where the file system can, else as copies.
+//!
+//! Promises: nothing is reached through a symbolic link on either side, nothing is overwritten, links come as links; mode
+//! and modification time of files are kept. Directories above a file are made with the mode they have at the source, and
+//! stay writable for the owner.
+
+use std::ffi::OsStr;
+use std::fs::{File, FileTimes, Permissions};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, fstat, ioctl_ficlone, mkdirat, openat,
+    openat2, readlinkat, statat, symlinkat, utimensat,
+};
+use rustix::io::Errno;
+
+use super::fs::{FsError, at};
+
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// What became of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Carried {
+    /// It came along.
+    Done {
+        /// How long it is.
+        bytes: u64,
+        /// It shares its blocks with the original.
+        reflinked: bool,
+    },
+    /// It is not there any more, or no file or link.
+    Gone,
+    /// It cannot be read.
+    Unreadable,
+    /// Something is at its place, or in the way to it.
+    InTheWay,
+}
+
+/// Two directories between which files are brought.
+#[derive(Debug)]
+pub struct Carrier {
+    from: OwnedFd,
+    to: OwnedFd,
+    to_path: PathBuf,
+    /// The directories that the last file was in: files come in the order of their paths.
+    last: Option<(PathBuf, OwnedFd, OwnedFd)>,
+    /// The file systems may be able to share blocks.
+    can_reflink: bool,
+}
+
+impl Carrier {
+    /// Opens both directories.
+    pub fn open(from: &Path, to: &Path) -> Result<Carrier, FsError> {
+        let open = |path: &Path| openat(rustix::fs::CWD, path, DIRECTORY, Mode::empty());
+        Ok(Carrier {
+            from: open(from).map_err(|errno| at("open", from)(errno.into()))?,
+            to: open(to).map_err(|errno| at("open", to)(errno.into()))?,
+            to_path: to.to_owned(),
+            last: None,
+            can_reflink: true,
+        })
+    }
+
+    /// Brings one file or link. An error is one of the side where it is written.
+    pub fn carry(&mut self, relative: &Path) -> Result<Carried, FsError> {
+        let (Some(name), parent) = (relative.file_name(), relative.parent().unwrap_or(Path::new(""))) else {
+            return Ok(Carried::Gone);
+        };
+        if self.last.as_ref().is_none_or(|(last, ..)| last != parent) {
+            self.last = None;
+            match self.enter(parent)? {
+                Ok((source, target)) => self.last = Some((parent.to_owned(), source, target)),
+                Err(outcome) => return Ok(outcome),
+            }
+        }
+        let Some((_, source, target)) = &self.last else { return Ok(Carried::Gone) };
+        let full = self.to_path.join(relative);
+        let stat = match statat(source, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(errno) => return Ok(unreached(errno)),
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Symlink => carry_link(source, target, name, &stat).map_err(at("create", &full)),
+            FileType::RegularFile => {
+                carry_file(source, target, name, &mut self.can_reflink).map_err(at("copy to", &full))
+            }
+            _ => Ok(Carried::Gone),
+        }
+    }
+
+    /// Opens the directory on both sides, making it on the second.
+    fn enter(&self, parent: &Path) -> Result<Result<(OwnedFd, OwnedFd), Carried>, FsError> {
+        let (mut source, mut target) = (duplicate(&self.from, parent)?, duplicate(&self.to, parent)?);
+        for part in parent.iter() {
+            source = match openat2(&source, part, DIRECTORY, Mode::empty(), ResolveFlags::BENEATH) {
+                Ok(directory) => directory,
+                Err(errno) => return Ok(Err(unreached(errno))),
+            };
+            target = match open_or_make(&source, &target, part) {
+                Ok(directory) => directory,
+                Err(Errno::NOTDIR | Errno::LOOP) => return Ok(Err(Carried::InTheWay)),
+                Err(errno) => return Err(at("create", &self.to_path.join(parent))(errno.into())),
+            };
+        }
+        Ok(Ok((source, target)))
+    }
+}
+
+fn duplicate(directory: &OwnedFd, parent: &Path) -> Result<OwnedFd, FsError> {
+    directory.try_clone().map_err(at("open", parent))
+}
+
+/// What an error of the side where files are read means.
+fn unreached(errno: Errno) -> Carried {
+    match errno {
+        Errno::ACCESS | Errno::PERM | Errno::IO => Carried::Unreadable,
+        _ => Carried::Gone,
+    }
+}
+
+fn open_or_make(source: &OwnedFd, target: &OwnedFd, part: &OsStr) -> Result<OwnedFd, Errno> {
+    let open = || openat2(target, part, DIRECTORY, Mode::empty(), ResolveFlags::BENEATH);
+    match open() {
+        Err(Errno::NOENT) => {
+            let mode = Mode::from_raw_mode(fstat(source)?.st_mode & 0o777) | Mode::RWXU;
+            mkdirat(target, part, mode)?;
+            // The umask had its say in the line above.
+            rustix::fs::chmodat(target, part, mode, AtFlags::empty())?;
+            open()
+        }
+        other => other,
+    }
+}
+
+fn carry_link(source: &OwnedFd, target: &OwnedFd, name: &OsStr, stat: &Stat) -> io::Result<Carried> {
+    let goal = match readlinkat(source, name, Vec::new()) {
+        Ok(goal) => goal,
+        Err(errno) => return Ok(unreached(errno)),
+    };
+    match symlinkat(goal.as_c_str(), target, name) {
+        Err(Errno::EXIST) => return Ok(Carried::InTheWay),
+        other => other?,
+    }
+    let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    let modified = time(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0));
+    let times = Timestamps { last_access: modified, last_modification: modified };
+    utimensat(target, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(Carried::Done { bytes: 0, reflinked: false })
+}
+
+fn carry_file(source: &OwnedFd, target: &OwnedFd, name: &OsStr, can_reflink: &mut bool) -> io::Result<Carried> {
+    // Not blocking: between the look and this moment it could have become a pipe.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let original = match openat(source, name, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(errno) => return Ok(unreached(errno)),
+    };
+    let meta = original.metadata()?;
+    if !meta.is_file() {
+        return Ok(Carried::Gone);
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let copy = match openat(target, name, flags, Mode::RUSR | Mode::WUSR) {
+        Ok(file) => File::from(file),
+        Err(Errno::EXIST) => return Ok(Carried::InTheWay),
+        Err(errno) => return Err(errno.into()),
+    };
+    let reflinked = *can_reflink && reflink(&original, &copy, can_reflink)?;
+    if !reflinked {
+        io::copy(&mut &original, &mut &copy)?;
+    }
+    copy.set_permissions(Permissions::from_mode(meta.mode() & 0o777))?;
+    copy.set_times(FileTimes::new().set_modified(meta.modified()?).set_accessed(meta.accessed()?))?;
+    Ok(Carried::Done { bytes: meta.len(), reflinked })
+}
+
+/// Lets the copy share the blocks of the original; false where that cannot be.
+fn reflink(original: &impl AsFd, copy: &impl AsFd, can_reflink: &mut bool) -> io::Result<bool> {
+    match ioctl_ficlone(copy, original) {
+        Ok(()) => Ok(true),
+        // Of this one file not: it is a swap file, or its blocks are of another kind.
+        Err(Errno::INVAL | Errno::TXTBSY | Errno::PERM) => Ok(false),
+        Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::NOTTY | Errno::NOSYS | Errno::BADF) => {
+            *can_reflink = false;
+            Ok(false)
+        }
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn two() -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::create_dir_all(from.join("a/b")).expect("dirs");
+        fs::create_dir(&to).expect("a dir");
+        (dir, from, to)
+    }
+
+    #[test]
+    fn content_mode_time_and_links_are_kept() {
+        let (_dir, from, to) = two();
+        fs::write(from.join("a/b/tool"), "x".repeat(100_000)).expect("write");
+        fs::set_permissions(from.join("a/b/tool"), Permissions::from_mode(0o750)).expect("chmod");
+        fs::set_permissions(from.join("a"), Permissions::from_mode(0o750)).expect("chmod");
+        let long_ago = std::time::UNIX_EPOCH + std::time::Duration::new(1_000_000_000, 123_456_789);
+        let file = File::options().write(true).open(from.join("a/b/tool")).expect("open");
+        file.set_times(FileTimes::new().set_modified(long_ago)).expect("times");
+        symlink("../../outside", from.join("a/link")).expect("link");
+        let mut carrier = Carrier::open(&from, &to).expect("open");
+        let done = carrier.carry(Path::new("a/b/tool")).expect("carried");
+        assert!(matches!(done, Carried::Done { bytes: 100_000, .. }), "{done:?}");
+        carrier.carry(Path::new("a/link")).expect("carried");
+        let meta = fs::metadata(to.join("a/b/tool")).expect("there");
+        assert_eq!((meta.mode() & 0o7777, meta.modified().expect("a time")), (0o750, long_ago));
+        assert_eq!(fs::metadata(to.join("a")).expect("there").mode() & 0o7777, 0o750);
+        assert_eq!(fs::read(to.join("a/b/tool")).expect("read"), fs::read(from.join("a/b/tool")).expect("read"));
+        assert_eq!(fs::read_link(to.join("a/link")).expect("a link"), Path::new("../../outside"));
+    }
+
+    #[test]
+    fn nothing_is_overwritten_or_reached_through_a_link() {
+        let (dir, from, to) = two();
+        let other = dir.path().join("other");
+        fs::create_dir(&other).expect("a dir");
+        for path in ["kept", "a/b/f", "c"] {
+            fs::write(from.join(path), "new").expect("write");
+        }
+        fs::write(to.join("kept"), "old").expect("write");
+        fs::write(other.join("f"), "secret").expect("write");
+        symlink(&other, to.join("a")).expect("link");
+        symlink(&other, from.join("d")).expect("link");
+        fs::write(to.join("c2"), "").expect("write");
+        fs::create_dir(from.join("c2")).expect("a dir");
+        fs::write(from.join("c2/f"), "").expect("write");
+        let mut carrier = Carrier::open(&from, &to).expect("open");
+        let mut check = |path: &str, expected: Carried| {
+            assert_eq!(carrier.carry(Path::new(path)).expect("carried"), expected, "{path}");
+        };
+        check("kept", Carried::InTheWay);
+        check("a/b/f", Carried::InTheWay);
+        check("c2/f", Carried::InTheWay);
+        check("d/f", Carried::Gone);
+        check("../other/f", Carried::Gone);
+        check("missing", Carried::Gone);
+        check("a", Carried::Gone);
+        assert_eq!(fs::read_to_string(to.join("kept")).expect("read"), "old");
+        assert_eq!(fs::read_dir(&other).expect("read").count(), 1, "a file was written through a link");
+    }
+}
