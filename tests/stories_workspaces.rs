@@ -327,3 +327,20 @@ fn ls_tells_by_signs_what_kind_of_changes_there_are() {
     assert_eq!((&quick["workspaces"][1]["dirty"], &quick["workspaces"][1]["bytes"]), (&().into(), &().into()));
     assert_eq!(world.treehand(&["ls", "--watch"]).expect(2).stdout, "");
 }
+
+#[test]
+fn a_command_in_a_workspace_is_told_where_it_is() {
+    let world = World::new();
+    let print = "env | grep '^TREEHAND_' | grep -v '^TREEHAND_ATTEMPT' | sort";
+    let made = world.treehand(&["new", "feature/x", "--branch", "work", "-x", print]).expect(0).stdout;
+    let (path, told) = made.split_once('\n').expect("the path comes first");
+    let main = world.repo().canonicalize().expect("a path").display().to_string();
+    let base = world.git(&["rev-parse", "main"]);
+    let expected = format!(
+        "TREEHAND_BASE={base}\nTREEHAND_BRANCH=work\nTREEHAND_MAIN={main}\nTREEHAND_PATH={path}\nTREEHAND_REPO=repo\n\
+         TREEHAND_WORKSPACE=feature/x\n"
+    );
+    assert_eq!(told, expected);
+    let told = world.treehand(&["exec", "--confine", "off", "feature", "--", "sh", "-c", print]).expect(0).stdout;
+    assert_eq!(told, expected, "`exec` tells the same");
+}

@@ -14,6 +14,7 @@ pub mod copy;
 pub mod copy_plan;
 pub mod error;
 pub mod exact;
+pub mod exported;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod freshness;

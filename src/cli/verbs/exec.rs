@@ -13,6 +13,7 @@ use crate::confine::{self, Launch, environment};
 use crate::model::Network;
 use crate::store::EntryDraft;
 use crate::sys::{proc, random};
+use crate::worktree::exported;
 
 /// Runs a command in a workspace.
 pub fn run(session: &Session, args: &ExecArgs) -> Result<u8, CliError> {
@@ -28,7 +29,7 @@ pub fn run(session: &Session, args: &ExecArgs) -> Result<u8, CliError> {
     let enclosure = record.path.parent().unwrap_or(&record.path);
     let tmp = if record.sealed { enclosure.join("tmp") } else { std::env::temp_dir() };
     let mut env = environment::baseline(&tmp, enclosure, &token);
-    env.push(("TREEHAND_WORKSPACE".into(), record.name.to_string()));
+    env.extend(exported::variables(&session.repo, &record));
     let launch =
         Launch { argv: args.command.clone(), env, directory: record.path.clone(), streams: Streams::Inherited };
     if args.dry_run {

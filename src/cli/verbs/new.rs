@@ -16,7 +16,7 @@ use crate::sys::proc;
 use crate::worktree::copy::Copied;
 use crate::worktree::plain::{Made, NewWorkspace, create};
 use crate::worktree::quarantine::Kept;
-use crate::worktree::{WorktreeError, base, base_name, stack};
+use crate::worktree::{WorktreeError, base, base_name, exported, stack};
 
 /// Makes a workspace.
 pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
@@ -52,7 +52,7 @@ pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
     let elapsed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     report(session, &record, &copied, elapsed)?;
     match &args.execute {
-        Some(line) => execute(&record, line),
+        Some(line) => execute(session, &record, line),
         None => Ok(0),
     }
 }
@@ -83,8 +83,9 @@ fn report(session: &Session, record: &WorkspaceRecord, copied: &Copied, elapsed_
 }
 
 /// The user's own command line, in the new workspace, with the user's own terminal.
-fn execute(record: &WorkspaceRecord, line: &str) -> Result<u8, CliError> {
-    let env = [("TREEHAND_WORKSPACE", record.name.as_str()), ("TREEHAND_BASE", record.base.commit.as_str())];
+fn execute(session: &Session, record: &WorkspaceRecord, line: &str) -> Result<u8, CliError> {
+    let exported = exported::variables(&session.repo, record);
+    let env: Vec<(&str, &str)> = exported.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let status = proc::run_in_foreground(&["sh", "-c", line], &record.path, &env)
         .map_err(|error| CliError::io("cannot start a shell", &error))?;
     Ok(proc::exit_code(status))
