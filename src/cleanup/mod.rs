@@ -4,6 +4,7 @@
 //! rechecks what it expects, and `undo` brings it back until the retention ends. Never uses the orchestrator.
 
 pub mod batch;
+mod branch_move;
 pub mod clean;
 mod clean_apply;
 mod clean_look;
@@ -16,10 +17,12 @@ pub mod error;
 pub mod integration;
 mod places;
 pub mod recover;
+pub mod redo;
 pub mod remove;
 pub mod remove_plan;
 mod remove_scan;
 mod restore;
+pub mod revert;
 pub mod salvage;
 mod trash;
 pub mod undo;

@@ -1,7 +1,7 @@
 //! Recovery of what this room and the makers of workspaces began and did not live to finish, except removals, which `clean`
 //! plans for.
 //!
-//! An `undo` is completed, for that is what was asked for; an intent whose effect is told by the records is closed. Repeating
+//! An `undo`, a `redo` or a revert is completed, for that is what was asked for; an intent whose effect is told by the records is closed. Repeating
 //! it changes nothing; what a living process is doing is left to it.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::error::Result;
-use super::restore;
+use super::{redo, restore, revert, undo};
 use crate::model::record::{UndoData, WorkspaceState};
 use crate::model::{BranchName, CommitId, ProcId, Token, WorkspaceName};
 use crate::store::{Entry, Store};
@@ -29,7 +29,7 @@ pub struct Recovery {
 }
 
 /// The kinds of intents that are settled here.
-const KINDS: [&str; 3] = ["undo", "workspace.create", update::KIND];
+const KINDS: [&str; 5] = [undo::KIND, redo::KIND, revert::KIND, "workspace.create", update::KIND];
 
 /// Completes every undo and every update whose process is dead, and closes the intents of workspaces that are made, or gone.
 pub fn recover(repo: &Repository, store: &Store) -> Result<Recovery> {
@@ -42,7 +42,9 @@ pub fn recover(repo: &Repository, store: &Store) -> Result<Recovery> {
     recovery.recovered = update::recover(repo, store)?;
     for entry in store.open_intents()? {
         match entry.kind.as_str() {
-            "undo" if owner_is_dead(&entry) => undo(repo, store, &entry, &mut recovery)?,
+            undo::KIND if owner_is_dead(&entry) => complete_undo(repo, store, &entry, &mut recovery)?,
+            redo::KIND if owner_is_dead(&entry) => complete_redo(repo, store, &entry, &mut recovery)?,
+            revert::KIND if owner_is_dead(&entry) => complete_revert(repo, store, &entry, &mut recovery)?,
             "workspace.create" => close_creation(store, &entry, &mut recovery)?,
             _ => {}
         }
@@ -50,9 +52,16 @@ pub fn recover(repo: &Repository, store: &Store) -> Result<Recovery> {
     Ok(recovery)
 }
 
-/// Undos that a dead process left open.
+/// The kinds that move a branch to take something back, or do it again.
+const TAKES_BACK: [&str; 3] = [undo::KIND, redo::KIND, revert::KIND];
+
+/// Undos, redos and reverts that a dead process left open.
 pub fn open_undos(store: &Store) -> Result<Vec<Entry>> {
-    Ok(store.open_intents()?.into_iter().filter(|entry| entry.kind == "undo" && owner_is_dead(entry)).collect())
+    Ok(store
+        .open_intents()?
+        .into_iter()
+        .filter(|entry| TAKES_BACK.contains(&entry.kind.as_str()) && owner_is_dead(entry))
+        .collect())
 }
 
 fn owner_is_dead(entry: &Entry) -> bool {
@@ -75,7 +84,7 @@ fn close_creation(store: &Store, entry: &Entry, recovery: &mut Recovery) -> Resu
     Ok(())
 }
 
-fn undo(repo: &Repository, store: &Store, entry: &Entry, recovery: &mut Recovery) -> Result<()> {
+fn complete_undo(repo: &Repository, store: &Store, entry: &Entry, recovery: &mut Recovery) -> Result<()> {
     let Some(op) = entry.data["op"].as_i64() else { return Ok(()) };
     let operation = store.operation(op)?;
     let completed = match (&operation.undo, operation.undo.moved()) {
@@ -88,12 +97,60 @@ fn undo(repo: &Repository, store: &Store, entry: &Entry, recovery: &mut Recovery
         (_, None) => Ok(true),
     };
     let what = format!("undo of operation {op}");
+    if completed == Ok(true) {
+        recovery.undone.push(op);
+    }
+    settle(store, entry, &what, completed, || Ok(store.mark_undone(op)?), recovery)
+}
+
+fn complete_redo(repo: &Repository, store: &Store, entry: &Entry, recovery: &mut Recovery) -> Result<()> {
+    let Some(op) = entry.data["op"].as_i64() else { return Ok(()) };
+    let operation = store.operation(op)?;
+    let completed = match operation.undo.moved() {
+        Some((branch, before, after)) if operation.undone => moved_back(repo, branch, before, after)?,
+        _ => Ok(true),
+    };
+    let record = || Ok(store.mark_redone(op)?);
+    settle(store, entry, &format!("redo of operation {op}"), completed, record, recovery)
+}
+
+fn complete_revert(repo: &Repository, store: &Store, entry: &Entry, recovery: &mut Recovery) -> Result<()> {
+    let read = |key: &str| entry.data[key].as_str().unwrap_or_default();
+    let what = read("summary").to_owned();
+    let (Ok(into), Ok(before), Ok(after)) =
+        (BranchName::parse(read("into")), CommitId::parse(read("before")), CommitId::parse(read("after")))
+    else {
+        recovery.recovered.blocked.push(format!("journal entry {} cannot be read", entry.seq));
+        return Ok(());
+    };
+    let request =
+        Advance { branch: &into, from: &before, to: &after, message: "treehand: revert", lock_wait: Duration::ZERO };
+    let completed = match resume(repo, &request)? {
+        Resumed::NotMoved => Ok(false),
+        Resumed::Complete => Ok(true),
+        Resumed::MovedOn => Ok(contains(repo, &into, &after)?),
+        Resumed::InTheWay(obstacle) => Err(format!("{}: {}", obstacle.message, obstacle.paths.join(", "))),
+        Resumed::Busy { lock } => Err(format!("{} is held", lock.display())),
+    };
+    let known = store.operations()?.iter().any(|operation| operation.undo.moved() == Some((&into, &before, &after)));
+    let record = || if known { Ok(()) } else { revert::record(store, &entry.data).map(|_| ()) };
+    settle(store, entry, &what, completed, record, recovery)
+}
+
+/// Closes an intent as its completion came out.
+fn settle(
+    store: &Store,
+    entry: &Entry,
+    what: &str,
+    completed: std::result::Result<bool, String>,
+    record: impl FnOnce() -> Result<()>,
+    recovery: &mut Recovery,
+) -> Result<()> {
     match completed {
         Ok(true) => {
-            store.mark_undone(op)?;
+            record()?;
             store.done(entry.intent(), json!({"why": "completed after its process had died"}))?;
             recovery.recovered.settled.push(format!("{what}: completed"));
-            recovery.undone.push(op);
         }
         Ok(false) => {
             store.failed(entry.intent(), json!({"why": "its process died before the branch moved"}))?;

@@ -3,27 +3,24 @@
 //! Everything is checked before anything moves. A landing or an update goes back by the same move that made it, worktrees
 //! included; a removal by putting back directories, refs and records. Repeating it after a crash completes it.
 
-use std::time::Duration;
-
 use serde::Serialize;
 use serde_json::json;
 
 use super::batch::UNDO_PREFIX;
+use super::branch_move::{LOCK_WAIT, move_branch};
 use super::error::{CleanupError, Result};
 use super::undo_plan::{self, OnTop, Verdict};
 use super::{recover, restore, trash};
-use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, RemovedItem, UndoData};
 use crate::model::{BranchName, CommitId};
 use crate::store::{EntryDraft, Store, StoreError};
 use crate::sys::proc;
-use crate::worktree::advance::{Advance, Advanced, advance};
+use crate::worktree::Repository;
+use crate::worktree::advance::Advance;
 use crate::worktree::import::update_ref;
-use crate::worktree::index_lock::Obstacle;
-use crate::worktree::{Repository, WorktreeError};
 
-/// How long a lock of git's is waited for.
-const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// The kind of an undo's journal entries.
+pub const KIND: &str = "undo";
 
 /// Most commits on top that a refusal names.
 const ON_TOP_MAX: usize = 10;
@@ -94,7 +91,10 @@ fn undo_move(
     match undo_plan::judge(into.as_str(), tip.as_ref(), before, after, &on_top) {
         Verdict::Refuse(why) => {
             let message = format!("operation {} is not undone: {why}", operation.op);
-            return Err(CleanupError::refused(message, "undo what came after it first, or use `git revert`"));
+            return Err(CleanupError::refused(
+                message,
+                "undo what came after it first, or take it back by a commit: treehand undo --revert",
+            ));
         }
         Verdict::AlreadyBack => {}
         Verdict::MoveBack => {
@@ -102,70 +102,34 @@ fn undo_move(
                 let message = format!("the commit {} that `{into}` was at is gone", before.short());
                 return Err(CleanupError::Refused { message, hint: None });
             }
-            let intent = store.intend(&EntryDraft::new("undo", json!({"op": operation.op, "owner": proc::own()})))?;
-            match move_back(repo, operation.op, into, before, after) {
-                Ok(()) => {
-                    store.mark_undone(operation.op)?;
-                    return Ok(store.done(intent, json!({"at": before}))?);
-                }
-                // The intent stays open: it is what recovery completes the files from.
-                Err(MoveBack::Behind(message)) => {
-                    return Err(CleanupError::refused(message, "make room, then: treehand doctor --repair"));
-                }
-                Err(MoveBack::Not(error)) => {
-                    store.failed(intent, json!({"why": chain(&error)}))?;
-                    return Err(error);
-                }
-            }
+            return move_back(repo, store, operation.op, into, before, after);
         }
     }
     Ok(store.mark_undone(operation.op)?)
 }
 
-/// Why a branch did not wholly move back.
-enum MoveBack {
-    /// It did, and the files of a checkout did not.
-    Behind(String),
-    /// Nothing moved.
-    Not(CleanupError),
-}
-
-impl<E: Into<CleanupError>> From<E> for MoveBack {
-    fn from(error: E) -> Self {
-        MoveBack::Not(error.into())
-    }
-}
-
 fn move_back(
     repo: &Repository,
+    store: &Store,
     op: i64,
-    into: &BranchName,
+    branch: &BranchName,
     before: &CommitId,
     after: &CommitId,
-) -> std::result::Result<(), MoveBack> {
+) -> Result<()> {
     // What it was moved to stays within reach until the retention ends.
-    let name = format!("{UNDO_PREFIX}{}/heads/{into}", trash::stamp()?);
+    let name = format!("{UNDO_PREFIX}{}/heads/{branch}", trash::stamp()?);
     update_ref(repo, &name, Some(after), None, "treehand: undone")?;
+    let intent = EntryDraft::new(KIND, json!({"op": op, "owner": proc::own()}));
     let message = format!("treehand: undo operation {op}");
-    let request = Advance { branch: into, from: after, to: before, message: &message, lock_wait: LOCK_WAIT };
-    let moved = advance(repo, &request);
-    if !matches!(moved, Ok(Advanced::Done | Advanced::Behind { .. })) {
+    let request = Advance { branch, from: after, to: before, message: &message, lock_wait: LOCK_WAIT };
+    let moved = move_branch(repo, store, &intent, &request, || {
+        store.mark_undone(op)?;
+        Ok(json!({"at": before}))
+    });
+    if moved.is_err() && repo.reader().ref_commit(&branch.full_ref())?.as_ref() == Some(after) {
         update_ref(repo, &name, None, Some(after), "treehand: not undone")?;
     }
-    match moved? {
-        Advanced::Done => Ok(()),
-        Advanced::Behind { message } => Err(MoveBack::Behind(message)),
-        Advanced::Raced => Err(CleanupError::refused(format!("`{into}` has just moved"), "try again").into()),
-        Advanced::InTheWay(Obstacle { message, paths }) => {
-            let list = if paths.is_empty() { String::new() } else { format!(": {}", paths.join(", ")) };
-            Err(CleanupError::refused(format!("{message}{list}"), "commit, stash or remove them, then try again")
-                .into())
-        }
-        Advanced::Busy { lock } => {
-            let holder = "a git process holds its lock".to_owned();
-            Err(WorktreeError::Busy { what: lock.display().to_string(), holder }.into())
-        }
-    }
+    moved
 }
 
 /// The commits that `tip` has on top of `after`, newest first; none when it is not on top of it.
@@ -193,7 +157,7 @@ fn undo_removal(repo: &Repository, store: &Store, operation: &OperationRecord, i
         let message = format!("operation {} is not undone: {}", operation.op, obstacles.join("; "));
         return Err(CleanupError::refused(message, "move away what is in the way; trash stays for clean.retention"));
     }
-    let intent = store.intend(&EntryDraft::new("undo", json!({"op": operation.op, "owner": proc::own()})))?;
+    let intent = store.intend(&EntryDraft::new(KIND, json!({"op": operation.op, "owner": proc::own()})))?;
     restore::put_back(repo, store, items)?;
     store.mark_undone(operation.op)?;
     Ok(store.done(intent, json!({"items": items.len()}))?)

@@ -35,6 +35,27 @@ pub fn pick(operations: &[OperationRecord], named: Option<i64>) -> Option<&Opera
     }
 }
 
+/// Which operation `redo` means, or why none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Redo {
+    /// This one: the last that was taken back.
+    Operation(i64),
+    /// Nothing was taken back.
+    Nothing,
+    /// This one came after the undo.
+    Overtaken(i64),
+}
+
+/// The operation that `redo` does again: the one whose undo was last, unless something new was done since.
+pub fn pick_redo(operations: &[OperationRecord]) -> Redo {
+    let undone = operations.iter().filter_map(|operation| Some((operation.undone_seq?, operation.op)));
+    let Some((undone_at, op)) = undone.max() else { return Redo::Nothing };
+    match operations.iter().filter(|operation| operation.seq > undone_at).map(|operation| operation.op).min() {
+        Some(newer) => Redo::Overtaken(newer),
+        None => Redo::Operation(op),
+    }
+}
+
 /// Decides on a landing.
 pub fn judge(branch: &str, tip: Option<&CommitId>, before: &CommitId, after: &CommitId, on_top: &[OnTop]) -> Verdict {
     match tip {
@@ -93,6 +114,8 @@ mod tests {
             at: Timestamp(op),
             summary: String::new(),
             undone,
+            seq: op,
+            undone_seq: undone.then_some(10 - op),
             undo: UndoData::Removal { items: Vec::new() },
         };
         let all = [operation(3, true), operation(2, false), operation(1, false)];
@@ -101,5 +124,26 @@ mod tests {
         check(Some(1), Some(1));
         check(Some(3), Some(3));
         check(Some(9), None);
+    }
+
+    #[test]
+    fn redo_goes_back_the_way_that_undo_came_and_not_past_something_new() {
+        let operation = |op: i64, seq: i64, undone_seq: Option<i64>| OperationRecord {
+            op,
+            kind: "land".into(),
+            at: Timestamp(op),
+            summary: String::new(),
+            undone: undone_seq.is_some(),
+            seq,
+            undone_seq,
+            undo: UndoData::Removal { items: Vec::new() },
+        };
+        let check = |operations: &[OperationRecord], expected| assert_eq!(pick_redo(operations), expected);
+        check(&[], Redo::Nothing);
+        check(&[operation(1, 1, None)], Redo::Nothing);
+        let both = [operation(1, 1, Some(6)), operation(2, 3, Some(5))];
+        check(&both, Redo::Operation(1));
+        check(&[operation(1, 1, None), both[1].clone()], Redo::Operation(2));
+        check(&[both[0].clone(), both[1].clone(), operation(3, 9, None)], Redo::Overtaken(3));
     }
 }

@@ -96,6 +96,8 @@ pub enum Verb {
     Log,
     /// Take back the last operation, or the one named
     Undo(UndoArgs),
+    /// Do again what the last undo took back
+    Redo,
     /// Plan the removal of what is landed or left over; --yes applies it
     Clean(CleanArgs),
     /// Say what this machine and repository can do; --repair mends what is damaged or half done
@@ -376,6 +378,9 @@ pub struct WaitArgs {
 pub struct UndoArgs {
     /// The operation (see `treehand log`)
     pub operation: Option<i64>,
+    /// Take a landing or an update back by a new commit, on top of what was built on it
+    #[arg(long)]
+    pub revert: bool,
 }
 
 /// Arguments of `clean`.

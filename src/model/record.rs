@@ -242,6 +242,12 @@ pub struct OperationRecord {
     pub summary: String,
     /// It was taken back.
     pub undone: bool,
+    /// The journal entry that recorded it.
+    #[serde(default)]
+    pub seq: i64,
+    /// The journal entry of its undo, while it is taken back.
+    #[serde(default)]
+    pub undone_seq: Option<i64>,
     /// What `undo` needs.
     pub undo: UndoData,
 }

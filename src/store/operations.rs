@@ -21,11 +21,12 @@ pub(super) fn insert_operation(
 ) -> Result<i64, StoreError> {
     transaction.execute("INSERT INTO operation (kind, undone, record) VALUES (?1, 0, '')", [kind])?;
     let op = transaction.last_insert_rowid();
-    let record = OperationRecord { op, kind: kind.into(), at, summary: summary.into(), undone: false, undo };
+    let data = json!({"op": op, "kind": kind, "summary": summary});
+    let seq = append(transaction, &EntryDraft::new("operation", data), Phase::Done, None)?;
+    let (kind, summary) = (kind.into(), summary.into());
+    let record = OperationRecord { op, kind, at, summary, undone: false, seq, undone_seq: None, undo };
     let text = render("operation", &record)?;
     transaction.execute("UPDATE operation SET record = ?2 WHERE op = ?1", params![op, text])?;
-    let data = json!({"op": op, "kind": kind, "summary": summary});
-    append(transaction, &EntryDraft::new("operation", data), Phase::Done, None)?;
     Ok(op)
 }
 
@@ -83,11 +84,36 @@ impl Store {
     /// Marks an operation as taken back; with an update, the workspace has its former base on record again.
     pub fn mark_undone(&self, op: i64) -> Result<(), StoreError> {
         self.write(|transaction| {
-            edit(transaction, op, |record| record.undone = true)?;
+            let seq = append(transaction, &EntryDraft::new("undo", json!({"op": op})), Phase::Done, None)?;
+            edit(transaction, op, |record| (record.undone, record.undone_seq) = (true, Some(seq)))?;
             if let UndoData::Update(update) = read(transaction, op)?.undo {
                 set_base(transaction, &update.workspace, update.base_before)?;
             }
-            append(transaction, &EntryDraft::new("undo", json!({"op": op})), Phase::Done, None)?;
+            Ok(())
+        })
+    }
+
+    /// Marks an operation as done again; with an update, the workspace has its later base on record again.
+    pub fn mark_redone(&self, op: i64) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            edit(transaction, op, |record| (record.undone, record.undone_seq) = (false, None))?;
+            if let UndoData::Update(update) = read(transaction, op)?.undo {
+                set_base(transaction, &update.workspace, update.base_after)?;
+            }
+            append(transaction, &EntryDraft::new("redo", json!({"op": op})), Phase::Done, None)?;
+            Ok(())
+        })
+    }
+
+    /// Makes what a later operation did the doing of an earlier one that was taken back: a removal made again.
+    pub fn adopt_operation(&self, op: i64, later: i64) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let undo = read(transaction, later)?.undo;
+            edit(transaction, op, |record| {
+                (record.undone, record.undone_seq, record.undo) = (false, None, undo);
+            })?;
+            transaction.execute("DELETE FROM operation WHERE op = ?1", [later])?;
+            append(transaction, &EntryDraft::new("redo", json!({"op": op, "as": later})), Phase::Done, None)?;
             Ok(())
         })
     }
