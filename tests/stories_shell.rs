@@ -92,6 +92,22 @@ fn a_failing_command_ends_a_script_as_the_program_itself_would() {
 }
 
 #[test]
+fn an_alias_of_the_same_name_is_no_obstacle() {
+    let world = World::new();
+    let path = workspace(&world, "w");
+    for (shell, option) in [(BASH, "shopt -s expand_aliases"), (ZSH, "setopt aliases")] {
+        let script = format!(
+            "{option}\nalias treehand='nice treehand'\neval \"$(command treehand shell-init {0})\"\n\
+             eval \"$(command treehand shell-init {0})\"\n\\treehand cd w\npwd",
+            shell[0]
+        );
+        if let Some(answer) = world.in_shell(shell, &script) {
+            assert_eq!(answer.expect(0).stdout, format!("{path}\n"));
+        }
+    }
+}
+
+#[test]
 fn cd_without_the_shells_help_explains_itself() {
     let world = World::bare_of_repositories();
     let home = world.path().join("home");

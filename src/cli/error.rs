@@ -153,6 +153,9 @@ impl From<WorktreeError> for CliError {
             WorktreeError::Conflict { .. } => {
                 CliError::new(5, "conflict", text).hint("bring them together by hand, then try again")
             }
+            WorktreeError::Interrupted { signal } => {
+                CliError::new(u8::try_from(128 + signal).unwrap_or(1), "interrupted", text)
+            }
             WorktreeError::BadResult { .. } => CliError::new(4, "policy", text),
             WorktreeError::Unsigned { .. } => CliError::new(9, "attention", text).hint(
                 "unlock the key for this session (gpg-agent, ssh-agent) and try again, or: git config commit.gpgSign false",
@@ -163,7 +166,7 @@ impl From<WorktreeError> for CliError {
             WorktreeError::Lock(error) => error.into(),
             WorktreeError::Read(_) => CliError::new(1, "git_failed", text),
             WorktreeError::Fs(error) => unusable(&error, text),
-            WorktreeError::Random(_) => CliError::new(1, "io", text),
+            WorktreeError::Random(_) | WorktreeError::Signals(_) => CliError::new(1, "io", text),
         }
     }
 }

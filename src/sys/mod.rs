@@ -8,6 +8,7 @@ pub mod clock;
 pub mod env;
 pub mod fs;
 pub mod git;
+pub mod interrupt;
 pub mod lock;
 pub mod proc;
 pub mod random;

@@ -1,7 +1,8 @@
 //! Scan and apply: what git ignores in the main worktree, brought into a new workspace as `copy_plan` decides.
 //!
 //! Which files a pattern matches and which are ignored is asked of git, never worked out here. Without patterns nothing
-//! is asked at all. Promises: nothing in the new workspace is overwritten, nothing is reached through a link.
+//! is asked at all. Promises: nothing in the new workspace is overwritten, nothing is reached through a link; a
+//! signal ends it between two files, with an error.
 
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
@@ -9,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use super::checkouts;
 use super::copy_plan::{self, CopyFacts, CopyPlan, Withheld, WithheldReason};
-use super::error::Result;
+use super::error::{Result, WorktreeError};
 use super::repository::{Repository, bytes_path};
 use crate::sys::carry::{Carried, Carrier};
 use crate::sys::fs;
+use crate::sys::interrupt::Held;
 
 /// The project's list of patterns, at the root of the main worktree.
 pub const INCLUDE_FILE: &str = ".worktreeinclude";
@@ -58,7 +60,7 @@ pub struct Copied {
 
 /// Brings files into a workspace that was just checked out. A repository without a main worktree has none to bring.
 pub fn bring(repo: &Repository, target: &CopyTarget<'_>, observe: &dyn Fn(CopyProgress)) -> Result<Copied> {
-    let Some(main) = &repo.main_tree else { return Ok(Copied::default()) };
+    let Some(main) = repo.main_tree.as_ref().filter(|main| main.is_dir()) else { return Ok(Copied::default()) };
     let plan = scan(repo, main, target)?;
     apply(main, target.tree, plan, observe)
 }
@@ -156,10 +158,15 @@ fn excluded(repo: &Repository, main: &Path, template: &str) -> Result<Vec<PathBu
 fn apply(main: &Path, tree: &Path, plan: CopyPlan, observe: &dyn Fn(CopyProgress)) -> Result<Copied> {
     let mut copied = Copied { withheld: plan.withheld, ..Copied::default() };
     if !plan.copy.is_empty() {
+        // It may take long, and whoever has enough of it wants nothing half made.
+        let held = Held::hold().map_err(WorktreeError::Signals)?;
         let mut carrier = Carrier::open(main, tree)?;
         let files = plan.copy.len();
         for (done, path) in plan.copy.into_iter().enumerate() {
             observe(CopyProgress { done, files, bytes: copied.bytes });
+            if let Some(signal) = held.noticed().map_err(WorktreeError::Signals)? {
+                return Err(WorktreeError::Interrupted { signal });
+            }
             let stayed = |reason| Withheld { path: path.clone(), reason };
             match carrier.carry(&path)? {
                 Carried::Done { bytes, reflinked } => {
@@ -177,4 +184,46 @@ fn apply(main: &Path, tree: &Path, plan: CopyPlan, observe: &dyn Fn(CopyProgress
     }
     copied.withheld.sort();
     Ok(copied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BranchName, WorkspaceName};
+    use crate::worktree::fixture::{Fixture, TEMPLATE};
+    use crate::worktree::plain::{self, NewWorkspace};
+
+    #[test]
+    fn an_interrupt_in_the_middle_unmakes_the_workspace() {
+        for sealed in [false, true] {
+            let fixture = Fixture::new();
+            for name in ["a.log", "b.log", "c.log"] {
+                std::fs::write(fixture.root.join(name), "x").expect("written");
+            }
+            let (name, branch) = (WorkspaceName::parse("x"), BranchName::parse("x"));
+            let request = NewWorkspace {
+                name: &name.expect("a name"),
+                branch: &branch.expect("a name"),
+                base: fixture.base(),
+                template: TEMPLATE,
+                sealed,
+                copy: &["*.log".to_owned()],
+            };
+            let interrupt = |progress: CopyProgress| {
+                if progress.done == 1 {
+                    nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT).expect("raised");
+                }
+            };
+            let made = plain::create(&fixture.repo, &fixture.store, &request, &interrupt);
+            assert!(matches!(made, Err(WorktreeError::Interrupted { signal: 2 })), "{made:?}");
+            assert_eq!(fixture.find("refs/heads/x"), None, "the branch is left");
+            assert_eq!(fixture.store.workspaces().expect("readable"), []);
+            let left = std::fs::read_dir(fixture.dir.path()).expect("readable");
+            let mut left: Vec<_> = left.map(|entry| entry.expect("an entry").file_name()).collect();
+            left.sort();
+            assert!(left.iter().all(|name| name == "work" || name == "state"), "{left:?}");
+            assert_eq!(fixture.git(&["worktree", "list"]).lines().count(), 1);
+            assert!(plain::create(&fixture.repo, &fixture.store, &request, &|_| {}).is_ok(), "the name is free again");
+        }
+    }
 }

@@ -64,6 +64,12 @@ pub enum WorktreeError {
         /// The files.
         paths: Vec<String>,
     },
+    /// A signal asked to stop; what was half made is unmade.
+    #[error("interrupted: the workspace was not made")]
+    Interrupted {
+        /// The signal's number.
+        signal: u32,
+    },
     /// What an agent left cannot be taken.
     #[error("{message}")]
     BadResult {
@@ -96,6 +102,9 @@ pub enum WorktreeError {
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Signals could not be held back.
+    #[error("cannot hold back signals")]
+    Signals(#[source] std::io::Error),
     /// The kernel gave no randomness.
     #[error("the kernel gave no random bytes")]
     Random(#[source] std::io::Error),

@@ -1,10 +1,8 @@
 # Completions of treehand for bash. `treehand __complete` prints what to offer, then the words, quoted already.
 function _treehand {
-    local IFS=$'\n' answer
     local -a lines=()
     COMPREPLY=()
-    answer=$(command treehand __complete bash -- "${2-}" "${COMP_LINE:0:COMP_POINT}" 2>/dev/null) || return 0
-    mapfile -t lines <<<"$answer"
+    mapfile -t lines < <(command treehand __complete bash -- "${2-}" "${COMP_LINE:0:COMP_POINT}" 2>/dev/null)
     case ${lines[0]-} in
         words) COMPREPLY=("${lines[@]:1}") ;;
         files | command) compopt -o bashdefault -o default ;;

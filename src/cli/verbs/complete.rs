@@ -64,7 +64,8 @@ fn head(offer: &Offer) -> &'static str {
 }
 
 fn line(shell: Shell, typed: &Typed, candidate: &Candidate) -> Option<String> {
-    if candidate.word.contains(char::is_control) {
+    // Whatever would steer the terminal is not offered; nobody could type it either.
+    if plain(&candidate.word) != candidate.word {
         return None;
     }
     let about: String = plain(&candidate.about).chars().take(ABOUT_MAX).collect();
