@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{File, FileTimes, Permissions};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -37,7 +37,15 @@ pub enum Carried {
     Unreadable,
     /// Something is at its place, or in the way to it.
     InTheWay,
+    /// The caller did not want to go on; a part of it is there.
+    Stopped,
 }
+
+/// Asked again and again, with the bytes of the file that are there, whether to go on.
+pub type GoOn<'a> = dyn FnMut(u64) -> bool + 'a;
+
+/// So many bytes are copied between two questions.
+const STEP: u64 = 16 << 20;
 
 /// Two directories between which files are brought.
 #[derive(Debug)]
@@ -65,7 +73,7 @@ impl Carrier {
     }
 
     /// Brings one file or link. An error is one of the side where it is written.
-    pub fn carry(&mut self, relative: &Path) -> Result<Carried, FsError> {
+    pub fn carry(&mut self, relative: &Path, go_on: &mut GoOn<'_>) -> Result<Carried, FsError> {
         let (Some(name), parent) = (relative.file_name(), relative.parent().unwrap_or(Path::new(""))) else {
             return Ok(Carried::Gone);
         };
@@ -85,7 +93,7 @@ impl Carrier {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Symlink => carry_link(source, target, name, &stat).map_err(at("create", &full)),
             FileType::RegularFile => {
-                carry_file(source, target, name, &mut self.can_reflink).map_err(at("copy to", &full))
+                carry_file(source, target, name, &mut self.can_reflink, go_on).map_err(at("copy to", &full))
             }
             _ => Ok(Carried::Gone),
         }
@@ -151,7 +159,13 @@ fn carry_link(source: &OwnedFd, target: &OwnedFd, name: &OsStr, stat: &Stat) -> 
     Ok(Carried::Done { bytes: 0, reflinked: false })
 }
 
-fn carry_file(source: &OwnedFd, target: &OwnedFd, name: &OsStr, can_reflink: &mut bool) -> io::Result<Carried> {
+fn carry_file(
+    source: &OwnedFd,
+    target: &OwnedFd,
+    name: &OsStr,
+    can_reflink: &mut bool,
+    go_on: &mut GoOn<'_>,
+) -> io::Result<Carried> {
     // Not blocking: between the look and this moment it could have become a pipe.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let original = match openat(source, name, flags, Mode::empty()) {
@@ -169,12 +183,27 @@ fn carry_file(source: &OwnedFd, target: &OwnedFd, name: &OsStr, can_reflink: &mu
         Err(errno) => return Err(errno.into()),
     };
     let reflinked = *can_reflink && reflink(&original, &copy, can_reflink)?;
-    if !reflinked {
-        io::copy(&mut &original, &mut &copy)?;
+    if !reflinked && !copy_in_steps(&original, &copy, go_on)? {
+        return Ok(Carried::Stopped);
     }
     copy.set_permissions(Permissions::from_mode(meta.mode() & 0o777))?;
     copy.set_times(FileTimes::new().set_modified(meta.modified()?).set_accessed(meta.accessed()?))?;
     Ok(Carried::Done { bytes: meta.len(), reflinked })
+}
+
+/// Copies up to the end; false when the caller did not want to go on.
+fn copy_in_steps(original: &File, copy: &File, go_on: &mut GoOn<'_>) -> io::Result<bool> {
+    let mut bytes = 0;
+    loop {
+        let step = io::copy(&mut original.take(STEP), &mut &*copy)?;
+        bytes += step;
+        if step < STEP {
+            return Ok(true);
+        }
+        if !go_on(bytes) {
+            return Ok(false);
+        }
+    }
 }
 
 /// Lets the copy share the blocks of the original; false where that cannot be.
@@ -217,9 +246,9 @@ mod tests {
         file.set_times(FileTimes::new().set_modified(long_ago)).expect("times");
         symlink("../../outside", from.join("a/link")).expect("link");
         let mut carrier = Carrier::open(&from, &to).expect("open");
-        let done = carrier.carry(Path::new("a/b/tool")).expect("carried");
+        let done = carrier.carry(Path::new("a/b/tool"), &mut |_| true).expect("carried");
         assert!(matches!(done, Carried::Done { bytes: 100_000, .. }), "{done:?}");
-        carrier.carry(Path::new("a/link")).expect("carried");
+        carrier.carry(Path::new("a/link"), &mut |_| true).expect("carried");
         let meta = fs::metadata(to.join("a/b/tool")).expect("there");
         assert_eq!((meta.mode() & 0o7777, meta.modified().expect("a time")), (0o750, long_ago));
         assert_eq!(fs::metadata(to.join("a")).expect("there").mode() & 0o7777, 0o750);
@@ -244,7 +273,7 @@ mod tests {
         fs::write(from.join("c2/f"), "").expect("write");
         let mut carrier = Carrier::open(&from, &to).expect("open");
         let mut check = |path: &str, expected: Carried| {
-            assert_eq!(carrier.carry(Path::new(path)).expect("carried"), expected, "{path}");
+            assert_eq!(carrier.carry(Path::new(path), &mut |_| true).expect("carried"), expected, "{path}");
         };
         check("kept", Carried::InTheWay);
         check("a/b/f", Carried::InTheWay);
@@ -255,5 +284,25 @@ mod tests {
         check("a", Carried::Gone);
         assert_eq!(fs::read_to_string(to.join("kept")).expect("read"), "old");
         assert_eq!(fs::read_dir(&other).expect("read").count(), 1, "a file was written through a link");
+    }
+
+    #[test]
+    fn a_large_file_can_be_stopped_in_the_middle() {
+        let (_dir, from, to) = two();
+        let large = 2 * STEP + 5;
+        File::create(from.join("large")).and_then(|file| file.set_len(large)).expect("written");
+        let mut carrier = Carrier::open(&from, &to).expect("open");
+        carrier.can_reflink = false;
+        let mut asked = Vec::new();
+        let mut once = |bytes| {
+            asked.push(bytes);
+            asked.len() < 2
+        };
+        assert_eq!(carrier.carry(Path::new("large"), &mut once).expect("carried"), Carried::Stopped);
+        assert_eq!(asked, [STEP, 2 * STEP]);
+        fs::remove_file(to.join("large")).expect("removed");
+        let done = carrier.carry(Path::new("large"), &mut |_| true).expect("carried");
+        assert_eq!(done, Carried::Done { bytes: large, reflinked: false });
+        assert_eq!(fs::metadata(to.join("large")).expect("there").len(), large);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Which files a pattern matches and which are ignored is asked of git, never worked out here. Without patterns nothing
 //! is asked at all. Promises: nothing in the new workspace is overwritten, nothing is reached through a link; a
-//! signal ends it between two files, with an error.
+//! signal ends it soon, with an error.
 
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
@@ -163,19 +163,25 @@ fn apply(main: &Path, tree: &Path, plan: CopyPlan, observe: &dyn Fn(CopyProgress
         let mut carrier = Carrier::open(main, tree)?;
         let files = plan.copy.len();
         for (done, path) in plan.copy.into_iter().enumerate() {
-            observe(CopyProgress { done, files, bytes: copied.bytes });
-            if let Some(signal) = held.noticed().map_err(WorktreeError::Signals)? {
+            let (before, mut signal) = (copied.bytes, Ok(None));
+            let mut go_on = |bytes| {
+                observe(CopyProgress { done, files, bytes: before + bytes });
+                signal = held.noticed();
+                matches!(signal, Ok(None))
+            };
+            let carried = if go_on(0) { carrier.carry(&path, &mut go_on)? } else { Carried::Stopped };
+            if let Some(signal) = signal.map_err(WorktreeError::Signals)? {
                 return Err(WorktreeError::Interrupted { signal });
             }
             let stayed = |reason| Withheld { path: path.clone(), reason };
-            match carrier.carry(&path)? {
+            match carried {
                 Carried::Done { bytes, reflinked } => {
                     copied.files += 1;
                     copied.bytes += bytes;
                     copied.reflinked += u64::from(reflinked);
                 }
-                // Somebody took it away in between.
-                Carried::Gone => {}
+                // Somebody took it away in between; what is stopped has said why above.
+                Carried::Gone | Carried::Stopped => {}
                 Carried::InTheWay => copied.withheld.push(stayed(WithheldReason::InTheWay)),
                 Carried::Unreadable => copied.withheld.push(stayed(WithheldReason::Unreadable)),
             }
