@@ -125,9 +125,13 @@ fn from_repository(place: &Place<'_>, kind: Kind) -> Attempt<Vec<Candidate>> {
     let Some(store) = Store::open_existing(&repo.state_dir())? else { return Ok(Vec::new()) };
     match kind {
         Kind::Workspace => workspaces(&store),
-        Kind::Place => Ok([workspaces(&store)?, targets(&store, &place.current, |_| true)?].concat()),
-        Kind::Target => targets(&store, &place.current, |_| true),
-        Kind::Unfinished => targets(&store, &place.current, |run| !run.state.is_terminal()),
+        Kind::Place => Ok([workspaces(&store)?, targets(&store, &place.current)?].concat()),
+        Kind::Target => targets(&store, &place.current),
+        Kind::Unfinished => {
+            let mut runs = store.runs()?;
+            runs.retain(|run| !run.state.is_terminal());
+            Ok(named_runs(&runs))
+        }
         _ => operations(&store),
     }
 }
@@ -137,19 +141,23 @@ fn workspaces(store: &Store) -> Attempt<Vec<Candidate>> {
     Ok(all.into_iter().map(|record| named(record.name.as_str(), format!("on {}", record.branch))).collect())
 }
 
-/// Runs, newest first; of the only one that fits its tasks too, so that a `/` needs no thought.
-fn targets(store: &Store, current: &str, wanted: impl Fn(&RunRecord) -> bool) -> Attempt<Vec<Candidate>> {
+/// Runs; of the only one that fits its tasks too, so that a `/` needs no thought.
+fn targets(store: &Store, current: &str) -> Attempt<Vec<Candidate>> {
     let run_part = current.split('/').next().unwrap_or_default();
     let mut runs = store.runs()?;
-    runs.retain(|run| run.id.as_str().starts_with(run_part) && wanted(run));
-    runs.reverse();
-    let about = |run: &RunRecord| run.spec.goal.clone().unwrap_or_else(|| run.state.word().to_owned());
-    let mut found: Vec<Candidate> = runs.iter().map(|run| named(run.id.as_str(), about(run))).collect();
+    runs.retain(|run| run.id.as_str().starts_with(run_part));
+    let mut found = named_runs(&runs);
     if let ([only], false) = (&runs[..], run_part.is_empty()) {
         let tasks = store.tasks(&only.id)?;
         found.extend(tasks.iter().map(|task| named(format!("{}/{}", only.id, task.id), task.state.word())));
     }
     Ok(found)
+}
+
+/// Newest first.
+fn named_runs(runs: &[RunRecord]) -> Vec<Candidate> {
+    let about = |run: &RunRecord| run.spec.goal.clone().unwrap_or_else(|| run.state.word().to_owned());
+    runs.iter().rev().map(|run| named(run.id.as_str(), about(run))).collect()
 }
 
 fn operations(store: &Store) -> Attempt<Vec<Candidate>> {

@@ -15,7 +15,7 @@ pub enum Kind {
     Place,
     /// A run, or one of its tasks.
     Target,
-    /// A run that is not over, or one of its tasks.
+    /// A run that is not over.
     Unfinished,
     /// An operation that can be taken back.
     Operation,
