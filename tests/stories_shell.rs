@@ -167,6 +167,15 @@ fn the_key_completes_what_fits_where_the_cursor_stands() {
     check(&format!("treehand show {short}"), short, &[&run, &format!("{run}/lexer")]);
     check(&format!("treehand logs {run}/l"), &format!("{run}/l"), &[&format!("{run}/lexer")]);
     check(&format!("treehand wait {short}"), short, &[]);
+    world.shell("mkfifo ../gate").expect(0);
+    let gate = world.path().join("gate").display().to_string();
+    let open = world.treehand(&["run", "--json", "--detach", "--confine", "off", "--", "cat", &gate]).expect(0).json();
+    let open = open["run"].as_str().expect("a run").to_owned();
+    for verb in ["wait", "cancel"] {
+        check(&format!("treehand {verb} {open}"), &open, &[&open]);
+    }
+    world.treehand(&["cancel", &open]).expect(0);
+    check(&format!("treehand cancel {open}"), &open, &[]);
 }
 
 #[test]
