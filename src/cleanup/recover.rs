@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::error::Result;
 use super::{redo, restore, revert, undo};
-use crate::model::record::{UndoData, WorkspaceState};
+use crate::model::record::{OperationRecord, UndoData, WorkspaceState};
 use crate::model::{BranchName, CommitId, ProcId, Token, WorkspaceName};
 use crate::store::{Entry, Store};
 use crate::sys::lock::FileLock;
@@ -132,7 +132,8 @@ fn complete_revert(repo: &Repository, store: &Store, entry: &Entry, recovery: &m
         Resumed::InTheWay(obstacle) => Err(format!("{}: {}", obstacle.message, obstacle.paths.join(", "))),
         Resumed::Busy { lock } => Err(format!("{} is held", lock.display())),
     };
-    let known = store.operations()?.iter().any(|operation| operation.undo.moved() == Some((&into, &before, &after)));
+    let same = |operation: &OperationRecord| operation.undo.moved() == Some((&into, &before, &after));
+    let known = store.operations()?.iter().any(|operation| operation.kind == revert::KIND && same(operation));
     let record = || if known { Ok(()) } else { revert::record(store, &entry.data).map(|_| ()) };
     settle(store, entry, &what, completed, record, recovery)
 }
