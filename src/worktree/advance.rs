@@ -59,6 +59,15 @@ pub fn advance(repo: &Repository, request: &Advance<'_>) -> Result<Advanced> {
         let message = format!("`{}` is in the middle of {operation} in {}", request.branch, place.display());
         return Ok(Advanced::InTheWay(Obstacle { message, paths: Vec::new() }));
     }
+    if let Some(tree) = usage.checkouts.iter().filter_map(|c| c.tree.as_deref()).find(|tree| !tree.is_dir()) {
+        // On a disk that is not there, say: when it comes back its files would be behind the branch, and look changed.
+        let message = format!(
+            "`{}` is checked out in {}, which is not there; if it is gone for good: git worktree prune",
+            request.branch,
+            tree.display()
+        );
+        return Ok(Advanced::InTheWay(Obstacle { message, paths: Vec::new() }));
+    }
     let deadline = Instant::now() + request.lock_wait;
     let moving = changes(repo.bare([] as [&str; 0]), request.from, request.to)?.raw;
     let mut held = Vec::new();
