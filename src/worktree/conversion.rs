@@ -1,4 +1,5 @@
-//! How the user's git converts files between repository and worktree: line endings and configured filters (LFS among them).
+//! How the user's git takes files in and gives them out: line endings, configured filters (LFS among them), what of a file's
+//! mode and name counts, and which files are ignored.
 //!
 //! A private git dir without these settings would take in what the user's own git would not commit, and show as changed
 //! what it landed. Only the user's configuration is read, never a task's; attributes come from the tree as always.
@@ -6,10 +7,14 @@
 use super::error::Result;
 use super::repository::Repository;
 
+/// What of `core` decides which bytes, modes and names are taken in, and which files are not.
+const CORE: &str = "autocrlf|eol|checkroundtripencoding|filemode|symlinks|ignorecase|precomposeunicode|protecthfs|\
+    protectntfs|excludesfile|attributesfile";
+
 /// The settings as lines of a configuration file.
 pub fn settings(repo: &Repository) -> Result<String> {
-    let pattern = r"^(core\.(autocrlf|eol)|filter\..+\.(clean|smudge|process|required))$";
-    let command = repo.bare(["config", "--includes", "-z", "--get-regexp", pattern]);
+    let pattern = format!(r"^(core\.({CORE})|filter\..+\.(clean|smudge|process|required))$");
+    let command = repo.bare(["config", "--includes", "-z", "--get-regexp", &pattern]);
     let name = command.name();
     let output = command.output()?;
     match output.code() {
