@@ -250,6 +250,21 @@ impl Row {
         self.clean(&before);
     }
 
+    /// A landing and its `undo`.
+    pub fn land_and_undo(&self) {
+        let before = self.look();
+        self.land(&before);
+        self.undo(&before);
+    }
+
+    /// A landing, what has to hold of it, and its `undo`.
+    pub fn land_and_look(&self, check: impl FnOnce()) {
+        let before = self.look();
+        self.land(&before);
+        check();
+        self.undo(&before);
+    }
+
     /// `new`: a clean worktree on a branch of its own, with the files that git itself would have put there.
     pub fn make_workspace(&self, before: &Sight) -> PathBuf {
         let mut args = vec!["new", "w", "--json"];
@@ -338,7 +353,9 @@ impl Row {
         let undone = self.treehand(&["undo", "--json"]).expect(0).json();
         assert_eq!(undone["schema"], "treehand/undo/v1", "{undone}");
         let mut now = self.look();
-        now.refs.remove("refs/heads/w");
+        if !before.refs.contains_key("refs/heads/w") {
+            now.refs.remove("refs/heads/w");
+        }
         assert_same(&now, before, "after `undo` all is as before the landing");
     }
 

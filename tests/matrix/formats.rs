@@ -154,8 +154,42 @@ fn precomposeunicode() {
 }
 
 #[test]
-fn file_mode_and_symlinks_off() {
-    configured("git config core.fileMode false").drive();
+fn file_mode_off() {
+    let row = configured("git config core.fileMode false")
+        .changing("chmod +x sub/dir/deep.txt; echo landed > landed.txt; chmod +x landed.txt");
+    let before = row.look();
+    row.land(&before);
+    let modes = row.git(&["ls-tree", "-r", "--format=%(objectmode) %(path)", "main"]);
+    assert!(
+        modes.contains("100644 sub/dir/deep.txt"),
+        "a mode that the person's git would not see did not land: {modes}"
+    );
+    row.undo(&before);
+    row.drive();
+}
+
+#[test]
+fn own_excludes_and_attributes() {
+    let row = configured(
+        "echo '*.secret' > ../ignored; echo '*.own eol=crlf' > ../attributes; printf '*.here\\n' > .git/info/exclude; \
+         printf '*.inf text eol=crlf\\n' > .git/info/attributes; printf 'a\\n' > a.inf; \
+         git config core.excludesFile \"$PWD/../ignored\"; git config core.attributesFile \"$PWD/../attributes\"",
+    );
+    row.sh("cd repo; rm a.inf; git checkout -q a.inf");
+    let row = row.changing(
+        "test \"$(wc -c < a.inf)\" = 3; echo x > x.secret; echo x > x.here; echo x > landed.txt; test -z \"$(git status --porcelain x.secret x.here)\"; \
+         printf 'x\\r\\n' > x.own; printf 'x\\r\\n' > x.inf",
+    );
+    row.drive();
+    row.land_and_look(|| {
+        let names = row.git(&["ls-tree", "-r", "--name-only", "main"]);
+        assert!(
+            !names.contains("x.secret") && !names.contains("x.here"),
+            "what the person ignores did not land: {names}"
+        );
+        assert_eq!(row.git(&["cat-file", "-s", "main:x.own"]), "2", "attributes count");
+        assert_eq!(row.git(&["cat-file", "-s", "main:x.inf"]), "2", "attributes count");
+    });
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Rows about what a repository is in the middle of, and who else is at work in it.
 
-use crate::drive::Row;
+use crate::drive::{Row, assert_same, did_not_run};
 use crate::places::PLAIN;
 
 #[test]
@@ -54,7 +54,7 @@ fn refused_then_fine(mut row: Row, operation: &str) {
     row.treehand(&["clean", "--yes", "--min-age", "0s", "--json"]).expect(0);
     let mut now = row.look();
     now.forget("refs/heads/treehand/");
-    crate::drive::assert_same(&now, &before, "the operation is as it was");
+    assert_same(&now, &before, "the operation is as it was");
 }
 
 #[test]
@@ -94,10 +94,7 @@ fn bisect_under_way() {
 fn cherry_pick_under_way_in_reftable() {
     let row = Row::make("");
     if row.try_sh("git init -q --ref-format=reftable probe; rm -rf probe").code != 0 {
-        return crate::drive::did_not_run(
-            "cherry_pick_under_way_in_reftable",
-            "this git does not know the format (2.45 does)",
-        );
+        return did_not_run("cherry_pick_under_way_in_reftable", "this git does not know the format (2.45 does)");
     }
     let script = CONFLICT.replace("init -q", "init -q --ref-format=reftable");
     row.sh(&format!("{script}; git cherry-pick main || true"));
@@ -154,13 +151,57 @@ fn worktree_missing() {
 }
 
 #[test]
+fn target_in_a_missing_worktree() {
+    let mut row = Row::make(&format!("{PLAIN}; git worktree add -q -b side ../side; mv ../side ../away"));
+    row.run_flags = ["--base", "side"].map(str::to_owned).into();
+    row.does_not_land(4, "in_the_way", "which is not there; if it is gone for good: git worktree prune");
+    row.sh("mv away side; test -z \"$(git -C side status --porcelain)\"");
+    row.onto("side").land_and_undo();
+}
+
+#[test]
+fn worktree_on_another_disk() {
+    let row = Row::make(PLAIN);
+    let Ok(disk) = tempfile::Builder::new().prefix("treehand-disk-").tempdir_in("/dev/shm") else {
+        return did_not_run("worktree_on_another_disk", "there is no /dev/shm to be another disk");
+    };
+    let place = disk.path().join("side").to_string_lossy().into_owned();
+    row.git(&["worktree", "add", "-q", "-b", "side", &place]);
+    row.sh(&format!("cd {place}; mess"));
+    row.drive();
+    row.from(&place).onto("side").drive();
+}
+
+#[test]
 fn workspace_moved_by_git() {
     let row = Row::make(PLAIN);
     let before = row.look();
     let workspace = row.make_workspace(&before);
-    row.git(&["worktree", "move", &workspace.to_string_lossy(), &row.world.path().join("elsewhere").to_string_lossy()]);
-    let removed = row.treehand(&["rm", "w", "--json"]);
-    assert_ne!(removed.code, 101, "{}", removed.stderr);
+    let elsewhere = row.world.path().join("elsewhere");
+    row.git(&["worktree", "move", &workspace.to_string_lossy(), &elsewhere.to_string_lossy()]);
+    row.sh("cd elsewhere; mess");
+    let moved = row.look();
+    let removed = row.treehand(&["rm", "w", "--json"]).expect(0).json();
+    assert_eq!(removed["removed"][0]["branch_outcome"], "kept", "the branch is in use elsewhere: {removed}");
+    assert_same(&row.look(), &moved, "what was moved away is the person's");
+}
+
+#[test]
+fn repository_moved() {
+    let row = Row::make(PLAIN);
+    let workspace = row.make_workspace(&row.look());
+    std::fs::write(workspace.join("work.txt"), "mine\n").expect("written");
+    row.sh("mv repo moved");
+    let row = row.from("moved").with_repo("moved");
+    let error = row.treehand(&["rm", "w", "--force", "--json"]).expect(4).json();
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("is not the workspace `w`")), "{error}");
+    assert_eq!(std::fs::read_to_string(workspace.join("work.txt")).expect("kept"), "mine\n");
+    row.land_and_undo();
+    row.git(&["worktree", "repair"]);
+    assert_eq!(row.world.git_in(&workspace, &["status", "--porcelain"]), "?? work.txt");
+    std::fs::remove_file(workspace.join("work.txt")).expect("removed");
+    row.treehand(&["rm", "w", "--json"]).expect(0);
+    assert!(!workspace.exists());
 }
 
 #[test]
