@@ -5,7 +5,7 @@
 //! what it landed. Only the user's configuration is read, never a task's; attributes come from the tree as always.
 
 use super::error::Result;
-use super::repository::Repository;
+use super::repository::{Repository, bytes_path};
 
 /// What of `core` decides which bytes, modes and names are taken in, and which files are not.
 const CORE: &str = "autocrlf|eol|checkroundtripencoding|filemode|symlinks|ignorecase|precomposeunicode|protecthfs|\
@@ -18,11 +18,23 @@ pub fn settings(repo: &Repository) -> Result<String> {
     let name = command.name();
     let output = command.output()?;
     match output.code() {
-        0 => Ok(output.records().filter_map(|record| line(&String::from_utf8_lossy(record))).collect()),
+        0 => {
+            let lines: String = output.records().filter_map(|record| line(&String::from_utf8_lossy(record))).collect();
+            Ok(if lines.contains("[filter \"lfs\"]") { lines + &lfs_storage(repo)? } else { lines })
+        }
         // There are none.
         1 => Ok(String::new()),
         _ => Err(output.into_error(name).into()),
     }
+}
+
+/// Where LFS keeps the content of files: with the repository. What it kept in a private git dir would go with that one, and
+/// the landed pointer would point to nothing.
+fn lfs_storage(repo: &Repository) -> Result<String> {
+    let set = repo.bare(["config", "--includes", "-z", "--type=path", "--get", "lfs.storage"]).output()?;
+    let place = set.records().next().map_or_else(|| "lfs".into(), bytes_path);
+    let place = repo.common_dir.join(place);
+    Ok(format!("[lfs]\n\tstorage = {}\n", quote(&place.to_string_lossy())))
 }
 
 /// One record of `git config -z`: the key, a line feed, the value (nothing at all after a key without `=`).
