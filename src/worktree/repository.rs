@@ -259,11 +259,14 @@ fn main_tree_of(git: &Git, common_dir: &Path) -> Option<PathBuf> {
     canonical(&bytes_path(&first)).ok()
 }
 
-/// Where one stood in the main worktree of a git dir that lies apart (`--separate-git-dir`), if it still is that.
+/// Where one stood in the main worktree of a git dir that lies apart (`--separate-git-dir`, a link), if it still is that.
 fn remembered_tree(common_dir: &Path) -> Option<PathBuf> {
     let tree = bytes_path(&std::fs::read(common_dir.join(MAIN_TREE)).ok()?);
-    let link = std::fs::read(tree.join(".git")).ok()?;
-    let back = tree.join(one_path(link.strip_prefix(b"gitdir: ")?));
+    let link = tree.join(".git");
+    let back = match link.is_dir() {
+        true => link,
+        false => tree.join(one_path(std::fs::read(link).ok()?.strip_prefix(b"gitdir: ")?)),
+    };
     (back.canonicalize().ok()? == common_dir).then_some(tree)
 }
 

@@ -54,11 +54,12 @@ impl RunStore {
         if git.bare(&self.git_dir, ["rev-parse", "--verify", "--quiet", &have]).output()?.status.success() {
             return Ok(());
         }
-        let args = ["-c", "protocol.version=2", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"];
+        // Who forbids the file transport to keep submodules from it does not mean a copy of the repository's own commits.
+        let args = ["-c", "protocol.version=2", "-c", "protocol.file.allow=always", "fetch", "--quiet", "--no-tags"];
         // A graft would keep back the commits that it hides, and the history here would be broken. What a partial clone lacks
         // of the commit's files is fetched from its remote; of those that are history, everything would be.
         let whole = "--upload-pack=GIT_GRAFT_FILE=/dev/null/none GIT_NO_LAZY_FETCH=0 git upload-pack";
-        let fetch = git.bare(&self.git_dir, args).args([whole, "--no-auto-maintenance"]);
+        let fetch = git.bare(&self.git_dir, args).args([whole, "--no-write-fetch-head", "--no-auto-maintenance"]);
         let fetch = fetch.args(self.is_partial()?.then_some("--depth=1")).arg("--end-of-options");
         fetch.arg(source).arg(format!("{commit}:{have}")).run()?;
         Ok(())
