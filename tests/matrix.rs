@@ -9,6 +9,8 @@ mod support;
 mod content;
 #[path = "matrix/drive.rs"]
 mod drive;
+#[path = "matrix/filters.rs"]
+mod filters;
 #[path = "matrix/formats.rs"]
 mod formats;
 #[path = "matrix/people.rs"]

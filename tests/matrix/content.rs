@@ -3,7 +3,7 @@
 use crate::drive::Row;
 
 /// The plain repository with these lines in `.gitattributes` and this set up before the first commit.
-fn with_attributes(attributes: &str, setup: &str) -> Row {
+pub fn with_attributes(attributes: &str, setup: &str) -> Row {
     let again = "git ls-files -z | xargs -0 rm; git checkout -q -f .";
     Row::make(&format!(
         "git init -q repo; cd repo; {setup}; printf '{attributes}' > .gitattributes; seed; {again}; mess"
@@ -45,53 +45,6 @@ fn working_tree_encoding() {
 fn ident() {
     let row = with_attributes("*.id ident\\n", "echo '$Id$ one' > one.id")
         .changing("echo more >> one.id; echo '$Id$' > two.id");
-    row.drive();
-}
-
-/// A filter as `git lfs` is one: pointers in the repository, content beside it, over git's protocol for single files.
-const FAKE_LFS: &str = r#"cat > ../lfs <<'SH'
-#!/bin/sh
-store=${0%/*}/lfs-store; mkdir -p "$store"
-case $1 in
-clean) cat > "$store/tmp.$$"; oid=$(sha256sum < "$store/tmp.$$" | cut -d' ' -f1); mv "$store/tmp.$$" "$store/$oid"
-  printf 'version fake\noid sha256:%s\n' "$oid";;
-smudge) oid=$(sed -n 's/^oid sha256://p'); cat "$store/$oid";;
-esac
-SH
-chmod +x ../lfs; git config filter.lfs.clean "$PWD/../lfs clean %f"; git config filter.lfs.smudge "$PWD/../lfs smudge %f"
-git config filter.lfs.required true; echo big > big.bin"#;
-
-#[test]
-fn lfs() {
-    let row = with_attributes("*.bin filter=lfs diff=lfs merge=lfs -text\\n", FAKE_LFS)
-        .changing("test \"$(cat big.bin)\" = big; echo bigger > big.bin; echo more > more.bin");
-    row.drive();
-    let before = row.look();
-    row.land(&before);
-    assert!(row.git(&["show", "main:more.bin"]).starts_with("version fake"), "the repository has pointers");
-    assert_eq!(
-        std::fs::read_to_string(row.repo.join("more.bin")).expect("landed"),
-        "more\n",
-        "the worktree has content"
-    );
-    row.undo(&before);
-}
-
-#[test]
-fn lfs_absent() {
-    let row = with_attributes("*.bin filter=lfs diff=lfs merge=lfs -text\\n", FAKE_LFS);
-    // Older than the index, the files are not asked about again: the person sees nothing wrong until something is checked out.
-    row.sh("cd repo; find . -name .git -prune -o -type f -exec touch -d '1 hour ago' '{}' +; git update-index -q --refresh || true");
-    row.sh("cd repo; git config filter.lfs.clean 'git-lfs-is-not-here clean %f'; git config filter.lfs.smudge 'git-lfs-is-not-here smudge %f'");
-    row.refused(&["new", "w"], 1, "git_failed", "smudge filter lfs failed");
-    row.does_not_land(1, "failed", "smudge filter lfs failed");
-}
-
-#[test]
-fn lfs_not_required() {
-    let row = with_attributes("*.bin filter=lfs\\n", ":");
-    row.sh("cd repo; printf 'version fake\\n' > big.bin; git add big.bin; git commit -qm big; git config filter.lfs.smudge git-lfs-is-not-here; git config filter.lfs.clean git-lfs-is-not-here");
-    row.sh("cd repo; mess; git reset -q; git add staged.txt");
     row.drive();
 }
 

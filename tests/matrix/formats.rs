@@ -95,8 +95,11 @@ fn fsmonitor_hook() {
     let row = configured(&format!(
         "{hook}; git config core.fsmonitor \"$PWD/../watch\"; git config core.fsmonitorHookVersion 2"
     ));
-    row.sh("cd repo; git update-index --fsmonitor; git status >/dev/null");
+    row.sh("cd repo; git update-index --fsmonitor; git status >/dev/null; rm ../watch.ran");
+    let mut row = row;
+    row.checks.extend(["-c", "core.fsmonitor=false"]);
     row.drive();
+    assert!(!row.world.path().join("watch.ran").exists(), "what the configuration names ran");
 }
 
 /// Hooks that leave a mark and fail, under each name that git knows.
@@ -124,6 +127,9 @@ fn hooks(script: &str) {
     let row = Row::make(script);
     row.drive();
     assert!(!row.world.path().join("ran").exists(), "a hook ran: {}", row.sh("cat ran"));
+    // So that the row says something: for a person they run.
+    assert_ne!(row.try_sh("cd repo; git commit -qm mine").code, 0);
+    assert!(row.world.path().join("ran").exists());
 }
 
 #[test]
@@ -190,6 +196,26 @@ fn own_excludes_and_attributes() {
         assert_eq!(row.git(&["cat-file", "-s", "main:x.own"]), "2", "attributes count");
         assert_eq!(row.git(&["cat-file", "-s", "main:x.inf"]), "2", "attributes count");
     });
+}
+
+#[test]
+fn many_files() {
+    configured("git config feature.manyFiles true; git config feature.experimental true").drive();
+}
+
+#[test]
+fn commit_graph_and_midx() {
+    let script = "git init -q repo; cd repo; seed; git gc -q; echo 2 > 2; git add 2; git commit -qm second; \
+        git repack -q --write-midx; git commit-graph write --reachable; git config fetch.writeCommitGraph true; mess";
+    Row::make(script).drive();
+}
+
+#[test]
+fn careful_configuration() {
+    let settings = "[safe]\\n\\tbareRepository = explicit\\n[protocol]\\n\\tallow = never\\n[protocol \"file\"]\\n\\tallow = never\\n\
+        [transfer]\\n\\tfsckObjects = true\\n[fetch]\\n\\tprune = true\\n\\trecurseSubmodules = true\\n[receive]\\n\\tfsckObjects = true\\n";
+    let row = Row::make(&format!("{PLAIN}; printf '{settings}' >> ../home/.gitconfig"));
+    row.drive();
 }
 
 #[test]

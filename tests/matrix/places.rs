@@ -48,6 +48,39 @@ fn separate_git_dir() {
 }
 
 #[test]
+fn through_a_symlink() {
+    Row::make(&format!("{PLAIN}; ln -s repo ../link")).from("link/sub").drive();
+}
+
+#[test]
+fn git_dir_is_a_symlink() {
+    let row = Row::make(
+        "git init -q repo; mkdir store; mv repo/.git store/here; ln -s ../store/here repo/.git; cd repo; seed; mess",
+    );
+    row.drive();
+}
+
+#[test]
+fn called_from_a_hook() {
+    let mut row = Row::make(&format!("{PLAIN}; git init -q ../other"));
+    let other = row.world.path().join("other");
+    let set = |name: &str, path: &str| (name.to_owned(), other.join(path).to_string_lossy().into_owned());
+    row.env = [
+        set("GIT_DIR", ".git"),
+        set("GIT_INDEX_FILE", ".git/index"),
+        set("GIT_WORK_TREE", ""),
+        set("GIT_PREFIX", "x/"),
+    ]
+    .into();
+    row.drive();
+    assert_eq!(
+        row.sh("cd other; git count-objects; ls -A | wc -l"),
+        "0 objects, 0 kilobytes\n1\n",
+        "nothing went elsewhere"
+    );
+}
+
+#[test]
 fn inside_a_submodule() {
     let script = "git init -q lib; (cd lib; seed); git init -q repo; cd repo; seed; \
         git -c protocol.file.allow=always submodule --quiet add ../lib lib; git commit -qm lib; mess; cd lib; mess";

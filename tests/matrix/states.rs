@@ -253,3 +253,15 @@ fn remote_is_ahead() {
         "a workspace starts at the remote's tip: {run}"
     );
 }
+
+#[test]
+fn mirror_clone() {
+    let script = "git init -q up; (cd up; seed); git clone -q --mirror up repo.git; cd repo.git; git worktree add -q ../main main; cd ../main; mess";
+    let row = Row::make(script).from("main").with_repo("main");
+    row.drive();
+    let before = row.look();
+    row.land(&before);
+    let landed = row.look();
+    row.treehand(&["new", "v", "--json"]).expect(0);
+    assert_same(&row.look_without("refs/heads/v"), &landed, "asking the remote does not take back what landed");
+}
