@@ -233,13 +233,26 @@ fn partial_clone() {
 fn second_remote() {
     let script = "git init -q up; (cd up; seed); git clone -q --bare up fork.git; git clone -q up repo; cd repo; \
         git remote add fork ../fork.git; git fetch -q fork; git branch -q --set-upstream-to=fork/main main; mess";
-    Row::make(script).drive();
+    let row = Row::make(script);
+    row.drive();
+    row.sh("cd up; echo of-origin > of-origin; git add -A; git commit -qm origin; cd ../fork.git; git worktree add -q ../fork main; \
+        cd ../fork; echo of-fork > of-fork; git add -A; git commit -qm fork");
+    let made = row.treehand(&["new", "v", "--json"]).expect(0).json();
+    assert_eq!(
+        made["base"]["commit"],
+        row.sh("git -C fork rev-parse main").trim(),
+        "the remote that the branch follows: {made}"
+    );
 }
 
 #[test]
 fn remote_is_gone() {
     let script = "git init -q up; (cd up; seed); git clone -q up repo; rm -rf up; cd repo; mess";
-    Row::make(script).drive();
+    let row = Row::make(script);
+    row.drive();
+    let made = row.treehand(&["new", "v", "--json"]).expect(0);
+    assert!(made.stderr.contains("origin"), "it says why nothing is known: {}", made.stderr);
+    assert_eq!(made.json()["base"]["freshness"], "unknown");
 }
 
 #[test]
@@ -264,4 +277,13 @@ fn mirror_clone() {
     let landed = row.look();
     row.treehand(&["new", "v", "--json"]).expect(0);
     assert_same(&row.look_without("refs/heads/v"), &landed, "asking the remote does not take back what landed");
+}
+
+#[test]
+fn push_all_but_ours() {
+    let script = "git init -q up; (cd up; seed); git clone -q --bare up fork.git; git clone -q fork.git repo; cd repo; git branch mine; mess";
+    let row = Row::make(script).changing("echo theirs > own.txt");
+    row.does_not_land(4, "in_the_way", "local changes");
+    row.git(&["push", "-q", "origin", "refs/heads/*", "^refs/heads/treehand/*"]);
+    assert_eq!(row.sh("git -C fork.git for-each-ref --format='%(refname)'"), "refs/heads/main\nrefs/heads/mine\n");
 }
