@@ -22,6 +22,9 @@ pub enum Merged {
 /// The first git whose `merge-tree` takes a merge base from outside.
 const TAKES_A_BASE: Version = Version(2, 40, 0);
 
+/// The first git that reads attributes from a commit.
+const TAKES_ATTRIBUTES: Version = Version(2, 41, 0);
+
 /// Merges two commits; new objects go to the quarantine. Without a `base` the history's own merge bases count.
 pub fn merge_trees(
     quarantine: &Quarantine,
@@ -30,6 +33,10 @@ pub fn merge_trees(
     theirs: &CommitId,
 ) -> Result<Merged> {
     let mut command = quarantine.command(["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages"]);
+    if quarantine.git_version() >= TAKES_ATTRIBUTES {
+        // There is no worktree whose `.gitattributes` git would read: those of our side count, as when it is checked out.
+        command = command.env("GIT_ATTR_SOURCE", ours.as_str());
+    }
     match base {
         Some(base) if quarantine.git_version() < TAKES_A_BASE => {
             // Two commits with the same trees and that base as their only parent have it as their merge base.

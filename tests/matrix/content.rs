@@ -120,6 +120,34 @@ fn subtree_merge() {
 }
 
 #[test]
+fn merge_driver() {
+    let script = "git init -q repo; cd repo; printf 'log merge=union\nlist merge=mine\n' > .gitattributes; \
+        echo first > log; echo first > list; seed; \
+        git config merge.mine.driver 'cat %A %B > both; mv both %A'; mess";
+    let row = Row::make(script);
+    let workspace = row.make_workspace(&row.look());
+    let append = |place: &std::path::Path, text: &str| {
+        for file in ["log", "list"] {
+            let path = place.join(file);
+            let old = std::fs::read_to_string(&path).expect("there");
+            std::fs::write(&path, format!("{old}{text}\n")).expect("written");
+        }
+        row.git_in(place, &["commit", "-q", "-m", text, "--", "log", "list"]);
+    };
+    append(&workspace, "in the workspace");
+    append(&row.repo, "on main");
+    let version = row.git(&["version"]);
+    if ["2.39.", "2.40."].iter().any(|old| version.contains(old)) {
+        row.treehand(&["fresh", "w", "--update", "merge"]).expect(5);
+        return;
+    }
+    row.treehand(&["fresh", "w", "--update", "merge"]).expect(0);
+    let read = |file: &str| std::fs::read_to_string(workspace.join(file)).expect("there");
+    assert_eq!(read("log"), "first\nin the workspace\non main\n");
+    assert_eq!(read("list"), "first\nin the workspace\nfirst\non main\n");
+}
+
+#[test]
 fn replace_refs() {
     let script = "git init -q repo; cd repo; seed; echo 2 > 2; git add 2; git commit -qm second; echo 3 > 3; git add 3; git commit -qm third; \
         git replace --graft HEAD HEAD~2; mess";

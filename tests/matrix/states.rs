@@ -197,7 +197,7 @@ fn repository_moved() {
     assert!(error["message"].as_str().is_some_and(|text| text.contains("is not the workspace `w`")), "{error}");
     assert_eq!(std::fs::read_to_string(workspace.join("work.txt")).expect("kept"), "mine\n");
     row.land_and_undo();
-    row.git(&["worktree", "repair"]);
+    row.treehand(&["doctor", "--repair", "--set", "confine.level=off"]).expect(0);
     assert_eq!(row.world.git_in(&workspace, &["status", "--porcelain"]), "?? work.txt");
     std::fs::remove_file(workspace.join("work.txt")).expect("removed");
     row.treehand(&["rm", "w", "--json"]).expect(0);
