@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::error::Result;
+use super::error::{Result, WorktreeError};
 use super::repository::{Repository, bytes_path};
 use crate::model::BranchName;
 use crate::sys::fs;
@@ -61,18 +61,35 @@ pub fn scan(repo: &Repository) -> Result<Vec<Checkout>> {
 /// Where and how a branch is in use.
 pub fn branch_use(repo: &Repository, branch: &BranchName) -> Result<BranchUse> {
     let mut answer = BranchUse::default();
+    let reader = repo.reader();
+    let sought = resolved(&reader, branch.as_str())?;
+    let is_it = |name: &str| Ok::<_, WorktreeError>(name == sought || resolved(&reader, name)? == sought);
     for checkout in scan(repo)? {
         let place = checkout.tree.clone().unwrap_or_else(|| checkout.git_dir.clone());
         for (held, operation) in &checkout.held {
-            if held == branch.as_str() {
+            if is_it(held)? {
                 answer.held.push((place.clone(), operation));
             }
         }
-        if checkout.tree.is_some() && checkout.branch.as_deref() == Some(branch.as_str()) {
+        if checkout.tree.is_some() && checkout.branch.as_deref().map(is_it).transpose()? == Some(true) {
             answer.checkouts.push(checkout);
         }
     }
     Ok(answer)
+}
+
+/// The branch that this name stands for: a branch can be another name of one (`git symbolic-ref`).
+fn resolved(reader: &Reader, name: &str) -> Result<String> {
+    let mut name = name.to_owned();
+    // git itself follows five.
+    for _ in 0..5 {
+        let target = reader.symbolic_target(&format!("refs/heads/{name}"))?;
+        match target.as_deref().and_then(|target| target.strip_prefix("refs/heads/")) {
+            Some(next) => name = next.to_owned(),
+            None => break,
+        }
+    }
+    Ok(name)
 }
 
 /// What the file HEAD holds where refs are in tables (reftable): the true one is among them.
