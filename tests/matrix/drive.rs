@@ -247,7 +247,25 @@ impl Row {
         self.land(&before);
         self.undo(&before);
         self.remove(&before, &workspace);
+        self.seal_and_remove(&before);
         self.clean(&before);
+    }
+
+    /// A sealed workspace, work in it, and its removal, which brings the work onto its branch.
+    fn seal_and_remove(&self, before: &Sight) {
+        let mut args = vec!["new", "s", "--sealed", "--json"];
+        args.extend(self.new_flags.iter().map(String::as_str));
+        self.treehand(&args).expect(0);
+        self.treehand(&["exec", "s", "--confine", "off", "--", "sh", "-ec", "echo sealed > sealed.txt; git status"])
+            .expect(0);
+        let diff = self.treehand(&["diff", "s", "--json"]).expect(0).json();
+        assert_eq!(diff["files"][0]["path"], "sealed.txt", "{diff}");
+        assert_eq!(diff["files"].as_array().map(Vec::len), Some(1), "{diff}");
+        let removed = self.treehand(&["rm", "s", "--force", "--json"]).expect(0).json();
+        assert_eq!(removed["removed"][0]["branch_outcome"], "kept", "{removed}");
+        assert_eq!(self.git(&["show", "s:sealed.txt"]), "sealed", "{removed}");
+        self.git(&["update-ref", "-d", "refs/heads/s"]);
+        assert_same(&self.look(), before, "after a sealed workspace all is as before");
     }
 
     /// A landing and its `undo`.
@@ -386,10 +404,13 @@ impl Row {
     }
 
     fn assert_nothing_left(&self) {
-        let refs = self.git(&["for-each-ref", "--format=%(refname)", "refs/heads/treehand", "refs/treehand/base"]);
+        let refs = self.git(&["for-each-ref", "--format=%(refname)", "refs/heads/treehand/", "refs/treehand/base"]);
         assert_eq!(refs, "", "refs are left");
         let common = PathBuf::from(self.git(&["rev-parse", "--path-format=absolute", "--git-common-dir"]));
-        for entry in walkdir::WalkDir::new(&common).into_iter().filter_map(Result::ok) {
+        // The trash keeps a removed workspace as it was until the retention ends.
+        let walk =
+            walkdir::WalkDir::new(&common).into_iter().filter_entry(|e| e.path() != common.join("treehand/trash"));
+        for entry in walk.filter_map(Result::ok) {
             let (path, name) = (entry.path(), entry.file_name().to_string_lossy());
             assert!(!name.ends_with(".keep") && !name.ends_with(".lock"), "{} is left", path.display());
             assert!(

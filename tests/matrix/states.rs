@@ -287,3 +287,44 @@ fn push_all_but_ours() {
     row.git(&["push", "-q", "origin", "refs/heads/*", "^refs/heads/treehand/*"]);
     assert_eq!(row.sh("git -C fork.git for-each-ref --format='%(refname)'"), "refs/heads/main\nrefs/heads/mine\n");
 }
+
+#[test]
+fn branch_called_treehand() {
+    let row = Row::make(&format!("{PLAIN}; git branch treehand"));
+    row.refused(&["run", "--confine", "off", "--", "true"], 4, "refused", "a branch is called `treehand`");
+    let before = row.look();
+    let workspace = row.make_workspace(&before);
+    row.remove(&before, &workspace);
+    row.clean(&before);
+}
+
+#[test]
+fn ambiguous_names() {
+    let script = "git init -q repo; cd repo; seed; echo 2 > 2; git add 2; git commit -qm second; echo file > main; echo file > w; git add main w; \
+        git commit -qm names; git tag main HEAD~1; git tag w HEAD~1; git tag HEAD HEAD~1; git update-ref refs/remotes/main HEAD~1; mess";
+    Row::make(script).drive();
+}
+
+#[test]
+fn unusual_branch_name() {
+    let branch = "fix/\u{e4}-#1%@x{y'\"";
+    let row = Row::make(PLAIN);
+    row.git(&["checkout", "-q", "-b", branch]);
+    row.onto(branch).drive();
+}
+
+#[test]
+fn branch_with_another_name() {
+    let mut row = Row::make(&format!(
+        "{PLAIN}; git symbolic-ref refs/heads/master refs/heads/main; git symbolic-ref HEAD refs/heads/master"
+    ));
+    let before = row.look();
+    for target in ["master", "main"] {
+        row.run_flags = ["--into", target].map(str::to_owned).into();
+        row.run().expect(0);
+        assert_eq!(std::fs::read_to_string(row.repo.join("landed.txt")).expect("it came along"), "landed\n");
+        assert_eq!(row.git(&["rev-parse", "main"]), row.git(&["rev-parse", "master"]), "{target}");
+        row.undo(&before);
+    }
+    assert_eq!(row.git(&["symbolic-ref", "refs/heads/master"]), "refs/heads/main", "it still is the same branch");
+}
