@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use support::{Answer, World};
 
@@ -207,4 +207,50 @@ fn an_answer_is_used_again_within_the_window_and_only_there() {
     let window = ["--json", "fresh", "first", "--set", "worktree.fetch_window=1h"];
     assert_eq!(only(world.treehand(&window).expect(0))["base"]["freshness"], "fresh");
     assert_eq!(base_of(&world, "first")["base"]["freshness"], "stale");
+}
+
+/// Whether a process has this file open; one that is gone, or somebody else's, has not.
+fn has_open(process: &std::fs::DirEntry, file: &Path) -> bool {
+    let open = std::fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
+    open.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|target| target == file)
+}
+
+#[test]
+fn fetches_under_way_at_the_same_moment_are_shared() {
+    let world = World::with_remote();
+    world.commit_upstream("theirs", "new.txt", "new\n");
+    // A remote that notes each time it is asked and answers when the story says so.
+    let (log, gate) = (world.path().join("asked"), world.path().join("open"));
+    let script = format!(
+        "#!/bin/sh\necho asked >> '{}'\nwhile ! test -e '{}'; do sleep 0.01; done\nexec git-upload-pack \"$@\"\n",
+        log.display(),
+        gate.display()
+    );
+    let program = world.path().join("upload-pack");
+    std::fs::write(&program, script).expect("written");
+    world.shell(&format!("chmod +x '{}'", program.display())).expect(0);
+    world.git(&["config", "remote.origin.uploadpack", &program.to_string_lossy()]);
+    let start = |n: usize| world.command(&["-q", "new", &format!("w{n}")]).spawn().expect("started");
+    let mut all = vec![start(0)];
+    while !log.exists() {
+        std::thread::yield_now();
+    }
+    // These ask while the first one's question is open: one more question serves them all.
+    all.extend((1..8).map(start));
+    let lock = world.repo().join(".git/treehand/locks/fetch-origin=20main").canonicalize().expect("the lock");
+    let waiting =
+        || std::fs::read_dir("/proc").expect("read").flatten().filter(|process| has_open(process, &lock)).count();
+    while waiting() < 8 {
+        std::thread::yield_now();
+    }
+    std::fs::write(&gate, "").expect("opened");
+    for mut child in all {
+        assert!(child.wait().expect("ended").success());
+    }
+    let asked = std::fs::read_to_string(&log).expect("asked").lines().count();
+    // Each question is a list and, the first time, a fetch.
+    assert!(asked <= 3, "eight workspaces at once asked the remote {asked} times");
+    for n in 0..8 {
+        assert!(tree(&world, &format!("w{n}")).join("new.txt").exists());
+    }
 }

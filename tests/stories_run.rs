@@ -499,7 +499,17 @@ fn the_command_gets_an_explicit_environment_and_no_input() {
     assert_eq!(world.show("main", "inside"), "true\n");
     let env = world.show("main", "env.txt");
     assert!(!env.contains("do-not-pass") && !env.contains("GIT_DIR="), "{env}");
-    for name in ["PATH=", "HOME=", "TREEHAND_RUN=", "TREEHAND_TASK=sh", "TREEHAND_WORKSPACE=", "TMPDIR="] {
+    for name in [
+        "PATH=",
+        "HOME=",
+        "TREEHAND_RUN=",
+        "TREEHAND_TASK=sh",
+        "TREEHAND_WORKSPACE=",
+        "TREEHAND_PATH=",
+        "TREEHAND_BRANCH=treehand/",
+        "TREEHAND_REPO=repo",
+        "TMPDIR=",
+    ] {
         assert!(env.lines().any(|line| line.starts_with(name)), "{name} is missing in {env}");
     }
 }

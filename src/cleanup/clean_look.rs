@@ -10,6 +10,7 @@ use super::clean_types::CleanPolicy;
 use super::error::{CleanupError, Result};
 use super::integration::{self, Target};
 use super::remove_scan::Surroundings;
+use crate::model::BaseReport;
 use crate::store::Store;
 use crate::worktree::{Repository, result_policy};
 
@@ -42,6 +43,15 @@ impl<'a> Scan<'a> {
     pub fn protected(&self, branch: &str) -> Option<String> {
         let first = self.protect.matches(branch).first().copied()?;
         self.policy.protect.get(first).cloned()
+    }
+
+    /// Where the work of a workspace belongs; see [`integration::targets_of`].
+    pub fn targets_of(&mut self, base: &BaseReport) -> Result<Vec<Target>> {
+        let mut found = Vec::new();
+        for reference in std::iter::once(&base.reference).chain(&base.stack) {
+            found.extend(self.targets(reference)?);
+        }
+        Ok(found)
     }
 
     /// Where work on this base belongs.

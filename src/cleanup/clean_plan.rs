@@ -208,10 +208,11 @@ fn expiries(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
     for dir in facts.trash.iter().filter(|dir| over(dir.at)) {
         plan.actions.push(expire(Kind::Trash, dir, &proof));
     }
-    for aged in facts.aged.iter().filter(|aged| aged.since.is_some_and(over)) {
+    for aged in facts.aged.iter().filter(|aged| aged.unused || aged.since.is_some_and(over)) {
+        let proof = if aged.unused { "nothing is based on it any more" } else { &proof };
         let step = Step::ExpireRef { name: aged.name.clone(), commit: aged.commit.clone() };
         let expect = format!("at {}", aged.commit.short());
-        plan.actions.push(action(Kind::State, aged.name.as_str(), proof.as_str(), expect, step));
+        plan.actions.push(action(Kind::State, aged.name.as_str(), proof, expect, step));
     }
 }
 

@@ -19,10 +19,11 @@ use super::remove_scan::{self, dir_id};
 use super::{batch, remove, salvage, trash};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, RemovedItem, UndoData, WorkspaceRecord, WorkspaceState};
-use crate::model::{ProcId, Timestamp};
+use crate::model::{CommitId, ProcId, Timestamp};
 use crate::store::Store;
 use crate::sys::{fs, proc};
 use crate::worktree::Repository;
+use crate::worktree::base_name::REQUESTS;
 use crate::worktree::repository::bytes_path;
 
 /// For so long a `git worktree add` may take to write where its tree is.
@@ -59,7 +60,7 @@ impl Scan<'_> {
     }
 
     fn workspace(&mut self, record: &WorkspaceRecord) -> Result<WorkspaceFacts> {
-        let targets = self.targets(&record.base.reference)?;
+        let targets = self.targets_of(&record.base)?;
         let mut facts = remove_scan::facts(self.repo, &self.around, record, &targets)?;
         // git writes the index when all files are there.
         let indexed = facts.git_dir.as_ref().map(|dir| fs::exists(&dir.join("index"))).transpose()?;
@@ -156,15 +157,35 @@ impl Scan<'_> {
         for prefix in [salvage::PREFIX, batch::UNDO_PREFIX] {
             for (name, commit) in reader.refs_below(prefix)? {
                 let since = name.split('/').find_map(trash::stamped_at);
-                found.push(AgedRef { name, commit, since });
+                found.push(AgedRef { name, commit, since, unused: false });
             }
         }
+        found.extend(self.unused_requests()?);
         let over = |run: &&RunFacts| run.standing != RunStanding::AtWork;
         for (name, commit) in reader.refs_below("refs/treehand/merged/")? {
             let run = runs.iter().filter(over).find(|run| name.split('/').nth(3) == Some(run.run.id.as_str()));
-            found.push(AgedRef { since: run.and_then(|run| run.run.ended_at), name, commit });
+            found.push(AgedRef { since: run.and_then(|run| run.run.ended_at), name, commit, unused: false });
         }
         Ok(found)
+    }
+}
+
+impl Scan<'_> {
+    /// Refs that track pull requests on which no workspace is based any more; they can be fetched again.
+    fn unused_requests(&self) -> Result<Vec<AgedRef>> {
+        let records = self.store.workspaces()?;
+        let mut used = BTreeSet::new();
+        for record in &records {
+            let names = std::iter::once(&record.base.reference).chain(&record.base.stack);
+            used.extend(
+                names.filter_map(|name| name.rsplit_once('#')).map(|(remote, number)| format!("{remote}/{number}")),
+            );
+        }
+        let unused = |(name, commit): (String, CommitId)| {
+            let kept = name.strip_prefix(REQUESTS).is_none_or(|request| used.contains(request));
+            (!kept).then_some(AgedRef { name, commit, since: None, unused: true })
+        };
+        Ok(self.repo.reader().refs_below(REQUESTS)?.into_iter().filter_map(unused).collect())
     }
 }
 

@@ -342,6 +342,8 @@ pub struct AgedRef {
     pub commit: CommitId,
     /// Since when it is kept; `None` when that cannot be told.
     pub since: Option<Timestamp>,
+    /// Nothing uses it, whatever its age.
+    pub unused: bool,
 }
 
 /// Everything that `clean` looks at.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::error::Result;
-use crate::model::{BranchName, CommitId};
+use crate::model::{BaseReport, BranchName, CommitId};
 use crate::sys::git::GitError;
 use crate::worktree::base;
 use crate::worktree::base_name::BaseTarget;
@@ -131,6 +131,15 @@ pub fn targets(repo: &Repository, reference: &str) -> Result<Vec<Target>> {
     };
     if let (false, Some(BaseTarget::Branch { local, remote })) = (moves, resolve(&main, None)?) {
         found.extend(refs(&main, local, remote.map(|r| r.tracking))?);
+    }
+    Ok(found)
+}
+
+/// The same for a workspace: where it is stacked on another, its work may have come to what is below that.
+pub fn targets_of(repo: &Repository, base: &BaseReport) -> Result<Vec<Target>> {
+    let mut found = Vec::new();
+    for reference in std::iter::once(&base.reference).chain(&base.stack) {
+        found.extend(targets(repo, reference)?);
     }
     Ok(found)
 }

@@ -77,7 +77,7 @@ pub fn plan(
         return Err(WorktreeError::NotFound { kind: "workspace", name: record.name.to_string() }.into());
     }
     let around = Surroundings::scan(repo)?;
-    let targets = integration::targets(repo, &record.base.reference)?;
+    let targets = integration::targets_of(repo, &record.base)?;
     let facts = remove_scan::facts(repo, &around, record, &targets)?;
     remove_plan::decide(&facts, *options)
         .map_err(|refusal| CleanupError::Refused { message: refusal.message, hint: Some(refusal.hint) })
@@ -109,7 +109,7 @@ pub fn attempt(
         return Ok(Attempt::Skipped("its record has changed".into()));
     }
     let around = Surroundings::scan(repo)?;
-    let targets = integration::targets(repo, &plan.record.base.reference)?;
+    let targets = integration::targets_of(repo, &plan.record.base)?;
     let facts = remove_scan::facts(repo, &around, &plan.record, &targets)?;
     if let Some(why) = differs(plan, &facts) {
         return Ok(Attempt::Skipped(why));

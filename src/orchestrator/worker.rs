@@ -21,6 +21,7 @@ use crate::model::record::{AttemptError, AttemptRecord, TaskRecord};
 use crate::model::{BranchName, CommitId, Reason, ReasonKind, TaskEvent, TaskId, TaskState, Token};
 use crate::sys::{clock, fs, random};
 use crate::worktree::capture::{CaptureRequest, capture};
+use crate::worktree::exported::Exported;
 use crate::worktree::import::{ImportRequest, import, update_ref};
 use crate::worktree::merge::{self, Merged, Signature, merge_trees};
 use crate::worktree::quarantine::Quarantine;
@@ -231,8 +232,9 @@ async fn run_attempt(
     let invocation = profile::invocation(run, &task.spec, n);
     let mut env = environment::baseline(&prepared.paths.tmp, &prepared.paths.enclosure, token);
     env.extend(invocation.env);
-    env.push(("TREEHAND_WORKSPACE".into(), prepared.paths.tree.to_string_lossy().into_owned()));
-    env.push(("TREEHAND_BASE".into(), prepared.base.to_string()));
+    let name = format!("{run}/{id}");
+    let (branch, base, path, repo) = (&task.branch, &prepared.base, &prepared.paths.tree, &context.repo.name);
+    env.extend(Exported { name: &name, branch, base, path, repo }.variables());
     let launch = Launch { argv: invocation.argv, env, directory: prepared.paths.tree.clone(), streams: Streams::Own };
     let log = context.repo.attempt_log(run, id, n);
     let record = AttemptRecord {

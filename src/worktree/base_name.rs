@@ -23,6 +23,9 @@ pub enum BaseTarget {
     Fixed(CommitId),
 }
 
+/// Where the refs are that track pull requests: remote, then number.
+pub const REQUESTS: &str = "refs/treehand/pull/";
+
 /// What a name means.
 pub(super) fn named(reader: &Reader, text: &str) -> Result<BaseTarget> {
     if text.starts_with('-') || text.chars().any(char::is_control) {
@@ -133,7 +136,7 @@ fn request_of(remote: &str, number: u32) -> RemoteBranch {
     RemoteBranch {
         remote: remote.to_owned(),
         branch: format!("#{number}"),
-        tracking: format!("refs/treehand/pull/{remote}/{number}"),
+        tracking: format!("{REQUESTS}{remote}/{number}"),
         // GitHub, Forgejo and Gitea, then GitLab.
         there: vec![format!("refs/pull/{number}/head"), format!("refs/merge-requests/{number}/head")],
     }

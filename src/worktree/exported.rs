@@ -1,23 +1,49 @@
 //! Decision file: the variables that tell a command in a workspace where it is.
 //!
-//! The same for every command that a person starts there (`new -x`, `exec`). A path that is not UTF-8 is left out, since a
+//! The same names for every command, a person's (`new -x`, `exec`) or a task's. A path that is not UTF-8 is left out, since a
 //! changed one would lead elsewhere.
 
 use std::path::Path;
 
 use super::repository::Repository;
 use crate::model::record::WorkspaceRecord;
+use crate::model::{BranchName, CommitId};
 
-/// Names and values.
+/// A workspace as a command in it knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Exported<'a> {
+    /// Its name, or `RUN/TASK`.
+    pub name: &'a str,
+    /// Its branch.
+    pub branch: &'a BranchName,
+    /// The commit that it started from.
+    pub base: &'a CommitId,
+    /// Its tree.
+    pub path: &'a Path,
+    /// The name of its repository.
+    pub repo: &'a str,
+}
+
+impl Exported<'_> {
+    /// Names and values.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let all = [
+            ("TREEHAND_WORKSPACE", Some(self.name.to_owned())),
+            ("TREEHAND_BRANCH", Some(self.branch.to_string())),
+            ("TREEHAND_BASE", Some(self.base.to_string())),
+            ("TREEHAND_PATH", self.path.to_str().map(str::to_owned)),
+            ("TREEHAND_REPO", Some(self.repo.to_owned())),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
+}
+
+/// Those of a person's workspace; the main worktree is theirs, too.
 pub fn variables(repo: &Repository, record: &WorkspaceRecord) -> Vec<(String, String)> {
-    let text = |path: &Path| path.to_str().map(str::to_owned);
-    let all = [
-        ("TREEHAND_WORKSPACE", Some(record.name.to_string())),
-        ("TREEHAND_BRANCH", Some(record.branch.to_string())),
-        ("TREEHAND_BASE", Some(record.base.commit.to_string())),
-        ("TREEHAND_PATH", text(&record.path)),
-        ("TREEHAND_MAIN", repo.main_tree.as_deref().and_then(text)),
-        ("TREEHAND_REPO", Some(repo.name.clone())),
-    ];
-    all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    let WorkspaceRecord { name, branch, base, path, .. } = record;
+    let exported = Exported { name: name.as_str(), branch, base: &base.commit, path, repo: &repo.name };
+    let mut variables = exported.variables();
+    let main = repo.main_tree.as_deref().and_then(Path::to_str);
+    variables.extend(main.map(|main| ("TREEHAND_MAIN".to_owned(), main.to_owned())));
+    variables
 }
