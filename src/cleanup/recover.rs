@@ -1,20 +1,20 @@
 //! Recovery of what this room and the makers of workspaces began and did not live to finish, except removals, which `clean`
 //! plans for.
 //!
-//! An `undo`, a `redo` or a revert is completed, for that is what was asked for; an intent whose effect is told by the records is closed. Repeating
-//! it changes nothing; what a living process is doing is left to it.
+//! An `undo`, a `redo` or a revert is completed, for that is what was asked for; an intent whose effect is told by the
+//! records is closed. Repeating it changes nothing; what a living process is doing is left to it.
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::error::Result;
-use super::{redo, restore, revert, undo};
+use super::restore;
 use crate::model::record::{OperationRecord, UndoData, WorkspaceState};
 use crate::model::{BranchName, CommitId, ProcId, Token, WorkspaceName};
 use crate::store::{Entry, Store};
 use crate::sys::lock::FileLock;
-use crate::sys::proc;
+use crate::sys::{clock, proc};
 use crate::worktree::advance::Advance;
 use crate::worktree::resume::{Recovered, Resumed, contains, resume};
 use crate::worktree::{Repository, update};
@@ -28,8 +28,17 @@ pub struct Recovery {
     pub undone: Vec<i64>,
 }
 
+/// The kind of an undo's journal entries.
+pub const UNDO: &str = "undo";
+
+/// The kind of a redo's journal entries.
+pub const REDO: &str = "redo";
+
+/// The kind of a revert, in the journal and as an operation.
+pub const REVERT: &str = "revert";
+
 /// The kinds of intents that are settled here.
-const KINDS: [&str; 5] = [undo::KIND, redo::KIND, revert::KIND, "workspace.create", update::KIND];
+const KINDS: [&str; 5] = [UNDO, REDO, REVERT, "workspace.create", update::KIND];
 
 /// Completes every undo and every update whose process is dead, and closes the intents of workspaces that are made, or gone.
 pub fn recover(repo: &Repository, store: &Store) -> Result<Recovery> {
@@ -42,9 +51,9 @@ pub fn recover(repo: &Repository, store: &Store) -> Result<Recovery> {
     recovery.recovered = update::recover(repo, store)?;
     for entry in store.open_intents()? {
         match entry.kind.as_str() {
-            undo::KIND if owner_is_dead(&entry) => complete_undo(repo, store, &entry, &mut recovery)?,
-            redo::KIND if owner_is_dead(&entry) => complete_redo(repo, store, &entry, &mut recovery)?,
-            revert::KIND if owner_is_dead(&entry) => complete_revert(repo, store, &entry, &mut recovery)?,
+            UNDO if owner_is_dead(&entry) => complete_undo(repo, store, &entry, &mut recovery)?,
+            REDO if owner_is_dead(&entry) => complete_redo(repo, store, &entry, &mut recovery)?,
+            REVERT if owner_is_dead(&entry) => complete_revert(repo, store, &entry, &mut recovery)?,
             "workspace.create" => close_creation(store, &entry, &mut recovery)?,
             _ => {}
         }
@@ -53,7 +62,7 @@ pub fn recover(repo: &Repository, store: &Store) -> Result<Recovery> {
 }
 
 /// The kinds that move a branch to take something back, or do it again.
-const TAKES_BACK: [&str; 3] = [undo::KIND, redo::KIND, revert::KIND];
+const TAKES_BACK: [&str; 3] = [UNDO, REDO, REVERT];
 
 /// Undos, redos and reverts that a dead process left open.
 pub fn open_undos(store: &Store) -> Result<Vec<Entry>> {
@@ -133,8 +142,8 @@ fn complete_revert(repo: &Repository, store: &Store, entry: &Entry, recovery: &m
         Resumed::Busy { lock } => Err(format!("{} is held", lock.display())),
     };
     let same = |operation: &OperationRecord| operation.undo.moved() == Some((&into, &before, &after));
-    let known = store.operations()?.iter().any(|operation| operation.kind == revert::KIND && same(operation));
-    let record = || if known { Ok(()) } else { revert::record(store, &entry.data).map(|_| ()) };
+    let known = store.operations()?.iter().any(|operation| operation.kind == REVERT && same(operation));
+    let record = || if known { Ok(()) } else { record_revert(store, &entry.data).map(|_| ()) };
     settle(store, entry, &what, completed, record, recovery)
 }
 
@@ -178,4 +187,16 @@ fn moved_back(
         Resumed::InTheWay(obstacle) => Err(format!("{}: {}", obstacle.message, obstacle.paths.join(", "))),
         Resumed::Busy { lock } => Err(format!("{} is held", lock.display())),
     })
+}
+
+/// Records a revert from what its intent says.
+pub(super) fn record_revert(store: &Store, data: &Value) -> Result<Option<i64>> {
+    let read = |key: &str| data[key].as_str().unwrap_or_default();
+    let (Ok(into), Ok(before), Ok(after)) =
+        (BranchName::parse(read("into")), CommitId::parse(read("before")), CommitId::parse(read("after")))
+    else {
+        return Ok(None);
+    };
+    let undo = UndoData::Landing { into, before, after, run: None, task: None };
+    Ok(Some(store.add_operation(REVERT, clock::now(), read("summary"), undo)?))
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::branch_move::{LOCK_WAIT, move_branch};
 use super::error::{CleanupError, Result};
+use super::recover::{self, REDO};
 use super::remove::{self, RemoveOptions};
 use super::undo::Undone;
 use super::undo_plan::{self, Redo};
@@ -17,12 +18,9 @@ use crate::sys::proc;
 use crate::worktree::Repository;
 use crate::worktree::advance::Advance;
 
-/// The kind of a redo's journal entries.
-pub const KIND: &str = "redo";
-
 /// Does the last operation again that was taken back.
 pub fn redo(repo: &Repository, store: &Store, template: &str) -> Result<Undone> {
-    super::recover::recover(repo, store)?;
+    recover::recover(repo, store)?;
     let operation = match undo_plan::pick_redo(&store.operations()?) {
         Redo::Operation(op) => store.operation(op)?,
         Redo::Nothing => return Err(StoreError::NotFound { kind: "operation", id: "that was undone".into() }.into()),
@@ -61,7 +59,7 @@ fn move_forward(
         let message = format!("the commit {} that `{branch}` was at is gone", after.short());
         return Err(CleanupError::Refused { message, hint: None });
     }
-    let intent = EntryDraft::new(KIND, json!({"op": operation.op, "owner": proc::own()}));
+    let intent = EntryDraft::new(REDO, json!({"op": operation.op, "owner": proc::own()}));
     let message = format!("treehand: redo operation {}", operation.op);
     let request = Advance { branch, from: before, to: after, message: &message, lock_wait: LOCK_WAIT };
     move_branch(repo, store, &intent, &request, || {

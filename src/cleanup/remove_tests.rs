@@ -8,6 +8,7 @@ use super::remove::{self, BranchOutcome, RemoveOptions, Removed};
 use super::{CleanupError, Result, undo};
 use crate::model::record::{UndoData, WorkspaceRecord};
 use crate::model::{BranchName, CommitId, RunId, Timestamp};
+use crate::sys::standing::Processes;
 use crate::worktree::advance::{Advance, Advanced, advance};
 use crate::worktree::fixture::{Fixture, TEMPLATE};
 
@@ -271,6 +272,12 @@ fn a_workspace_in_which_a_process_works_stays() {
         };
         assert!(refused.contains("processes work in `w`") && refused.contains("pid "), "{refused}");
     });
+    // The kernel takes a moment to end what was killed with the command.
+    while remove::plan(&fixture.repo, &fixture.store, &record, &PLAIN).is_err() {
+        assert!(
+            Processes::scan().expect("readable").inside(&record.path).iter().all(|process| process.name == "sleep")
+        );
+    }
     rm(&fixture, &record, PLAIN).expect("nobody is in it any more");
 }
 

@@ -3,24 +3,22 @@
 //! Made in memory: the three-way merge of what the branch was before, against what it is now, from what the operation made
 //! of it; so it is the same for every strategy. Then the branch moves as in a landing. The revert is an operation of its own.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::branch_move::{LOCK_WAIT, move_branch};
 use super::error::{CleanupError, Result};
+use super::recover::{self, REVERT, record_revert};
 use super::undo::Undone;
-use super::{recover, undo_plan};
+use super::undo_plan;
 use crate::model::record::{OperationRecord, UndoData};
 use crate::model::{BranchName, CommitId};
 use crate::store::{EntryDraft, Store, StoreError};
-use crate::sys::{clock, proc};
+use crate::sys::proc;
 use crate::worktree::advance::Advance;
 use crate::worktree::merge::{self, Merged, Signature, merge_trees};
 use crate::worktree::quarantine::Quarantine;
 use crate::worktree::replay::tree_of;
 use crate::worktree::{Repository, WorktreeError};
-
-/// The kind of a revert, as an operation and in the journal.
-pub const KIND: &str = "revert";
 
 /// Reverts the named operation, or the last that was not taken back.
 pub fn revert(repo: &Repository, store: &Store, op: Option<i64>) -> Result<Undone> {
@@ -99,24 +97,12 @@ fn land(
     let kept = quarantine.migrate(std::slice::from_ref(commit), std::slice::from_ref(tip))?;
     let summary = format!("reverted operation {} on {branch}: {}", operation.op, operation.summary);
     let data = json!({"into": branch, "before": tip, "after": commit, "summary": summary, "owner": proc::own()});
-    let intent = EntryDraft::new(KIND, data.clone());
+    let intent = EntryDraft::new(REVERT, data.clone());
     let message = format!("treehand: revert operation {}", operation.op);
     let request = Advance { branch, from: tip, to: commit, message: &message, lock_wait: LOCK_WAIT };
-    let moved = move_branch(repo, store, &intent, &request, || Ok(json!({"op": record(store, &data)?})));
+    let moved = move_branch(repo, store, &intent, &request, || Ok(json!({"op": record_revert(store, &data)?})));
     kept.release()?;
     moved?;
     let restored = vec![format!("{branch} at {}", commit.short())];
     Ok(Undone { op: operation.op, kind: operation.kind.clone(), summary, restored })
-}
-
-/// Records a revert from what its intent says.
-pub(super) fn record(store: &Store, data: &Value) -> Result<Option<i64>> {
-    let read = |key: &str| data[key].as_str().unwrap_or_default();
-    let (Ok(into), Ok(before), Ok(after)) =
-        (BranchName::parse(read("into")), CommitId::parse(read("before")), CommitId::parse(read("after")))
-    else {
-        return Ok(None);
-    };
-    let undo = UndoData::Landing { into, before, after, run: None, task: None };
-    Ok(Some(store.add_operation(KIND, clock::now(), read("summary"), undo)?))
 }

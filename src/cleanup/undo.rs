@@ -9,8 +9,9 @@ use serde_json::json;
 use super::batch::UNDO_PREFIX;
 use super::branch_move::{LOCK_WAIT, move_branch};
 use super::error::{CleanupError, Result};
+use super::recover::{self, UNDO};
 use super::undo_plan::{self, OnTop, Verdict};
-use super::{recover, restore, trash};
+use super::{restore, trash};
 use crate::model::record::{OperationRecord, RemovedItem, UndoData};
 use crate::model::{BranchName, CommitId};
 use crate::store::{EntryDraft, Store, StoreError};
@@ -18,9 +19,6 @@ use crate::sys::proc;
 use crate::worktree::Repository;
 use crate::worktree::advance::Advance;
 use crate::worktree::import::update_ref;
-
-/// The kind of an undo's journal entries.
-pub const KIND: &str = "undo";
 
 /// Most commits on top that a refusal names.
 const ON_TOP_MAX: usize = 10;
@@ -119,7 +117,7 @@ fn move_back(
     // What it was moved to stays within reach until the retention ends.
     let name = format!("{UNDO_PREFIX}{}/heads/{branch}", trash::stamp()?);
     update_ref(repo, &name, Some(after), None, "treehand: undone")?;
-    let intent = EntryDraft::new(KIND, json!({"op": op, "owner": proc::own()}));
+    let intent = EntryDraft::new(UNDO, json!({"op": op, "owner": proc::own()}));
     let message = format!("treehand: undo operation {op}");
     let request = Advance { branch, from: after, to: before, message: &message, lock_wait: LOCK_WAIT };
     let moved = move_branch(repo, store, &intent, &request, || {
@@ -157,7 +155,7 @@ fn undo_removal(repo: &Repository, store: &Store, operation: &OperationRecord, i
         let message = format!("operation {} is not undone: {}", operation.op, obstacles.join("; "));
         return Err(CleanupError::refused(message, "move away what is in the way; trash stays for clean.retention"));
     }
-    let intent = store.intend(&EntryDraft::new(KIND, json!({"op": operation.op, "owner": proc::own()})))?;
+    let intent = store.intend(&EntryDraft::new(UNDO, json!({"op": operation.op, "owner": proc::own()})))?;
     restore::put_back(repo, store, items)?;
     store.mark_undone(operation.op)?;
     Ok(store.done(intent, json!({"items": items.len()}))?)

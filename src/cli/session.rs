@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::sys::env;
 use crate::sys::git::Git;
 use crate::worktree::Repository;
-use crate::worktree::moved::{self, Place};
+use crate::worktree::place::{self, Place};
 use crate::worktree::remote::Lookup;
 
 /// A command at work.
@@ -43,7 +43,7 @@ impl Session {
     pub fn open(global: &Global, out: &Output) -> Result<Session, CliError> {
         let git = Git::open()?;
         let mut repo = Repository::discover(&git, &directory(global)?)?;
-        if let Place::MovedFrom(from) | Place::CopyOf(from) = moved::place(&repo)? {
+        if let Place::MovedFrom(from) | Place::CopyOf(from) = place::place(&repo.common_dir)? {
             let from = plain(&from.to_string_lossy());
             out.warn(format!(
                 "the repository was moved or copied from {from}; bring it in order: treehand doctor --repair"

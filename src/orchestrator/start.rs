@@ -9,6 +9,7 @@ use crate::model::{
 };
 use crate::store::{Store, StoreError};
 use crate::sys::{clock, random};
+use crate::worktree::accept;
 use crate::worktree::base::{self, ResolvedBase};
 use crate::worktree::base_name::BaseTarget;
 use crate::worktree::import::update_ref;
@@ -58,7 +59,7 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
     confine::require(settings.confine)?;
     Identity::of_user(repo)?;
     let base = base::resolve(repo, spec.base.as_deref(), settings.lookup)?;
-    let accepted = base::enforce(repo, &base, spec.stale.unwrap_or(settings.stale))?;
+    let accepted = accept::enforce(repo, &base, spec.stale.unwrap_or(settings.stale))?;
     let mut warnings = accepted.warnings;
     if settings.confine == ConfineLevel::Off {
         warnings.push(confine::level::NOTHING_CONFINES.to_owned());

@@ -5,13 +5,11 @@
 
 use super::base_name::{self, BaseTarget};
 use super::error::{Result, WorktreeError};
-use super::freshness::{self, Newer, Relation, Verdict};
-use super::quarantine::Kept;
+use super::freshness::{self, Newer, Relation};
 use super::remote::{self, Lookup, RemoteAnswer, RemoteBranch};
 use super::repository::Repository;
-use super::together::{Together, together};
 use crate::model::freshness::MISSING_MAX;
-use crate::model::{BaseReport, BranchName, CommitId, Freshness, Proof, StalePolicy};
+use crate::model::{BaseReport, BranchName, CommitId, Freshness, Proof};
 use crate::sys::git::Reader;
 
 /// A base with its report and, if it could not be proved, why.
@@ -56,37 +54,6 @@ pub fn resolve_from(repo: &Repository, reader: &Reader, asked: Option<&str>, loo
         }
         BaseTarget::Branch { local, remote } => resolve_branch(repo, reader, reference, local, remote, lookup),
     }
-}
-
-/// A base that the policy accepts, to start from.
-#[derive(Debug)]
-#[must_use = "what keeps the commit has to be released"]
-pub struct Accepted {
-    /// What is known of it, its commit included.
-    pub report: BaseReport,
-    /// What keeps a commit that was made for it until a ref holds it.
-    pub kept: Option<Kept>,
-    /// What is to be said about it.
-    pub warnings: Vec<String>,
-}
-
-/// Applies the policy: a refusal, or a base with what is to be said about it.
-pub fn enforce(repo: &Repository, base: &ResolvedBase, policy: StalePolicy) -> Result<Accepted> {
-    let sentence = describe(&base.report, base.remote_error.as_deref());
-    let mut warnings = base.notices.clone();
-    let mut accepted = Together { report: base.report.clone(), kept: None };
-    match freshness::verdict(base.report.freshness, policy) {
-        Verdict::Proceed => {}
-        Verdict::Warn => warnings.push(sentence),
-        Verdict::Block => {
-            return Err(WorktreeError::NotFresh { freshness: base.report.freshness, message: sentence });
-        }
-        Verdict::Update => {
-            accepted = together(repo, base)?;
-            warnings.push(format!("{sentence}; both sides were brought together"));
-        }
-    }
-    Ok(Accepted { report: accepted.report, kept: accepted.kept, warnings })
 }
 
 /// The sentence that says how a base stands.

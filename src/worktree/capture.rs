@@ -59,7 +59,7 @@ fn open_scratch(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf]) -> 
     if let Some(lender) = lenders.first().and_then(|objects| objects.parent()) {
         copy_shallow(lender, &scratch)?;
     }
-    copy_info(repo, &scratch)?;
+    conversion::copy_info(repo, &scratch)?;
     Ok((head, scratch))
 }
 
@@ -77,19 +77,6 @@ pub fn capture(repo: &Repository, paths: &SealedPaths, request: &CaptureRequest<
     let tree = git.tree(["write-tree"]).object_id().map_err(|error| bad(format!("{hint}: {error}")))?;
     let commit = if tree == head_tree { head } else { git.commit(&tree, &head, request)? };
     Ok(Captured { commit, scratch })
-}
-
-/// Copies the repository's own ignore rules and attributes, which live outside its tracked files.
-pub fn copy_info(repo: &Repository, git_dir: &Path) -> Result<()> {
-    for name in ["exclude", "attributes"] {
-        let from = repo.common_dir.join("info").join(name);
-        if fs::exists(&from)? {
-            let to = git_dir.join("info");
-            fs::create_private_dir_all(&to)?;
-            std::fs::copy(&from, to.join(name)).map_err(fs::at("copy", &from))?;
-        }
-    }
-    Ok(())
 }
 
 struct Scratch<'a> {

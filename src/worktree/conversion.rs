@@ -4,12 +4,28 @@
 //! A private git dir without these settings would take in what the user's own git would not commit, and show as changed
 //! what it landed. Only the user's configuration is read, never a task's; attributes come from the tree as always.
 
+use std::path::Path;
+
 use super::error::Result;
 use super::repository::{Repository, bytes_path};
+use crate::sys::fs;
 
 /// What of `core` decides which bytes, modes and names are taken in, and which files are not.
 const CORE: &str = "autocrlf|eol|checkroundtripencoding|filemode|symlinks|ignorecase|precomposeunicode|protecthfs|\
     protectntfs|excludesfile|attributesfile";
+
+/// Copies the repository's own ignore rules and attributes, which live outside its tracked files.
+pub fn copy_info(repo: &Repository, git_dir: &Path) -> Result<()> {
+    for name in ["exclude", "attributes"] {
+        let from = repo.common_dir.join("info").join(name);
+        if fs::exists(&from)? {
+            let to = git_dir.join("info");
+            fs::create_private_dir_all(&to)?;
+            std::fs::copy(&from, to.join(name)).map_err(fs::at("copy", &from))?;
+        }
+    }
+    Ok(())
+}
 
 /// The settings as lines of a configuration file.
 pub fn settings(repo: &Repository) -> Result<String> {

@@ -33,8 +33,10 @@ pub fn merge_trees(
     theirs: &CommitId,
 ) -> Result<Merged> {
     let mut command = quarantine.command(["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages"]);
+    // In a directory without `.gitattributes`: those of wherever one stands would count otherwise.
+    command = command.directory(quarantine.git_dir());
     if quarantine.git_version() >= TAKES_ATTRIBUTES {
-        // There is no worktree whose `.gitattributes` git would read: those of our side count, as when it is checked out.
+        // Those of our side count, as when it is checked out.
         command = command.env("GIT_ATTR_SOURCE", ours.as_str());
     }
     match base {

@@ -3,6 +3,7 @@
 //! Promises: what is half made is unmade; the user's worktrees and branches are touched only where a function says so;
 //! bytes that an agent could write are never trusted. Knows nothing of runs, queues or the command line.
 
+pub mod accept;
 pub mod advance;
 pub mod base;
 pub mod base_name;
@@ -27,6 +28,7 @@ pub mod index_lock;
 pub mod merge;
 pub mod moved;
 pub mod overlap;
+pub mod place;
 pub mod plain;
 pub mod quarantine;
 pub mod remote;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::error::Result;
+use super::place::{self, Place};
 use super::plain::named_sealed;
 use super::repository::{Repository, SIGN, bytes_path};
 use super::sealed::{SealedPaths, path_line};
@@ -17,48 +18,10 @@ use crate::model::record::{RemovedItem, UndoData, WorkspaceRecord};
 use crate::store::Store;
 use crate::sys::fs;
 
-/// Where a repository is, against where it was used last.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// The same.
-    Same,
-    /// It was there, and nothing of it is there any more.
-    MovedFrom(PathBuf),
-    /// The original is still there.
-    CopyOf(PathBuf),
-}
-
-fn note(repo: &Repository) -> PathBuf {
-    repo.state_dir().join("place")
-}
-
-/// Compares; a repository that was never used has no other place.
-pub fn place(repo: &Repository) -> Result<Place> {
-    let path = note(repo);
-    if !fs::exists(&path)? {
-        return Ok(Place::Same);
-    }
-    let before = bytes_path(&std::fs::read(&path).map_err(fs::at("read", &path))?);
-    if before == repo.common_dir {
-        return Ok(Place::Same);
-    }
-    let id = |common_dir: &Path| std::fs::read(common_dir.join("treehand/id")).ok();
-    let twin = fs::exists(&before.join("treehand"))? && id(&before) == id(&repo.common_dir);
-    Ok(if twin { Place::CopyOf(before) } else { Place::MovedFrom(before) })
-}
-
-/// Writes down where the repository is, the first time it is used.
-pub fn remember(repo: &Repository) -> Result<()> {
-    if !fs::exists(&note(repo))? {
-        fs::write_atomic(&note(repo), repo.common_dir.as_os_str().as_bytes())?;
-    }
-    Ok(())
-}
-
 /// Mends what a move broke; what was done, in sentences. Repeating it changes nothing.
 pub fn repair(repo: &Repository, store: &Store, template: &str) -> Result<Vec<String>> {
     let mut done = Vec::new();
-    match place(repo)? {
+    match place::place(&repo.common_dir)? {
         Place::Same => return Ok(done),
         Place::CopyOf(original) => make_own(repo, store, &original, &mut done)?,
         Place::MovedFrom(before) => {
@@ -83,7 +46,7 @@ pub fn repair(repo: &Repository, store: &Store, template: &str) -> Result<Vec<St
             done.push(format!("the repository was moved from {}", before.display()));
         }
     }
-    fs::write_atomic(&note(repo), repo.common_dir.as_os_str().as_bytes())?;
+    place::settle(&repo.common_dir)?;
     Ok(done)
 }
 

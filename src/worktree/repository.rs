@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::error::{Result, WorktreeError};
-use super::moved;
+use super::place;
 use crate::model::{BranchName, Hooks, RunId, TaskId, WorkspaceName};
 use crate::store::Store;
 use crate::sys::fs;
@@ -143,7 +143,7 @@ impl Repository {
     /// Opens the store.
     pub fn store(&self) -> Result<Store> {
         let store = Store::open(&self.state_dir())?;
-        moved::remember(self)?;
+        place::remember(&self.common_dir)?;
         self.remember_tree()?;
         Ok(store)
     }

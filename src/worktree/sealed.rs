@@ -8,7 +8,6 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::capture::copy_info;
 use super::conversion::{self, quote};
 use super::error::{Result, WorktreeError};
 use super::quarantine::{copy_shallow, object_format, write_bare_skeleton};
@@ -164,7 +163,7 @@ fn write_private_dir(repo: &Repository, paths: &SealedPaths, request: &SealReque
     if let Some(lender) = request.lenders.first().and_then(|objects| objects.parent()) {
         copy_shallow(lender, &paths.git_dir)?;
     }
-    copy_info(repo, &paths.git_dir)?;
+    conversion::copy_info(repo, &paths.git_dir)?;
     fs::create_private_dir(&paths.git_dir.join("rw"))?;
     fs::create_private_dir(&paths.git_dir.join("logs"))?;
     let mut packed = "# pack-refs with: peeled fully-peeled sorted \n".to_owned();

@@ -5,12 +5,10 @@
 
 use super::forms::{Fault, Form, Maybe, Node, Notes, Reference, Template};
 use super::lists::{Gates, IgnoreLines, Patterns};
+use super::nearest::nearest;
 use super::settings::{Jobs, Settings};
 use crate::model::record::ConfineLevel;
 use crate::model::{BranchName, ByteSize, Hooks, Span, StalePolicy, Strategy};
-
-/// Longest name that is compared with the known ones.
-const COMPARED_MAX: usize = 64;
 
 /// One key.
 pub(super) struct Key {
@@ -178,27 +176,6 @@ pub(super) fn look_up(name: &str) -> Named {
 pub(super) fn nearest_key(name: &str) -> Option<&'static str> {
     let sections = KEYS.iter().filter_map(|key| Some(key.name.rsplit_once('.')?.0));
     nearest(name, KEYS.iter().map(|key| key.name).chain(sections))
-}
-
-/// The candidate that is most like a name, if one is alike enough to have been meant.
-///
-/// One whose last part is alike counts too: people forget the section.
-pub(super) fn nearest(name: &str, candidates: impl IntoIterator<Item = &'static str>) -> Option<&'static str> {
-    if name.len() > COMPARED_MAX {
-        return None;
-    }
-    let last = |name: &str| name.rsplit('.').next().map_or(0, |last| name.len() - last.len());
-    let limit = 1 + name[last(name)..].chars().count() / 4;
-    let distance = |candidate: &str| {
-        let whole = strsim::damerau_levenshtein(name, candidate);
-        let last_only = 1 + strsim::damerau_levenshtein(&name[last(name)..], &candidate[last(candidate)..]);
-        whole.min(last_only)
-    };
-    let alike = candidates.into_iter().map(|candidate| (distance(candidate), candidate));
-    alike
-        .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::shown;
 use super::forms::{Fault, Form, Node, Notes, found_type};
-use super::keys::nearest;
+use super::nearest::nearest;
 use crate::model::{GateSpec, Span};
 
 const GATE_FIELDS: [&str; 3] = ["run", "flaky", "timeout"];

@@ -10,6 +10,7 @@ mod forms;
 mod keys;
 mod layers;
 mod lists;
+mod nearest;
 mod settings;
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,8 @@ use crate::confine;
 use crate::orchestrator;
 use crate::store::Store;
 use crate::sys::git::{Git, MINIMUM_VERSION};
-use crate::worktree::moved::{self, Place};
+use crate::worktree::moved;
+use crate::worktree::place::{self, Place};
 use crate::worktree::sealed::Identity;
 use crate::worktree::{Repository, update};
 
@@ -74,7 +75,7 @@ fn repair(global: &Global, repo: &Repository, repaired: &mut Vec<String>) -> Res
 
 /// Whether the repository is where it was when its workspaces were made.
 fn whereabouts(repo: &Repository) -> Result<String, CliError> {
-    let message = match moved::place(repo)? {
+    let message = match place::place(&repo.common_dir)? {
         Place::Same => return Ok("where it was".into()),
         Place::MovedFrom(before) => format!("the repository was moved from {}", plain(&before.to_string_lossy())),
         Place::CopyOf(original) => format!("this is a copy of {}", plain(&original.to_string_lossy())),

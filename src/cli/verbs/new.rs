@@ -16,7 +16,7 @@ use crate::sys::proc;
 use crate::worktree::copy::Copied;
 use crate::worktree::plain::{Made, NewWorkspace, create};
 use crate::worktree::quarantine::Kept;
-use crate::worktree::{WorktreeError, base, base_name, exported, stack};
+use crate::worktree::{WorktreeError, accept, base, base_name, exported, stack};
 
 /// Makes a workspace.
 pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
@@ -33,7 +33,7 @@ pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
     let asked = request.or(args.base.clone()).or(worktree.base.clone());
     let asked = asked.map(|text| branch_of_workspace(session, &records, text)).transpose()?;
     let resolved = base::resolve(&session.repo, asked.as_deref(), lookup)?;
-    let accepted = base::enforce(&session.repo, &resolved, args.stale.unwrap_or(worktree.stale))?;
+    let accepted = accept::enforce(&session.repo, &resolved, args.stale.unwrap_or(worktree.stale))?;
     for warning in &accepted.warnings {
         session.out.warn(plain(warning));
     }

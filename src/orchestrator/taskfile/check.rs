@@ -13,7 +13,8 @@ use crate::orchestrator::graph::find_cycle;
 
 use super::fault::{Faults, TaskFileError, shown};
 use super::fields::{Fields, did_you_mean, gates, integer, net, text, texts, timeout, word};
-use super::tree::{Format, Node, Value, read};
+use super::json;
+use super::tree::{Format, Node, Value, read_toml};
 
 /// Largest tasks file, in bytes.
 pub const SIZE_MAX: usize = 16 * 1024 * 1024;
@@ -39,7 +40,10 @@ pub fn parse(text: &str, format: Format) -> Result<RunSpec, TaskFileError> {
         faults.push(None, format!("the file has {} bytes, more than the {SIZE_MAX} that are allowed", text.len()));
         return faults.finish(None);
     }
-    let root = read(text, format, &mut faults);
+    let root = match format {
+        Format::Json => json::read(text, &mut faults),
+        Format::Toml => read_toml(text, &mut faults),
+    };
     let spec = root.and_then(|root| run(&root, &mut faults));
     faults.finish(spec)
 }

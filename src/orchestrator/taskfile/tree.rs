@@ -9,7 +9,6 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fault::Faults;
-use super::json;
 
 /// Deepest nesting that is taken; a tasks file needs six levels.
 pub(super) const DEPTH_MAX: usize = 16;
@@ -79,20 +78,13 @@ impl Value<'_> {
     }
 }
 
-/// Reads the text; `None` after a syntax error.
-pub(super) fn read<'t>(text: &'t str, format: Format, faults: &mut Faults<'t>) -> Option<Node<'t>> {
-    match format {
-        Format::Json => json::read(text, faults),
-        Format::Toml => read_toml(text, faults),
-    }
-}
-
 /// Says that `at` is nested too deep.
 pub(super) fn push_too_deep(faults: &mut Faults<'_>, at: usize) {
     faults.push(at, format!("nested deeper than {DEPTH_MAX} levels"));
 }
 
-fn read_toml<'t>(text: &'t str, faults: &mut Faults<'t>) -> Option<Node<'t>> {
+/// Reads TOML; `None` after a syntax error.
+pub(super) fn read_toml<'t>(text: &'t str, faults: &mut Faults<'t>) -> Option<Node<'t>> {
     match DeTable::parse(text) {
         Ok(document) => Some(Node { at: 0, value: Value::Table(entries(document.into_inner(), 1, faults)) }),
         Err(first) => {
@@ -179,7 +171,11 @@ mod tests {
 
     fn check(text: &str, expected: &str) {
         let mut faults = Faults::new(text);
-        let tree = read(text, Format::guess(text), &mut faults).expect("a well-formed text");
+        let tree = match Format::guess(text) {
+            Format::Json => crate::orchestrator::taskfile::json::read(text, &mut faults),
+            Format::Toml => read_toml(text, &mut faults),
+        };
+        let tree = tree.expect("a well-formed text");
         assert_eq!(sketch(&tree), expected, "{text}");
         assert_eq!(faults.finish(Some(())), Ok(()), "{text}");
     }
@@ -196,7 +192,7 @@ mod tests {
     fn toml_syntax_errors_are_one_per_line_with_their_place() {
         let text = "goal = \nü = \"x\nbase = \"m\"\nbase = \"n\"\n";
         let mut faults = Faults::new(text);
-        assert!(read(text, Format::Toml, &mut faults).is_none());
+        assert!(read_toml(text, &mut faults).is_none());
         let error = faults.finish::<()>(None).expect_err("syntax errors");
         let lines: Vec<_> = error.faults().iter().map(|fault| fault.line).collect();
         assert_eq!(lines, [Some(1), Some(2), Some(4)], "{error}");
