@@ -132,7 +132,8 @@ fn operations(git_dir: &Path, branch: Option<&str>) -> Result<Vec<(String, &'sta
         let start = start.trim_end();
         held.push((start.strip_prefix("refs/heads/").unwrap_or(start).to_owned(), "a bisect"));
     }
-    for (file, operation) in [("MERGE_HEAD", "a merge")].into_iter().chain(PICKS) {
+    let files = [("MERGE_HEAD", "a merge"), ("rebase-apply/applying", "applying mail")];
+    for (file, operation) in files.into_iter().chain(PICKS).chain([("sequencer/todo", "a series of picks")]) {
         if let (Some(branch), true) = (branch, fs::exists(&git_dir.join(file))?) {
             held.push((branch.to_owned(), operation));
         }
