@@ -205,7 +205,7 @@ fn show(repo: &Repository, paths: &SealedPaths, branch: &BranchName, reason: &st
     fs::write_new(&staging.join("HEAD"), format!("ref: {}\n", branch.full_ref()).as_bytes())?;
     fs::write_new(&staging.join("commondir"), b"../..\n")?;
     fs::write_new(&staging.join("gitdir"), &path_line(&paths.tree.join(".git")))?;
-    fs::create_dir_all(&repo.common_dir.join("worktrees"))?;
+    make_entries_dir(repo)?;
     let tables = repo.common_dir.join("reftable").is_dir();
     if tables {
         fs::create_private_dir(&staging.join("reftable"))?;
@@ -216,6 +216,17 @@ fn show(repo: &Repository, paths: &SealedPaths, branch: &BranchName, reason: &st
         repo.git.bare(&paths.entry, ["symbolic-ref", "HEAD", &branch.full_ref()]).run()?;
     }
     Ok(())
+}
+
+/// The directory of all entries; where a group shares the repository, as open to it as git would make it.
+fn make_entries_dir(repo: &Repository) -> Result<()> {
+    let dir = repo.common_dir.join("worktrees");
+    if fs::exists(&dir)? {
+        return Ok(());
+    }
+    fs::create_dir_all(&dir)?;
+    let like = std::fs::metadata(repo.common_dir.join("objects")).map_err(fs::at("read", &repo.common_dir))?;
+    Ok(std::fs::set_permissions(&dir, like.permissions()).map_err(fs::at("open", &dir))?)
 }
 
 /// Removes every part of a sealed workspace whose work is safe elsewhere. Absent parts are fine.
