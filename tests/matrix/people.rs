@@ -115,3 +115,39 @@ fn path_too_long() {
     row.refused(&["run", "--confine", "off", "--", "true"], 4, "refused", "too long");
     assert!(!row.repo.join(".git/treehand").exists(), "nothing was written");
 }
+
+#[test]
+fn identity_with_quotes() {
+    let row = without_identity();
+    row.sh("cd repo; git config user.name 'O\\Neil \"Q\" Ünï # ; x'; git config user.email 'o+\"q\"@example.com'");
+    let row = row.changing("echo a > landed.txt; git add -A; git commit -qm own; git log -1 --format=%an | grep -F 'O\\Neil \"Q\" Ünï # ; x'");
+    row.drive();
+}
+
+#[test]
+fn shared_with_a_group() {
+    let row = Row::make("git init -q --shared=group repo; cd repo; seed; mess");
+    row.drive();
+    // Somebody whose own files are for nobody else.
+    let closed = row.sh(&format!(
+        "umask 077; cd repo; rmdir .git/worktrees 2>/dev/null || true; '{}' --json run --confine off -- sh -c 'echo landed > landed.txt' > ../run.json; \
+         for place in objects refs logs worktrees index packed-refs; do test ! -e .git/$place || \
+         find .git/$place \\( -type d ! -perm -g=rwx -o ! -type d ! -perm -g=r \\); done",
+        env!("CARGO_BIN_EXE_treehand")
+    ));
+    assert_eq!(row.git(&["log", "-1", "--format=%(trailers:key=Treehand-Task,valueonly)"]).trim(), "sh");
+    assert_eq!(closed, "", "the group cannot use these");
+    if row.try_sh("chown -R 12345 repo/.git/treehand").code == 0 {
+        row.refused(&["new", "w"], 4, "not_ours", "belongs to user 12345");
+    }
+}
+
+#[test]
+fn git_too_old() {
+    let mut row = Row::make(PLAIN);
+    row.sh("mkdir old; printf '#!/bin/sh\\necho git version 2.39.5\\n' > old/git; chmod +x old/git");
+    let path = std::env::var("PATH").expect("a path");
+    row.env = [("PATH".to_owned(), format!("{}:{path}", row.world.path().join("old").display()))].into();
+    row.refused(&["new", "w"], 1, "git_too_old", "2.39.5 is too old: treehand needs 2.40.0 or newer");
+    row.refused(&["run", "--confine", "off", "--", "true"], 1, "git_too_old", "2.39.5 is too old");
+}

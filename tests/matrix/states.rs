@@ -83,6 +83,22 @@ fn revert_under_way() {
 }
 
 #[test]
+fn cherry_picks_between_two() {
+    // The first of two is resolved by hand, and the second has not begun: only git's list says that there is more to come.
+    let script = "git branch more main; git checkout -q more; echo m > m; git add m; git commit -qm more; git checkout -q side; \
+        git cherry-pick main more || true; git checkout -q --theirs a.txt; git add a.txt; git commit -qm picked";
+    in_the_middle_of("a series of picks", script);
+}
+
+#[test]
+fn am_under_way() {
+    in_the_middle_of(
+        "applying mail",
+        "git format-patch -q -1 --stdout main > \"$(git rev-parse --git-dir)/mail\"; git am -q \"$(git rev-parse --git-dir)/mail\" || true",
+    );
+}
+
+#[test]
 fn bisect_under_way() {
     in_the_middle_of(
         "a bisect",
@@ -114,6 +130,8 @@ fn index_lock_held() {
     let mut row = Row::make(PLAIN);
     row.sh("touch repo/.git/index.lock");
     row.run_flags = ["--set", "merge.lock_wait=100ms"].map(str::to_owned).into();
+    let workspace = row.make_workspace(&row.look());
+    row.remove(&row.look_without("refs/heads/w"), &workspace);
     let run = row.does_not_land(8, "busy", "index.lock");
     assert!(run["tasks"][0]["branch"].is_string(), "the result waits on its branch: {run}");
     assert!(row.repo.join(".git/index.lock").exists(), "a lock that is not ours stays");
