@@ -1,6 +1,6 @@
 //! Rows about what is in a repository: files that git converts, repositories in it, and history that is not what it seems.
 
-use crate::drive::Row;
+use crate::drive::{Row, assert_same};
 
 /// The plain repository with these lines in `.gitattributes` and this set up before the first commit.
 pub fn with_attributes(attributes: &str, setup: &str) -> Row {
@@ -16,6 +16,7 @@ fn autocrlf() {
     let row =
         with_attributes("", setup).changing("cat a.txt; printf 'four\\r\\n' >> a.txt; printf 'new\\r\\n' > landed.txt");
     row.drive();
+    row.drive_graph();
     let before = row.look();
     row.land(&before);
     assert_eq!(row.git(&["show", "main:landed.txt"]), "new", "the repository has line feeds alone");
@@ -63,6 +64,31 @@ fn submodule_dirty() {
     let row = Row::make(SUBMODULE);
     row.sh("cd repo/lib; mess; cd inner; mess");
     row.drive();
+}
+
+#[test]
+fn submodule_in_a_workspace() {
+    let row = Row::make(SUBMODULE);
+    let before = row.look();
+    let workspace = row.make_workspace(&before);
+    let place = workspace.display();
+    row.sh(&format!(
+        "cd '{place}'; git -c protocol.file.allow=always submodule --quiet update --init --recursive; cd lib; mess"
+    ));
+    row.treehand(&["rm", "w", "--json"]).expect(4);
+    let dirty = row.sh(&format!("cd '{place}'; git status --porcelain; git -C lib status --porcelain"));
+    row.treehand(&["rm", "w", "--force", "--json"]).expect(0);
+    assert!(!workspace.exists());
+    assert_same(&row.look(), &before, "the submodule of the main worktree is its own");
+    row.treehand(&["undo"]).expect(0);
+    assert_eq!(
+        row.sh(&format!("cd '{place}'; git status --porcelain; git -C lib status --porcelain")),
+        dirty,
+        "it is back"
+    );
+    row.sh(&format!("cd '{place}/lib'; git reset -q --hard; git clean -fdxq"));
+    row.treehand(&["rm", "w"]).expect(0);
+    row.clean(&before);
 }
 
 #[test]

@@ -251,6 +251,39 @@ impl Row {
         self.clean(&before);
     }
 
+    /// Two tasks, one on top of both, and a gate, by the strategies that no row uses otherwise; then `undo` of all three.
+    pub fn drive_graph(&self) {
+        let before = self.look();
+        for strategy in ["merge", "rebase"] {
+            let tasks = r#"
+                gates = ["test -e a.txt && git log -1 --format=%s && test -z \"$(git status --porcelain)\""]
+                [[task]]
+                id = "a"
+                command = ["sh", "-ec", "echo a > a.new; git add -A; git commit -qm own; echo a >> a.txt"]
+                [[task]]
+                id = "b"
+                command = ["sh", "-ec", "echo b > b.new; sed -i '1i b' sub/dir/deep.txt"]
+                [[task]]
+                id = "c"
+                needs = ["a", "b"]
+                command = ["sh", "-ec", "cat a.new b.new > c.new; grep -q a a.txt; git log --format=%s > /dev/null"]
+            "#;
+            let file = self.world.path().join("graph.toml");
+            std::fs::write(&file, tasks).expect("a tasks file");
+            let file = file.to_string_lossy().into_owned();
+            let args = ["run", "--json", "--confine", "off", "--strategy", strategy, "--tasks", &file];
+            let run = self.treehand(&args).expect(0).json();
+            assert_eq!(run["state"], "landed", "{strategy}: {run}");
+            assert_eq!(self.git(&["show", &format!("{}:c.new", self.target)]), "a\nb", "{strategy}");
+            self.check_objects();
+            for _ in 0..3 {
+                self.treehand(&["undo"]).expect(0);
+            }
+            assert_same(&self.look(), &before, strategy);
+        }
+        self.clean(&before);
+    }
+
     /// A sealed workspace, work in it, and its removal, which brings the work onto its branch.
     fn seal_and_remove(&self, before: &Sight) {
         let mut args = vec!["new", "s", "--sealed", "--json"];

@@ -10,7 +10,9 @@ fn configured(settings: &str) -> Row {
 
 #[test]
 fn sha256() {
-    Row::make("git init -q --object-format=sha256 repo; cd repo; seed; mess").drive();
+    let row = Row::make("git init -q --object-format=sha256 repo; cd repo; seed; mess");
+    row.drive();
+    row.drive_graph();
 }
 
 #[test]
@@ -25,6 +27,7 @@ fn reftable() {
     );
     row.sh("cd repo; seed; mess");
     row.drive();
+    row.drive_graph();
 }
 
 #[test]
@@ -56,6 +59,7 @@ fn sparse_index() {
     // With the index as a root, git (2.47) misses trees that a sparse index has not written yet, without treehand too.
     row.fsck = &["--full", "--strict", "main"];
     row.drive();
+    row.drive_graph();
     assert!(row.git(&["ls-files", "--sparse"]).lines().any(|line| line == "out/"), "the index is still sparse");
 }
 

@@ -60,6 +60,7 @@ fn owned_by_somebody_else() {
     assert!(!row.repo.join(".git/treehand").exists(), "nothing was written");
     row.sh("git config --global --add safe.directory \"$PWD/repo\"; git config --global --add safe.directory \"$PWD/repo/.git\"");
     row.drive();
+    row.drive_graph();
 }
 
 #[test]

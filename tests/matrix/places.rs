@@ -44,7 +44,9 @@ fn bare_without_worktree() {
 
 #[test]
 fn separate_git_dir() {
-    Row::make("mkdir store; git init -q --separate-git-dir store/here.git repo; cd repo; seed; mess").drive();
+    let row = Row::make("mkdir store; git init -q --separate-git-dir store/here.git repo; cd repo; seed; mess");
+    row.drive();
+    row.drive_graph();
 }
 
 #[test]
@@ -138,5 +140,7 @@ fn path_with_backslash() {
 
 #[test]
 fn path_with_newline() {
-    named("new\nline").drive();
+    let row = named("new\nline");
+    row.drive();
+    row.drive_graph();
 }

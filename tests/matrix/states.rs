@@ -169,6 +169,21 @@ fn worktree_missing() {
 }
 
 #[test]
+fn worktree_without_commit() {
+    let row = Row::make(PLAIN);
+    row.sh("cd repo; git worktree add -q --detach ../side; cd ../side; git checkout -q --orphan other; git rm -rqf .; echo mine > mine");
+    row.drive();
+}
+
+#[test]
+fn worktree_entry_broken() {
+    let row = Row::make(PLAIN);
+    row.sh("cd repo; mkdir -p .git/worktrees/broken .git/worktrees/empty; : > .git/worktrees/broken/gitdir; : > .git/worktrees/broken/HEAD");
+    row.drive();
+    assert!(row.repo.join(".git/worktrees/broken").is_dir());
+}
+
+#[test]
 fn target_in_a_missing_worktree() {
     let mut row = Row::make(&format!("{PLAIN}; git worktree add -q -b side ../side; mv ../side ../away"));
     row.run_flags = ["--base", "side"].map(str::to_owned).into();
@@ -230,6 +245,7 @@ fn shallow_clone() {
         "test \"$(git log --format=%s)\" = \"$(printf 'third\\nsecond')\"; git fsck; echo landed > landed.txt",
     );
     row.drive();
+    row.drive_graph();
     assert_eq!(row.git(&["rev-parse", "--is-shallow-repository"]), "true", "it stays shallow");
     assert_eq!(row.git(&["rev-list", "--count", "main"]), "2");
 }
@@ -244,6 +260,7 @@ fn partial_clone() {
     let before = missing();
     assert!(before > 0, "the clone lacks old files");
     row.drive();
+    row.drive_graph();
     assert_eq!(missing(), before, "nothing of the history was fetched behind the person's back");
 }
 
