@@ -17,6 +17,8 @@ mod formats;
 mod people;
 #[path = "matrix/places.rs"]
 mod places;
+#[path = "matrix/sight.rs"]
+mod sight;
 #[path = "matrix/signing.rs"]
 mod signing;
 #[path = "matrix/states.rs"]

@@ -1,6 +1,7 @@
 //! Rows about what is in a repository: files that git converts, repositories in it, and history that is not what it seems.
 
-use crate::drive::{Row, assert_same};
+use crate::drive::Row;
+use crate::sight::assert_same;
 
 /// The plain repository with these lines in `.gitattributes` and this set up before the first commit.
 pub fn with_attributes(attributes: &str, setup: &str) -> Row {
@@ -16,7 +17,6 @@ fn autocrlf() {
     let row =
         with_attributes("", setup).changing("cat a.txt; printf 'four\\r\\n' >> a.txt; printf 'new\\r\\n' > landed.txt");
     row.drive();
-    row.drive_graph();
     let before = row.look();
     row.land(&before);
     assert_eq!(row.git(&["show", "main:landed.txt"]), "new", "the repository has line feeds alone");

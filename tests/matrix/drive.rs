@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::sight::{Files, Sight, Tree, assert_same, files};
 use crate::support::{Answer, World, answer, task};
 
 /// What each script can call. `seed` makes the first commit of the repository it is called in, `mess` the person's own work.
@@ -51,57 +51,6 @@ pub struct Row {
     pub fsck: &'static [&'static str],
     /// Configuration that the row's own checks put beside the user's, so that they are not what the row is about.
     pub checks: Vec<&'static str>,
-}
-
-/// Everything that must not change behind a person's back.
-#[derive(PartialEq, Eq, Debug, Clone)]
-pub struct Sight {
-    trees: BTreeMap<PathBuf, Tree>,
-    /// Refs, without treehand's own, with what they point to.
-    refs: BTreeMap<String, String>,
-    /// The shared configuration.
-    config: Vec<u8>,
-}
-
-/// A worktree: where git is asked about it, what git says of it, and its files.
-#[derive(PartialEq, Eq, Debug, Clone)]
-struct Tree {
-    from: PathBuf,
-    status: Vec<String>,
-    files: Files,
-}
-
-/// Files by path below their worktree, with mode and content.
-type Files = BTreeMap<PathBuf, (u32, Vec<u8>)>;
-
-/// Fails with what is different, line by line.
-pub fn assert_same(now: &Sight, expected: &Sight, what: &str) {
-    let (now, expected) = (now.lines(), expected.lines());
-    let lost: Vec<_> = expected.iter().filter(|line| !now.contains(line)).collect();
-    let new: Vec<_> = now.iter().filter(|line| !expected.contains(line)).collect();
-    assert!(
-        lost.is_empty() && new.is_empty(),
-        "{what}\nexpected, and not there: {lost:#?}\nthere, and not expected: {new:#?}"
-    );
-}
-
-impl Sight {
-    /// Leaves out refs whose names start so.
-    pub fn forget(&mut self, refs: &str) {
-        self.refs.retain(|name, _| !name.starts_with(refs));
-    }
-
-    fn lines(&self) -> Vec<String> {
-        let mut lines = vec![String::from_utf8_lossy(&self.config).into_owned()];
-        lines.extend(self.refs.iter().map(|(name, object)| format!("{name} {object}")));
-        for (place, tree) in &self.trees {
-            lines.extend(tree.status.iter().map(|line| format!("{}: {line}", place.display())));
-            lines.extend(tree.files.iter().map(|(path, (mode, content))| {
-                format!("{} {mode:o} {:?}", place.join(path).display(), String::from_utf8_lossy(content))
-            }));
-        }
-        lines
-    }
 }
 
 /// Says, past the capture of test output, that a row could not be made on this machine.
@@ -251,35 +200,29 @@ impl Row {
         self.clean(&before);
     }
 
-    /// Two tasks, one on top of both, and a gate, by the strategies that no row uses otherwise; then `undo` of all three.
+    /// Two tasks, one on top of both, and a gate, by a strategy that no row uses otherwise; then `undo` of all three.
     pub fn drive_graph(&self) {
+        let tasks = r#"
+            gates = ["test -e a.txt && git log -1 --format=%s && test -z \"$(git status --porcelain)\""]
+            strategy = "rebase"
+            [[task]]
+            id = "a"
+            command = ["sh", "-ec", "echo a > a.new; git add -A; git commit -qm own; echo a >> a.txt"]
+            [[task]]
+            id = "b"
+            command = ["sh", "-ec", "echo b > b.new; sed -i '1i b' sub/dir/deep.txt"]
+            [[task]]
+            id = "c"
+            needs = ["a", "b"]
+            command = ["sh", "-ec", "cat a.new b.new > c.new; grep -q a a.txt; git log --format=%s > /dev/null"]
+        "#;
         let before = self.look();
-        for strategy in ["merge", "rebase"] {
-            let tasks = r#"
-                gates = ["test -e a.txt && git log -1 --format=%s && test -z \"$(git status --porcelain)\""]
-                [[task]]
-                id = "a"
-                command = ["sh", "-ec", "echo a > a.new; git add -A; git commit -qm own; echo a >> a.txt"]
-                [[task]]
-                id = "b"
-                command = ["sh", "-ec", "echo b > b.new; sed -i '1i b' sub/dir/deep.txt"]
-                [[task]]
-                id = "c"
-                needs = ["a", "b"]
-                command = ["sh", "-ec", "cat a.new b.new > c.new; grep -q a a.txt; git log --format=%s > /dev/null"]
-            "#;
-            let file = self.world.path().join("graph.toml");
-            std::fs::write(&file, tasks).expect("a tasks file");
-            let file = file.to_string_lossy().into_owned();
-            let args = ["run", "--json", "--confine", "off", "--strategy", strategy, "--tasks", &file];
-            let run = self.treehand(&args).expect(0).json();
-            assert_eq!(run["state"], "landed", "{strategy}: {run}");
-            assert_eq!(self.git(&["show", &format!("{}:c.new", self.target)]), "a\nb", "{strategy}");
-            self.check_objects();
-            for _ in 0..3 {
-                self.treehand(&["undo"]).expect(0);
-            }
-            assert_same(&self.look(), &before, strategy);
+        let run = self.run_file(tasks).expect(0).json();
+        assert_eq!((&run["state"], &run["strategy"]), (&"landed".into(), &"rebase".into()), "{run}");
+        assert_eq!(self.git(&["show", &format!("{}:c.new", self.target)]), "a\nb");
+        self.check_objects();
+        for _ in 0..3 {
+            self.treehand(&["undo"]).expect(0);
         }
         self.clean(&before);
     }
@@ -390,11 +333,16 @@ impl Row {
 
     /// A run of the row's task.
     pub fn run(&self) -> Answer {
-        let tasks = self.world.path().join("tasks.json");
-        let document = serde_json::json!({ "task": [{ "id": "t", "command": ["sh", "-ec", self.change] }] });
-        std::fs::write(&tasks, format!("{}", Toml(&document))).expect("a tasks file");
-        let tasks = tasks.to_string_lossy().into_owned();
-        let mut args = vec!["run", "--json", "--confine", "off", "--tasks", &tasks];
+        // Strings of JSON are strings of TOML.
+        let command = serde_json::json!(["sh", "-ec", self.change]);
+        self.run_file(&format!("[[task]]\nid = \"t\"\ncommand = {command}\n"))
+    }
+
+    fn run_file(&self, tasks: &str) -> Answer {
+        let file = self.world.path().join("tasks.toml");
+        std::fs::write(&file, tasks).expect("a tasks file");
+        let file = file.to_string_lossy().into_owned();
+        let mut args = vec!["run", "--json", "--confine", "off", "--tasks", &file];
         args.extend(self.run_flags.iter().map(String::as_str));
         self.treehand(&args)
     }
@@ -487,32 +435,4 @@ impl Row {
         assert_same(&now, &before, "what does not land touches nothing");
         run
     }
-}
-
-/// The tasks of a row as TOML; strings of JSON are strings of TOML.
-struct Toml<'a>(&'a Value);
-
-impl std::fmt::Display for Toml<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for task in self.0["task"].as_array().into_iter().flatten() {
-            writeln!(f, "[[task]]\nid = {}\ncommand = {}", task["id"], task["command"])?;
-        }
-        Ok(())
-    }
-}
-
-/// Every file below a directory but git's own: mode, and content or where a link points.
-fn files(tree: &Path) -> Files {
-    let walk = walkdir::WalkDir::new(tree).into_iter().filter_entry(|entry| entry.file_name() != ".git");
-    let mut found = BTreeMap::new();
-    for entry in walk.map(|entry| entry.expect("readable")).filter(|entry| !entry.file_type().is_dir()) {
-        let path = entry.path();
-        let content = match entry.file_type().is_symlink() {
-            true => std::fs::read_link(path).expect("a link").as_os_str().as_bytes().to_vec(),
-            false => std::fs::read(path).expect("a file"),
-        };
-        let mode = entry.metadata().expect("metadata").permissions().mode();
-        found.insert(path.strip_prefix(tree).expect("below").to_owned(), (mode, content));
-    }
-    found
 }

@@ -1,7 +1,8 @@
 //! Rows about what a repository is in the middle of, and who else is at work in it.
 
-use crate::drive::{Row, assert_same, did_not_run};
+use crate::drive::{Row, did_not_run};
 use crate::places::PLAIN;
+use crate::sight::assert_same;
 
 #[test]
 fn unborn() {
