@@ -145,9 +145,9 @@ fn shared_with_a_group() {
 #[test]
 fn git_too_old() {
     let mut row = Row::make(PLAIN);
-    row.sh("mkdir old; printf '#!/bin/sh\\necho git version 2.39.5\\n' > old/git; chmod +x old/git");
+    row.sh("mkdir old; printf '#!/bin/sh\\necho git version 2.38.4\\n' > old/git; chmod +x old/git");
     let path = std::env::var("PATH").expect("a path");
     row.env = [("PATH".to_owned(), format!("{}:{path}", row.world.path().join("old").display()))].into();
-    row.refused(&["new", "w"], 1, "git_too_old", "2.39.5 is too old: treehand needs 2.40.0 or newer");
-    row.refused(&["run", "--confine", "off", "--", "true"], 1, "git_too_old", "2.39.5 is too old");
+    row.refused(&["new", "w"], 1, "git_too_old", "2.38.4 is too old: treehand needs 2.39.0 or newer");
+    row.refused(&["run", "--confine", "off", "--", "true"], 1, "git_too_old", "2.38.4 is too old");
 }
