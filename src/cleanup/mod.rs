@@ -24,6 +24,7 @@ mod remove_scan;
 mod restore;
 pub mod revert;
 pub mod salvage;
+pub mod salvaged;
 mod trash;
 pub mod undo;
 mod undo_plan;
