@@ -157,10 +157,20 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 impl Store {
+    /// The file of the store in this directory.
+    pub fn file_in(dir: &Path) -> PathBuf {
+        dir.join("state.db")
+    }
+
+    /// False where the path of the store would be longer than SQLite takes.
+    pub fn fits(dir: &Path) -> bool {
+        Store::file_in(dir).as_os_str().len() <= PATH_MAX
+    }
+
     /// Opens the store in this state directory, making it when it is new.
     pub fn open(state_dir: &Path) -> Result<Store, StoreError> {
-        let path = state_dir.join("state.db");
-        if path.as_os_str().len() > PATH_MAX {
+        let path = Store::file_in(state_dir);
+        if !Store::fits(state_dir) {
             return Err(StoreError::PathTooLong(path));
         }
         fs::create_dir_all(state_dir)?;
@@ -187,7 +197,7 @@ impl Store {
 
     /// Opens the store for looking only; `None` when there is none yet.
     pub fn open_existing(state_dir: &Path) -> Result<Option<Store>, StoreError> {
-        let path = state_dir.join("state.db");
+        let path = Store::file_in(state_dir);
         if fs::exists(&path)? { Store::open(state_dir).map(Some) } else { Ok(None) }
     }
 

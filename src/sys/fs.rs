@@ -215,6 +215,30 @@ pub fn disk_usages(roots: &[&Path]) -> Vec<u64> {
     sizes.into_iter().map(AtomicU64::into_inner).collect()
 }
 
+/// File systems that several machines may use at once, or that a program answers for (`statfs(2)`, `linux/magic.h`).
+const SHARED: [i64; 14] = [
+    0x6969,      // NFS
+    0x517b,      // SMB
+    0xff53_4d42, // CIFS
+    0xfe53_4d42, // SMB 2
+    0x0102_1997, // 9P
+    0x5346_414f, // AFS
+    0x7375_7245, // Coda
+    0x564c,      // NCP
+    0x00c3_6400, // Ceph
+    0x0bd0_0bd0, // Lustre
+    0x4750_4653, // GPFS
+    0x7461_636f, // OCFS2
+    0x0116_1970, // GFS2
+    0x6573_5546, // FUSE
+];
+
+/// True when a path is on a network or shared file system.
+pub fn is_shared(path: &Path) -> Result<bool, FsError> {
+    let found = rustix::fs::statfs(path).map_err(|errno| at("look at", path)(errno.into()))?;
+    Ok(SHARED.contains(&found.f_type))
+}
+
 /// Opens a log file for appending, made 0600 when it is new.
 pub fn open_log(path: &Path) -> Result<File, FsError> {
     if let Some(parent) = path.parent() {

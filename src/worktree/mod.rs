@@ -40,6 +40,7 @@ pub mod run_store;
 pub mod sealed;
 pub mod stack;
 pub mod status;
+pub mod store_place;
 pub mod together;
 pub mod update;
 #[cfg(test)]

@@ -14,9 +14,27 @@ use super::place::{self, Place};
 use super::plain::named_sealed;
 use super::repository::{Repository, SIGN, bytes_path};
 use super::sealed::{SealedPaths, path_line};
+use super::store_place;
 use crate::model::record::{RemovedItem, UndoData, WorkspaceRecord};
 use crate::store::Store;
 use crate::sys::fs;
+
+/// Parts a copy from the original's store, where that lies outside both; to be done before a store is opened.
+pub fn part(repo: &Repository) -> Result<Option<String>> {
+    let Place::CopyOf(original) = place::place(&repo.common_dir)? else { return Ok(None) };
+    if !store_place::disown(repo)? {
+        return Ok(None);
+    }
+    renew_id(repo)?;
+    place::settle(&repo.common_dir)?;
+    Ok(Some(format!("this copy of {} has a store and an id of its own", original.display())))
+}
+
+fn renew_id(repo: &Repository) -> Result<()> {
+    fs::remove_file(&repo.state_dir().join("id"))?;
+    repo.id()?;
+    Ok(())
+}
 
 /// Mends what a move broke; what was done, in sentences. Repeating it changes nothing.
 pub fn repair(repo: &Repository, store: &Store, template: &str) -> Result<Vec<String>> {
@@ -211,8 +229,7 @@ fn make_own(repo: &Repository, store: &Store, original: &Path, done: &mut Vec<St
         store.forget_workspace(&record.name, "it belongs to the repository that this one was copied from")?;
         done.push(format!("workspace {} is {}'s and forgotten here", record.name, original.display()));
     }
-    fs::remove_file(&repo.state_dir().join("id"))?;
-    repo.id()?;
+    renew_id(repo)?;
     done.push(format!("this copy of {} has an id of its own", original.display()));
     Ok(())
 }

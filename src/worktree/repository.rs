@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::error::{Result, WorktreeError};
-use super::place;
+use super::{place, store_place};
 use crate::model::{BranchName, Hooks, RunId, TaskId, WorkspaceName};
 use crate::store::Store;
 use crate::sys::fs;
@@ -142,7 +142,7 @@ impl Repository {
 
     /// Opens the store.
     pub fn store(&self) -> Result<Store> {
-        let store = Store::open(&self.state_dir())?;
+        let store = store_place::open(self)?;
         place::remember(&self.common_dir)?;
         self.remember_tree()?;
         Ok(store)

@@ -13,7 +13,7 @@ use crate::model::record::RunRecord;
 use crate::store::Store;
 use crate::sys::env;
 use crate::sys::git::Git;
-use crate::worktree::Repository;
+use crate::worktree::{Repository, store_place};
 
 /// A word that fits, and what it is.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -127,7 +127,7 @@ fn from_repository(place: &Place<'_>, kind: Kind) -> Attempt<Vec<Candidate>> {
         Kind::Revision => return refs(&repo, &["refs/heads/", "refs/remotes/", "refs/tags/"]),
         _ => {}
     }
-    let Some(store) = Store::open_existing(&repo.state_dir())? else { return Ok(Vec::new()) };
+    let Some(store) = store_place::open_existing(&repo)? else { return Ok(Vec::new()) };
     match kind {
         Kind::Workspace => workspaces(&store),
         Kind::Place => Ok([workspaces(&store)?, targets(&store, &place.current)?].concat()),

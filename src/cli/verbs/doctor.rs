@@ -17,7 +17,7 @@ use crate::sys::git::{Git, MINIMUM_VERSION};
 use crate::worktree::moved;
 use crate::worktree::place::{self, Place};
 use crate::worktree::sealed::Identity;
-use crate::worktree::{Repository, update};
+use crate::worktree::{Repository, store_place, update};
 
 /// One thing that was looked at.
 struct Check {
@@ -58,12 +58,13 @@ fn copy(error: &CliError) -> CliError {
 
 /// Mends what can be mended without asking; what was done, in sentences.
 fn repair(global: &Global, repo: &Repository, repaired: &mut Vec<String>) -> Result<(), CliError> {
-    if let Some(mended) = Store::repair(&repo.state_dir())? {
+    repaired.extend(moved::part(repo)?);
+    if let Some(mended) = Store::repair(&store_place::store_dir(repo)?)? {
         let place = mended.set_aside.display();
         repaired
             .push(format!("the damaged store is set aside as {place}; {} records were carried over", mended.carried));
     }
-    let Some(store) = Store::open_existing(&repo.state_dir())? else { return Ok(()) };
+    let Some(store) = store_place::open_existing(repo)? else { return Ok(()) };
     let settings = resolve_config(global, repo.here.as_deref().or(repo.main_tree.as_deref()))?.settings;
     repaired.extend(moved::repair(repo, &store, &settings.worktree.path)?);
     let landings = orchestrator::recover::recover(repo, &store)?;
@@ -90,7 +91,7 @@ fn identity(repo: &Repository) -> Result<String, CliError> {
 }
 
 fn store(repo: &Repository) -> Result<String, CliError> {
-    let Some(store) = Store::open_existing(&repo.state_dir())? else { return Ok("none yet".into()) };
+    let Some(store) = store_place::open_existing(repo)? else { return Ok("none yet".into()) };
     match store.check()?.first() {
         None => Ok("whole".into()),
         Some(first) => {
@@ -103,7 +104,7 @@ fn store(repo: &Repository) -> Result<String, CliError> {
 
 /// What processes began and did not live to finish.
 fn interrupted(repo: &Repository) -> Result<String, CliError> {
-    let Ok(Some(store)) = Store::open_existing(&repo.state_dir()) else { return Ok("nothing".into()) };
+    let Ok(Some(store)) = store_place::open_existing(repo) else { return Ok("nothing".into()) };
     let landings = orchestrator::recover::open(&store)?.len();
     let undos = cleanup::recover::open_undos(&store)?.len();
     let updates = update::open(&store)?.len();

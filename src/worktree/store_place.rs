@@ -1,0 +1,88 @@
+//! Where the store of a repository is: in treehand's state inside the repository, or, where SQLite cannot work there, in the
+//! user's own state, with a file in the repository that says so.
+//!
+//! SQLite needs locks and shared memory that network and shared file systems do not give reliably, and short paths.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use super::error::{Result, WorktreeError};
+use super::place::{self, Place};
+use super::repository::{Repository, bytes_path};
+use crate::store::Store;
+use crate::sys::fs;
+
+/// The file that names another place.
+const POINTER: &str = "store";
+
+/// The directory that the store is in, or will be.
+pub fn store_dir(repo: &Repository) -> Result<PathBuf> {
+    let state = repo.state_dir();
+    if let Some(elsewhere) = pointer(repo)? {
+        return Ok(elsewhere);
+    }
+    let here = fs::exists(&Store::file_in(&state))?;
+    let unfit = || Ok::<_, WorktreeError>(!Store::fits(&state) || fs::is_shared(&repo.common_dir)?);
+    if here || !unfit()? {
+        return Ok(state);
+    }
+    let home = repo.state_home.as_ref().ok_or_else(|| {
+        WorktreeError::refused("neither HOME nor XDG_STATE_HOME is set", "set HOME to a directory you can write to")
+    })?;
+    Ok(home.join("treehand/repos").join(repo.id()?))
+}
+
+/// Opens the store, made where it belongs when it is new.
+pub fn open(repo: &Repository) -> Result<Store> {
+    let dir = store_dir(repo)?;
+    if dir != repo.state_dir() {
+        if let Place::CopyOf(original) = place::place(&repo.common_dir)? {
+            let message = format!("this is a copy of {}, whose store it would use", original.display());
+            return Err(WorktreeError::refused(message, "make it a repository of its own: treehand doctor --repair"));
+        }
+        fs::create_private_dir_all(&dir)?;
+        fs::write_atomic(&repo.state_dir().join(POINTER), dir.as_os_str().as_bytes())?;
+    }
+    Ok(Store::open(&dir)?)
+}
+
+/// Opens the store for looking only; `None` when there is none yet.
+pub fn open_existing(repo: &Repository) -> Result<Option<Store>> {
+    let dir = pointer(repo)?.unwrap_or_else(|| repo.state_dir());
+    Ok(Store::open_existing(&dir)?)
+}
+
+/// Lets a copied repository go its own way: what it says of the original's store is forgotten; false when it said nothing.
+pub fn disown(repo: &Repository) -> Result<bool> {
+    let named = pointer(repo)?.is_some();
+    fs::remove_file(&repo.state_dir().join(POINTER))?;
+    Ok(named)
+}
+
+fn pointer(repo: &Repository) -> Result<Option<PathBuf>> {
+    let path = repo.state_dir().join(POINTER);
+    if !fs::exists(&path)? {
+        return Ok(None);
+    }
+    Ok(Some(bytes_path(&std::fs::read(&path).map_err(fs::at("read", &path))?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worktree::fixture::Fixture;
+
+    #[test]
+    fn a_store_stays_where_it_is_and_one_elsewhere_is_found_by_its_pointer() {
+        let fixture = Fixture::new();
+        let repo = &fixture.repo;
+        assert_eq!(store_dir(repo).expect("a place"), repo.state_dir());
+        let elsewhere = fixture.dir.path().join("elsewhere");
+        std::fs::write(repo.state_dir().join(POINTER), elsewhere.as_os_str().as_bytes()).expect("written");
+        assert!(open_existing(repo).expect("looked").is_none());
+        open(repo).expect("made there");
+        assert!(Store::file_in(&elsewhere).exists() && open_existing(repo).expect("looked").is_some());
+        assert!(disown(repo).expect("forgotten") && !disown(repo).expect("nothing"));
+        assert_eq!(store_dir(repo).expect("a place"), repo.state_dir());
+    }
+}
