@@ -52,7 +52,8 @@ impl Drop for Line<'_> {
 pub fn say(out: &Output, copied: &Copied) {
     if copied.files > 0 {
         let files = if copied.files == 1 { "file" } else { "files" };
-        out.say(format!("brought {} ignored {files} along ({})", copied.files, size(copied.bytes)));
+        let amount = if copied.bytes < 1024 { format!("{} bytes", copied.bytes) } else { size(copied.bytes) };
+        out.say(format!("brought {} ignored {files} along ({amount})", copied.files));
     }
     for reason in REASONS {
         let held = copied.withheld.iter().filter(|withheld| withheld.reason == *reason);

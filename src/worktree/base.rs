@@ -108,7 +108,11 @@ fn resolve_branch(
             }
         }
         (Some(only), None) | (None, Some(only)) => (only.clone(), only),
-        (None, None) => return Err(WorktreeError::NotFound { kind: "branch", name: reference }),
+        (None, None) => {
+            let requested = remote.is_some_and(|remote| remote.branch.starts_with('#'));
+            let kind = if requested { "pull request" } else { "branch" };
+            return Err(WorktreeError::NotFound { kind, name: reference });
+        }
     };
     let proof = match (&remote, &answer) {
         (None, _) => Proof::Local,
