@@ -24,7 +24,6 @@ mod remove_scan;
 mod restore;
 pub mod revert;
 pub mod salvage;
-pub mod salvaged;
 mod trash;
 pub mod undo;
 mod undo_plan;

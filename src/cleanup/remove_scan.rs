@@ -143,7 +143,7 @@ pub fn linked_git_dir(tree: &Path) -> Result<Option<PathBuf>> {
 }
 
 /// True when a branch, a tag or a remote branch holds the commit. (HEADs of worktrees do not count.)
-pub(super) fn is_held(repo: &Repository, commit: &CommitId) -> Result<bool> {
+fn is_held(repo: &Repository, commit: &CommitId) -> Result<bool> {
     let args = ["rev-list", "--max-count=1", commit.as_str(), "--not", "--branches", "--tags", "--remotes", "--"];
     Ok(repo.bare(args).run()?.stdout.is_empty())
 }

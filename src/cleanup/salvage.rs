@@ -7,7 +7,6 @@
 use std::path::{Path, PathBuf};
 
 use super::error::{CleanupError, Result};
-use super::remove_scan::is_held;
 use crate::model::CommitId;
 use crate::sys::fs;
 use crate::sys::git::{GitCommand, Reader};
@@ -60,7 +59,6 @@ pub fn plain(repo: &Repository, source: &Source<'_>) -> Result<Vec<Saved>> {
     for name in PSEUDO_REFS {
         if fs::exists(&source.git_dir.join(name))?
             && let Some(commit) = reader.revision(name)?.filter(|commit| Some(commit) != head.as_ref())
-            && !(name == "ORIG_HEAD" && is_held(repo, &commit)?)
         {
             saved.push(keep(repo, source.prefix, name, &commit)?);
         }

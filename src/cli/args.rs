@@ -98,8 +98,6 @@ pub enum Verb {
     Undo(UndoArgs),
     /// Do again what the last undo took back
     Redo,
-    /// What was saved before removals
-    Salvage(SalvageArgs),
     /// Plan the removal of what is landed or left over; --yes applies it
     Clean(CleanArgs),
     /// Say what this machine and repository can do; --repair mends what is damaged or half done
@@ -383,45 +381,6 @@ pub struct UndoArgs {
     /// Take a landing or an update back by a new commit, on top of what was built on it
     #[arg(long)]
     pub revert: bool,
-}
-
-/// Arguments of `salvage`.
-#[derive(Args, Debug)]
-pub struct SalvageArgs {
-    /// What to do with it
-    #[command(subcommand)]
-    pub action: SalvageAction,
-}
-
-/// What to do with what was saved.
-#[derive(Subcommand, Debug)]
-pub enum SalvageAction {
-    /// List it, newest first
-    Ls,
-    /// Print what is in it: its commits, and all changes as a patch
-    Show {
-        /// Its name (a unique beginning is enough)
-        #[arg(id = "salvage", value_name = "NAME")]
-        name: String,
-    },
-    /// Bring it back as a new branch
-    Restore {
-        /// Its name (a unique beginning is enough)
-        #[arg(id = "salvage", value_name = "NAME")]
-        name: String,
-        /// The branch (default: salvaged/ and where it is from)
-        #[arg(long, value_parser = BranchName::parse)]
-        branch: Option<BranchName>,
-    },
-    /// Let it go for good
-    Drop {
-        /// Names (a unique beginning of each is enough)
-        #[arg(id = "salvage", value_name = "NAME", required = true)]
-        names: Vec<String>,
-        /// Although it is lost then
-        #[arg(long, short)]
-        yes: bool,
-    },
 }
 
 /// Arguments of `clean`.

@@ -7,7 +7,6 @@ use clap::{Arg, Command, ValueHint};
 
 use super::kinds::{Kind, kind_of};
 use super::place::{Place, Wanted};
-use crate::cleanup::salvaged;
 use crate::cli::config::{self, Sources};
 use crate::model::record::RunRecord;
 use crate::store::Store;
@@ -119,10 +118,6 @@ fn from_repository(place: &Place<'_>, kind: Kind) -> Attempt<Vec<Candidate>> {
     let directory = place.directories.last().map_or(current.clone(), |directory| current.join(directory));
     let repo = Repository::discover(&Git::open()?, &directory)?;
     match kind {
-        Kind::Salvage => {
-            let all = salvaged::list(&repo)?;
-            return Ok(all.iter().map(|salvaged| named(&salvaged.name, "")).collect());
-        }
         Kind::Branch => return refs(&repo, &["refs/heads/"]),
         Kind::Revision => return refs(&repo, &["refs/heads/", "refs/remotes/", "refs/tags/"]),
         _ => {}

@@ -19,8 +19,6 @@ pub enum Kind {
     Unfinished,
     /// An operation that can be taken back.
     Operation,
-    /// Something that was saved before a removal.
-    Salvage,
     /// A branch of the repository.
     Branch,
     /// Whatever a base can be: a branch, a remote branch or a tag.
@@ -47,7 +45,6 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("", "names", Kind::Workspace),
     ("", "target", Kind::Target),
     ("", "operation", Kind::Operation),
-    ("", "salvage", Kind::Salvage),
     ("", "branch", Kind::Free),
     ("", "base", Kind::Revision),
     ("", "into", Kind::Branch),

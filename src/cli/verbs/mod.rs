@@ -21,7 +21,6 @@ mod path;
 mod ps;
 mod rm;
 mod run;
-mod salvage;
 mod shell;
 mod show;
 mod supervise;
