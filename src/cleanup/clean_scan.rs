@@ -154,11 +154,14 @@ impl Scan<'_> {
     fn aged(&self, runs: &[RunFacts]) -> Result<Vec<AgedRef>> {
         let reader = self.repo.reader();
         let mut found = Vec::new();
-        for prefix in [salvage::PREFIX, batch::UNDO_PREFIX] {
-            for (name, commit) in reader.refs_below(prefix)? {
-                let since = name.split('/').find_map(trash::stamped_at);
-                found.push(AgedRef { name, commit, since, unused: false });
-            }
+        // Each has its stamp at one place: the names of workspaces and branches beside it may look like one.
+        for (name, commit) in reader.refs_below(salvage::PREFIX)? {
+            let since = name.rsplit('/').nth(1).and_then(trash::stamped_at);
+            found.push(AgedRef { name, commit, since, unused: false });
+        }
+        for (name, commit) in reader.refs_below(batch::UNDO_PREFIX)? {
+            let stamp = name.strip_prefix(batch::UNDO_PREFIX).and_then(|rest| rest.split('/').next());
+            found.push(AgedRef { since: stamp.and_then(trash::stamped_at), name, commit, unused: false });
         }
         found.extend(self.unused_requests()?);
         let over = |run: &&RunFacts| run.standing != RunStanding::AtWork;

@@ -344,6 +344,18 @@ fn temporary_things_go_by_age_and_only_what_is_ours() {
 }
 
 #[test]
+fn a_name_that_looks_like_a_stamp_does_not_make_what_is_saved_old() {
+    let fixture = Fixture::new();
+    let tip = fixture.tip("refs/heads/main");
+    let stamp = trash::stamp().expect("a stamp");
+    for name in [format!("salvage/1234-deadbeef/{stamp}/head"), format!("undo/{stamp}/heads/1234-deadbeef")] {
+        update_ref(&fixture.repo, &format!("refs/treehand/{name}"), Some(&tip), None, "x").expect("made");
+    }
+    assert_eq!(items(&planned(&fixture, &policy(2))), [] as [String; 0]);
+    assert_eq!(items(&planned(&fixture, &policy(15))).len(), 2);
+}
+
+#[test]
 fn an_expired_removal_is_not_undone() {
     let fixture = Fixture::new();
     let record = fixture.workspace("w");
