@@ -24,6 +24,8 @@ mod remove_scan;
 mod restore;
 pub mod revert;
 pub mod salvage;
+pub mod salvaged;
+pub mod saved;
 mod trash;
 pub mod undo;
 mod undo_plan;

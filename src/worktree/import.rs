@@ -122,12 +122,48 @@ pub fn update_ref(
         return Ok(());
     }
     let now = repo.reader().ref_commit(reference)?;
-    let wanted = (now.as_ref() != expected).then(|| now.map_or("absent".to_owned(), |commit| commit.to_string()));
-    match wanted {
-        Some(now) => Err(WorktreeError::Busy {
-            what: reference.to_owned(),
-            holder: format!("it is {now} now, not {}", expected.map_or("absent", |commit| commit.as_str())),
-        }),
-        None => Err(output.into_error(format!("update-ref {reference}")).into()),
+    match now.as_ref() != expected {
+        true => Err(moved(reference, now.as_ref(), expected)),
+        false => Err(output.into_error(format!("update-ref {reference}")).into()),
     }
+}
+
+/// One of several refs that move together.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefChange {
+    /// Its full name.
+    pub reference: String,
+    /// Where it goes; `None` deletes it.
+    pub new: Option<CommitId>,
+    /// Where it must be; `None` means absent.
+    pub expected: Option<CommitId>,
+}
+
+/// Moves refs by compare-and-swap in one transaction: all of them, or none.
+pub fn update_refs(repo: &Repository, changes: &[RefChange], message: &str) -> Result<()> {
+    let mut lines = Vec::new();
+    for RefChange { reference, new, expected } in changes {
+        let zero = || new.as_ref().or(expected.as_ref()).map(CommitId::zero_like).unwrap_or_default();
+        let id = |commit: &Option<CommitId>| commit.as_ref().map_or_else(zero, ToString::to_string);
+        lines.extend(format!("update {reference}\0{}\0{}\0", id(new), id(expected)).into_bytes());
+    }
+    let command = repo.bare(["update-ref", "--create-reflog", "-m", message, "--stdin", "-z"]).stdin(lines);
+    let command = if repo.hooks == Hooks::Unconfined { command.with_hooks() } else { command };
+    let output = command.output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let reader = repo.reader();
+    for RefChange { reference, expected, .. } in changes {
+        let now = reader.ref_commit(reference)?;
+        if now != *expected {
+            return Err(moved(reference, now.as_ref(), expected.as_ref()));
+        }
+    }
+    Err(output.into_error("update-ref --stdin".to_owned()).into())
+}
+
+fn moved(reference: &str, now: Option<&CommitId>, expected: Option<&CommitId>) -> WorktreeError {
+    let (now, expected) = (now.map_or("absent", CommitId::as_str), expected.map_or("absent", CommitId::as_str));
+    WorktreeError::Busy { what: reference.to_owned(), holder: format!("it is {now} now, not {expected}") }
 }
