@@ -98,6 +98,8 @@ pub enum Verb {
     Undo(UndoArgs),
     /// Do again what the last undo took back
     Redo,
+    /// List, show, restore or drop what was saved before removals
+    Salvage(SalvageArgs),
     /// Plan the removal of what is landed or left over; --yes applies it
     Clean(CleanArgs),
     /// Say what this machine and repository can do; --repair mends what is damaged or half done
@@ -381,6 +383,58 @@ pub struct UndoArgs {
     /// Take a landing or an update back by a new commit, on top of what was built on it
     #[arg(long)]
     pub revert: bool,
+}
+
+/// Arguments of `salvage`.
+#[derive(Args, Debug)]
+pub struct SalvageArgs {
+    /// What to do with it
+    #[command(subcommand)]
+    pub action: SalvageAction,
+}
+
+/// What to do with what was saved.
+#[derive(Subcommand, Debug)]
+pub enum SalvageAction {
+    /// List what is saved, newest first: where from, how much, and when `clean` takes it
+    #[command(alias = "list")]
+    Ls,
+    /// Print what is in it, against the newest commit that a branch holds
+    Show(SavedArg),
+    /// Make a new branch that holds all of it
+    Restore(SalvageRestoreArgs),
+    /// Let it go for good
+    Drop(SalvageDropArgs),
+}
+
+/// One saved thing.
+#[derive(Args, Debug)]
+pub struct SavedArg {
+    /// Its name, a unique prefix of it, the workspace or RUN/TASK it is from, or a ref
+    #[arg(value_name = "NAME")]
+    pub saved: String,
+}
+
+/// Arguments of `salvage restore`.
+#[derive(Args, Debug)]
+pub struct SalvageRestoreArgs {
+    /// Its name, a unique prefix of it, the workspace or RUN/TASK it is from, or a ref
+    #[arg(value_name = "NAME")]
+    pub saved: String,
+    /// The new branch (default: salvaged/NAME)
+    #[arg(long, value_parser = BranchName::parse)]
+    pub branch: Option<BranchName>,
+}
+
+/// Arguments of `salvage drop`.
+#[derive(Args, Debug)]
+pub struct SalvageDropArgs {
+    /// Their names, as for `show`
+    #[arg(required = true, value_name = "NAME")]
+    pub saved: Vec<String>,
+    /// Although nothing brings it back
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 /// Arguments of `clean`.

@@ -7,6 +7,8 @@ use clap::{Arg, Command, ValueHint};
 
 use super::kinds::{Kind, kind_of};
 use super::place::{Place, Wanted};
+use crate::cleanup::salvaged;
+use crate::cleanup::saved::Saved;
 use crate::cli::config::{self, Sources};
 use crate::model::record::RunRecord;
 use crate::store::Store;
@@ -119,6 +121,7 @@ fn from_repository(place: &Place<'_>, kind: Kind) -> Attempt<Vec<Candidate>> {
     let repo = Repository::discover(&Git::open()?, &directory)?;
     match kind {
         Kind::Branch => return refs(&repo, &["refs/heads/"]),
+        Kind::Saved => return saved(&repo),
         Kind::Revision => return refs(&repo, &["refs/heads/", "refs/remotes/", "refs/tags/"]),
         _ => {}
     }
@@ -163,6 +166,11 @@ fn named_runs(runs: &[RunRecord]) -> Vec<Candidate> {
 fn operations(store: &Store) -> Attempt<Vec<Candidate>> {
     let all = store.operations()?.into_iter().filter(|operation| !operation.undone);
     Ok(all.map(|operation| named(operation.op.to_string(), operation.summary)).collect())
+}
+
+fn saved(repo: &Repository) -> Attempt<Vec<Candidate>> {
+    let about = |saved: &Saved| format!("of {}{}", saved.from, saved.at.map_or(String::new(), |at| format!(", {at}")));
+    Ok(salvaged::names(repo)?.iter().map(|saved| named(saved.name.as_str(), about(saved))).collect())
 }
 
 fn refs(repo: &Repository, prefixes: &[&str]) -> Attempt<Vec<Candidate>> {

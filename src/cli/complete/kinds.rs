@@ -19,6 +19,8 @@ pub enum Kind {
     Unfinished,
     /// An operation that can be taken back.
     Operation,
+    /// What was saved before a removal.
+    Saved,
     /// A branch of the repository.
     Branch,
     /// Whatever a base can be: a branch, a remote branch or a tag.
@@ -45,6 +47,7 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("", "names", Kind::Workspace),
     ("", "target", Kind::Target),
     ("", "operation", Kind::Operation),
+    ("", "saved", Kind::Saved),
     ("", "branch", Kind::Free),
     ("", "base", Kind::Revision),
     ("", "into", Kind::Branch),

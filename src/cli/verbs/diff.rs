@@ -3,14 +3,14 @@
 //! A plain workspace is looked at through a temporary copy of its index, so that nothing in it changes; a task's
 //! changes are those of its captured commit.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::error::CliError;
 use crate::cli::output::{plain, print_bytes};
 use crate::cli::session::Session;
 use crate::model::CommitId;
 use crate::store::Store;
-use crate::worktree::changes::{self, Changes};
+use crate::worktree::changes::{self, Changes, FileChange};
 use crate::worktree::sealed::SealedPaths;
 
 /// Prints a diff.
@@ -21,17 +21,18 @@ pub fn run(session: &Session, name: &str) -> Result<u8, CliError> {
         None => changes_of_task(session, &store, name)?,
     };
     if session.out.is_json() {
-        let files: Vec<_> = changes
-            .files
-            .iter()
-            .map(|file| json!({"path": file.path, "status": file.status, "insertions": file.insertions, "deletions": file.deletions}))
-            .collect();
-        let document = json!({"files": files, "patch": String::from_utf8_lossy(&changes.patch)});
-        session.out.answer("treehand/diff/v1", document, String::new)?;
+        session.out.answer("treehand/diff/v1", document(&changes), String::new)?;
     } else {
         print_bytes(&changes.patch)?;
     }
     Ok(0)
+}
+
+/// The files and the patch of changes.
+pub fn document(changes: &Changes) -> Value {
+    let file = |file: &FileChange| json!({"path": file.path, "status": file.status, "insertions": file.insertions, "deletions": file.deletions});
+    let files: Vec<Value> = changes.files.iter().map(file).collect();
+    json!({"files": files, "patch": String::from_utf8_lossy(&changes.patch)})
 }
 
 fn changes_of_workspace(session: &Session, store: &Store, name: &str) -> Result<Option<Changes>, CliError> {

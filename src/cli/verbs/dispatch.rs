@@ -45,6 +45,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
         Verb::Log => log::run(&session),
         Verb::Undo(args) => undo::run(&session, &args),
         Verb::Redo => undo::redo(&session),
+        Verb::Salvage(args) => salvage::run(&session, &args.action),
         Verb::Clean(args) => clean::run(&session, &args),
         Verb::Supervise { .. }
         | Verb::Complete(_)

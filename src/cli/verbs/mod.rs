@@ -21,6 +21,7 @@ mod path;
 mod ps;
 mod rm;
 mod run;
+mod salvage;
 mod shell;
 mod show;
 mod supervise;

@@ -1,0 +1,210 @@
+//! Stories of what was saved before a removal: it is listed, shown, restored with every byte and mode, and dropped only on demand.
+#![cfg(unix)]
+
+mod support;
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
+
+use serde_json::Value;
+use support::{World, state};
+
+fn workspace(world: &World, flags: &[&str]) -> PathBuf {
+    let made = world.treehand(&[&["new", "--json"], flags].concat()).expect(0).json();
+    PathBuf::from(made["path"].as_str().expect("a path"))
+}
+
+/// A workspace `w` with a commit of its own and every kind of change, removed by force.
+fn removed_mess(world: &World) -> String {
+    let path = workspace(world, &["w"]);
+    let write = |name: &str, bytes: &[u8]| std::fs::write(path.join(name), bytes).expect("written");
+    write("mine", b"mine\n");
+    world.git_in(&path, &["add", "mine"]);
+    world.git_in(&path, &["commit", "-q", "-m", "my work"]);
+    let head = world.git_in(&path, &["rev-parse", "HEAD"]);
+    write("staged", b"staged\n");
+    world.git_in(&path, &["add", "staged"]);
+    write("staged", b"staged, then changed\n");
+    write("a.txt", b"modified\n");
+    write("bytes", b"\0\xff\x01 raw\n");
+    write("tool", b"#!/bin/sh\n");
+    std::fs::set_permissions(path.join("tool"), std::fs::Permissions::from_mode(0o755)).expect("executable");
+    symlink("src/lib.txt", path.join("link")).expect("a link");
+    std::fs::remove_file(path.join("src/lib.txt")).expect("removed");
+    world.treehand(&["rm", "w", "-f", "-D"]).expect(0);
+    head
+}
+
+fn listed(world: &World) -> Vec<Value> {
+    let document = world.treehand(&["salvage", "ls", "--json"]).expect(0).json();
+    assert_eq!(document["schema"], "treehand/salvage/v1");
+    document["salvage"].as_array().expect("a list").clone()
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or_else(|| panic!("no {field} in {value}"))
+}
+
+#[test]
+fn all_that_was_in_a_workspace_is_listed_and_shown() {
+    let world = World::new();
+    assert_eq!(world.treehand(&["salvage", "ls"]).expect(0).stdout, "nothing is saved\n");
+    let head = removed_mess(&world);
+    let all = listed(&world);
+    let [saved] = &all[..] else { panic!("one removal is one thing: {all:?}") };
+    assert_eq!((text(saved, "from"), &saved["commits"], &saved["files"]), ("w", &1.into(), &6.into()), "{saved}");
+    assert!(text(saved, "expires_at") > text(saved, "at"), "{saved}");
+    assert_eq!(world.git(&["rev-parse", text(saved, "ref")]), text(saved, "commit"));
+    let table = world.treehand(&["salvage", "ls"]).expect(0).stdout;
+    assert!(table.starts_with("NAME") && table.contains(text(saved, "name")), "{table}");
+    let shown = world.treehand(&["salvage", "show", "w", "--json"]).expect(0).json();
+    assert_eq!((text(&shown, "name"), &shown["commit"]), (text(saved, "name"), &saved["commit"]));
+    assert_eq!(text(&shown, "base"), world.git(&["rev-parse", "main"]), "no branch holds what was committed in it");
+    let files: Vec<String> = shown["files"]
+        .as_array()
+        .expect("files")
+        .iter()
+        .map(|file| format!("{} {}", text(file, "status"), text(file, "path")))
+        .collect();
+    assert_eq!(files, ["M a.txt", "A bytes", "A link", "A mine", "D src/lib.txt", "A staged", "A tool"]);
+    let patch = world.treehand(&["salvage", "show", "w"]).expect(0).stdout;
+    assert!(patch.contains("+staged, then changed") && patch.contains("GIT binary patch"), "{patch}");
+    assert_ne!(world.try_git_in(&world.repo(), &["rev-parse", "-q", "--verify", "refs/heads/w"]).code, 0);
+    world.git(&["branch", "again", &head]);
+    assert_eq!(listed(&world)[0]["commits"], 0, "a branch holds what was committed");
+    let shown = world.treehand(&["salvage", "show", "w", "--json"]).expect(0).json();
+    assert_eq!((text(&shown, "base"), shown["files"].as_array().map(Vec::len)), (head.as_str(), Some(6)));
+}
+
+#[test]
+fn restoring_makes_branches_with_every_byte_and_mode_and_moves_none() {
+    let world = World::new();
+    let head = removed_mess(&world);
+    let saved = listed(&world).remove(0);
+    let restored = world.treehand(&["salvage", "restore", "w", "--json"]).expect(0).json();
+    let branch = text(&restored, "branch").to_owned();
+    assert_eq!(branch, format!("salvaged/{}", text(&saved, "name")));
+    assert_eq!(world.git(&["rev-parse", &format!("{branch}^")]), head, "what was committed lies below");
+    assert_eq!(
+        world.show(&format!("{branch}-index"), "staged"),
+        "staged\n",
+        "what was staged differs, so it has its own"
+    );
+    assert_eq!(restored["branches"].as_array().map(Vec::len), Some(2), "{restored}");
+    let path = workspace(&world, &["back", "--base", &branch]);
+    let read = |name: &str| std::fs::read(path.join(name)).expect(name);
+    assert_eq!((read("mine"), read("staged")), (b"mine\n".to_vec(), b"staged, then changed\n".to_vec()));
+    assert_eq!((read("a.txt"), read("bytes")), (b"modified\n".to_vec(), b"\0\xff\x01 raw\n".to_vec()));
+    let mode = std::fs::metadata(path.join("tool")).expect("a tool").permissions().mode();
+    assert_eq!(mode & 0o111, 0o111, "{mode:o}");
+    assert_eq!(std::fs::read_link(path.join("link")).expect("a link"), PathBuf::from("src/lib.txt"));
+    assert!(!path.join("src/lib.txt").exists());
+    assert_eq!(listed(&world)[0]["commit"], saved["commit"], "it stays saved");
+    let shown = world.treehand(&["salvage", "show", "w", "--json"]).expect(0).json();
+    assert_eq!(shown["files"].as_array().map(Vec::len), Some(7), "its own branch is no base: {shown}");
+
+    let before = world.git(&["for-each-ref"]);
+    for flags in [&[][..], &["--branch", "main"], &["--branch", "main/x"], &["--branch", "salvaged"]] {
+        let refused = world.treehand(&[&["salvage", "restore", "w", "--json"], flags].concat()).expect(4).json();
+        assert!(text(&refused, "hint").contains("--branch"), "{refused}");
+    }
+    world.treehand(&["salvage", "restore", "w", "--branch", "bad..name"]).expect(2);
+    assert_eq!(world.git(&["for-each-ref"]), before, "nothing moved");
+    world.treehand(&["salvage", "restore", "w", "--branch", "other"]).expect(0);
+    assert_eq!(world.git(&["rev-parse", "other"]), text(&saved, "commit"));
+    world.git(&["fsck", "--full", "--strict"]);
+}
+
+#[test]
+fn what_only_was_staged_needs_no_branch_beside_the_one() {
+    let world = World::new();
+    let path = workspace(&world, &["w"]);
+    std::fs::write(path.join("new"), "n\n").expect("written");
+    world.git_in(&path, &["add", "new"]);
+    world.treehand(&["rm", "w", "-f"]).expect(0);
+    let restored = world.treehand(&["salvage", "restore", "w", "--json"]).expect(0).json();
+    assert_eq!(restored["branches"].as_array().map(Vec::len), Some(1), "{restored}");
+    assert_eq!(world.show(text(&restored, "branch"), "new"), "n\n");
+}
+
+#[test]
+fn dropping_wants_a_yes_and_takes_all_that_is_named_or_none() {
+    let world = World::new();
+    removed_mess(&world);
+    for name in ["x1", "x2"] {
+        let path = workspace(&world, &[name]);
+        std::fs::write(path.join("new"), name).expect("written");
+        world.treehand(&["rm", name, "-f"]).expect(0);
+    }
+    let before = world.git(&["for-each-ref"]);
+    let names: Vec<String> = listed(&world).iter().map(|saved| text(saved, "from").to_owned()).collect();
+    assert_eq!(names, ["x2", "x1", "w"], "newest first");
+    let refused = world.treehand(&["salvage", "drop", "w", "--json"]).expect(4).json();
+    assert!(text(&refused, "message").contains("1 commit that no branch holds, 6 uncommitted files"), "{refused}");
+    assert!(text(&refused, "hint").contains("--yes"), "{refused}");
+    let unknown = world.treehand(&["salvage", "drop", "--yes", "w", "nothing", "--json"]).expect(3).json();
+    assert!(text(&unknown, "hint").contains("treehand salvage ls"), "{unknown}");
+    let ambiguous = world.treehand(&["salvage", "drop", "--yes", "w", "x", "--json"]).expect(2).json();
+    assert!(text(&ambiguous, "message").contains("x1-") && text(&ambiguous, "message").contains("x2-"), "{ambiguous}");
+    assert_eq!(world.git(&["for-each-ref"]), before, "nothing is gone");
+    for verb in ["show", "restore"] {
+        world.treehand(&["salvage", verb, "nothing"]).expect(3);
+        world.treehand(&["salvage", verb, "x"]).expect(2);
+    }
+    let dropped = world.treehand(&["salvage", "drop", "--yes", "w", "w", "x1", "--json"]).expect(0).json();
+    assert_eq!(dropped["dropped"].as_array().map(Vec::len), Some(2), "{dropped}");
+    let left = world.git(&["for-each-ref", "--format=%(refname)", "refs/treehand/salvage"]);
+    assert!(left.lines().all(|name| name.starts_with("refs/treehand/salvage/x2/")), "{left}");
+    assert_eq!(listed(&world).len(), 1);
+}
+
+#[test]
+fn what_is_past_the_retention_is_taken_by_clean_and_no_longer_listed() {
+    let world = World::new();
+    removed_mess(&world);
+    let clean = |retention: &str| {
+        world
+            .treehand(&["clean", "--yes", "--min-age", "0s", "--set", &format!("clean.retention={retention}")])
+            .expect(0);
+    };
+    clean("1h");
+    assert_eq!(listed(&world).len(), 1);
+    clean("0s");
+    assert!(listed(&world).is_empty());
+    world.treehand(&["salvage", "show", "w"]).expect(3);
+}
+
+#[test]
+fn work_of_sealed_workspaces_and_failed_tasks_is_listed_by_where_it_is_from() {
+    let world = World::new();
+    let path = workspace(&world, &["box", "--sealed"]);
+    std::fs::write(path.join("sealed.txt"), "s\n").expect("written");
+    world.treehand(&["rm", "box", "-f", "-D"]).expect(0);
+    let tasks = "[[task]]\nid = \"t\"\ncommand = [\"sh\", \"-c\", \"echo half > half.txt; exit 3\"]\n";
+    let run = world.run_tasks(tasks, &[]).expect(1).json();
+    assert_eq!(state(&run, "t"), "failed", "{run}");
+    world.treehand(&["clean", "--yes", "--min-age", "0s"]).expect(0);
+    let task = format!("{}/t", text(&run, "run"));
+    let all = listed(&world);
+    let found: Vec<&str> = all.iter().map(|saved| text(saved, "from")).collect();
+    assert_eq!(found, [task.as_str(), "box"]);
+    for saved in &all {
+        assert_eq!((&saved["commits"], &saved["files"]), (&0.into(), &1.into()), "nothing was committed: {saved}");
+    }
+    let shown = world.treehand(&["salvage", "show", &task, "--json"]).expect(0).json();
+    assert_eq!(shown["files"][0]["path"], "half.txt", "{shown}");
+    assert_eq!(shown["files"].as_array().map(Vec::len), Some(1), "{shown}");
+    let restored = world.treehand(&["salvage", "restore", &task, "--json"]).expect(0).json();
+    assert_eq!(world.show(text(&restored, "branch"), "half.txt"), "half\n");
+    let restored = world.treehand(&["salvage", "restore", "box", "--json"]).expect(0).json();
+    assert_eq!(world.show(text(&restored, "branch"), "sealed.txt"), "s\n");
+}
+
+#[test]
+fn names_of_what_is_saved_are_completed() {
+    let world = World::new();
+    removed_mess(&world);
+    let name = text(&listed(&world)[0], "name").to_owned();
+    let offered = world.treehand(&["__complete", "fish", "--", "w", "salvage", "show"]).expect(0).stdout;
+    assert!(offered.contains(&name), "{offered}");
+}
