@@ -48,7 +48,7 @@ impl<'a> Scan<'a> {
     /// Where the work of a workspace belongs; see [`integration::targets_of`].
     pub fn targets_of(&mut self, base: &BaseReport) -> Result<Vec<Target>> {
         let mut found = Vec::new();
-        for reference in std::iter::once(&base.reference).chain(&base.stack) {
+        for reference in base.references() {
             found.extend(self.targets(reference)?);
         }
         Ok(found)

@@ -19,7 +19,7 @@ use super::remove_scan::{self, dir_id};
 use super::{batch, remove, salvage, trash};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, RemovedItem, UndoData, WorkspaceRecord, WorkspaceState};
-use crate::model::{CommitId, ProcId, Timestamp};
+use crate::model::{CommitId, Timestamp};
 use crate::store::Store;
 use crate::sys::{fs, proc};
 use crate::worktree::Repository;
@@ -179,7 +179,7 @@ impl Scan<'_> {
         let records = self.store.workspaces()?;
         let mut used = BTreeSet::new();
         for record in &records {
-            let names = std::iter::once(&record.base.reference).chain(&record.base.stack);
+            let names = record.base.references();
             used.extend(
                 names.filter_map(|name| name.rsplit_once('#')).map(|(remote, number)| format!("{remote}/{number}")),
             );
@@ -210,7 +210,7 @@ fn intents(store: &Store, operations: &[OperationRecord]) -> Result<Vec<OpenInte
     let mut found = Vec::new();
     for entry in store.open_intents()?.into_iter().filter(|entry| matches!(entry.kind.as_str(), "rm" | "clean")) {
         let items: Vec<RemovedItem> = serde_json::from_value(entry.data["items"].clone()).unwrap_or_default();
-        let owner: Option<ProcId> = serde_json::from_value(entry.data["owner"].clone()).unwrap_or_default();
+        let owner = entry.owner();
         let holds = |operation: &OperationRecord| match &operation.undo {
             UndoData::Removal { items: taken } => items.iter().all(|item| taken.contains(item)),
             UndoData::Landing { .. } | UndoData::Update(_) => false,

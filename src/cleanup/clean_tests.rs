@@ -273,6 +273,23 @@ fn a_redo_and_a_revert_that_died_with_the_files_behind_are_completed() {
 }
 
 #[test]
+fn a_redo_that_died_is_recorded_although_the_branch_has_moved_on() {
+    let fixture = Fixture::new();
+    let before = fixture.tip("refs/heads/main");
+    let after = fixture.commit("a", "two\n");
+    let (into, store) = (BranchName::parse("main").expect("a name"), &fixture.store);
+    let undo = UndoData::Landing { into, before, after: after.clone(), run: None, task: None };
+    let op = store.add_operation("land", clock::now(), "landed", undo).expect("stored");
+    undo::undo(&fixture.repo, store, None).expect("undone");
+    assert!(store.intend(&EntryDraft::new("redo", json!({"op": op, "owner": dead()}))).is_ok());
+    fixture.git(&["reset", "-q", "--hard", after.as_str()]);
+    fixture.commit("b", "more\n");
+    let settled = recover::recover(&fixture.repo, store).expect("recovered").recovered.settled;
+    assert_eq!(settled, [format!("redo of operation {op}: completed")]);
+    assert!(!store.operation(op).expect("read").undone);
+}
+
+#[test]
 fn a_removal_cut_at_any_write_loses_nothing_and_converges() {
     let options = RemoveOptions { force_dirty: true, delete_unmerged: true };
     for cut in 0..7 {

@@ -10,7 +10,6 @@ use serde::Serialize;
 
 use super::error::Result;
 use crate::model::{BaseReport, BranchName, CommitId};
-use crate::sys::git::GitError;
 use crate::worktree::base;
 use crate::worktree::base_name::BaseTarget;
 use crate::worktree::merge::{Merged, merge_trees};
@@ -76,7 +75,7 @@ pub fn proof(repo: &Repository, branch_tip: &CommitId, target_tip: &CommitId) ->
     if reader.is_ancestor(branch_tip, target_tip)? {
         return Ok(Some(Proof::Ancestor));
     }
-    let Some(fork) = merge_base(repo, branch_tip, target_tip)? else { return Ok(None) };
+    let Some(fork) = repo.reader().merge_base(branch_tip, target_tip)? else { return Ok(None) };
     let (ours, theirs) = (reader.tree_of(branch_tip)?, reader.tree_of(target_tip)?);
     if ours == theirs {
         return Ok(Some(Proof::SameTree));
@@ -106,19 +105,6 @@ pub fn integrated(
     Ok(None)
 }
 
-fn merge_base(repo: &Repository, one: &CommitId, other: &CommitId) -> Result<Option<CommitId>> {
-    let command = repo.bare(["merge-base", one.as_str(), other.as_str()]);
-    let name = command.name();
-    let output = command.output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    match (output.code(), CommitId::parse(text.trim())) {
-        (0, Ok(base)) => Ok(Some(base)),
-        (0, Err(_)) => Err(GitError::Unexpected { command: name, output: text.into_owned() }.into()),
-        (1, _) => Ok(None),
-        _ => Err(output.into_error(name).into()),
-    }
-}
-
 /// Where the work of something with this base belongs: the base's local branch and its upstream as far as it was fetched;
 /// for a base that does not move, or is gone, the repository's default branch instead.
 pub fn targets(repo: &Repository, reference: &str) -> Result<Vec<Target>> {
@@ -138,7 +124,7 @@ pub fn targets(repo: &Repository, reference: &str) -> Result<Vec<Target>> {
 /// The same for a workspace: where it is stacked on another, its work may have come to what is below that.
 pub fn targets_of(repo: &Repository, base: &BaseReport) -> Result<Vec<Target>> {
     let mut found = Vec::new();
-    for reference in std::iter::once(&base.reference).chain(&base.stack) {
+    for reference in base.references() {
         found.extend(targets(repo, reference)?);
     }
     Ok(found)

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::error::Result;
 use super::restore;
 use crate::model::record::{OperationRecord, UndoData, WorkspaceState};
-use crate::model::{BranchName, CommitId, ProcId, Token, WorkspaceName};
+use crate::model::{BranchName, CommitId, Token, WorkspaceName};
 use crate::store::{Entry, Store};
 use crate::sys::lock::FileLock;
 use crate::sys::{clock, proc};
@@ -51,9 +51,11 @@ pub fn recover(repo: &Repository, store: &Store) -> Result<Recovery> {
     recovery.recovered = update::recover(repo, store)?;
     for entry in store.open_intents()? {
         match entry.kind.as_str() {
-            UNDO if owner_is_dead(&entry) => complete_undo(repo, store, &entry, &mut recovery)?,
-            REDO if owner_is_dead(&entry) => complete_redo(repo, store, &entry, &mut recovery)?,
-            REVERT if owner_is_dead(&entry) => complete_revert(repo, store, &entry, &mut recovery)?,
+            UNDO if proc::is_known_dead(entry.owner().as_ref()) => complete_undo(repo, store, &entry, &mut recovery)?,
+            REDO if proc::is_known_dead(entry.owner().as_ref()) => complete_redo(repo, store, &entry, &mut recovery)?,
+            REVERT if proc::is_known_dead(entry.owner().as_ref()) => {
+                complete_revert(repo, store, &entry, &mut recovery)?
+            }
             "workspace.create" => close_creation(store, &entry, &mut recovery)?,
             _ => {}
         }
@@ -69,13 +71,8 @@ pub fn open_undos(store: &Store) -> Result<Vec<Entry>> {
     Ok(store
         .open_intents()?
         .into_iter()
-        .filter(|entry| TAKES_BACK.contains(&entry.kind.as_str()) && owner_is_dead(entry))
+        .filter(|entry| TAKES_BACK.contains(&entry.kind.as_str()) && proc::is_known_dead(entry.owner().as_ref()))
         .collect())
-}
-
-fn owner_is_dead(entry: &Entry) -> bool {
-    let owner: Option<ProcId> = serde_json::from_value(entry.data["owner"].clone()).ok();
-    owner.is_some_and(|owner| !proc::is_alive(&owner))
 }
 
 /// A workspace that is no longer being made by this intent needs it no more.
@@ -102,7 +99,7 @@ fn complete_undo(repo: &Repository, store: &Store, entry: &Entry, recovery: &mut
             obstacles if obstacles.is_empty() => restore::put_back(repo, store, items).map(|()| Ok(true))?,
             obstacles => Err(obstacles.join("; ")),
         },
-        (_, Some((branch, before, after))) => moved_back(repo, branch, after, before)?,
+        (_, Some((branch, before, after))) => moved(repo, branch, after, before, Direction::Back)?,
         (_, None) => Ok(true),
     };
     let what = format!("undo of operation {op}");
@@ -116,7 +113,7 @@ fn complete_redo(repo: &Repository, store: &Store, entry: &Entry, recovery: &mut
     let Some(op) = entry.data["op"].as_i64() else { return Ok(()) };
     let operation = store.operation(op)?;
     let completed = match operation.undo.moved() {
-        Some((branch, before, after)) if operation.undone => moved_back(repo, branch, before, after)?,
+        Some((branch, before, after)) if operation.undone => moved(repo, branch, before, after, Direction::Forth)?,
         _ => Ok(true),
     };
     let record = || Ok(store.mark_redone(op)?);
@@ -132,15 +129,7 @@ fn complete_revert(repo: &Repository, store: &Store, entry: &Entry, recovery: &m
         recovery.recovered.blocked.push(format!("journal entry {} cannot be read", entry.seq));
         return Ok(());
     };
-    let request =
-        Advance { branch: &into, from: &before, to: &after, message: "treehand: revert", lock_wait: Duration::ZERO };
-    let completed = match resume(repo, &request)? {
-        Resumed::NotMoved => Ok(false),
-        Resumed::Complete => Ok(true),
-        Resumed::MovedOn => Ok(contains(repo, &into, &after)?),
-        Resumed::InTheWay(obstacle) => Err(format!("{}: {}", obstacle.message, obstacle.paths.join(", "))),
-        Resumed::Busy { lock } => Err(format!("{} is held", lock.display())),
-    };
+    let completed = moved(repo, &into, &before, &after, Direction::Forth)?;
     let same = |operation: &OperationRecord| operation.undo.moved() == Some((&into, &before, &after));
     let known = store.operations()?.iter().any(|operation| operation.kind == REVERT && same(operation));
     let record = || if known { Ok(()) } else { record_revert(store, &entry.data).map(|_| ()) };
@@ -171,19 +160,32 @@ fn settle(
     Ok(())
 }
 
-/// Whether a branch was moved back; a sentence when that cannot be completed now.
-fn moved_back(
+/// Which way a branch was to go.
+#[derive(Clone, Copy)]
+enum Direction {
+    /// To an earlier commit.
+    Back,
+    /// To a later one.
+    Forth,
+}
+
+/// Whether a branch was moved; a sentence when that cannot be completed now.
+fn moved(
     repo: &Repository,
     branch: &BranchName,
     from: &CommitId,
     to: &CommitId,
+    direction: Direction,
 ) -> Result<std::result::Result<bool, String>> {
-    let request = Advance { branch, from, to, message: "treehand: undo", lock_wait: Duration::ZERO };
+    let request = Advance { branch, from, to, message: "treehand: completed", lock_wait: Duration::ZERO };
     Ok(match resume(repo, &request)? {
         Resumed::NotMoved => Ok(false),
         Resumed::Complete => Ok(true),
-        // Without the later commit the branch was moved back, and others have worked on it since.
-        Resumed::MovedOn => Ok(!contains(repo, branch, from)?),
+        // Others have worked on the branch since: whether it was moved first shows in which commit it has.
+        Resumed::MovedOn => Ok(match direction {
+            Direction::Back => !contains(repo, branch, from)?,
+            Direction::Forth => contains(repo, branch, to)?,
+        }),
         Resumed::InTheWay(obstacle) => Err(format!("{}: {}", obstacle.message, obstacle.paths.join(", "))),
         Resumed::Busy { lock } => Err(format!("{} is held", lock.display())),
     })

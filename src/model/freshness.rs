@@ -100,6 +100,11 @@ pub struct BaseReport {
 }
 
 impl BaseReport {
+    /// The base and what is below it, nearest first.
+    pub fn references(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.reference).chain(&self.stack)
+    }
+
     /// The report of a commit that nothing can be newer than: it lacks nothing, by what is known here.
     pub fn fixed(reference: &str, commit: CommitId) -> BaseReport {
         BaseReport {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::context::RunError;
-use crate::model::{BranchName, CommitId, ProcId, RunId, TaskId};
+use crate::model::{BranchName, CommitId, RunId, TaskId};
 use crate::store::{Entry, Landing, Store};
 use crate::sys::lock::FileLock;
 use crate::sys::{clock, proc};
@@ -36,11 +36,11 @@ pub fn recover(repo: &Repository, store: &Store) -> Result<Recovered, RunError> 
 
 /// Landings that a dead process left open.
 pub fn open(store: &Store) -> Result<Vec<Entry>, RunError> {
-    let dead = |entry: &Entry| {
-        let owner: Option<ProcId> = serde_json::from_value(entry.data["owner"].clone()).ok();
-        entry.kind == KIND && owner.is_some_and(|owner| !proc::is_alive(&owner))
-    };
-    Ok(store.open_intents()?.into_iter().filter(dead).collect())
+    Ok(store
+        .open_intents()?
+        .into_iter()
+        .filter(|entry| entry.kind == KIND && proc::is_known_dead(entry.owner().as_ref()))
+        .collect())
 }
 
 fn one(repo: &Repository, store: &Store, entry: &Entry, recovered: &mut Recovered) -> Result<(), RunError> {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Store, StoreError};
-use crate::model::{RunId, TaskId, Timestamp};
+use crate::model::{ProcId, RunId, TaskId, Timestamp};
 use crate::sys::clock;
 
 /// Which part of an action an entry speaks of.
@@ -100,6 +100,11 @@ impl Intent {
 }
 
 impl Entry {
+    /// The process that opened it, where its line says.
+    pub fn owner(&self) -> Option<ProcId> {
+        serde_json::from_value(self.data["owner"].clone()).ok()
+    }
+
     /// The intent that this line opened, for whoever closes it in the place of a process that died.
     pub fn intent(&self) -> Intent {
         let Entry { seq, run, task, kind, .. } = self.clone();

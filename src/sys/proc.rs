@@ -51,6 +51,11 @@ pub fn own() -> Option<ProcId> {
     identify(std::process::id())
 }
 
+/// True for a process that is known and no longer alive.
+pub fn is_known_dead(process: Option<&ProcId>) -> bool {
+    process.is_some_and(|process| !is_alive(process))
+}
+
 /// True when exactly this process lives.
 pub fn is_alive(process: &ProcId) -> bool {
     identify(process.pid).as_ref() == Some(process)

@@ -72,8 +72,7 @@ pub fn of_box(repo: &Repository, paths: &SealedPaths, run_dir: &Path, base: &Com
 }
 
 fn of_plain(repo: &Repository, record: &WorkspaceRecord) -> Result<Changes> {
-    let found = checkouts::scan(repo)?.into_iter().find(|c| c.tree.as_ref() == Some(&record.path));
-    let Some(checkout) = found else {
+    let Some(checkout) = checkouts::at(repo, &record.path)? else {
         return Err(WorktreeError::NotFound { kind: "worktree at", name: record.path.display().to_string() });
     };
     let quarantine = Quarantine::create(repo, &record.base.commit)?;

@@ -58,6 +58,11 @@ pub fn scan(repo: &Repository) -> Result<Vec<Checkout>> {
     Ok(found)
 }
 
+/// The worktree whose root this is.
+pub fn at(repo: &Repository, tree: &Path) -> Result<Option<Checkout>> {
+    Ok(scan(repo)?.into_iter().find(|checkout| checkout.tree.as_deref() == Some(tree)))
+}
+
 /// Where and how a branch is in use.
 pub fn branch_use(repo: &Repository, branch: &BranchName) -> Result<BranchUse> {
     let mut answer = BranchUse::default();

@@ -17,31 +17,20 @@ const NAMED_MAX: usize = 50;
 
 /// The files, in order, at most 50; git's names, lossy where they are not UTF-8.
 pub fn overlap(repo: &Repository, record: &WorkspaceRecord, newest: &CommitId) -> Result<Vec<String>> {
-    let Some(tip) = repo.reader().ref_commit(&record.branch.full_ref())? else { return Ok(Vec::new()) };
-    let Some(fork) = fork_point(repo, &tip, newest)? else { return Ok(Vec::new()) };
+    let reader = repo.reader();
+    let Some(tip) = reader.ref_commit(&record.branch.full_ref())? else { return Ok(Vec::new()) };
+    let Some(fork) = reader.merge_base(&tip, newest)? else { return Ok(Vec::new()) };
     let names = ["diff", "--name-only", "-z", "--no-renames", "--no-ext-diff"];
     let lacking = changed(repo.bare(names).args([fork.as_str(), newest.as_str(), "--"]))?;
     let mut own = changed(repo.bare(names).args([fork.as_str(), tip.as_str(), "--"]))?;
-    if !record.sealed && fs::exists(&record.path)? {
-        let entry = checkouts::scan(repo)?.into_iter().find(|checkout| checkout.tree.as_ref() == Some(&record.path));
-        if let Some(checkout) = entry {
-            own.extend(changed(repo.git.tree(&checkout.git_dir, &record.path, names).args(["HEAD", "--"]))?);
-        }
+    if !record.sealed
+        && fs::exists(&record.path)?
+        && let Some(checkout) = checkouts::at(repo, &record.path)?
+    {
+        own.extend(changed(repo.git.tree(&checkout.git_dir, &record.path, names).args(["HEAD", "--"]))?);
     }
     let both = lacking.intersection(&own).take(NAMED_MAX);
     Ok(both.map(|path| String::from_utf8_lossy(path).into_owned()).collect())
-}
-
-/// The merge base; `None` for histories that have nothing in common.
-fn fork_point(repo: &Repository, one: &CommitId, other: &CommitId) -> Result<Option<CommitId>> {
-    let command = repo.bare(["merge-base", one.as_str(), other.as_str()]);
-    let name = command.name();
-    let output = command.output()?;
-    match output.code() {
-        0 => Ok(CommitId::parse(String::from_utf8_lossy(&output.stdout).trim()).ok()),
-        1 => Ok(None),
-        _ => Err(output.into_error(name).into()),
-    }
 }
 
 fn changed(command: GitCommand) -> Result<BTreeSet<Vec<u8>>> {

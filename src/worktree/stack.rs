@@ -30,7 +30,7 @@ pub fn below(lower: &Lower, reference: &str) -> Vec<String> {
 
 /// The place in `[base, stack…]` that a workspace is to be held against now, and why that is not its base.
 pub fn standing_on(repo: &Repository, lower: &Lower, base: &BaseReport) -> Result<(usize, Option<String>)> {
-    let names: Vec<&String> = std::iter::once(&base.reference).chain(&base.stack).collect();
+    let names: Vec<&String> = base.references().collect();
     let mut why = None;
     for (at, pair) in names.windows(2).enumerate() {
         match passed(repo, lower, pair[0], pair[1])? {

@@ -20,9 +20,6 @@ use crate::model::{BaseReport, CommitId, Freshness, Proof};
 use crate::sys::fs;
 use crate::sys::git::Reader;
 
-/// What the file `HEAD` names where git keeps the refs in tables.
-const REFTABLE: &str = ".invalid";
-
 /// How a workspace stands.
 #[derive(Clone, Debug)]
 pub struct WorkspaceStatus {
@@ -170,7 +167,7 @@ impl<'a> Survey<'a> {
             return Ok((base.reference.clone(), Vec::new(), None));
         }
         let (at, why) = stack::standing_on(self.repo, &self.lower, base)?;
-        let mut names = std::iter::once(&base.reference).chain(&base.stack).skip(at).cloned();
+        let mut names = base.references().skip(at).cloned();
         let reference = names.next().unwrap_or_else(|| base.reference.clone());
         Ok((reference, names.collect(), why))
     }
@@ -194,7 +191,7 @@ impl<'a> Survey<'a> {
     fn tip(&self, record: &WorkspaceRecord) -> Result<Option<CommitId>> {
         let branch = match self.checkout(record).filter(|_| !record.sealed) {
             None => record.branch.as_str(),
-            Some(Checkout { branch: Some(branch), .. }) if branch != REFTABLE => branch,
+            Some(Checkout { branch: Some(branch), .. }) => branch,
             Some(checkout) => return Ok(Reader::open(&self.repo.git, &checkout.git_dir).revision("HEAD")?),
         };
         Ok(self.reader.ref_commit(&format!("refs/heads/{branch}"))?)

@@ -17,7 +17,7 @@ use super::replay::{self, Replayed};
 use super::repository::Repository;
 use super::resume::{Recovered, Resumed, contains, resume};
 use crate::model::record::{UpdateRecord, WorkspaceRecord, WorkspaceState};
-use crate::model::{BaseReport, CommitId, ProcId, UpdateBy};
+use crate::model::{BaseReport, CommitId, UpdateBy};
 use crate::store::{Entry, EntryDraft, Store};
 use crate::sys::{clock, fs, proc};
 
@@ -119,8 +119,7 @@ fn require_updatable(repo: &Repository, record: &WorkspaceRecord) -> Result<Comm
     if !fs::exists(&record.path)? {
         return Err(WorktreeError::NotFound { kind: "workspace any more at", name: record.path.display().to_string() });
     }
-    let found = checkouts::scan(repo)?.into_iter().find(|checkout| checkout.tree.as_ref() == Some(&record.path));
-    let Some(checkout) = found else {
+    let Some(checkout) = checkouts::at(repo, &record.path)? else {
         return Err(WorktreeError::NotFound { kind: "worktree at", name: record.path.display().to_string() });
     };
     if checkout.branch.as_deref() != Some(record.branch.as_str()) {
@@ -265,9 +264,9 @@ pub fn recover(repo: &Repository, store: &Store) -> Result<Recovered> {
 
 /// Updates that a dead process left open.
 pub fn open(store: &Store) -> Result<Vec<Entry>> {
-    let dead = |entry: &Entry| {
-        let owner: Option<ProcId> = serde_json::from_value(entry.data["owner"].clone()).ok();
-        entry.kind == KIND && owner.is_some_and(|owner| !proc::is_alive(&owner))
-    };
-    Ok(store.open_intents()?.into_iter().filter(dead).collect())
+    Ok(store
+        .open_intents()?
+        .into_iter()
+        .filter(|entry| entry.kind == KIND && proc::is_known_dead(entry.owner().as_ref()))
+        .collect())
 }

@@ -123,7 +123,7 @@ impl Sides {
     fn try_or_abort(&self, tree: &Path, operation: &str, args: &[&str]) -> bool {
         let output = self.fixture.repo.git.within(tree, args).output().expect("git starts");
         if !output.status.success() {
-            let _ = self.fixture.repo.git.within(tree, [operation, "--abort"]).output().expect("git starts");
+            self.fixture.repo.git.within(tree, [operation, "--abort"]).output().expect("git starts");
         }
         false
     }

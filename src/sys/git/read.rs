@@ -221,6 +221,20 @@ impl Reader {
         Ok(text.lines().filter_map(line).collect())
     }
 
+    /// The best common ancestor of two commits; `None` for histories that have nothing in common.
+    pub fn merge_base(&self, one: &CommitId, other: &CommitId) -> Answer<Option<CommitId>> {
+        let command = self.git.bare(&self.git_dir, ["merge-base", one.as_str(), other.as_str()]);
+        let name = command.name();
+        let output = command.output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        match (output.code(), CommitId::parse(text.trim())) {
+            (0, Ok(base)) => Ok(Some(base)),
+            (0, Err(_)) => Err(GitError::Unexpected { command: name, output: text.into_owned() }.into()),
+            (1, _) => Ok(None),
+            _ => Err(output.into_error(name).into()),
+        }
+    }
+
     /// How many commits the first have that none of the others has.
     pub fn count(&self, of: &[&CommitId], without: &[&CommitId]) -> Answer<usize> {
         let text = self.git.bare(&self.git_dir, ["rev-list", "--count", "--stdin"]).stdin(range(of, without)).text()?;
