@@ -191,6 +191,26 @@ fn an_undo_killed_between_branch_and_files_is_completed_by_the_next() {
 }
 
 #[test]
+fn a_redo_killed_between_branch_and_files_is_completed_by_the_next() {
+    let world = World::new();
+    die_at_the_first_file(&world, &world.repo());
+    std::fs::write(world.path().join("died"), "").expect("the trap is off");
+    world.treehand(&["run", "--confine", "off", "--", "sh", "-c", "echo new > a.txt; echo b > b.txt"]).expect(0);
+    let landed = world.git(&["rev-parse", "main"]);
+    world.treehand(&["undo"]).expect(0);
+    std::fs::remove_file(world.path().join("died")).expect("the trap is on");
+    assert_ne!(world.treehand(&["redo"]).code, 0, "it was killed");
+    assert_eq!(world.git(&["rev-parse", "main"]), landed, "the branch had moved");
+    assert_ne!(world.git(&["status", "--porcelain"]), "", "the files had not");
+    let redone = world.treehand(&["redo", "--json"]).expect(0).json();
+    assert_eq!(redone["kind"], "land");
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+    world.treehand(&["redo"]).expect(3);
+    world.treehand(&["undo"]).expect(0);
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+}
+
+#[test]
 fn a_damaged_store_is_set_aside_with_what_can_be_read_carried_over() {
     let world = World::new();
     world.treehand(&["new", "x"]).expect(0);

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::error::Result;
-use super::{restore, trash};
+use super::{restore, salvage, trash};
 use crate::model::cause::chain;
-use crate::model::record::{RemovedItem, UndoData, WorkspaceRecord};
+use crate::model::record::{RemovedItem, WorkspaceRecord};
 use crate::model::{CommitId, RunId, TaskId};
 use crate::store::{EntryDraft, Store};
 use crate::sys::{clock, fs, proc};
@@ -93,7 +93,9 @@ impl<'a> Batch<'a> {
             Err(error) => {
                 // What cannot be put back now stays under the open intent, for `clean`.
                 restore::put_back(self.repo, self.store, &items)?;
-                self.store.failed(intent, json!({"why": chain(&error)}))?;
+                if !restore::is_trashed(&items)? {
+                    self.store.failed(intent, json!({"why": chain(&error)}))?;
+                }
                 return Err(error);
             }
         };
@@ -125,38 +127,12 @@ impl<'a> Batch<'a> {
     }
 
     fn carry_out(&self, items: &[RemovedItem], what: &Takeaway) -> Result<Vec<KeptRef>> {
-        for item in items {
-            if let RemovedItem::Directory { from, trash } = item {
-                if let Some(parent) = trash.parent() {
-                    fs::create_private_dir_all(parent)?;
-                }
-                fs::move_path(from, trash)?;
-            }
-        }
+        trash_directories(items)?;
         let mut kept = Vec::new();
         for doomed in &what.refs {
-            kept.extend(self.delete_ref(doomed)?);
+            kept.extend(delete_ref(self.repo, &self.stamp, doomed)?);
         }
         Ok(kept)
-    }
-
-    fn delete_ref(&self, doomed: &DoomedRef) -> Result<Option<KeptRef>> {
-        let DoomedRef { name, commit, held } = doomed;
-        let short = name.strip_prefix("refs/").unwrap_or(name);
-        let undo = format!("{UNDO_PREFIX}{}/{short}", self.stamp);
-        if !held {
-            update_ref(self.repo, &undo, Some(commit), None, "treehand: tip of a deleted ref")?;
-        }
-        match update_ref(self.repo, name, None, Some(commit), "treehand: removed") {
-            Ok(()) => Ok(None),
-            Err(WorktreeError::Busy { holder, .. }) => {
-                if !held {
-                    update_ref(self.repo, &undo, None, Some(commit), "treehand: not needed")?;
-                }
-                Ok(Some(KeptRef { name: name.clone(), why: format!("it moved meanwhile: {holder}") }))
-            }
-            Err(error) => Err(error.into()),
-        }
     }
 
     fn forget(&self, what: &Takeaway) -> Result<()> {
@@ -171,13 +147,50 @@ impl<'a> Batch<'a> {
     }
 
     fn record(&mut self, items: &[RemovedItem], summary: &str) -> Result<()> {
+        let saved = salvage::of_stamp(self.repo, &self.stamp)?.into_iter().map(|(name, _)| name).collect();
         match self.op {
-            Some(op) => self.store.grow_removal(op, items, summary)?,
+            Some(op) => self.store.grow_removal(op, items, summary, saved)?,
             None => {
-                let undo = UndoData::Removal { items: items.to_vec() };
-                self.op = Some(self.store.add_operation(self.kind, clock::now(), summary, undo)?);
+                let op = self.store.add_removal(self.kind, clock::now(), summary, items, &self.stamp, saved)?;
+                self.op = Some(op);
             }
         }
         Ok(())
+    }
+}
+
+/// Moves directories to the trash; those that are there already are passed over.
+pub(super) fn trash_directories(items: &[RemovedItem]) -> Result<()> {
+    for item in items {
+        if let RemovedItem::Directory { from, trash } = item
+            && !fs::exists(trash)?
+        {
+            if let Some(parent) = trash.parent() {
+                fs::create_private_dir_all(parent)?;
+            }
+            fs::move_path(from, trash)?;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes a ref if it is where it must be, keeping its commit within reach.
+pub(super) fn delete_ref(repo: &Repository, stamp: &str, doomed: &DoomedRef) -> Result<Option<KeptRef>> {
+    let DoomedRef { name, commit, held } = doomed;
+    let short = name.strip_prefix("refs/").unwrap_or(name);
+    let undo = format!("{UNDO_PREFIX}{stamp}/{short}");
+    let held = *held || repo.reader().ref_commit(&undo)?.as_ref() == Some(commit);
+    if !held {
+        update_ref(repo, &undo, Some(commit), None, "treehand: tip of a deleted ref")?;
+    }
+    match update_ref(repo, name, None, Some(commit), "treehand: removed") {
+        Ok(()) => Ok(None),
+        Err(WorktreeError::Busy { holder, .. }) => {
+            if !held {
+                update_ref(repo, &undo, None, Some(commit), "treehand: not needed")?;
+            }
+            Ok(Some(KeptRef { name: name.clone(), why: format!("it moved meanwhile: {holder}") }))
+        }
+        Err(error) => Err(error.into()),
     }
 }

@@ -16,11 +16,11 @@ use super::error::Result;
 use super::places::{children, directories, disk_there};
 use super::remove_plan::TreeFact;
 use super::remove_scan::{self, dir_id};
-use super::{batch, remove, salvage, trash};
+use super::{batch, redo, remove, salvage, trash};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, RemovedItem, UndoData, WorkspaceRecord, WorkspaceState};
 use crate::model::{CommitId, Timestamp};
-use crate::store::Store;
+use crate::store::{Entry, Store};
 use crate::sys::{fs, proc};
 use crate::worktree::Repository;
 use crate::worktree::base_name::REQUESTS;
@@ -142,7 +142,10 @@ impl Scan<'_> {
                 found.push(DirFact { at: trash::changed_at(&path)?, path, id });
             }
         }
-        let pending: BTreeSet<PathBuf> = intents.iter().flat_map(|i| i.items.iter().filter_map(place)).collect();
+        let mut pending: BTreeSet<PathBuf> = intents.iter().flat_map(|i| i.items.iter().filter_map(place)).collect();
+        for entry in self.store.open_intents()?.iter().filter(|entry| entry.kind == redo::KIND) {
+            pending.extend(removed_items(entry).iter().filter_map(place));
+        }
         found.retain(|dir| !pending.contains(&dir.path));
         for dir in &mut found {
             let name = dir.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -209,7 +212,7 @@ fn place(item: &RemovedItem) -> Option<PathBuf> {
 fn intents(store: &Store, operations: &[OperationRecord]) -> Result<Vec<OpenIntent>> {
     let mut found = Vec::new();
     for entry in store.open_intents()?.into_iter().filter(|entry| matches!(entry.kind.as_str(), "rm" | "clean")) {
-        let items: Vec<RemovedItem> = serde_json::from_value(entry.data["items"].clone()).unwrap_or_default();
+        let items = removed_items(&entry);
         let owner = entry.owner();
         let holds = |operation: &OperationRecord| match &operation.undo {
             UndoData::Removal { items: taken } => items.iter().all(|item| taken.contains(item)),
@@ -221,6 +224,11 @@ fn intents(store: &Store, operations: &[OperationRecord]) -> Result<Vec<OpenInte
         found.push(OpenIntent { entry, items, owner_alive, recorded });
     }
     Ok(found)
+}
+
+/// The items that an intent to remove names.
+fn removed_items(entry: &Entry) -> Vec<RemovedItem> {
+    serde_json::from_value(entry.data["items"].clone()).unwrap_or_default()
 }
 
 fn keeps(pack: &Path) -> Result<Vec<(PathBuf, Timestamp)>> {

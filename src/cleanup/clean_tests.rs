@@ -247,32 +247,6 @@ fn an_undo_of_a_landing_that_died_with_the_files_behind_is_completed() {
 }
 
 #[test]
-fn a_redo_and_a_revert_that_died_with_the_files_behind_are_completed() {
-    for kind in ["redo", "revert"] {
-        let fixture = Fixture::new();
-        let before = fixture.tip("refs/heads/main");
-        let after = fixture.commit("a", "two\n");
-        let (into, store) = (BranchName::parse("main").expect("a name"), &fixture.store);
-        let undo = UndoData::Landing { into, before: before.clone(), after: after.clone(), run: None, task: None };
-        let op = store.add_operation("land", clock::now(), "landed", undo).expect("stored");
-        undo::undo(&fixture.repo, store, None).expect("undone");
-        let data = match kind {
-            "redo" => json!({"op": op, "owner": dead()}),
-            _ => json!({"into": "main", "before": before, "after": after, "summary": "reverted", "owner": dead()}),
-        };
-        assert!(store.intend(&EntryDraft::new(kind, data)).is_ok());
-        fixture.git(&["update-ref", "refs/heads/main", after.as_str()]);
-        let recovered = recover::recover(&fixture.repo, store).expect("recovered").recovered;
-        assert_eq!((recovered.settled.len(), recovered.blocked.len()), (1, 0), "{kind}: {recovered:?}");
-        assert_eq!(fixture.git(&["status", "--porcelain"]), "", "{kind}");
-        assert_eq!(std::fs::read_to_string(fixture.root.join("a")).expect("there"), "two\n", "{kind}");
-        assert_eq!(store.open_intents().expect("read"), [], "{kind}");
-        let done = store.operations().expect("read").into_iter().filter(|operation| !operation.undone).count();
-        assert_eq!(done, 1, "{kind}");
-    }
-}
-
-#[test]
 fn a_redo_that_died_is_recorded_although_the_branch_has_moved_on() {
     let fixture = Fixture::new();
     let before = fixture.tip("refs/heads/main");

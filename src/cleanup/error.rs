@@ -34,6 +34,9 @@ pub enum CleanupError {
     /// No operation is left that could be taken back.
     #[error("there is nothing to undo")]
     NothingToUndo,
+    /// No operation was taken back that could be made again.
+    #[error("there is nothing to redo")]
+    NothingToRedo,
 }
 
 /// The answer of this room's functions.

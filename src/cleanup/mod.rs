@@ -4,7 +4,6 @@
 //! rechecks what it expects, and `undo` brings it back until the retention ends. Never uses the orchestrator.
 
 pub mod batch;
-mod branch_move;
 pub mod clean;
 mod clean_apply;
 mod clean_look;
@@ -15,24 +14,37 @@ mod clean_scan_runs;
 pub mod clean_types;
 pub mod error;
 pub mod integration;
+mod made_branch;
 mod places;
+mod print;
 pub mod recover;
 pub mod redo;
+mod redo_scan;
 pub mod remove;
 pub mod remove_plan;
 mod remove_scan;
 mod restore;
 pub mod revert;
+mod revert_message;
 pub mod salvage;
 pub mod salvaged;
 pub mod saved;
+mod shift;
 mod trash;
 pub mod undo;
-mod undo_plan;
+pub mod undo_plan;
 
 #[cfg(test)]
 mod clean_tests;
 #[cfg(test)]
+mod made_branch_tests;
+#[cfg(test)]
+mod redo_crash_tests;
+#[cfg(test)]
+mod redo_tests;
+#[cfg(test)]
 mod remove_tests;
+#[cfg(test)]
+mod revert_tests;
 
 pub use error::{CleanupError, Result};

@@ -1,20 +1,23 @@
 //! Recovery of what this room and the makers of workspaces began and did not live to finish, except removals, which `clean`
 //! plans for.
 //!
-//! An `undo`, a `redo` or a revert is completed, for that is what was asked for; an intent whose effect is told by the
-//! records is closed. Repeating it changes nothing; what a living process is doing is left to it.
+//! An undo, a redo or a revert is completed, for that is what was asked for; a removal that cannot be made again wholly is
+//! put back wholly. An intent whose effect is told by the records is closed. Repeating it changes nothing; what a living
+//! process is doing is left to it.
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::error::Result;
-use super::restore;
-use crate::model::record::{OperationRecord, UndoData, WorkspaceState};
+use super::redo::{self, Removal};
+use super::{made_branch, restore, revert};
+use crate::model::cause::chain;
+use crate::model::record::{OperationRecord, PutBack, UndoData, WorkspaceState};
 use crate::model::{BranchName, CommitId, Token, WorkspaceName};
 use crate::store::{Entry, Store};
 use crate::sys::lock::FileLock;
-use crate::sys::{clock, proc};
+use crate::sys::proc;
 use crate::worktree::advance::Advance;
 use crate::worktree::resume::{Recovered, Resumed, contains, resume};
 use crate::worktree::{Repository, update};
@@ -26,24 +29,21 @@ pub struct Recovery {
     pub recovered: Recovered,
     /// Operations whose undo was completed.
     pub undone: Vec<i64>,
+    /// Operations that were made again.
+    pub redone: Vec<i64>,
+    /// Operations that a commit took back, each with the number of that.
+    pub reverted: Vec<(i64, i64)>,
 }
 
-/// The kind of an undo's journal entries.
-pub const UNDO: &str = "undo";
+/// The kinds of intents that are completed here.
+const TAKING_BACK: [&str; 3] = ["undo", redo::KIND, revert::KIND];
 
-/// The kind of a redo's journal entries.
-pub const REDO: &str = "redo";
-
-/// The kind of a revert, in the journal and as an operation.
-pub const REVERT: &str = "revert";
-
-/// The kinds of intents that are settled here.
-const KINDS: [&str; 5] = [UNDO, REDO, REVERT, "workspace.create", update::KIND];
-
-/// Completes every undo and every update whose process is dead, and closes the intents of workspaces that are made, or gone.
+/// Completes every update, undo, redo and revert whose process is dead, and closes the intents of workspaces that are made, or
+/// gone.
 pub fn recover(repo: &Repository, store: &Store) -> Result<Recovery> {
     let mut recovery = Recovery::default();
-    if !store.open_intents()?.iter().any(|entry| KINDS.contains(&entry.kind.as_str())) {
+    let ours = |kind: &str| ["workspace.create", update::KIND].contains(&kind) || TAKING_BACK.contains(&kind);
+    if !store.open_intents()?.iter().any(|entry| ours(&entry.kind)) {
         return Ok(recovery);
     }
     let lock = repo.state_dir().join("locks").join("recover");
@@ -51,11 +51,7 @@ pub fn recover(repo: &Repository, store: &Store) -> Result<Recovery> {
     recovery.recovered = update::recover(repo, store)?;
     for entry in store.open_intents()? {
         match entry.kind.as_str() {
-            UNDO if proc::is_known_dead(entry.owner().as_ref()) => complete_undo(repo, store, &entry, &mut recovery)?,
-            REDO if proc::is_known_dead(entry.owner().as_ref()) => complete_redo(repo, store, &entry, &mut recovery)?,
-            REVERT if proc::is_known_dead(entry.owner().as_ref()) => {
-                complete_revert(repo, store, &entry, &mut recovery)?
-            }
+            kind if TAKING_BACK.contains(&kind) && is_abandoned(&entry) => one(repo, store, &entry, &mut recovery)?,
             "workspace.create" => close_creation(store, &entry, &mut recovery)?,
             _ => {}
         }
@@ -63,16 +59,14 @@ pub fn recover(repo: &Repository, store: &Store) -> Result<Recovery> {
     Ok(recovery)
 }
 
-/// The kinds that move a branch to take something back, or do it again.
-const TAKES_BACK: [&str; 3] = [UNDO, REDO, REVERT];
-
 /// Undos, redos and reverts that a dead process left open.
 pub fn open_undos(store: &Store) -> Result<Vec<Entry>> {
-    Ok(store
-        .open_intents()?
-        .into_iter()
-        .filter(|entry| TAKES_BACK.contains(&entry.kind.as_str()) && proc::is_known_dead(entry.owner().as_ref()))
-        .collect())
+    let open = |entry: &Entry| TAKING_BACK.contains(&entry.kind.as_str()) && is_abandoned(entry);
+    Ok(store.open_intents()?.into_iter().filter(open).collect())
+}
+
+fn is_abandoned(entry: &Entry) -> bool {
+    proc::is_known_dead(entry.owner().as_ref())
 }
 
 /// A workspace that is no longer being made by this intent needs it no more.
@@ -90,115 +84,125 @@ fn close_creation(store: &Store, entry: &Entry, recovery: &mut Recovery) -> Resu
     Ok(())
 }
 
-fn complete_undo(repo: &Repository, store: &Store, entry: &Entry, recovery: &mut Recovery) -> Result<()> {
+/// How something that died half-way came out.
+enum Ending {
+    /// It is whole now, and recorded.
+    Whole,
+    /// Nothing of it happened, or nothing of it is left, for this reason.
+    Never(String),
+    /// A person has to look at it, for this reason.
+    Blocked(String),
+}
+
+fn one(repo: &Repository, store: &Store, entry: &Entry, recovery: &mut Recovery) -> Result<()> {
     let Some(op) = entry.data["op"].as_i64() else { return Ok(()) };
     let operation = store.operation(op)?;
-    let completed = match (&operation.undo, operation.undo.moved()) {
-        _ if operation.undone => Ok(true),
-        (UndoData::Removal { items }, _) => match restore::obstacles(repo, store, items, true)? {
-            obstacles if obstacles.is_empty() => restore::put_back(repo, store, items).map(|()| Ok(true))?,
-            obstacles => Err(obstacles.join("; ")),
-        },
-        (_, Some((branch, before, after))) => moved(repo, branch, after, before, Direction::Back)?,
-        (_, None) => Ok(true),
+    let ending = match entry.kind.as_str() {
+        "undo" => undo(repo, store, entry, &operation)?,
+        redo::KIND => redo(repo, store, entry, &operation)?,
+        _ => revert(repo, store, entry, &operation)?,
     };
-    let what = format!("undo of operation {op}");
-    if completed == Ok(true) {
-        recovery.undone.push(op);
-    }
-    settle(store, entry, &what, completed, || Ok(store.mark_undone(op)?), recovery)
-}
-
-fn complete_redo(repo: &Repository, store: &Store, entry: &Entry, recovery: &mut Recovery) -> Result<()> {
-    let Some(op) = entry.data["op"].as_i64() else { return Ok(()) };
-    let operation = store.operation(op)?;
-    let completed = match operation.undo.moved() {
-        Some((branch, before, after)) if operation.undone => moved(repo, branch, before, after, Direction::Forth)?,
-        _ => Ok(true),
-    };
-    let record = || Ok(store.mark_redone(op)?);
-    settle(store, entry, &format!("redo of operation {op}"), completed, record, recovery)
-}
-
-fn complete_revert(repo: &Repository, store: &Store, entry: &Entry, recovery: &mut Recovery) -> Result<()> {
-    let read = |key: &str| entry.data[key].as_str().unwrap_or_default();
-    let what = read("summary").to_owned();
-    let (Ok(into), Ok(before), Ok(after)) =
-        (BranchName::parse(read("into")), CommitId::parse(read("before")), CommitId::parse(read("after")))
-    else {
-        recovery.recovered.blocked.push(format!("journal entry {} cannot be read", entry.seq));
-        return Ok(());
-    };
-    let completed = moved(repo, &into, &before, &after, Direction::Forth)?;
-    let same = |operation: &OperationRecord| operation.undo.moved() == Some((&into, &before, &after));
-    let known = store.operations()?.iter().any(|operation| operation.kind == REVERT && same(operation));
-    let record = || if known { Ok(()) } else { record_revert(store, &entry.data).map(|_| ()) };
-    settle(store, entry, &what, completed, record, recovery)
-}
-
-/// Closes an intent as its completion came out.
-fn settle(
-    store: &Store,
-    entry: &Entry,
-    what: &str,
-    completed: std::result::Result<bool, String>,
-    record: impl FnOnce() -> Result<()>,
-    recovery: &mut Recovery,
-) -> Result<()> {
-    match completed {
-        Ok(true) => {
-            record()?;
-            store.done(entry.intent(), json!({"why": "completed after its process had died"}))?;
+    let what = format!("{} of operation {op}", entry.kind);
+    match ending {
+        Ending::Whole => {
             recovery.recovered.settled.push(format!("{what}: completed"));
+            match entry.kind.as_str() {
+                "undo" => recovery.undone.push(op),
+                redo::KIND => recovery.redone.push(op),
+                _ => {
+                    recovery.reverted.extend(store.operation(op)?.taken_back.and_then(|how| how.by).map(|by| (op, by)))
+                }
+            }
         }
-        Ok(false) => {
-            store.failed(entry.intent(), json!({"why": "its process died before the branch moved"}))?;
-            recovery.recovered.settled.push(format!("{what}: the branch never moved"));
+        Ending::Never(why) => {
+            store.failed(entry.intent(), json!({"why": format!("its process died, and {why}")}))?;
+            recovery.recovered.settled.push(format!("{what}: {why}"));
         }
-        Err(why) => recovery.recovered.blocked.push(format!("{what}: {why}")),
+        Ending::Blocked(why) => recovery.recovered.blocked.push(format!("{what}: {why}")),
     }
     Ok(())
 }
 
-/// Which way a branch was to go.
-#[derive(Clone, Copy)]
-enum Direction {
-    /// To an earlier commit.
-    Back,
-    /// To a later one.
-    Forth,
+fn undo(repo: &Repository, store: &Store, entry: &Entry, operation: &OperationRecord) -> Result<Ending> {
+    let (op, intent) = (operation.op, entry.intent());
+    let put_back = match (&operation.undo, operation.undo.moved()) {
+        _ if operation.undone => {
+            store.done(intent, json!({"why": "it was recorded already"}))?;
+            return Ok(Ending::Whole);
+        }
+        (UndoData::Removal { items }, _) => {
+            let obstacles = restore::obstacles(repo, store, items, true)?;
+            if !obstacles.is_empty() {
+                return Ok(Ending::Blocked(obstacles.join("; ")));
+            }
+            let renamed = restore::put_back(repo, store, items)?;
+            restore::look(repo, items, &renamed)?
+        }
+        (_, Some((branch, before, after))) => match moved(repo, branch, after, before, after)? {
+            Ending::Whole => PutBack {
+                // It may have gone before its process did.
+                branch_gone: made_branch::drop_if_made(repo, store, operation)? || is_gone(repo, branch)?,
+                ..PutBack::default()
+            },
+            ending => return Ok(ending),
+        },
+        (_, None) => PutBack::default(),
+    };
+    store.mark_undone(op, put_back, Some(&intent))?;
+    Ok(Ending::Whole)
 }
 
-/// Whether a branch was moved; a sentence when that cannot be completed now.
-fn moved(
-    repo: &Repository,
-    branch: &BranchName,
-    from: &CommitId,
-    to: &CommitId,
-    direction: Direction,
-) -> Result<std::result::Result<bool, String>> {
+fn is_gone(repo: &Repository, branch: &BranchName) -> Result<bool> {
+    Ok(repo.reader().ref_commit(&branch.full_ref())?.is_none())
+}
+
+fn redo(repo: &Repository, store: &Store, entry: &Entry, operation: &OperationRecord) -> Result<Ending> {
+    let (op, intent) = (operation.op, entry.intent());
+    if !operation.undone {
+        store.done(intent, json!({"why": "it was recorded already"}))?;
+        return Ok(Ending::Whole);
+    }
+    if let Some((branch, before, after)) = operation.undo.moved() {
+        let ending = moved(repo, branch, before, after, after)?;
+        if let Ending::Whole = ending {
+            store.mark_redone(op, None, Some(&intent))?;
+        }
+        return Ok(ending);
+    }
+    let Some(removal) = Removal::meant(repo, store, operation, &entry.data) else {
+        return Ok(Ending::Blocked(format!("journal entry {} cannot be read", entry.seq)));
+    };
+    let obstacles = removal.obstacles()?;
+    if !obstacles.is_empty() {
+        let why = format!("what it had removed was put back: {}", obstacles.join("; "));
+        return Ok(Ending::Blocked(removal.give_up(intent, &why).err().map_or(why, |error| chain(&error))));
+    }
+    match removal.take() {
+        Ok(()) => removal.record(&intent).map(|()| Ending::Whole),
+        Err(error) => Ok(Ending::Blocked(chain(&error))),
+    }
+}
+
+fn revert(repo: &Repository, store: &Store, entry: &Entry, operation: &OperationRecord) -> Result<Ending> {
+    let Some((undo, summary)) = revert::meant(entry) else {
+        return Ok(Ending::Blocked(format!("journal entry {} cannot be read", entry.seq)));
+    };
+    let Some((branch, before, after)) = undo.moved() else { return Ok(Ending::Never("it moved nothing".into())) };
+    let ending = moved(repo, branch, before, after, after)?;
+    if let Ending::Whole = ending {
+        store.record_revert(operation.op, undo.clone(), &summary, Some(&entry.intent()))?;
+    }
+    Ok(ending)
+}
+
+/// Completes the move of a branch; the later of the two commits tells of a branch that has gone on since whether it moved.
+fn moved(repo: &Repository, branch: &BranchName, from: &CommitId, to: &CommitId, later: &CommitId) -> Result<Ending> {
     let request = Advance { branch, from, to, message: "treehand: completed", lock_wait: Duration::ZERO };
     Ok(match resume(repo, &request)? {
-        Resumed::NotMoved => Ok(false),
-        Resumed::Complete => Ok(true),
-        // Others have worked on the branch since: whether it was moved first shows in which commit it has.
-        Resumed::MovedOn => Ok(match direction {
-            Direction::Back => !contains(repo, branch, from)?,
-            Direction::Forth => contains(repo, branch, to)?,
-        }),
-        Resumed::InTheWay(obstacle) => Err(format!("{}: {}", obstacle.message, obstacle.paths.join(", "))),
-        Resumed::Busy { lock } => Err(format!("{} is held", lock.display())),
+        Resumed::Complete => Ending::Whole,
+        Resumed::MovedOn if contains(repo, branch, later)? == (later == to) => Ending::Whole,
+        Resumed::NotMoved | Resumed::MovedOn => Ending::Never("the branch never moved".into()),
+        Resumed::InTheWay(obstacle) => Ending::Blocked(format!("{}: {}", obstacle.message, obstacle.paths.join(", "))),
+        Resumed::Busy { lock } => Ending::Blocked(format!("{} is held", lock.display())),
     })
-}
-
-/// Records a revert from what its intent says.
-pub(super) fn record_revert(store: &Store, data: &Value) -> Result<Option<i64>> {
-    let read = |key: &str| data[key].as_str().unwrap_or_default();
-    let (Ok(into), Ok(before), Ok(after)) =
-        (BranchName::parse(read("into")), CommitId::parse(read("before")), CommitId::parse(read("after")))
-    else {
-        return Ok(None);
-    };
-    let undo = UndoData::Landing { into, before, after, run: None, task: None };
-    Ok(Some(store.add_operation(REVERT, clock::now(), read("summary"), undo)?))
 }

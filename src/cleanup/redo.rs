@@ -1,44 +1,82 @@
-//! Apply: does again what the last `undo` took back, wholly or not at all.
+//! Apply: makes again what the last undo took back, wholly or not at all.
 //!
-//! A branch goes forward only from exactly where the undo left it. A workspace is removed again as `rm -f` would: whatever is
-//! in it by now is saved first. Repeating it after a crash completes it.
+//! Everything is checked before anything moves: a branch goes forward only from where the undo left it, and what was put back
+//! is removed again only if it is still what it was. What was saved before the removal is kept anew with it. Recovery
+//! completes a redo whose process died.
 
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::branch_move::{LOCK_WAIT, move_branch};
+use super::batch::{self, DoomedRef};
 use super::error::{CleanupError, Result};
-use super::recover::{self, REDO};
-use super::remove::{self, RemoveOptions};
-use super::undo::Undone;
-use super::undo_plan::{self, Redo};
-use crate::model::record::{OperationRecord, RemovedItem, UndoData, WorkspaceRecord};
-use crate::model::{BranchName, CommitId};
-use crate::store::{EntryDraft, Store, StoreError};
+use super::redo_scan::{self, Again};
+use super::remove::tidy_parents;
+use super::shift::{Shifted, require_commit, shift};
+use super::undo::alone;
+use super::undo_plan::{self, Next, Verdict};
+use super::{recover, restore, salvage, trash};
+use crate::model::cause::chain;
+use crate::model::record::{OperationRecord, RemovedItem, UndoData, WorkspaceRecord, WorkspaceState};
+use crate::model::{BaseReport, BranchName, CommitId};
+use crate::store::{EntryDraft, Intent, Store};
+use crate::sys::fs;
 use crate::sys::proc;
 use crate::worktree::Repository;
-use crate::worktree::advance::Advance;
+use crate::worktree::import::update_ref;
+use crate::worktree::sealed::remove_if_empty;
 
-/// Does the last operation again that was taken back.
-pub fn redo(repo: &Repository, store: &Store, template: &str) -> Result<Undone> {
-    recover::recover(repo, store)?;
-    let operation = match undo_plan::pick_redo(&store.operations()?) {
-        Redo::Operation(op) => store.operation(op)?,
-        Redo::Nothing => return Err(StoreError::NotFound { kind: "operation", id: "that was undone".into() }.into()),
-        Redo::Overtaken(newer) => {
-            let message = format!("operation {newer} came after the undo, so what was undone is not done again");
+/// The kind of a redo's journal entries.
+pub const KIND: &str = "redo";
+
+/// An operation that is in effect again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Redone {
+    /// Its number.
+    pub op: i64,
+    /// What it is.
+    pub kind: String,
+    /// What it does.
+    pub summary: String,
+}
+
+/// Makes again what was taken back last.
+pub fn redo(repo: &Repository, store: &Store) -> Result<Redone> {
+    let _one_at_a_time = alone(repo)?;
+    let recovery = recover::recover(repo, store)?;
+    if let Some(done) = recovery.redone.first() {
+        return Ok(Redone::of(&store.operation(*done)?));
+    }
+    if let Some(blocked) = recovery.recovered.blocked.first() {
+        return Err(CleanupError::refused(format!("an interrupted {blocked}"), "look at it, then try again"));
+    }
+    let operations = store.operations()?;
+    let operation = match undo_plan::next(&operations) {
+        Next::Nothing => return Err(CleanupError::NothingToRedo),
+        Next::Redo(operation) => operation,
+        Next::Superseded(undone, newer) => {
+            let message = format!(
+                "operation {} ({}) cannot be made again: operation {} ({}) came after it was undone",
+                undone.op, undone.summary, newer.op, newer.summary
+            );
             return Err(CleanupError::refused(message, "see what there is: treehand log"));
         }
     };
     match (&operation.undo, operation.undo.moved()) {
-        (UndoData::Removal { items }, _) => remove_again(repo, store, &operation, items, template)?,
-        (_, Some((branch, before, after))) => move_forward(repo, store, &operation, branch, before, after)?,
-        (_, None) => store.mark_redone(operation.op)?,
+        (UndoData::Removal { items }, _) => redo_removal(repo, store, operation, items)?,
+        (_, Some((branch, before, after))) => redo_move(repo, store, operation, branch, before, after)?,
+        (_, None) => store.mark_redone(operation.op, None, None)?,
     }
-    let OperationRecord { op, kind, summary, .. } = operation;
-    Ok(Undone { op, kind, summary, restored: Vec::new() })
+    Ok(Redone::of(operation))
 }
 
-fn move_forward(
+impl Redone {
+    fn of(operation: &OperationRecord) -> Redone {
+        Redone { op: operation.op, kind: operation.kind.clone(), summary: operation.summary.clone() }
+    }
+}
+
+/// Moves a branch to where the operation had put it.
+fn redo_move(
     repo: &Repository,
     store: &Store,
     operation: &OperationRecord,
@@ -46,62 +84,209 @@ fn move_forward(
     before: &CommitId,
     after: &CommitId,
 ) -> Result<()> {
+    let op = operation.op;
+    let gone = operation.taken_back.as_ref().is_some_and(|how| how.put_back.branch_gone);
     let tip = repo.reader().ref_commit(&branch.full_ref())?;
-    if tip.as_ref() == Some(after) {
-        return Ok(store.mark_redone(operation.op)?);
+    let verdict = match rebased(store, operation)? {
+        Some(why) => Verdict::Refuse(why),
+        None => undo_plan::judge_again(branch.as_str(), tip.as_ref(), before, after, gone),
+    };
+    match verdict {
+        Verdict::Refuse(why) => {
+            let message = format!("operation {op} is not made again: {why}");
+            return Err(CleanupError::refused(message, "see what there is: treehand log"));
+        }
+        Verdict::Already => return Ok(store.mark_redone(op, None, None)?),
+        Verdict::Move => require_commit(repo, branch, after)?,
     }
-    if tip.as_ref() != Some(before) {
-        let now = tip.map_or("gone".to_owned(), |tip| format!("at {}", tip.short()));
-        let message = format!("`{branch}` is {now}, no longer at {} where the undo left it", before.short());
-        return Err(CleanupError::Refused { message, hint: None });
+    let intent = store.intend(&EntryDraft::new(KIND, json!({"op": op, "owner": proc::own()})))?;
+    let message = format!("treehand: redo operation {op}");
+    let moved = match tip {
+        Some(_) => shift(repo, branch, before, after, &message),
+        None => update_ref(repo, &branch.full_ref(), Some(after), None, &message)
+            .map(|()| Shifted::Whole)
+            .map_err(CleanupError::from),
+    };
+    match moved {
+        Ok(Shifted::Whole) => Ok(store.mark_redone(op, None, Some(&intent))?),
+        Ok(Shifted::Behind(error)) => Err(error),
+        Err(error) => {
+            store.failed(intent, json!({"why": chain(&error)}))?;
+            Err(error)
+        }
     }
-    if !repo.reader().has_commit(after)? {
-        let message = format!("the commit {} that `{branch}` was at is gone", after.short());
-        return Err(CleanupError::Refused { message, hint: None });
-    }
-    let intent = EntryDraft::new(REDO, json!({"op": operation.op, "owner": proc::own()}));
-    let message = format!("treehand: redo operation {}", operation.op);
-    let request = Advance { branch, from: before, to: after, message: &message, lock_wait: LOCK_WAIT };
-    move_branch(repo, store, &intent, &request, || {
-        store.mark_redone(operation.op)?;
-        Ok(json!({"at": after}))
+}
+
+/// A workspace that has another base on record than the undo of its update put there.
+fn rebased(store: &Store, operation: &OperationRecord) -> Result<Option<String>> {
+    let UndoData::Update(update) = &operation.undo else { return Ok(None) };
+    let now = store.workspace(&update.workspace)?.map(|record| record.base);
+    let same = |base: &BaseReport| {
+        (&base.reference, &base.commit) == (&update.base_before.reference, &update.base_before.commit)
+    };
+    Ok(match now {
+        Some(base) if same(&base) => None,
+        Some(_) => Some(format!("the workspace `{}` has another base by now", update.workspace)),
+        None => Some(format!("the workspace `{}` is gone", update.workspace)),
     })
 }
 
-/// Removes the workspaces of a removal again. Its other items (branches of runs, boxes of tasks) are `clean`'s to plan.
-fn remove_again(
-    repo: &Repository,
-    store: &Store,
-    operation: &OperationRecord,
-    items: &[RemovedItem],
-    template: &str,
-) -> Result<()> {
-    let workspaces = items.iter().filter_map(|item| match item {
-        RemovedItem::Workspace { record } => Some(record.as_ref()),
-        _ => None,
-    });
-    let [record] = &workspaces.collect::<Vec<&WorkspaceRecord>>()[..] else {
-        let message = format!("operation {} removed more than one workspace", operation.op);
-        return Err(CleanupError::refused(message, "plan it anew: treehand clean"));
-    };
-    let Some(now) = store.workspace(&record.name)? else {
-        return Err(StoreError::NotFound { kind: "workspace", id: record.name.to_string() }.into());
-    };
-    let branch = now.branch.full_ref();
-    let deleted = items.iter().find_map(|item| match item {
-        RemovedItem::Ref { name, commit } if *name == branch => Some(commit),
-        _ => None,
-    });
-    let tip = repo.reader().ref_commit(&branch)?;
-    if deleted.is_some() && deleted != tip.as_ref() {
-        let message = format!("the branch `{}` has moved since the undo", now.branch);
-        return Err(CleanupError::refused(message, format!("remove it anew: treehand rm {}", now.name)));
+/// Removes again what is still what was put back.
+fn redo_removal(repo: &Repository, store: &Store, operation: &OperationRecord, items: &[RemovedItem]) -> Result<()> {
+    let op = operation.op;
+    let stamp = trash::stamp()?;
+    let again = redo_scan::look(repo, store, operation, items, items, &stamp)?;
+    if !again.obstacles.is_empty() {
+        let message = format!("operation {op} is not made again: {}", again.obstacles.join("; "));
+        return Err(CleanupError::refused(message, "remove it anew: treehand rm, treehand clean"));
     }
-    let options = RemoveOptions { force_dirty: true, delete_unmerged: deleted.is_some() };
-    let plan = remove::plan(repo, store, &now, &options)?;
-    let removed = remove::apply(repo, store, plan, template)?;
-    match removed.op {
-        Some(later) => Ok(store.adopt_operation(operation.op, later)?),
-        None => Ok(store.mark_redone(operation.op)?),
+    let items = moved_to(repo, &again, items, &stamp)?;
+    let data = json!({"op": op, "owner": proc::own(), "items": items, "stamp": stamp});
+    let intent = store.intend(&EntryDraft::new(KIND, data))?;
+    let removal = Removal { repo, store, operation, items, stamp };
+    match removal.claim().and_then(|()| removal.take()) {
+        Ok(()) => removal.record(&intent),
+        Err(error) => {
+            // What cannot be put back now stays under the open intent, for recovery.
+            removal.give_up(intent, &chain(&error))?;
+            Err(error)
+        }
     }
+}
+
+/// The items with where each is now and where it will go.
+fn moved_to(repo: &Repository, again: &Again, items: &[RemovedItem], stamp: &str) -> Result<Vec<RemovedItem>> {
+    let mut moved = Vec::new();
+    for (n, item) in items.iter().enumerate() {
+        moved.push(match item {
+            RemovedItem::Directory { from, .. } => {
+                let from = again.places.get(from).unwrap_or(from).clone();
+                let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let trash = trash::place(repo, &from, stamp)?.join(format!("{}-{name}", n + 1));
+                RemovedItem::Directory { from, trash }
+            }
+            other => other.clone(),
+        });
+    }
+    Ok(moved)
+}
+
+/// A removal that is made again; each step may have been done by a process that died.
+pub(super) struct Removal<'a> {
+    repo: &'a Repository,
+    store: &'a Store,
+    operation: &'a OperationRecord,
+    items: Vec<RemovedItem>,
+    stamp: String,
+}
+
+impl<'a> Removal<'a> {
+    /// The one that an intent speaks of.
+    pub fn meant(
+        repo: &'a Repository,
+        store: &'a Store,
+        operation: &'a OperationRecord,
+        data: &Value,
+    ) -> Option<Removal<'a>> {
+        let items: Vec<RemovedItem> = serde_json::from_value(data["items"].clone()).ok()?;
+        let stamp = data["stamp"].as_str()?.to_owned();
+        Some(Removal { repo, store, operation, items, stamp })
+    }
+
+    /// What keeps the rest from going, when a part has gone already.
+    pub fn obstacles(&self) -> Result<Vec<String>> {
+        let mut rest = Vec::new();
+        for item in &self.items {
+            let gone = match item {
+                RemovedItem::Directory { from, trash } => !fs::exists(from)? && fs::exists(trash)?,
+                RemovedItem::Ref { name, .. } => self.repo.reader().ref_commit(name)?.is_none(),
+                RemovedItem::Workspace { record } => self.store.workspace(&record.name)?.is_none(),
+                RemovedItem::TaskWorkspace { run, task, .. } => self.store.task(run, task)?.workspace.is_none(),
+            };
+            if !gone {
+                rest.push(item.clone());
+            }
+        }
+        Ok(redo_scan::look(self.repo, self.store, self.operation, &rest, &self.items, &self.stamp)?.obstacles)
+    }
+
+    /// Says of each workspace that it is being removed, so that nobody else begins to.
+    fn claim(&self) -> Result<()> {
+        for item in &self.items {
+            if let RemovedItem::Workspace { record } = item
+                && record.state == WorkspaceState::Ready
+            {
+                let owned =
+                    WorkspaceRecord { state: WorkspaceState::Removing, owner: proc::own(), ..(**record).clone() };
+                self.store.put_workspace("workspace.removing", &owned)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes everything away.
+    pub fn take(&self) -> Result<()> {
+        if let Some(old) = self.operation.stamp.as_deref() {
+            keep_under(self.repo, old, &self.stamp)?;
+        }
+        batch::trash_directories(&self.items)?;
+        for item in &self.items {
+            if let RemovedItem::Ref { name, commit } = item
+                && self.repo.reader().ref_commit(name)?.is_some()
+            {
+                let doomed = DoomedRef { name: name.clone(), commit: commit.clone(), held: false };
+                if let Some(kept) = batch::delete_ref(self.repo, &self.stamp, &doomed)? {
+                    return Err(CleanupError::refused(format!("{}: {}", kept.name, kept.why), "try again"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what is gone and says that the operation is in effect again.
+    pub fn record(&self, intent: &Intent) -> Result<()> {
+        for item in &self.items {
+            match item {
+                RemovedItem::Workspace { record } => {
+                    self.store.forget_workspace(&record.name, KIND)?;
+                    tidy_parents(self.repo, &record.path, record.sealed);
+                }
+                RemovedItem::TaskWorkspace { run, task, path } => {
+                    let data = json!({"by": KIND});
+                    self.store.edit_task(run, task, "workspace.trashed", data, |task| task.workspace = None)?;
+                    remove_if_empty(path.parent());
+                }
+                RemovedItem::Directory { .. } | RemovedItem::Ref { .. } => {}
+            }
+        }
+        remove_if_empty(Some(&self.repo.common_dir.join("worktrees")));
+        let removal = Some((self.items.clone(), self.stamp.clone()));
+        Ok(self.store.mark_redone(self.operation.op, removal, Some(intent))?)
+    }
+
+    /// Puts everything back, so that the operation stays undone. What has something else in its place stays in the trash, and
+    /// under the open intent, so that it is not forgotten there.
+    pub fn give_up(&self, intent: Intent, why: &str) -> Result<()> {
+        let obstacles = restore::obstacles(self.repo, self.store, &self.items, true)?;
+        if !obstacles.is_empty() {
+            return Err(CleanupError::refused(obstacles.join("; "), "move it away, then: treehand doctor --repair"));
+        }
+        restore::put_back(self.repo, self.store, &self.items)?;
+        if let Some(old) = self.operation.stamp.as_deref() {
+            keep_under(self.repo, &self.stamp, old)?;
+        }
+        Ok(self.store.failed(intent, json!({"why": why}))?)
+    }
+}
+
+/// Keeps what was saved under one stamp under another from now on; a part may have been moved by a process that died.
+fn keep_under(repo: &Repository, from: &str, to: &str) -> Result<()> {
+    for (name, commit) in salvage::of_stamp(repo, from)? {
+        let anew = name.replace(from, to);
+        if repo.reader().ref_commit(&anew)?.is_none() {
+            update_ref(repo, &anew, Some(&commit), None, "treehand: saved before a removal")?;
+        }
+        update_ref(repo, &name, None, Some(&commit), "treehand: kept under another name")?;
+    }
+    Ok(())
 }

@@ -8,11 +8,15 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::error::{CleanupError, Result};
+use super::print::{is_git_dir, print};
+use super::remove_scan::linked_git_dir;
 use super::trash;
-use crate::model::record::RemovedItem;
+use crate::model::cause::chain;
+use crate::model::record::{PutBack, PutBackDirectory, RemovedItem};
 use crate::store::Store;
 use crate::sys::fs;
 use crate::worktree::Repository;
+use crate::worktree::checkouts::{self, Checkout};
 use crate::worktree::import::update_ref;
 use crate::worktree::repository::bytes_path;
 use crate::worktree::sealed::remove_if_empty;
@@ -61,8 +65,23 @@ fn may_be_renumbered(repo: &Repository, from: &Path, trash: &Path) -> Result<boo
     Ok(entry && !ours && !fs::exists(&trash.join("modules"))?)
 }
 
+/// Directories that came back under another name: where each was, and where it is.
+pub type Renamed = Vec<(PathBuf, PathBuf)>;
+
+/// True when something of these is still in the trash.
+pub fn is_trashed(items: &[RemovedItem]) -> Result<bool> {
+    for item in items {
+        if let RemovedItem::Directory { trash, .. } = item
+            && fs::exists(trash)?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Puts back what can be put back; what is back already, or has something else in its place, is left.
-pub fn put_back(repo: &Repository, store: &Store, items: &[RemovedItem]) -> Result<()> {
+pub fn put_back(repo: &Repository, store: &Store, items: &[RemovedItem]) -> Result<Renamed> {
     let mut renumbered = Vec::new();
     // The last that went comes back first: it may be around one that went before it.
     for item in items.iter().rev() {
@@ -72,13 +91,17 @@ pub fn put_back(repo: &Repository, store: &Store, items: &[RemovedItem]) -> Resu
                     update_ref(repo, name, Some(commit), None, "treehand: put back")?;
                 }
             }
-            RemovedItem::Directory { from, trash } => renumbered.extend(put_directory(repo, from, trash)?),
+            RemovedItem::Directory { from, trash } => {
+                let renamed = put_directory(repo, from, trash)?;
+                renumbered.extend(renamed.map(|to| (from.clone(), to)));
+            }
             RemovedItem::Workspace { .. } | RemovedItem::TaskWorkspace { .. } => {}
         }
     }
-    for git_dir in renumbered {
-        relink(&git_dir)?;
+    for (_, git_dir) in &renumbered {
+        relink(git_dir)?;
     }
+    relink_strays(repo, items)?;
     // Last of all, so that a workspace is known only when it is whole again.
     for item in items {
         match item {
@@ -94,7 +117,64 @@ pub fn put_back(repo: &Repository, store: &Store, items: &[RemovedItem]) -> Resu
             RemovedItem::Directory { .. } | RemovedItem::Ref { .. } => {}
         }
     }
+    Ok(renumbered)
+}
+
+/// Links the trees again that a process which died had given a git dir under another name: each to the one that names it.
+fn relink_strays(repo: &Repository, items: &[RemovedItem]) -> Result<()> {
+    let checkouts = checkouts::scan(repo)?;
+    for tree in items.iter().filter_map(directory) {
+        let naming: Vec<&Checkout> = checkouts.iter().filter(|checkout| checkout.tree.as_ref() == Some(tree)).collect();
+        if let ([only], Some(linked)) = (&naming[..], linked_git_dir(tree)?)
+            && linked != only.git_dir
+        {
+            relink(&only.git_dir)?;
+        }
+    }
     Ok(())
+}
+
+/// What came back, for a redo to know it again. What cannot be told is left out, and then no redo removes it.
+pub fn look(repo: &Repository, items: &[RemovedItem], renamed: &Renamed) -> Result<PutBack> {
+    let places: Vec<&PathBuf> = items.iter().filter_map(directory).collect();
+    let checkouts = checkouts::scan(repo)?;
+    let mut directories = Vec::new();
+    for from in &places {
+        let renamed = renamed.iter().find(|(was, _)| was == *from).map(|(_, at)| at);
+        if let Some(at) = renamed.or_else(|| place_of(repo, from, &places, &checkouts)) {
+            let print = print(repo, at);
+            let print = print.inspect_err(|error| tracing::warn!("what came back is unreadable: {}", chain(error)));
+            directories.push(PutBackDirectory { from: (*from).clone(), at: at.clone(), print: print.ok() });
+        }
+    }
+    Ok(PutBack { branch_gone: false, directories })
+}
+
+fn directory(item: &RemovedItem) -> Option<&PathBuf> {
+    match item {
+        RemovedItem::Directory { from, .. } => Some(from),
+        _ => None,
+    }
+}
+
+/// Where a directory is that another process put back: its own place, unless that is the git dir of another worktree.
+fn place_of<'a>(
+    repo: &Repository,
+    from: &'a PathBuf,
+    places: &[&PathBuf],
+    checkouts: &'a [Checkout],
+) -> Option<&'a PathBuf> {
+    let ours = |checkout: &&Checkout| checkout.tree.as_ref().is_some_and(|tree| places.contains(&tree));
+    let there = |checkout: &&Checkout| checkout.tree.as_deref().is_some_and(Path::is_dir);
+    let own = checkouts.iter().find(|checkout| checkout.git_dir == *from);
+    if !is_git_dir(repo, from) || own.is_none_or(|own| ours(&own) || !there(&own)) {
+        return Some(from);
+    }
+    let mut moved = checkouts.iter().filter(ours).filter(|checkout| !places.contains(&&checkout.git_dir));
+    match (moved.next(), moved.next()) {
+        (Some(only), None) => Some(&only.git_dir),
+        _ => None,
+    }
 }
 
 /// Moves a directory back; the answer is its new name when its own was taken.

@@ -77,6 +77,12 @@ pub fn keep(repo: &Repository, prefix: &str, part: &str, commit: &CommitId) -> R
     Ok(Saved { name, commit: commit.clone() })
 }
 
+/// The refs that one operation made, by the name of its trash.
+pub fn of_stamp(repo: &Repository, stamp: &str) -> Result<Vec<(String, CommitId)>> {
+    let all = repo.reader().refs_below(PREFIX)?;
+    Ok(all.into_iter().filter(|(name, _)| name.split('/').any(|part| part == stamp)).collect())
+}
+
 /// Uncommitted changes as commits, made in a quarantine so that no gc can take their objects before a ref holds them.
 fn changes_of(repo: &Repository, source: &Source<'_>, tree: &Path, head: Option<&CommitId>) -> Result<Vec<Saved>> {
     let like = match head {

@@ -6,19 +6,18 @@
 use serde::Serialize;
 use serde_json::json;
 
-use super::batch::UNDO_PREFIX;
-use super::branch_move::{LOCK_WAIT, move_branch};
 use super::error::{CleanupError, Result};
-use super::recover::{self, UNDO};
+use super::made_branch;
+use super::shift::{LOCK_WAIT, Shifted, require_commit, shift};
 use super::undo_plan::{self, OnTop, Verdict};
-use super::{restore, trash};
-use crate::model::record::{OperationRecord, RemovedItem, UndoData};
+use super::{recover, restore};
+use crate::model::cause::chain;
+use crate::model::record::{OperationRecord, PutBack, RemovedItem, UndoData};
 use crate::model::{BranchName, CommitId};
 use crate::store::{EntryDraft, Store, StoreError};
+use crate::sys::lock::FileLock;
 use crate::sys::proc;
 use crate::worktree::Repository;
-use crate::worktree::advance::Advance;
-use crate::worktree::import::update_ref;
 
 /// Most commits on top that a refusal names.
 const ON_TOP_MAX: usize = 10;
@@ -34,10 +33,13 @@ pub struct Undone {
     pub summary: String,
     /// What is back: branches, directories, refs, workspaces.
     pub restored: Vec<String>,
+    /// Branches that are gone again, for they were made for what was taken back.
+    pub removed: Vec<String>,
 }
 
 /// Takes back the named operation, or the last one that was not taken back. One whose undo died half-way is meant first.
 pub fn undo(repo: &Repository, store: &Store, op: Option<i64>) -> Result<Undone> {
+    let _one_at_a_time = alone(repo)?;
     let recovery = recover::recover(repo, store)?;
     if let Some(done) = recovery.undone.into_iter().find(|done| op.is_none_or(|op| op == *done)) {
         return Ok(Undone::of(store.operation(done)?));
@@ -45,6 +47,24 @@ pub fn undo(repo: &Repository, store: &Store, op: Option<i64>) -> Result<Undone>
     if let (None, Some(blocked)) = (op, recovery.recovered.blocked.first()) {
         return Err(CleanupError::refused(format!("an interrupted {blocked}"), "look at it, then try again"));
     }
+    let operation = &require(store, op)?;
+    match (&operation.undo, operation.undo.moved()) {
+        (UndoData::Removal { items }, _) => undo_removal(repo, store, operation, items)?,
+        (_, Some((branch, before, after))) => undo_move(repo, store, operation, branch, before, after)?,
+        (_, None) => store.mark_undone(operation.op, PutBack::default(), None)?,
+    }
+    Ok(Undone::of(store.operation(operation.op)?))
+}
+
+/// Held by whoever takes back or makes again, for as long as that takes.
+pub(super) fn alone(repo: &Repository) -> Result<FileLock> {
+    let path = repo.state_dir().join("locks").join("undo");
+    let holder = format!("another undo or redo, pid {}", std::process::id());
+    Ok(FileLock::acquire_within(&path, &holder, LOCK_WAIT)?)
+}
+
+/// The operation that is meant, which was not taken back yet.
+pub(super) fn require(store: &Store, op: Option<i64>) -> Result<OperationRecord> {
     let operations = store.operations()?;
     let Some(operation) = undo_plan::pick(&operations, op) else {
         return Err(match op {
@@ -52,26 +72,31 @@ pub fn undo(repo: &Repository, store: &Store, op: Option<i64>) -> Result<Undone>
             None => CleanupError::NothingToUndo,
         });
     };
-    if operation.undone {
-        let message = format!("operation {} was undone already", operation.op);
-        return Err(CleanupError::refused(message, "see what there is: treehand log"));
-    }
-    match (&operation.undo, operation.undo.moved()) {
-        (UndoData::Removal { items }, _) => undo_removal(repo, store, operation, items)?,
-        (_, Some((branch, before, after))) => undo_move(repo, store, operation, branch, before, after)?,
-        (_, None) => store.mark_undone(operation.op)?,
-    }
-    Ok(Undone::of(operation.clone()))
+    let Some(by) = operation.undone.then(|| operation.taken_back.as_ref().and_then(|how| how.by)) else {
+        return Ok(operation.clone());
+    };
+    let op = operation.op;
+    Err(match by {
+        None => CleanupError::refused(format!("operation {op} was undone already"), "see what there is: treehand log"),
+        Some(by) => CleanupError::refused(
+            format!("operation {op} was undone already, by operation {by}"),
+            format!("take that back: treehand undo {by}"),
+        ),
+    })
 }
 
 impl Undone {
     fn of(operation: OperationRecord) -> Undone {
+        let gone = operation.taken_back.as_ref().is_some_and(|how| how.put_back.branch_gone);
         let OperationRecord { op, kind, summary, undo, .. } = operation;
-        let restored = match (&undo, undo.moved()) {
-            (UndoData::Removal { items }, _) => items.iter().map(describe).collect(),
-            (_, moved) => moved.iter().map(|(branch, before, _)| format!("{branch} at {}", before.short())).collect(),
-        };
-        Undone { op, kind, summary, restored }
+        let (mut restored, mut removed) = (Vec::new(), Vec::new());
+        match (&undo, undo.moved()) {
+            (UndoData::Removal { items }, _) => restored.extend(items.iter().map(describe)),
+            (_, Some((branch, ..))) if gone => removed.push(branch.to_string()),
+            (_, Some((branch, before, _))) => restored.push(format!("{branch} at {}", before.short())),
+            (_, None) => {}
+        }
+        Undone { op, kind, summary, restored, removed }
     }
 }
 
@@ -84,54 +109,37 @@ fn undo_move(
     before: &CommitId,
     after: &CommitId,
 ) -> Result<()> {
+    let op = operation.op;
     let tip = repo.reader().ref_commit(&into.full_ref())?;
     let on_top = tip.as_ref().map(|tip| on_top(repo, after, tip)).transpose()?.unwrap_or_default();
     match undo_plan::judge(into.as_str(), tip.as_ref(), before, after, &on_top) {
         Verdict::Refuse(why) => {
-            let message = format!("operation {} is not undone: {why}", operation.op);
-            return Err(CleanupError::refused(
-                message,
-                "undo what came after it first, or take it back by a commit: treehand undo --revert",
-            ));
+            let hint = if on_top.is_empty() {
+                "undo what came after it first".to_owned()
+            } else {
+                format!("undo what came after it first, or revert it: treehand undo {op} --revert")
+            };
+            return Err(CleanupError::refused(format!("operation {op} is not undone: {why}"), hint));
         }
-        Verdict::AlreadyBack => {}
-        Verdict::MoveBack => {
-            if !repo.reader().has_commit(before)? {
-                let message = format!("the commit {} that `{into}` was at is gone", before.short());
-                return Err(CleanupError::Refused { message, hint: None });
-            }
-            return move_back(repo, store, operation.op, into, before, after);
+        Verdict::Already => return Ok(store.mark_undone(op, PutBack::default(), None)?),
+        Verdict::Move => require_commit(repo, into, before)?,
+    }
+    let intent = store.intend(&EntryDraft::new("undo", json!({"op": op, "owner": proc::own()})))?;
+    match shift(repo, into, after, before, &format!("treehand: undo operation {op}")) {
+        Ok(Shifted::Whole) => {
+            let branch_gone = made_branch::drop_if_made(repo, store, operation)?;
+            Ok(store.mark_undone(op, PutBack { branch_gone, ..PutBack::default() }, Some(&intent))?)
+        }
+        Ok(Shifted::Behind(error)) => Err(error),
+        Err(error) => {
+            store.failed(intent, json!({"why": chain(&error)}))?;
+            Err(error)
         }
     }
-    Ok(store.mark_undone(operation.op)?)
-}
-
-fn move_back(
-    repo: &Repository,
-    store: &Store,
-    op: i64,
-    branch: &BranchName,
-    before: &CommitId,
-    after: &CommitId,
-) -> Result<()> {
-    // What it was moved to stays within reach until the retention ends.
-    let name = format!("{UNDO_PREFIX}{}/heads/{branch}", trash::stamp()?);
-    update_ref(repo, &name, Some(after), None, "treehand: undone")?;
-    let intent = EntryDraft::new(UNDO, json!({"op": op, "owner": proc::own()}));
-    let message = format!("treehand: undo operation {op}");
-    let request = Advance { branch, from: after, to: before, message: &message, lock_wait: LOCK_WAIT };
-    let moved = move_branch(repo, store, &intent, &request, || {
-        store.mark_undone(op)?;
-        Ok(json!({"at": before}))
-    });
-    if moved.is_err() && repo.reader().ref_commit(&branch.full_ref())?.as_ref() == Some(after) {
-        update_ref(repo, &name, None, Some(after), "treehand: not undone")?;
-    }
-    moved
 }
 
 /// The commits that `tip` has on top of `after`, newest first; none when it is not on top of it.
-fn on_top(repo: &Repository, after: &CommitId, tip: &CommitId) -> Result<Vec<OnTop>> {
+pub(super) fn on_top(repo: &Repository, after: &CommitId, tip: &CommitId) -> Result<Vec<OnTop>> {
     let reader = repo.reader();
     if tip == after || !reader.has_commit(after)? || !reader.is_ancestor(after, tip)? {
         return Ok(Vec::new());
@@ -155,13 +163,12 @@ fn undo_removal(repo: &Repository, store: &Store, operation: &OperationRecord, i
         let message = format!("operation {} is not undone: {}", operation.op, obstacles.join("; "));
         return Err(CleanupError::refused(message, "move away what is in the way; trash stays for clean.retention"));
     }
-    let intent = store.intend(&EntryDraft::new(UNDO, json!({"op": operation.op, "owner": proc::own()})))?;
-    restore::put_back(repo, store, items)?;
-    store.mark_undone(operation.op)?;
-    Ok(store.done(intent, json!({"items": items.len()}))?)
+    let intent = store.intend(&EntryDraft::new("undo", json!({"op": operation.op, "owner": proc::own()})))?;
+    let renamed = restore::put_back(repo, store, items)?;
+    Ok(store.mark_undone(operation.op, restore::look(repo, items, &renamed)?, Some(&intent))?)
 }
 
-fn describe(item: &RemovedItem) -> String {
+pub(super) fn describe(item: &RemovedItem) -> String {
     match item {
         RemovedItem::Directory { from, .. } => from.display().to_string(),
         RemovedItem::Ref { name, .. } => name.clone(),

@@ -1,6 +1,7 @@
-//! Decision file: whether a landing can be taken back, and which operation is meant.
+//! Decision file: whether a landing can be taken back or made again, and which operation is meant.
 //!
-//! A branch moves back only from exactly where the landing put it; what was built on it is never dropped.
+//! A branch moves back only from exactly where the landing put it, and forward again only from where the undo left it; what
+//! was built on either is never dropped.
 
 use crate::model::CommitId;
 use crate::model::record::OperationRecord;
@@ -19,10 +20,10 @@ pub struct OnTop {
 /// What to do with the branch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// Move it back.
-    MoveBack,
-    /// It is back already.
-    AlreadyBack,
+    /// Move it.
+    Move,
+    /// It is there already.
+    Already,
     /// Leave it, for this reason.
     Refuse(String),
 }
@@ -35,24 +36,43 @@ pub fn pick(operations: &[OperationRecord], named: Option<i64>) -> Option<&Opera
     }
 }
 
-/// Which operation `redo` means, or why none.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Redo {
-    /// This one: the last that was taken back.
-    Operation(i64),
+/// What there is to be made again.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Next<'a> {
     /// Nothing was taken back.
     Nothing,
-    /// This one came after the undo.
-    Overtaken(i64),
+    /// This one: it was taken back last.
+    Redo(&'a OperationRecord),
+    /// Something else was done since; both operations.
+    Superseded(&'a OperationRecord, &'a OperationRecord),
 }
 
-/// The operation that `redo` does again: the one whose undo was last, unless something new was done since.
-pub fn pick_redo(operations: &[OperationRecord]) -> Redo {
-    let undone = operations.iter().filter_map(|operation| Some((operation.undone_seq?, operation.op)));
-    let Some((undone_at, op)) = undone.max() else { return Redo::Nothing };
-    match operations.iter().filter(|operation| operation.seq > undone_at).map(|operation| operation.op).min() {
-        Some(newer) => Redo::Overtaken(newer),
-        None => Redo::Operation(op),
+/// What `redo` would make again: as in an editor, what was taken back last, and nothing once something else was done.
+pub fn next(operations: &[OperationRecord]) -> Next<'_> {
+    let order = |operation: &OperationRecord| {
+        operation.taken_back.as_ref().filter(|how| how.by.is_none()).map(|how| (how.order, how.newest))
+    };
+    let undone = operations.iter().filter(|operation| operation.undone);
+    let last = undone.filter_map(|operation| Some((order(operation)?, operation))).max_by_key(|(order, _)| *order);
+    let Some(((_, newest), operation)) = last else { return Next::Nothing };
+    match operations.iter().filter(|other| other.op > newest).min_by_key(|other| other.op) {
+        Some(newer) => Next::Superseded(operation, newer),
+        None => Next::Redo(operation),
+    }
+}
+
+/// Decides on a landing that is to be made again; `gone` says that the undo left no branch at all.
+pub fn judge_again(branch: &str, tip: Option<&CommitId>, before: &CommitId, after: &CommitId, gone: bool) -> Verdict {
+    match (tip, gone) {
+        (None, true) => Verdict::Move,
+        (None, false) => Verdict::Refuse(format!("the branch `{branch}` is gone")),
+        (Some(tip), _) if tip == after => Verdict::Already,
+        (Some(tip), false) if tip == before => Verdict::Move,
+        (Some(tip), true) => Verdict::Refuse(format!("there is a branch `{branch}` again, at {}", tip.short())),
+        (Some(tip), false) => {
+            let (tip, before) = (tip.short(), before.short());
+            Verdict::Refuse(format!("`{branch}` is at {tip}, not at {before} where the undo left it"))
+        }
     }
 }
 
@@ -60,8 +80,8 @@ pub fn pick_redo(operations: &[OperationRecord]) -> Redo {
 pub fn judge(branch: &str, tip: Option<&CommitId>, before: &CommitId, after: &CommitId, on_top: &[OnTop]) -> Verdict {
     match tip {
         None => Verdict::Refuse(format!("the branch `{branch}` is gone")),
-        Some(tip) if tip == after => Verdict::MoveBack,
-        Some(tip) if tip == before => Verdict::AlreadyBack,
+        Some(tip) if tip == after => Verdict::Move,
+        Some(tip) if tip == before => Verdict::Already,
         Some(tip) if on_top.is_empty() => {
             let (tip, after) = (tip.short(), after.short());
             Verdict::Refuse(format!("`{branch}` is at {tip}, which is not on top of {after}"))
@@ -81,7 +101,9 @@ pub fn judge(branch: &str, tip: Option<&CommitId>, before: &CommitId, after: &Co
 mod tests {
     use super::*;
     use crate::model::Timestamp;
-    use crate::model::record::UndoData;
+    use crate::model::record::{PutBack, TakenBack, UndoData};
+    use crate::store::Store;
+    use proptest::prelude::*;
 
     fn id(digit: char) -> CommitId {
         CommitId::parse(&digit.to_string().repeat(40)).expect("an id")
@@ -93,8 +115,8 @@ mod tests {
         let check = |tip: Option<char>, on_top: &[OnTop], expected: &str| {
             let tip = tip.map(id);
             let shown = match judge("main", tip.as_ref(), &id('a'), &id('b'), on_top) {
-                Verdict::MoveBack => "back".to_owned(),
-                Verdict::AlreadyBack => "already".to_owned(),
+                Verdict::Move => "back".to_owned(),
+                Verdict::Already => "already".to_owned(),
                 Verdict::Refuse(why) => why,
             };
             assert_eq!(shown, expected);
@@ -107,17 +129,41 @@ mod tests {
     }
 
     #[test]
-    fn the_last_that_was_not_taken_back_is_meant() {
-        let operation = |op: i64, undone: bool| OperationRecord {
+    fn a_branch_moves_forward_again_only_from_where_the_undo_left_it() {
+        let check = |tip: Option<char>, gone: bool, expected: &str| {
+            let tip = tip.map(id);
+            let shown = match judge_again("main", tip.as_ref(), &id('a'), &id('b'), gone) {
+                Verdict::Move => "forward".to_owned(),
+                Verdict::Already => "already".to_owned(),
+                Verdict::Refuse(why) => why,
+            };
+            assert_eq!(shown, expected);
+        };
+        check(Some('a'), false, "forward");
+        check(Some('b'), false, "already");
+        check(Some('c'), false, "`main` is at cccccccccccc, not at aaaaaaaaaaaa where the undo left it");
+        check(None, false, "the branch `main` is gone");
+        check(None, true, "forward");
+        check(Some('a'), true, "there is a branch `main` again, at aaaaaaaaaaaa");
+    }
+
+    fn operation(op: i64, undone: bool) -> OperationRecord {
+        OperationRecord {
             op,
             kind: "rm".into(),
             at: Timestamp(op),
             summary: String::new(),
             undone,
-            seq: op,
-            undone_seq: undone.then_some(10 - op),
             undo: UndoData::Removal { items: Vec::new() },
-        };
+            stamp: None,
+            saved: Vec::new(),
+            reverts: None,
+            taken_back: None,
+        }
+    }
+
+    #[test]
+    fn the_last_that_was_not_taken_back_is_meant() {
         let all = [operation(3, true), operation(2, false), operation(1, false)];
         let check = |named, expected: Option<i64>| assert_eq!(pick(&all, named).map(|o| o.op), expected, "{named:?}");
         check(None, Some(2));
@@ -127,23 +173,79 @@ mod tests {
     }
 
     #[test]
-    fn redo_goes_back_the_way_that_undo_came_and_not_past_something_new() {
-        let operation = |op: i64, seq: i64, undone_seq: Option<i64>| OperationRecord {
-            op,
-            kind: "land".into(),
-            at: Timestamp(op),
-            summary: String::new(),
-            undone: undone_seq.is_some(),
-            seq,
-            undone_seq,
-            undo: UndoData::Removal { items: Vec::new() },
+    fn what_was_taken_back_last_is_made_again_first_until_something_else_is_done() {
+        let taken = |op: i64, order: i64, newest: i64, by: Option<i64>| {
+            let at = Timestamp(order);
+            let how = TakenBack { order, newest, at, by, put_back: PutBack::default() };
+            OperationRecord { taken_back: Some(how), ..operation(op, true) }
         };
-        let check = |operations: &[OperationRecord], expected| assert_eq!(pick_redo(operations), expected);
-        check(&[], Redo::Nothing);
-        check(&[operation(1, 1, None)], Redo::Nothing);
-        let both = [operation(1, 1, Some(6)), operation(2, 3, Some(5))];
-        check(&both, Redo::Operation(1));
-        check(&[operation(1, 1, None), both[1].clone()], Redo::Operation(2));
-        check(&[both[0].clone(), both[1].clone(), operation(3, 9, None)], Redo::Overtaken(3));
+        let check = |all: &[OperationRecord], expected: &str| {
+            let shown = match next(all) {
+                Next::Nothing => "nothing".to_owned(),
+                Next::Redo(operation) => operation.op.to_string(),
+                Next::Superseded(operation, newer) => format!("{} not after {}", operation.op, newer.op),
+            };
+            assert_eq!(shown, expected);
+        };
+        check(&[], "nothing");
+        check(&[operation(1, false)], "nothing");
+        check(&[operation(1, true)], "nothing");
+        check(&[taken(2, 10, 2, None), taken(1, 20, 2, None)], "1");
+        check(&[operation(3, false), taken(2, 10, 2, None), taken(1, 20, 2, None)], "1 not after 3");
+        check(&[operation(3, false), taken(2, 10, 3, Some(3))], "nothing");
+        check(&[operation(3, false), taken(2, 10, 3, Some(3)), taken(1, 30, 3, None)], "1");
+    }
+
+    /// What an editor does: two stacks, and something new empties the second.
+    #[derive(Default)]
+    struct Editor {
+        done: Vec<i64>,
+        undone: Vec<i64>,
+    }
+
+    /// Does one thing in the editor and in the store; both name the operation that it was about.
+    fn step(editor: &mut Editor, store: &Store, what: u8) -> (Option<i64>, Option<i64>) {
+        let operations = store.operations().expect("read");
+        match what {
+            0 => {
+                let undo = UndoData::Removal { items: Vec::new() };
+                let op = store.add_operation("rm", Timestamp(0), "", undo).expect("stored");
+                editor.done.push(op);
+                editor.undone.clear();
+                (None, None)
+            }
+            1 => {
+                let expected = editor.done.pop();
+                editor.undone.extend(expected);
+                let found = pick(&operations, None).map(|operation| operation.op);
+                if let Some(op) = found {
+                    store.mark_undone(op, PutBack::default(), None).expect("undone");
+                }
+                (expected, found)
+            }
+            _ => {
+                let expected = editor.undone.pop();
+                editor.done.extend(expected);
+                let found = match next(&operations) {
+                    Next::Redo(operation) => Some(operation.op),
+                    Next::Nothing | Next::Superseded(..) => None,
+                };
+                if let Some(op) = found {
+                    store.mark_redone(op, None, None).expect("redone");
+                }
+                (expected, found)
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_of_undo_and_redo_is_that_of_an_editor(steps in proptest::collection::vec(0u8..3, 0..40)) {
+            let (mut editor, store) = (Editor::default(), Store::in_memory().expect("a store"));
+            for what in steps {
+                let (expected, found) = step(&mut editor, &store, what);
+                prop_assert_eq!(expected, found);
+            }
+        }
     }
 }

@@ -96,9 +96,9 @@ pub enum Verb {
     Log,
     /// Take back the last operation, or the one named
     Undo(UndoArgs),
-    /// Do again what the last undo took back
+    /// Make again what the last undo took back
     Redo,
-    /// List, show, restore or drop what was saved before removals
+    /// What was saved before removals: list, show, bring back, drop
     Salvage(SalvageArgs),
     /// Plan the removal of what is landed or left over; --yes applies it
     Clean(CleanArgs),
@@ -380,7 +380,7 @@ pub struct WaitArgs {
 pub struct UndoArgs {
     /// The operation (see `treehand log`)
     pub operation: Option<i64>,
-    /// Take a landing or an update back by a new commit, on top of what was built on it
+    /// By a new commit on its branch, for what others have built upon
     #[arg(long)]
     pub revert: bool,
 }

@@ -209,7 +209,7 @@ impl From<CleanupError> for CliError {
             CleanupError::Store(error) => error.into(),
             CleanupError::Git(error) => error.into(),
             CleanupError::Refused { hint, .. } => CliError { hint, ..CliError::new(4, "refused", text) },
-            CleanupError::NothingToUndo => CliError::new(3, "not_found", text),
+            CleanupError::NothingToUndo | CleanupError::NothingToRedo => CliError::new(3, "not_found", text),
             _ => CliError::new(1, "io", text),
         }
     }

@@ -234,7 +234,7 @@ pub enum WorkspaceState {
 pub struct OperationRecord {
     /// Its number, growing.
     pub op: i64,
-    /// `land`, `rm`, `clean`, …
+    /// `land`, `update`, `rm`, `clean`, `revert`, …
     pub kind: String,
     /// When.
     pub at: Timestamp,
@@ -242,14 +242,59 @@ pub struct OperationRecord {
     pub summary: String,
     /// It was taken back.
     pub undone: bool,
-    /// The journal entry that recorded it.
-    #[serde(default)]
-    pub seq: i64,
-    /// The journal entry of its undo, while it is taken back.
-    #[serde(default)]
-    pub undone_seq: Option<i64>,
     /// What `undo` needs.
     pub undo: UndoData,
+    /// The name under which its trash and what it saved are (removals only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stamp: Option<String>,
+    /// Refs that hold what was saved before it (removals only).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub saved: Vec<String>,
+    /// The operation that it took back by a commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reverts: Option<i64>,
+    /// How it was taken back; what `redo` needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_back: Option<TakenBack>,
+}
+
+/// How an operation was taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenBack {
+    /// The later it was taken back, the greater.
+    pub order: i64,
+    /// The newest operation there was then: a newer one means that something else was done since.
+    pub newest: i64,
+    /// When.
+    pub at: Timestamp,
+    /// The operation that did so by a commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<i64>,
+    /// What it put back, and how.
+    #[serde(default)]
+    pub put_back: PutBack,
+}
+
+/// What an undo put back, as far as a redo has to know it again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutBack {
+    /// The branch is gone again that was made for what landed.
+    #[serde(default)]
+    pub branch_gone: bool,
+    /// The directories.
+    #[serde(default)]
+    pub directories: Vec<PutBackDirectory>,
+}
+
+/// A directory that an undo put back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutBackDirectory {
+    /// Where it was before it was removed.
+    pub from: PathBuf,
+    /// Where it is.
+    pub at: PathBuf,
+    /// What it looked like; `None` when that could not be told.
+    pub print: Option<String>,
 }
 
 /// What it takes to take an operation back.

@@ -4,12 +4,13 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::json;
 
-use super::journal::{EntryDraft, Phase, append};
+use super::journal::{EntryDraft, Intent, Phase, append, append_closing};
 use super::runs::{parse, render};
 use super::workspaces::set_base;
 use super::{Store, StoreError};
 use crate::model::Timestamp;
-use crate::model::record::{OperationRecord, RemovedItem, UndoData};
+use crate::model::record::{OperationRecord, PutBack, RemovedItem, TakenBack, UndoData};
+use crate::sys::clock;
 
 /// Writes an operation and its line in the journal; the answer is its number.
 pub(super) fn insert_operation(
@@ -21,12 +22,13 @@ pub(super) fn insert_operation(
 ) -> Result<i64, StoreError> {
     transaction.execute("INSERT INTO operation (kind, undone, record) VALUES (?1, 0, '')", [kind])?;
     let op = transaction.last_insert_rowid();
-    let data = json!({"op": op, "kind": kind, "summary": summary});
-    let seq = append(transaction, &EntryDraft::new("operation", data), Phase::Done, None)?;
-    let (kind, summary) = (kind.into(), summary.into());
-    let record = OperationRecord { op, kind, at, summary, undone: false, seq, undone_seq: None, undo };
+    let (kind, summary) = (kind.to_owned(), summary.to_owned());
+    let (stamp, saved, reverts, taken_back) = (None, Vec::new(), None, None);
+    let record = OperationRecord { op, kind, at, summary, undone: false, undo, stamp, saved, reverts, taken_back };
     let text = render("operation", &record)?;
     transaction.execute("UPDATE operation SET record = ?2 WHERE op = ?1", params![op, text])?;
+    let data = json!({"op": op, "kind": record.kind, "summary": record.summary});
+    append(transaction, &EntryDraft::new("operation", data), Phase::Done, None)?;
     Ok(op)
 }
 
@@ -57,14 +59,20 @@ impl Store {
         self.write(|transaction| insert_operation(transaction, kind, at, summary, undo))
     }
 
-    /// Adds what one more step of a removal took to its operation.
-    pub fn grow_removal(&self, op: i64, more: &[RemovedItem], summary: &str) -> Result<(), StoreError> {
+    /// Adds what one more step of a removal took to its operation, and all that was saved before it so far.
+    pub fn grow_removal(
+        &self,
+        op: i64,
+        more: &[RemovedItem],
+        summary: &str,
+        saved: Vec<String>,
+    ) -> Result<(), StoreError> {
         self.write(|transaction| {
             edit(transaction, op, |record| {
                 if let UndoData::Removal { items } = &mut record.undo {
                     items.extend_from_slice(more);
                 }
-                record.summary = summary.to_owned();
+                (record.summary, record.saved) = (summary.to_owned(), saved);
             })
         })
     }
@@ -81,40 +89,36 @@ impl Store {
         read(&self.connection, op)
     }
 
-    /// Marks an operation as taken back; with an update, the workspace has its former base on record again.
-    pub fn mark_undone(&self, op: i64) -> Result<(), StoreError> {
+    /// Records a removal that has happened, with the name of its trash and what was saved before it, and gives its number.
+    pub fn add_removal(
+        &self,
+        kind: &str,
+        at: Timestamp,
+        summary: &str,
+        items: &[RemovedItem],
+        stamp: &str,
+        saved: Vec<String>,
+    ) -> Result<i64, StoreError> {
         self.write(|transaction| {
-            let seq = append(transaction, &EntryDraft::new("undo", json!({"op": op})), Phase::Done, None)?;
-            edit(transaction, op, |record| (record.undone, record.undone_seq) = (true, Some(seq)))?;
-            if let UndoData::Update(update) = read(transaction, op)?.undo {
+            let undo = UndoData::Removal { items: items.to_vec() };
+            let op = insert_operation(transaction, kind, at, summary, undo)?;
+            edit(transaction, op, |record| (record.stamp, record.saved) = (Some(stamp.to_owned()), saved))?;
+            Ok(op)
+        })
+    }
+
+    /// Marks an operation as taken back and closes the intent; with an update, the workspace has its former base on record
+    /// again, and what the operation itself had reverted is in effect again.
+    pub fn mark_undone(&self, op: i64, put_back: PutBack, intent: Option<&Intent>) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let record = take_back(transaction, op, None, put_back)?;
+            if let UndoData::Update(update) = record.undo {
                 set_base(transaction, &update.workspace, update.base_before)?;
             }
-            Ok(())
-        })
-    }
-
-    /// Marks an operation as done again; with an update, the workspace has its later base on record again.
-    pub fn mark_redone(&self, op: i64) -> Result<(), StoreError> {
-        self.write(|transaction| {
-            edit(transaction, op, |record| (record.undone, record.undone_seq) = (false, None))?;
-            if let UndoData::Update(update) = read(transaction, op)?.undo {
-                set_base(transaction, &update.workspace, update.base_after)?;
+            if let Some(original) = record.reverts {
+                edit(transaction, original, |record| (record.undone, record.taken_back) = (false, None))?;
             }
-            append(transaction, &EntryDraft::new("redo", json!({"op": op})), Phase::Done, None)?;
-            Ok(())
-        })
-    }
-
-    /// Makes what a later operation did the doing of an earlier one that was taken back: a removal made again.
-    pub fn adopt_operation(&self, op: i64, later: i64) -> Result<(), StoreError> {
-        self.write(|transaction| {
-            let undo = read(transaction, later)?.undo;
-            edit(transaction, op, |record| {
-                (record.undone, record.undone_seq, record.undo) = (false, None, undo);
-            })?;
-            transaction.execute("DELETE FROM operation WHERE op = ?1", [later])?;
-            append(transaction, &EntryDraft::new("redo", json!({"op": op, "as": later})), Phase::Done, None)?;
-            Ok(())
+            close(transaction, intent, op)
         })
     }
 
@@ -128,5 +132,118 @@ impl Store {
             append(transaction, &EntryDraft::new(kind, json!({"operations": all.len()})), Phase::Note, None)?;
             Ok(())
         })
+    }
+
+    /// Marks an operation as in effect again and closes the intent, with what it takes to undo it now and the name of its
+    /// trash, where those are others.
+    pub fn mark_redone(
+        &self,
+        op: i64,
+        removal: Option<(Vec<RemovedItem>, String)>,
+        intent: Option<&Intent>,
+    ) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            edit(transaction, op, |record| {
+                (record.undone, record.taken_back) = (false, None);
+                if let Some((items, stamp)) = removal {
+                    let old = record.stamp.replace(stamp.clone()).unwrap_or_default();
+                    record.saved.iter_mut().for_each(|name| *name = name.replace(&old, &stamp));
+                    record.undo = UndoData::Removal { items };
+                }
+            })?;
+            let record = read(transaction, op)?;
+            if let UndoData::Update(update) = record.undo {
+                set_base(transaction, &update.workspace, update.base_after)?;
+            }
+            if let Some(original) = record.reverts {
+                take_back(transaction, original, Some(op), PutBack::default())?;
+            }
+            append(transaction, &EntryDraft::new("redo", json!({"op": op})), Phase::Done, None)?;
+            close(transaction, intent, op)
+        })
+    }
+
+    /// Records that an operation was taken back by a commit: that is an operation too, whose number is the answer.
+    pub fn record_revert(
+        &self,
+        original: i64,
+        undo: UndoData,
+        summary: &str,
+        intent: Option<&Intent>,
+    ) -> Result<i64, StoreError> {
+        self.write(|transaction| {
+            let known = last_of(transaction, "revert")?
+                .filter(|last| !last.undone && last.reverts == Some(original) && last.undo == undo);
+            let op = match known {
+                Some(known) => known.op,
+                None => {
+                    let op = insert_operation(transaction, "revert", clock::now(), summary, undo)?;
+                    edit(transaction, op, |record| record.reverts = Some(original))?;
+                    take_back(transaction, original, Some(op), PutBack::default())?;
+                    op
+                }
+            };
+            close(transaction, intent, op)?;
+            Ok(op)
+        })
+    }
+}
+
+/// Marks an operation as taken back; its record is the answer.
+fn take_back(
+    transaction: &Transaction<'_>,
+    op: i64,
+    by: Option<i64>,
+    put_back: PutBack,
+) -> Result<OperationRecord, StoreError> {
+    let order = append(transaction, &EntryDraft::new("undo", json!({"op": op, "by": by})), Phase::Done, None)?;
+    let newest = transaction.query_row("SELECT max(op) FROM operation", [], |row| row.get(0))?;
+    let how = TakenBack { order, newest, at: clock::now(), by, put_back };
+    edit(transaction, op, |record| (record.undone, record.taken_back) = (true, Some(how)))?;
+    read(transaction, op)
+}
+
+fn close(transaction: &Transaction<'_>, intent: Option<&Intent>, op: i64) -> Result<(), StoreError> {
+    match intent {
+        Some(intent) => append_closing(transaction, intent, Phase::Done, &json!({"op": op})),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BranchName, CommitId};
+
+    fn landing(from: &str, to: &str) -> UndoData {
+        let id = |digit: &str| CommitId::parse(&digit.repeat(40)).expect("an id");
+        let into = BranchName::parse("main").expect("a name");
+        UndoData::Landing { into, before: id(from), after: id(to), run: None, task: None }
+    }
+
+    #[test]
+    fn an_operation_of_the_first_version_can_be_read() {
+        let old = r#"{"op":1,"kind":"rm","at":"2027-01-01T00:00:00Z","summary":"s","undone":true,
+            "undo":{"what":"removal","items":[]}}"#;
+        let record: OperationRecord = serde_json::from_str(old).expect("read");
+        assert_eq!((record.stamp, record.reverts, record.taken_back), (None, None, None));
+    }
+
+    #[test]
+    fn what_reverts_an_operation_takes_it_back_in_the_same_transaction() {
+        let store = Store::in_memory().expect("a store");
+        let op = store.add_operation("land", Timestamp(1), "landed", landing("a", "b")).expect("stored");
+        store.cut_after(0);
+        store.record_revert(op, landing("c", "d"), "reverted", None).expect_err("cut");
+        assert!(!store.operation(op).expect("read").undone);
+        store.cut_after(9);
+        let state = || store.operation(op).map(|record| (record.undone, record.taken_back.and_then(|how| how.by)));
+        let revert = store.record_revert(op, landing("c", "d"), "reverted", None).expect("recorded");
+        assert_eq!(store.record_revert(op, landing("c", "d"), "reverted", None).expect("once"), revert);
+        assert_eq!(state().expect("read"), (true, Some(revert)));
+        store.mark_undone(revert, PutBack::default(), None).expect("undone");
+        assert_eq!(state().expect("read"), (false, None));
+        store.mark_redone(revert, None, None).expect("redone");
+        assert_eq!(state().expect("read"), (true, Some(revert)));
     }
 }

@@ -177,12 +177,13 @@ fn operations(store: &Store, before: &Path, now: &Path, shift: &Shift) -> Result
     let within = |path: &Path| path.strip_prefix(before).map_or_else(|_| path.to_owned(), |rest| now.join(rest));
     store.edit_operations("operation.moved", |operation| {
         let UndoData::Removal { items } = &mut operation.undo else { return };
+        let place = |path: &Path| if path.starts_with(before) { within(path) } else { beside(path) };
+        for directory in operation.taken_back.iter_mut().flat_map(|how| &mut how.put_back.directories) {
+            (directory.from, directory.at) = (place(&directory.from), place(&directory.at));
+        }
         for item in items {
             match item {
-                RemovedItem::Directory { from, trash } => {
-                    *trash = within(trash);
-                    *from = if from.starts_with(before) { within(from) } else { beside(from) };
-                }
+                RemovedItem::Directory { from, trash } => (*from, *trash) = (place(from), within(trash)),
                 RemovedItem::Workspace { record } => record.path = beside(&record.path),
                 RemovedItem::TaskWorkspace { path, .. } => *path = beside(path),
                 RemovedItem::Ref { .. } => {}

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::fixture::Fixture;
 use super::update::{UpdateRequest, Updated, recover, update};
-use crate::model::record::{UndoData, WorkspaceRecord};
+use crate::model::record::{PutBack, UndoData, WorkspaceRecord};
 use crate::model::{BaseReport, CommitId, UpdateBy};
 use crate::store::EntryDraft;
 
@@ -291,7 +291,7 @@ fn an_update_whose_process_died_after_the_branch_moved_is_completed() {
     let UndoData::Update(record) = store.operations().expect("read").remove(0).undo else { panic!("another") };
     // As if it had died between the branch and the files: the files are those of before, the records too.
     sides.fixture.run_in(&sides.workspace.path, &["read-tree", "-u", "--reset", before.as_str()]);
-    store.mark_undone(1).expect("written");
+    store.mark_undone(1, PutBack::default(), None).expect("written");
     let mut data = serde_json::json!(record);
     data["owner"] = serde_json::json!({"pid": 1, "start_time": 1, "boot_id": "gone"});
     let _stays_open = store.intend(&EntryDraft::new(super::update::KIND, data)).expect("written");

@@ -44,7 +44,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
         Verb::Cancel(args) => cancel::run(&session, &args.target),
         Verb::Log => log::run(&session),
         Verb::Undo(args) => undo::run(&session, &args),
-        Verb::Redo => undo::redo(&session),
+        Verb::Redo => redo::run(&session),
         Verb::Salvage(args) => salvage::run(&session, &args.action),
         Verb::Clean(args) => clean::run(&session, &args),
         Verb::Supervise { .. }

@@ -19,6 +19,7 @@ mod man;
 mod new;
 mod path;
 mod ps;
+mod redo;
 mod rm;
 mod run;
 mod salvage;

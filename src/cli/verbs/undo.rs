@@ -1,11 +1,11 @@
-//! `undo`: takes back the last operation that was not taken back yet, or the one named; `redo` does it again.
+//! `undo`: takes back the last operation that was not taken back yet, or the one named; with `--revert` by a new commit.
 //!
 //! A landing that others built on, or a place that is occupied again, refuses before anything is touched.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::cleanup::undo::Undone;
-use crate::cleanup::{redo, revert, undo};
+use crate::cleanup::revert;
+use crate::cleanup::undo;
 use crate::cli::args::UndoArgs;
 use crate::cli::error::CliError;
 use crate::cli::output::plain;
@@ -15,20 +15,21 @@ use crate::cli::session::Session;
 pub fn run(session: &Session, args: &UndoArgs) -> Result<u8, CliError> {
     let store = session.store()?;
     if args.revert {
-        return answer(session, "reverted", &revert::revert(&session.repo, &store, args.operation)?);
+        let reverted = revert::revert(&session.repo, &store, args.operation)?;
+        let original = &reverted.original;
+        let restored: [String; 0] = [];
+        let document = json!({"op": original.op, "kind": original.kind, "summary": original.summary,
+            "restored": restored, "removed": restored, "revert": reverted});
+        let (branch, commit) = (&reverted.branch, reverted.commit.short());
+        let text = || format!("undone by {commit} on {branch}: {}\n", plain(&original.summary));
+        session.out.answer("treehand/undo/v1", document, text)?;
+        return Ok(0);
     }
-    answer(session, "undone", &undo::undo(&session.repo, &store, args.operation)?)
-}
-
-/// Does the last operation again that was taken back.
-pub fn redo(session: &Session) -> Result<u8, CliError> {
-    let store = session.store()?;
-    answer(session, "done again", &redo::redo(&session.repo, &store, &session.settings.worktree.path)?)
-}
-
-fn answer(session: &Session, what: &str, undone: &Undone) -> Result<u8, CliError> {
-    let Undone { op, kind, summary, restored } = undone;
-    let document = json!({"op": op, "kind": kind, "summary": summary, "restored": restored});
-    session.out.answer("treehand/undo/v1", document, || format!("{what}: {}\n", plain(summary)))?;
+    let undone = undo::undo(&session.repo, &store, args.operation)?;
+    let document = json!({"op": undone.op, "kind": undone.kind, "summary": undone.summary,
+        "restored": undone.restored, "removed": undone.removed, "revert": Value::Null});
+    let gone = undone.removed.iter().map(|branch| format!("; branch {branch}, made for it, is gone again"));
+    let gone: String = gone.collect();
+    session.out.answer("treehand/undo/v1", document, || format!("undone: {}{gone}\n", plain(&undone.summary)))?;
     Ok(0)
 }

@@ -1,0 +1,18 @@
+//! `redo`: makes again what the last `undo` took back, as long as nothing else was done since.
+//!
+//! What has changed in between refuses before anything is touched.
+
+use serde_json::json;
+
+use crate::cleanup::redo;
+use crate::cli::error::CliError;
+use crate::cli::output::plain;
+use crate::cli::session::Session;
+
+/// Makes an operation again.
+pub fn run(session: &Session) -> Result<u8, CliError> {
+    let redone = redo::redo(&session.repo, &session.store()?)?;
+    let document = json!({"op": redone.op, "kind": redone.kind, "summary": redone.summary});
+    session.out.answer("treehand/redo/v1", document, || format!("redone: {}\n", plain(&redone.summary)))?;
+    Ok(0)
+}
