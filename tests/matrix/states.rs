@@ -127,6 +127,12 @@ fn unmerged_index_of_a_stash() {
 }
 
 #[test]
+fn reflog_of_head_not_writable() {
+    // As a `sudo git commit` leaves it to the owner; root itself may write everything but a directory.
+    Row::make(&format!("{PLAIN}; rm .git/logs/HEAD; mkdir -p .git/logs/HEAD/x; touch .git/logs/HEAD/x/y")).drive();
+}
+
+#[test]
 fn index_lock_held() {
     let mut row = Row::make(PLAIN);
     row.sh("touch repo/.git/index.lock");
