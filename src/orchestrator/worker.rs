@@ -22,6 +22,7 @@ use crate::model::{BranchName, CommitId, Reason, ReasonKind, TaskEvent, TaskId, 
 use crate::sys::{clock, fs, random};
 use crate::worktree::capture::{CaptureRequest, capture};
 use crate::worktree::exported::Exported;
+use crate::worktree::folding;
 use crate::worktree::import::{ImportRequest, import, update_ref};
 use crate::worktree::merge::{self, Merged, Signature, merge_trees};
 use crate::worktree::quarantine::Quarantine;
@@ -380,7 +381,10 @@ fn capture_and_import(
     };
     let changes = import(&context.repo, &captured, &request)?;
     let allowed = result_policy::compile(&task.spec.paths).map_err(|message| RunError::Usage { message })?;
-    let refusal = result_policy::judge(&changes, &task.spec.paths, &allowed);
+    let refusal = match result_policy::judge(&changes, &task.spec.paths, &allowed) {
+        None => folding::refuse_twins(&context.repo, &captured.commit, &changes.raw)?,
+        refusal => refusal,
+    };
     Ok(Some((captured.commit, changes, refusal)))
 }
 

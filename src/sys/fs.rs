@@ -44,11 +44,17 @@ pub fn write_new(path: &Path, content: &[u8]) -> Result<(), FsError> {
     file.write_all(content).map_err(at("write", path))
 }
 
-/// Creates a file that must not exist yet, whole from its first moment: it is written in `scratch`, on the same file system.
+/// Creates a file that must not exist yet, whole from its first moment, where the file system can do that: it is written in
+/// `scratch`, on the same one.
 pub fn write_new_whole(path: &Path, content: &[u8], scratch: &Path) -> Result<(), FsError> {
     let mut temp = tempfile::NamedTempFile::new_in(scratch).map_err(at("write", path))?;
     temp.write_all(content).map_err(at("write", path))?;
-    temp.persist_noclobber(path).map(|_| ()).map_err(|error| at("create", path)(error.error))
+    let Err(error) = temp.persist_noclobber(path) else { return Ok(()) };
+    match error.error.kind() {
+        // EPERM too: a file system with neither links nor a rename that replaces nothing (exFAT by FUSE, network shares).
+        io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported => write_new(path, content),
+        _ => Err(at("create", path)(error.error)),
+    }
 }
 
 /// Creates a directory and its parents.

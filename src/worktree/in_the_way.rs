@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::folding::fold;
 use super::result_policy::RawChange;
 
 /// What lies at a place in the worktree.
@@ -18,35 +19,39 @@ pub enum Present {
     Directory(Vec<Vec<u8>>),
 }
 
-const ABSENT: &str = "000000";
-
-/// The paths in the way, sorted; empty means that the move touches nothing of the user's.
+/// The paths in the way, sorted; empty means that the move touches nothing of the user's. Where names fold, a file that the
+/// move takes away under another spelling is none.
 pub fn in_the_way(
     changes: &[RawChange],
     locally_changed: &BTreeSet<Vec<u8>>,
+    folds: bool,
     mut present: impl FnMut(&[u8]) -> Present,
 ) -> Vec<Vec<u8>> {
-    let moving: BTreeSet<&[u8]> = changes.iter().map(|change| change.path.as_slice()).collect();
+    let name = |path: &[u8]| if folds { fold(path) } else { path.to_vec() };
+    let moving: BTreeSet<Vec<u8>> = changes.iter().map(|change| name(&change.path)).collect();
+    let leaving: BTreeSet<Vec<u8>> =
+        changes.iter().filter(|change| folds && change.is_removal()).map(|change| name(&change.path)).collect();
     let mut blocked = BTreeSet::new();
     for change in changes {
         if locally_changed.contains(&change.path) {
             blocked.insert(change.path.clone());
         }
-        if change.new_mode == ABSENT || change.old_mode != ABSENT {
+        if !change.is_new() {
             continue;
         }
         match present(&change.path) {
             Present::Nothing => {}
+            Present::File if leaving.contains(&name(&change.path)) => {}
             Present::File => {
                 blocked.insert(change.path.clone());
             }
             Present::Directory(files) => {
-                blocked.extend(files.into_iter().filter(|file| !moving.contains(file.as_slice())));
+                blocked.extend(files.into_iter().filter(|file| !moving.contains(&name(file))));
             }
         }
         // A file where the new path needs a directory is fine only when the same move takes it away.
         for parent in parents(&change.path) {
-            if present(parent) == Present::File && !moving.contains(parent) {
+            if present(parent) == Present::File && !moving.contains(&name(parent)) {
                 blocked.insert(parent.to_vec());
             }
         }
@@ -78,7 +83,7 @@ mod tests {
                 _ => Present::Nothing,
             }
         };
-        let blocked: Vec<String> = in_the_way(changes, &local, present)
+        let blocked: Vec<String> = in_the_way(changes, &local, false, present)
             .into_iter()
             .map(|path| String::from_utf8_lossy(&path).into_owned())
             .collect();
@@ -95,6 +100,15 @@ mod tests {
         check(std::slice::from_ref(&add), &[], &["d/other"], &[]);
         check(std::slice::from_ref(&add), &[], &["d"], &["d"]);
         check(&[gone, add], &[], &["d"], &[]);
+    }
+
+    #[test]
+    fn a_change_of_case_alone_is_not_in_its_own_way() {
+        let changes = [change("100644", "000000", "a"), change("000000", "100644", "A")];
+        let there = |_: &[u8]| Present::File;
+        assert_eq!(in_the_way(&changes, &BTreeSet::new(), true, there), Vec::<Vec<u8>>::new());
+        assert_eq!(in_the_way(&changes, &BTreeSet::new(), false, there), [b"A".to_vec()]);
+        assert_eq!(in_the_way(&changes[1..], &BTreeSet::new(), true, there), [b"A".to_vec()]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod exact;
 pub mod exported;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod folding;
 pub mod freshness;
 pub mod head;
 pub mod hooks;

@@ -180,13 +180,10 @@ impl Repository {
         fs::create_dir_all(&self.state_dir())?;
         let token = random::token().map_err(WorktreeError::Random)?;
         // Of two that make it at once the first wins; both read what is there.
-        let temp = self.state_dir().join(format!("id.{}", token.short()));
-        fs::write_new(&temp, token.as_str().as_bytes())?;
-        let linked = std::fs::hard_link(&temp, &path);
-        fs::remove_file(&temp)?;
-        match (linked, read_id(&path)?) {
+        let made = fs::write_new_whole(&path, token.as_str().as_bytes(), &self.state_dir());
+        match (made, read_id(&path)?) {
             (_, Some(id)) => Ok(id),
-            (Err(error), None) => Err(fs::at("create", &path)(error).into()),
+            (Err(error), None) => Err(error.into()),
             (Ok(()), None) => Err(fs::at("read", &path)(std::io::Error::other("it is damaged")).into()),
         }
     }

@@ -16,6 +16,21 @@ pub struct RawChange {
     pub path: Vec<u8>,
 }
 
+/// The mode of what is not there.
+const ABSENT: &str = "000000";
+
+impl RawChange {
+    /// It was not there before.
+    pub fn is_new(&self) -> bool {
+        self.old_mode == ABSENT && self.new_mode != ABSENT
+    }
+
+    /// It is gone.
+    pub fn is_removal(&self) -> bool {
+        self.new_mode == ABSENT
+    }
+}
+
 /// What a result changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResultChanges {

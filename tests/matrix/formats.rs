@@ -155,7 +155,15 @@ fn conditional_includes() {
 
 #[test]
 fn ignorecase() {
-    configured("git config core.ignorecase true").drive();
+    let row = configured("git config core.ignorecase true");
+    row.drive();
+    let twins = "for name in same SAME; do oid=$(echo $name | git hash-object -w --stdin); \
+                 git -c core.ignorecase=false update-index --add --cacheinfo 100644,$oid,$name.txt; done; \
+                 git commit -qm twins; git reset -q --hard";
+    let row = row.changing(twins);
+    let run = row.does_not_land(4, "policy", "names that are one here");
+    assert_eq!(run["tasks"][0]["reason"]["paths"], serde_json::json!(["SAME.txt", "same.txt"]));
+    row.changing("git mv sub/dir/deep.txt sub/dir/Deep.txt").land_and_undo();
 }
 
 #[test]
