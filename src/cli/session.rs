@@ -63,6 +63,11 @@ impl Session {
         Ok(self.repo.store()?)
     }
 
+    /// The store for a verb that only looks: nothing is made where there is none.
+    pub fn look(&self) -> Result<Store, CliError> {
+        Ok(self.repo.look()?)
+    }
+
     /// Refuses what cannot be had: hooks that are to run in a sandbox, where there is none.
     pub fn require_hooks(&self) -> Result<(), CliError> {
         match self.settings.worktree.hooks {

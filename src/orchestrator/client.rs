@@ -15,7 +15,7 @@ use super::supervisor::lock_path;
 use crate::model::record::RunRecord;
 use crate::model::{Reason, ReasonKind, RunId, RunState, TaskEvent};
 use crate::store::Store;
-use crate::sys::lock::{FileLock, LockError};
+use crate::sys::lock::FileLock;
 use crate::sys::{env, fs, proc};
 use crate::worktree::Repository;
 
@@ -46,11 +46,7 @@ fn last_words(repo: &Repository, run: &RunId) -> String {
 
 /// Whether somebody supervises a run.
 pub fn is_supervised(repo: &Repository, run: &RunId) -> Result<bool, RunError> {
-    match FileLock::try_acquire(&lock_path(repo, run), "looking") {
-        Ok(_) => Ok(false),
-        Err(LockError::Held { .. }) => Ok(true),
-        Err(error) => Err(error.into()),
-    }
+    Ok(FileLock::is_held(&lock_path(repo, run))?)
 }
 
 /// How following a run ended.

@@ -8,6 +8,7 @@
 pub mod fixture;
 mod journal;
 mod landings;
+mod looking;
 mod operations;
 mod repair;
 mod runs;

@@ -195,13 +195,13 @@ impl Store {
         })
     }
 
-    /// Opens the store for looking only; `None` when there is none yet.
+    /// Opens the store; `None` when there is none yet.
     pub fn open_existing(state_dir: &Path) -> Result<Option<Store>, StoreError> {
         let path = Store::file_in(state_dir);
         if fs::exists(&path)? { Store::open(state_dir).map(Some) } else { Ok(None) }
     }
 
-    /// A store in memory, for tests of what is above it.
+    /// A store in memory.
     pub fn in_memory() -> Result<Store, StoreError> {
         let connection = Connection::open_with_flags(":memory:", OpenFlags::default())?;
         Store::prepare(connection, Path::new(":memory:"))

@@ -36,6 +36,12 @@ pub fn own_executable() -> std::io::Result<PathBuf> {
     std::env::current_exe()
 }
 
+/// The user who became root by `sudo`, which says so (as git asks it, too, whose repositories are to be trusted).
+pub fn user_of_sudo() -> Option<u32> {
+    let user = var("SUDO_UID").filter(|_| rustix::process::geteuid().is_root())?.parse().ok()?;
+    (user != 0).then_some(user)
+}
+
 /// `$HOME`.
 pub fn home() -> Option<PathBuf> {
     var_os("HOME").map(PathBuf::from)

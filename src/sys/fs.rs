@@ -239,6 +239,26 @@ const SHARED: [i64; 14] = [
     0x6573_5546, // FUSE
 ];
 
+/// The number of the user that something belongs to.
+pub fn owner(path: &Path) -> Result<u32, FsError> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(fs::metadata(path).map_err(at("look at", path))?.uid())
+}
+
+/// False where nothing can be made: no right to, or a read-only disk.
+pub fn is_writable(directory: &Path) -> Result<bool, FsError> {
+    match rustix::fs::access(directory, rustix::fs::Access::WRITE_OK) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::ACCESS | rustix::io::Errno::ROFS | rustix::io::Errno::PERM) => Ok(false),
+        Err(errno) => Err(at("look at", directory)(errno.into())),
+    }
+}
+
+/// A new directory among the system's temporary ones, gone with the answer.
+pub fn temporary_dir() -> Result<tempfile::TempDir, FsError> {
+    tempfile::tempdir().map_err(at("create a directory in", &tempfile::env::temp_dir()))
+}
+
 /// True when a path is on a network or shared file system.
 pub fn is_shared(path: &Path) -> Result<bool, FsError> {
     let found = rustix::fs::statfs(path).map_err(|errno| at("look at", path)(errno.into()))?;

@@ -52,6 +52,20 @@ impl FileLock {
         }
     }
 
+    /// True while somebody holds it. Makes and writes nothing; who looks at the same time does not disturb.
+    pub fn is_held(path: &Path) -> Result<bool, LockError> {
+        let fail = |source| LockError::Io { path: path.to_owned(), source };
+        let file = match File::open(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            file => file.map_err(fail)?,
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(source)) => Err(fail(source)),
+        }
+    }
+
     /// Takes the lock, waiting for at most this long: for locks that others take for a moment, to look.
     pub fn acquire_within(path: &Path, holder: &str, wait: Duration) -> Result<FileLock, LockError> {
         let deadline = Instant::now() + wait;
@@ -100,6 +114,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temp dir");
         let path = dir.path().join("locks/one");
         let held = FileLock::try_acquire(&path, "pid 7, run x").expect("free at first");
+        assert!(FileLock::is_held(&path).expect("looked"));
         match FileLock::try_acquire(&path, "me") {
             Err(LockError::Held { holder, .. }) => assert_eq!(holder, "pid 7, run x"),
             other => panic!("a held lock was given away: {other:?}"),

@@ -124,19 +124,15 @@ pub fn update_ref(
     let now = repo.reader().ref_commit(reference)?;
     match now.as_ref() {
         now if now == expected => Err(output.into_error(format!("update-ref {reference}")).into()),
-        now if now == new => {
-            moved_all_the_same(reference, &output);
+        // git moves a ref before it writes the reflog of HEAD, and fails when it cannot do that (it is another user's, the
+        // disk is full). Who took that for a ref that did not move would leave the files behind it.
+        now if now == new && expected.is_some() && new.is_some() => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            tracing::warn!("{reference} has moved, although git says: {}", said.trim());
             Ok(())
         }
         now => Err(moved(reference, now, expected)),
     }
-}
-
-/// git moves a ref before it writes the reflog of HEAD, and fails when it cannot do that (it is another user's, the disk is
-/// full). Who took that for a ref that did not move would leave the files behind it.
-fn moved_all_the_same(reference: &str, output: &GitOutput) {
-    let said = String::from_utf8_lossy(&output.stderr);
-    tracing::warn!("{reference} has moved, although git says: {}", said.trim());
 }
 
 /// One of several refs that move together.
@@ -165,17 +161,11 @@ pub fn update_refs(repo: &Repository, changes: &[RefChange], message: &str) -> R
         return Ok(());
     }
     let reader = repo.reader();
-    let mut behind = 0;
-    for RefChange { reference, new, expected } in changes {
+    for RefChange { reference, expected, .. } in changes {
         let now = reader.ref_commit(reference)?;
-        if now != *new && now != *expected {
+        if now != *expected {
             return Err(moved(reference, now.as_ref(), expected.as_ref()));
         }
-        behind += usize::from(now != *new);
-    }
-    if let (0, Some(first)) = (behind, changes.first()) {
-        moved_all_the_same(&first.reference, &output);
-        return Ok(());
     }
     Err(output.into_error("update-ref --stdin".to_owned()).into())
 }

@@ -148,6 +148,11 @@ impl Repository {
         Ok(store)
     }
 
+    /// The store for who only looks: nothing is made, and what cannot be written can be read.
+    pub fn look(&self) -> Result<Store> {
+        store_place::look(self)
+    }
+
     /// A git dir that lies apart does not say where its worktree is, and git forgets it; a supervisor must know.
     fn remember_tree(&self) -> Result<()> {
         let apart = self.git_dir == self.common_dir && self.common_dir.file_name() != Some(".git".as_ref());

@@ -10,7 +10,7 @@ use super::error::{Result, WorktreeError};
 use super::place::{self, Place};
 use super::repository::{Repository, bytes_path};
 use crate::store::Store;
-use crate::sys::fs;
+use crate::sys::{env, fs};
 
 /// The file that names another place.
 const POINTER: &str = "store";
@@ -35,21 +35,44 @@ pub fn store_dir(repo: &Repository) -> Result<PathBuf> {
 /// Opens the store, made where it belongs when it is new.
 pub fn open(repo: &Repository) -> Result<Store> {
     let dir = store_dir(repo)?;
+    if !fs::exists(&Store::file_in(&dir))? {
+        refuse_by_sudo(repo)?;
+    }
     if dir != repo.state_dir() {
-        if let Place::CopyOf(original) = place::place(&repo.common_dir)? {
-            let message = format!("this is a copy of {}, whose store it would use", original.display());
-            return Err(WorktreeError::refused(message, "make it a repository of its own: treehand doctor --repair"));
-        }
+        refuse_in_copy(repo)?;
         fs::create_private_dir_all(&dir)?;
         fs::write_atomic(&repo.state_dir().join(POINTER), dir.as_os_str().as_bytes())?;
     }
     Ok(Store::open(&dir)?)
 }
 
-/// Opens the store for looking only; `None` when there is none yet.
+/// The store for who only looks; an empty one where there is none.
+pub fn look(repo: &Repository) -> Result<Store> {
+    let Some(elsewhere) = pointer(repo)? else { return Ok(Store::look(&repo.state_dir())?) };
+    refuse_in_copy(repo)?;
+    Ok(Store::look(&elsewhere)?)
+}
+
+fn refuse_in_copy(repo: &Repository) -> Result<()> {
+    let Place::CopyOf(original) = place::place(&repo.common_dir)? else { return Ok(()) };
+    let message = format!("this is a copy of {}, whose store it would use", original.display());
+    Err(WorktreeError::refused(message, "make it a repository of its own: treehand doctor --repair"))
+}
+
+/// Opens the store; `None` when there is none yet.
 pub fn open_existing(repo: &Repository) -> Result<Option<Store>> {
     let dir = pointer(repo)?.unwrap_or_else(|| repo.state_dir());
     Ok(Store::open_existing(&dir)?)
+}
+
+/// What root makes in somebody's repository only root can change: it is not begun by an accidental `sudo`.
+fn refuse_by_sudo(repo: &Repository) -> Result<()> {
+    let Some(user) = env::user_of_sudo() else { return Ok(()) };
+    if fs::owner(&repo.common_dir)? != user {
+        return Ok(());
+    }
+    let message = format!("the repository is yours (user {user}), and what sudo makes in it would be root's");
+    Err(WorktreeError::refused(message, "run treehand without sudo"))
 }
 
 /// Lets a copied repository go its own way: what it says of the original's store is forgotten; false when it said nothing.

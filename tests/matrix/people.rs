@@ -63,6 +63,23 @@ fn owned_by_somebody_else() {
 }
 
 #[test]
+fn by_sudo() {
+    let mut row = Row::make(&format!("{PLAIN}; git config --global --add safe.directory '*'"));
+    if row.try_sh("chown -R 12345 repo").code != 0 {
+        return did_not_run("by_sudo", "only root can be told apart from the owner by sudo");
+    }
+    row.env = vec![("SUDO_UID".to_owned(), "12345".to_owned())];
+    row.refused(&["new", "w"], 4, "refused", "what sudo makes in it would be root's");
+    row.refused(&["run", "--confine", "off", "--", "true"], 4, "refused", "what sudo makes in it would be root's");
+    assert!(!row.repo.join(".git/treehand").exists());
+    row.treehand(&["ls"]).expect(0);
+    // The owner's own state is the owner's alone, as ever.
+    row.env.clear();
+    row.sh("chown -R 0 repo");
+    row.drive();
+}
+
+#[test]
 fn read_only() {
     let row = Row::make(PLAIN);
     let denied = |answer: crate::support::Answer| {
@@ -71,10 +88,14 @@ fn read_only() {
         assert!(error["message"].as_str().is_some_and(|text| text.contains("Permission denied")), "{error}");
         assert!(error["hint"].as_str().is_some_and(|text| text.contains("make it writable")), "{error}");
     };
+    let looks = |answer: crate::support::Answer| {
+        assert_eq!(answer.expect(0).json()["workspaces"], serde_json::json!([]), "looking needs no right to write");
+    };
     let before = row.look();
     row.sh("chmod -R a-w repo/.git");
     if row.try_sh("test -w repo/.git").code != 0 {
         denied(row.treehand(&["--json", "new", "w"]));
+        looks(row.treehand(&["--json", "ls"]));
     } else if row.try_sh("setpriv --reuid=12345 --regid=12345 --clear-groups true").code == 0 {
         // root writes where nobody may: somebody else tries, with a copy of the binary where it can be reached.
         std::fs::set_permissions(row.world.path(), PermissionsExt::from_mode(0o755)).expect("readable");
@@ -82,6 +103,7 @@ fn read_only() {
         let start = "export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'; cd repo; \
             exec setpriv --reuid=12345 --regid=12345 --clear-groups ../treehand --json";
         denied(row.try_sh(&format!("{start} new w")));
+        looks(row.try_sh(&format!("{start} ls")));
     } else {
         did_not_run("read_only", "root writes everywhere, and there is no setpriv to be somebody else");
     }

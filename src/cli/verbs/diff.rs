@@ -15,7 +15,7 @@ use crate::worktree::sealed::SealedPaths;
 
 /// Prints a diff.
 pub fn run(session: &Session, name: &str) -> Result<u8, CliError> {
-    let store = session.store()?;
+    let store = session.look()?;
     let changes = match changes_of_workspace(session, &store, name)? {
         Some(changes) => changes,
         None => changes_of_task(session, &store, name)?,

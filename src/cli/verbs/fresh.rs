@@ -26,7 +26,7 @@ const WORST_LAST: [u8; 6] = [0, 8, 6, 4, 5, 1];
 
 /// Reports freshness, or makes it.
 pub fn run(session: &Session, args: &FreshArgs) -> Result<u8, CliError> {
-    let store = session.store()?;
+    let store = if args.update.is_some() { session.store()? } else { session.look()? };
     let all = store.workspaces()?;
     let records = if args.names.is_empty() {
         all.clone()

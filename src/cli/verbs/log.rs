@@ -11,7 +11,7 @@ use crate::cli::session::Session;
 
 /// Lists operations.
 pub fn run(session: &Session) -> Result<u8, CliError> {
-    let operations = session.store()?.operations()?;
+    let operations = session.look()?.operations()?;
     let redo = match undo_plan::next(&operations) {
         Next::Redo(operation) => Some(operation.op),
         Next::Nothing | Next::Superseded(..) => None,

@@ -19,7 +19,7 @@ use crate::store::Store;
 
 /// Prints logs.
 pub fn run(session: &Session, args: &LogsArgs) -> Result<u8, CliError> {
-    let store = session.store()?;
+    let store = session.look()?;
     let (run, task) = session.target(&store, &args.target)?;
     let only = task.map(|task| task.id);
     if session.out.is_json() {

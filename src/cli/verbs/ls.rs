@@ -32,22 +32,21 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Lists workspaces.
 pub fn run(session: &Session, args: &LsArgs) -> Result<u8, CliError> {
-    let store = session.store()?;
     if !args.watch {
-        return show(session, &store, args).map(|()| 0);
+        return show(session, args).map(|()| 0);
     }
     if session.out.is_json() || !session.out.on_terminal() {
         return Err(CliError::usage("--watch needs a terminal").hint("scripts call `treehand ls --json` again instead"));
     }
     loop {
         print(CLEAR)?;
-        show(session, &store, args)?;
+        show(session, args)?;
         std::thread::park_timeout(WATCH_EVERY);
     }
 }
 
-fn show(session: &Session, store: &Store, args: &LsArgs) -> Result<(), CliError> {
-    let lines = gather(session, store)?;
+fn show(session: &Session, args: &LsArgs) -> Result<(), CliError> {
+    let lines = gather(session, &session.look()?)?;
     let processes = Processes::scan().map_err(WorktreeError::from)?;
     let standing: Vec<Vec<Standing>> = lines.iter().map(|line| line.processes(&processes)).collect();
     if session.out.is_json() {

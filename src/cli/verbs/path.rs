@@ -52,7 +52,7 @@ fn find(session: &Session, name: &str) -> Result<(String, PathBuf), CliError> {
             .map(|path| (name.to_owned(), path))
             .ok_or_else(|| CliError::not_found("the repository is bare: it has no main worktree"));
     }
-    let store = session.store()?;
+    let store = session.look()?;
     match session.target(&store, name) {
         Ok((run, Some(TaskRecord { id, workspace: Some(enclosure), .. }))) => {
             Ok((format!("{}/{id}", run.id), enclosure.join(&session.repo.name)))

@@ -11,7 +11,7 @@ use crate::orchestrator::client;
 
 /// Lists runs.
 pub fn run(session: &Session) -> Result<u8, CliError> {
-    let store = session.store()?;
+    let store = session.look()?;
     let mut rows = vec![["RUN", "STATE", "SUPERVISOR", "TASKS", "STARTED", "GOAL"].map(str::to_owned).to_vec()];
     let mut documents: Vec<Value> = Vec::new();
     for run in store.runs()?.into_iter().rev() {

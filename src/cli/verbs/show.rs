@@ -9,7 +9,7 @@ use crate::orchestrator::client;
 
 /// Shows a run or a task.
 pub fn run(session: &Session, target: &str) -> Result<u8, CliError> {
-    let store = session.store()?;
+    let store = session.look()?;
     let (run, task) = session.target(&store, target)?;
     if !run.state.is_terminal() && !client::is_supervised(&session.repo, &run.id)? {
         session.out.warn(format!("supervisor: dead; end the run with `treehand cancel {}`", run.id));

@@ -15,7 +15,7 @@ use crate::orchestrator::client::{self, Followed, OnInterrupt};
 
 /// Waits for runs.
 pub fn run(session: &Session, args: &WaitArgs) -> Result<u8, CliError> {
-    let store = session.store()?;
+    let store = session.look()?;
     let runs: Vec<RunId> =
         args.runs.iter().map(|text| session.run(&store, text).map(|run| run.id)).collect::<Result<_, _>>()?;
     let deadline = args.timeout.map(|span| Instant::now() + span.0);
@@ -41,7 +41,7 @@ fn all(
     runs: &[RunId],
     left: impl Fn() -> Option<std::time::Duration>,
 ) -> Result<Option<u8>, CliError> {
-    let store = session.store()?;
+    let store = session.look()?;
     for run in runs {
         if store.run(run)?.state.is_terminal() {
             continue;
@@ -62,7 +62,7 @@ fn any(session: &Session, runs: &[RunId], left: Option<std::time::Duration>) -> 
         let (repo, run, sender) = (session.repo.clone(), run.clone(), sender.clone());
         std::thread::spawn(move || {
             let follow = || -> Result<Followed, CliError> {
-                let store = repo.store()?;
+                let store = repo.look()?;
                 if store.run(&run)?.state.is_terminal() {
                     return Ok(Followed::Over);
                 }
