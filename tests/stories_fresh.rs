@@ -93,6 +93,9 @@ fn a_diverged_base_is_brought_together_where_the_policy_says_so() {
     assert!(both.join("mine.txt").exists() && both.join("theirs.txt").exists());
     assert_eq!(world.git(&["log", "-1", "--format=%s", "main"]), "mine", "the user's branch moved");
 
+    let blocked = "[[task]]\nid = \"t\"\nstale = \"block\"\ncommand = [\"true\"]\n";
+    world.run_tasks(blocked, &[]).expect(6);
+    world.run_tasks(blocked, &["--stale", "warn"]).expect(0);
     let task =
         "stale = \"update\"\n[[task]]\nid = \"t\"\ncommand = [\"sh\", \"-c\", \"cat mine.txt theirs.txt > t.txt\"]\n";
     let run = world.run_tasks(task, &[]).expect(0).json();

@@ -52,6 +52,7 @@ fn one_command(args: &RunArgs) -> Result<RunSpec, CliError> {
         paths: Vec::new(),
         timeout: None,
         net: None,
+        stale: None,
         retries: 0,
         gates: Vec::new(),
     };

@@ -58,6 +58,18 @@ pub enum StalePolicy {
     Update,
 }
 
+impl StalePolicy {
+    /// The one that accepts less: for tasks that start from one base, and each with a say in it.
+    pub fn stricter(self, other: Self) -> Self {
+        let strictness = |policy| match policy {
+            Self::Warn => 0,
+            Self::Update => 1,
+            Self::Block => 2,
+        };
+        if strictness(other) > strictness(self) { other } else { self }
+    }
+}
+
 super::text_enum!(StalePolicy { Warn = "warn", Block = "block", Update = "update" });
 
 /// How a workspace is brought up to its base.

@@ -81,6 +81,9 @@ pub struct TaskSpec {
     /// What of the network it may reach, if given.
     #[serde(default)]
     pub net: Option<Network>,
+    /// What a base that is not fresh means to it, if given.
+    #[serde(default)]
+    pub stale: Option<StalePolicy>,
     /// Further attempts after the first.
     #[serde(default)]
     pub retries: u32,
@@ -125,4 +128,13 @@ pub struct RunSpec {
     pub jobs: Option<u32>,
     /// The tasks, in the order of the file.
     pub tasks: Vec<TaskSpec>,
+}
+
+impl RunSpec {
+    /// The policy on a base that is not fresh. All tasks start from one base, so that the strictest of theirs and the run's
+    /// counts; `otherwise` stands where the file says nothing of the run.
+    pub fn stale_policy(&self, otherwise: StalePolicy) -> StalePolicy {
+        let own = self.tasks.iter().filter_map(|task| task.stale);
+        own.fold(self.stale.unwrap_or(otherwise), StalePolicy::stricter)
+    }
 }

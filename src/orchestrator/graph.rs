@@ -151,6 +151,7 @@ mod tests {
             paths: Vec::new(),
             timeout: None,
             net: None,
+            stale: None,
             retries: 0,
             gates: Vec::new(),
         }

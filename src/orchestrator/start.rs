@@ -59,7 +59,7 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
     confine::require(settings.confine)?;
     Identity::of_user(repo)?;
     let base = base::resolve(repo, spec.base.as_deref(), settings.lookup)?;
-    let accepted = accept::enforce(repo, &base, spec.stale.unwrap_or(settings.stale))?;
+    let accepted = accept::enforce(repo, &base, spec.stale_policy(settings.stale))?;
     let mut warnings = accepted.warnings;
     if settings.confine == ConfineLevel::Off {
         warnings.push(confine::level::NOTHING_CONFINES.to_owned());

@@ -77,6 +77,7 @@ fn apply_flags(session: &Session, mut spec: RunSpec, args: &RunArgs) -> RunSpec 
         spec.gates = config.merge.gates.clone();
     }
     for task in &mut spec.tasks {
+        task.stale = task.stale.filter(|_| args.stale.is_none());
         task.timeout = task.timeout.or(args.timeout).or(config.supervise.wall);
         task.net = task.net.take().or(args.net.clone());
     }

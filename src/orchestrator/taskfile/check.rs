@@ -20,8 +20,8 @@ use super::tree::{Format, Node, Value, read_toml};
 pub const SIZE_MAX: usize = 16 * 1024 * 1024;
 
 const RUN_KEYS: [&str; 10] = ["goal", "base", "into", "stale", "gates", "strategy", "merge", "jobs", "task", "tasks"];
-const TASK_KEYS: [&str; 10] =
-    ["id", "agent", "prompt", "command", "needs", "paths", "net", "timeout", "retries", "gates"];
+const TASK_KEYS: [&str; 11] =
+    ["id", "agent", "prompt", "command", "needs", "paths", "net", "timeout", "stale", "retries", "gates"];
 /// The only agent that there is: a plain command.
 const COMMAND_AGENT: &str = "command";
 const RETRIES_MAX: u32 = 100;
@@ -169,6 +169,7 @@ fn task<'t>(node: &Node<'t>, ids: &Ids<'_>, faults: &mut Faults<'t>) -> Option<(
         needs: fields.get("needs").map(|needs| self::needs(written_id(node), needs, ids, faults)).unwrap_or_default(),
         paths: fields.get("paths").map(|node| paths(node, faults)).unwrap_or_default(),
         timeout: fields.get("timeout").and_then(|node| timeout(node, faults)),
+        stale: fields.get("stale").and_then(|node| word("`stale`", node, StalePolicy::WORDS, faults)),
         retries: fields
             .get("retries")
             .and_then(|node| integer("`retries`", node, 0..=RETRIES_MAX, faults))

@@ -51,6 +51,7 @@ fn a_whole_file_in_either_language() {
         prompt = "…"
         paths = ["src/lexer/**", "*.{md,txt}", "dir/[a-z]?.rs"]
         timeout = "30m"
+        stale = "update"
         retries = 2
         gates = ["true"]
         [[task]]
@@ -64,7 +65,7 @@ fn a_whole_file_in_either_language() {
         "tasks": [
             { "id": "lexer", "agent": "command", "command": ["sh", "-c", ""], "prompt": "\u2026",
               "paths": ["src/lexer/**", "*.{md,txt}", "dir/[a-z]?.rs"], "timeout": "30m", "retries": 2,
-              "gates": ["true"] },
+              "stale": "update", "gates": ["true"] },
             { "id": "docs", "needs": ["lexer"], "command": ["./write-docs.sh"] } ] }"#;
     let spec = parse(toml, Format::Toml).expect("a sound TOML file");
     assert_eq!(parse(json, Format::Json).as_ref(), Ok(&spec));
@@ -73,6 +74,11 @@ fn a_whole_file_in_either_language() {
     assert_eq!((spec.strategy, spec.merge, spec.jobs), (Some(Strategy::Rebase), Some(MergePolicy::Manual), Some(3)));
     let [lexer, docs] = &spec.tasks[..] else { panic!("two tasks") };
     assert_eq!((lexer.timeout, lexer.retries, &lexer.gates[..]), (span(1800), 2, &[gate("true")][..]));
+    assert_eq!((lexer.stale, docs.stale), (Some(StalePolicy::Update), None));
+    let policy = |own: Option<StalePolicy>, otherwise| RunSpec { stale: own, ..spec.clone() }.stale_policy(otherwise);
+    assert_eq!(policy(None, StalePolicy::Warn), StalePolicy::Update, "the strictest of all counts");
+    assert_eq!(policy(None, StalePolicy::Block), StalePolicy::Block);
+    assert_eq!(policy(Some(StalePolicy::Warn), StalePolicy::Block), StalePolicy::Update);
     assert_eq!((docs.agent.as_str(), docs.retries, docs.needs.as_slice()), ("command", 0, &[lexer.id.clone()][..]));
 }
 
@@ -143,6 +149,7 @@ fn faults_of_a_task() {
     check_task("needs = [['lexer']]", 10, "each item of `needs` must be a string, not an array");
     check_task("timeout = 'soon'", 11, "`timeout` must be a duration, not `soon`");
     check_task("timeout = '0s'", 11, "`timeout` must be more than zero");
+    check_task("stale = 'never'", 9, "`stale` must be one of warn, block, update, not `never`");
     check_task("timeout = 30", 11, "`timeout` must be a string, not an integer");
     check_task("retries = 101", 11, "`retries` must be from 0 to 100, not 101");
     check_task("net = ['a.b']", 7, "`net` must be \"none\", \"full\" or an array of \"host:port\" strings");
