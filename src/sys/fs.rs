@@ -7,7 +7,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// An error of the file system, with the path it is about.
 #[derive(Debug, thiserror::Error)]
@@ -203,22 +202,6 @@ pub fn copy_beneath(root: &Path, relative: &Path, to: &Path, limit: u64) -> Resu
 pub fn disk_usage(root: &Path) -> u64 {
     let entries = walkdir::WalkDir::new(root).follow_links(false).into_iter();
     entries.filter_map(Result::ok).filter_map(|entry| entry.metadata().ok()).map(|meta| meta.blocks() * 512).sum()
-}
-
-/// [`disk_usage`] of several trees at once, in their order.
-pub fn disk_usages(roots: &[&Path]) -> Vec<u64> {
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(roots.len());
-    let (next, sizes) = (AtomicUsize::new(0), roots.iter().map(|_| AtomicU64::new(0)).collect::<Vec<_>>());
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some((root, size)) = roots.iter().zip(&sizes).nth(next.fetch_add(1, Ordering::Relaxed)) {
-                    size.store(disk_usage(root), Ordering::Relaxed);
-                }
-            });
-        }
-    });
-    sizes.into_iter().map(AtomicU64::into_inner).collect()
 }
 
 /// File systems that several machines may use at once, or that a program answers for (`statfs(2)`, `linux/magic.h`).

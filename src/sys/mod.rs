@@ -6,6 +6,7 @@
 pub mod carry;
 pub mod clock;
 pub mod env;
+pub mod footprint;
 pub mod fs;
 pub mod git;
 pub mod interrupt;

@@ -6,6 +6,8 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::error::Result;
 use super::exact;
 use super::repository::Repository;
@@ -55,7 +57,7 @@ pub fn dirty_paths(repo: &Repository, git_dir: &Path, tree: &Path) -> Result<Vec
 }
 
 /// What kinds of uncommitted changes a worktree has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dirt {
     /// In the index.
     pub staged: bool,

@@ -39,6 +39,7 @@ pub mod result_policy;
 pub mod resume;
 pub mod run_store;
 pub mod sealed;
+pub mod seen;
 pub mod stack;
 pub mod status;
 pub mod store_place;

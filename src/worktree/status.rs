@@ -12,6 +12,7 @@ use super::freshness::{self, Relation};
 use super::index_copy::{self, Dirt};
 use super::remote::Lookup;
 use super::repository::Repository;
+use super::seen::Seen;
 use super::stack::{self, Lower};
 use super::together;
 use crate::model::freshness::MISSING_MAX;
@@ -40,8 +41,10 @@ pub struct WorkspaceStatus {
 /// A worktree whose files can be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LookedAt {
-    git_dir: PathBuf,
-    tree: PathBuf,
+    pub(super) git_dir: PathBuf,
+    pub(super) tree: PathBuf,
+    /// The commit that is checked out.
+    pub(super) head: Option<CommitId>,
 }
 
 impl LookedAt {
@@ -203,14 +206,23 @@ impl<'a> Survey<'a> {
             let hint = "see `git worktree list`; `git worktree repair` mends moved ones";
             return Err(WorktreeError::refused(message, hint));
         };
-        Ok(LookedAt { git_dir: checkout.git_dir.clone(), tree: record.path.clone() })
+        Ok(LookedAt { git_dir: checkout.git_dir.clone(), tree: record.path.clone(), head: self.tip(record)? })
     }
 
     /// The repository's main worktree, if it has one: what it has checked out, and where to look.
-    pub fn main_tree(&self) -> Option<(Option<String>, LookedAt)> {
-        let main = self.checkouts.iter().find(|checkout| checkout.git_dir == self.repo.common_dir)?;
-        let tree = main.tree.clone()?;
-        Some((main.branch.clone(), LookedAt { git_dir: main.git_dir.clone(), tree }))
+    pub fn main_tree(&self) -> Result<Option<(Option<String>, LookedAt)>> {
+        let main = self.checkouts.iter().find(|checkout| checkout.git_dir == self.repo.common_dir);
+        let Some((main, tree)) = main.and_then(|main| Some((main, main.tree.clone()?))) else { return Ok(None) };
+        let head = match &main.branch {
+            Some(branch) => self.reader.ref_commit(&format!("refs/heads/{branch}"))?,
+            None => self.reader.revision("HEAD")?,
+        };
+        Ok(Some((main.branch.clone(), LookedAt { git_dir: main.git_dir.clone(), tree, head })))
+    }
+
+    /// What was found when files were last looked at.
+    pub fn seen(&self) -> Result<Seen<'a>> {
+        Seen::open(self.repo, &self.reader)
     }
 
     fn checkout(&self, record: &WorkspaceRecord) -> Option<&Checkout> {

@@ -3,7 +3,6 @@
 //! Asks no remote: freshness is as of what is known here. What can be known without looking at files is known at once; each
 //! line is printed as soon as its files have been looked at, in order.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -18,11 +17,13 @@ use crate::cli::session::Session;
 use crate::model::Standing;
 use crate::model::cause::chain;
 use crate::store::Store;
-use crate::sys::fs;
+use crate::sys::clock;
+use crate::sys::footprint::footprint;
 use crate::sys::standing::Processes;
+use crate::worktree::WorktreeError;
 use crate::worktree::remote::Lookup;
+use crate::worktree::seen::Seen;
 use crate::worktree::status::Survey;
-use crate::worktree::{Repository, WorktreeError};
 
 /// How long a watched list stands before it is made anew.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
@@ -46,12 +47,12 @@ pub fn run(session: &Session, args: &LsArgs) -> Result<u8, CliError> {
 }
 
 fn show(session: &Session, args: &LsArgs) -> Result<(), CliError> {
-    let lines = gather(session, &session.look()?)?;
+    let (lines, seen) = gather(session, &session.look()?)?;
     let processes = Processes::scan().map_err(WorktreeError::from)?;
     let standing: Vec<Vec<Standing>> = lines.iter().map(|line| line.processes(&processes)).collect();
     if session.out.is_json() {
         let mut documents: Vec<Value> = Vec::new();
-        each_found(&session.repo, &lines, args.quick, |at, found| {
+        each_found(seen, &lines, args.quick, |at, found| {
             documents.extend(lines[at].document(&standing[at], &found));
             Ok(())
         })?;
@@ -63,7 +64,7 @@ fn show(session: &Session, args: &LsArgs) -> Result<(), CliError> {
     table.extend((0..lines.len()).map(|at| cells(at, &Found::default())));
     let widths = listing::widths(&table);
     print(&listing::line(&session.out, &table[0], &widths))?;
-    each_found(&session.repo, &lines, args.quick, |at, found| {
+    each_found(seen, &lines, args.quick, |at, found| {
         Ok(print(&listing::line(&session.out, &cells(at, &found), &widths))?)
     })?;
     if session.out.on_terminal() {
@@ -72,13 +73,13 @@ fn show(session: &Session, args: &LsArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-fn gather(session: &Session, store: &Store) -> Result<Vec<Line>, CliError> {
+fn gather<'s>(session: &'s Session, store: &Store) -> Result<(Vec<Line>, Seen<'s>), CliError> {
     let mut lines = Vec::new();
     let lookup = Lookup { recall: true, ..session.lookup(true) };
     let records = store.workspaces()?;
     let mut survey = Survey::begin(&session.repo, &records, lookup)?;
     if !session.out.is_json() {
-        lines.extend(survey.main_tree().map(|(branch, looked_at)| Line::Main { branch, looked_at }));
+        lines.extend(survey.main_tree()?.map(|(branch, looked_at)| Line::Main { branch, looked_at }));
     }
     for record in records {
         // One workspace that cannot be looked at must not hide the others: its row says why.
@@ -89,12 +90,12 @@ fn gather(session: &Session, store: &Store) -> Result<Vec<Line>, CliError> {
         let tasks = store.tasks(&run.id)?.into_iter().filter(|task| task.workspace.is_some());
         lines.extend(tasks.map(|task| Line::Task { run: Box::new(run.clone()), task: Box::new(task) }));
     }
-    Ok(lines)
+    Ok((lines, survey.seen()?))
 }
 
 /// Looks at the files of every line, several at once, and hands over what was found in the order of the lines.
 fn each_found(
-    repo: &Repository,
+    seen: Seen<'_>,
     lines: &[Line],
     quick: bool,
     mut take: impl FnMut(usize, Found) -> Result<(), CliError>,
@@ -108,14 +109,16 @@ fn each_found(
     let (sender, receiver) = mpsc::channel();
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            let (sender, jobs, next) = (sender.clone(), &jobs, &next);
+            let (sender, jobs, next, seen) = (sender.clone(), &jobs, &next, &seen);
             scope.spawn(move || {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some((looked_at, place)) = jobs.get(at) else { return };
-                    let dirt = looked_at.map(|at| at.dirt(repo).map_err(|error| chain(&error)));
+                    let footprint = footprint(place);
+                    let dirt =
+                        looked_at.map(|at| seen.dirt(at, &footprint, clock::now()).map_err(|error| chain(&error)));
                     // Nobody listens any more when a line could not be printed.
-                    if sender.send((at, Found { dirt, bytes: Some(bytes(place)) })).is_err() {
+                    if sender.send((at, Found { dirt, bytes: Some(footprint.bytes) })).is_err() {
                         return;
                     }
                 }
@@ -123,11 +126,8 @@ fn each_found(
         }
         drop(sender);
         in_order(lines.len(), &receiver, &mut take)
-    })
-}
-
-fn bytes(place: &Path) -> u64 {
-    fs::disk_usages(&[place]).first().copied().unwrap_or_default()
+    })?;
+    Ok(seen.close()?)
 }
 
 fn in_order(

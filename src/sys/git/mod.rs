@@ -7,4 +7,4 @@ mod command;
 mod read;
 
 pub use command::{Git, GitCommand, GitError, GitOutput, MINIMUM_VERSION, Version};
-pub use read::{ReadError, Reader, index_hides};
+pub use read::{ReadError, Reader, index_hides, user_file};

@@ -2,12 +2,14 @@
 //! (reftable, SHA-256). Answers are the same either way.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Oid, Repository, RepositoryOpenFlags, Sort};
 
 use super::{Git, GitError};
 use crate::model::CommitId;
+use crate::sys::env;
 
 /// A repository opened for reading.
 pub struct Reader {
@@ -25,6 +27,11 @@ struct Known {
 
 /// Where the refs are that are read at once.
 const REMEMBERED: [&str; 2] = ["refs/heads/", "refs/remotes/"];
+
+/// Where git looks for a file of the user's when its configuration names none.
+pub fn user_file(name: &str) -> Option<PathBuf> {
+    env::config_home().map(|home| home.join("git").join(name))
+}
 
 /// Why something could not be read. Absence is not an error.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +82,15 @@ impl Reader {
         let config = output.records().map(entry).collect();
         self.known = Some(Known { refs, config });
         Ok(self)
+    }
+
+    /// A print of the configuration, the same as long as no value in effect changed; `None` when it was not read at once.
+    pub fn config_print(&self) -> Option<u64> {
+        let mut entries: Vec<_> = self.known.as_ref()?.config.iter().collect();
+        entries.sort_unstable();
+        let mut hasher = DefaultHasher::new();
+        entries.hash(&mut hasher);
+        Some(hasher.finish())
     }
 
     /// The names of the remotes, in order.
