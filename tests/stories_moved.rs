@@ -93,3 +93,19 @@ fn a_copy_leaves_the_originals_workspaces_alone() {
     assert_eq!(world.git_in(&world.trees().join("plain/repo"), &["status", "--porcelain"]), "?? untracked");
     assert!(world.treehand(&["diff", "shut"]).expect(0).stdout.contains("+s"));
 }
+
+#[test]
+fn a_repository_that_moved_and_has_a_stranger_in_its_place_is_no_copy() {
+    let world = World::new();
+    world.treehand(&["new", "w"]).expect(0);
+    let (stranger, now) = (world.path().join("stranger"), world.path().join("now"));
+    world.git_in(world.path(), &["clone", "-q", "repo", "stranger"]);
+    at(&world, &stranger, &["new", "theirs"]).expect(0);
+    std::fs::rename(world.repo(), &now).expect("moved");
+    std::fs::rename(&stranger, world.repo()).expect("moved");
+    let doctor = at(&world, &now, &["--json", "doctor"]).stdout;
+    assert!(doctor.contains("the repository was moved from"), "{doctor}");
+    at(&world, &now, &["doctor", "--repair", "--set", "confine.level=off"]).expect(0);
+    let mine = at(&world, &now, &["path", "w"]).expect(0).stdout;
+    assert_eq!(world.git_in(Path::new(mine.trim()), &["status", "--porcelain"]), "");
+}

@@ -39,9 +39,9 @@ pub fn place(common_dir: &Path) -> Result<Place> {
     Ok(if twin { Place::CopyOf(before) } else { Place::MovedFrom(before) })
 }
 
-/// Writes down where the repository is, the first time it is used.
-pub fn remember(common_dir: &Path) -> Result<()> {
-    if fs::exists(&note(common_dir))? { Ok(()) } else { settle(common_dir) }
+/// True for a repository that was never used.
+pub fn is_new(common_dir: &Path) -> Result<bool> {
+    Ok(!fs::exists(&note(common_dir))?)
 }
 
 /// Writes down where the repository is now.

@@ -143,7 +143,11 @@ impl Repository {
     /// Opens the store.
     pub fn store(&self) -> Result<Store> {
         let store = store_place::open(self)?;
-        place::remember(&self.common_dir)?;
+        if place::is_new(&self.common_dir)? {
+            // Two repositories are told apart by their ids, so that one is there from the first use.
+            self.id()?;
+            place::settle(&self.common_dir)?;
+        }
         self.remember_tree()?;
         Ok(store)
     }
