@@ -19,7 +19,7 @@ use crate::store::Store;
 use crate::sys::git::Reader;
 use crate::sys::{fs, proc};
 use crate::worktree::sealed::{SealedPaths, remove_if_empty};
-use crate::worktree::{Repository, WorktreeError, index_copy, plain};
+use crate::worktree::{Repository, WorktreeError, plain};
 
 pub use super::remove_plan::RemoveOptions;
 
@@ -209,13 +209,13 @@ impl Removal<'_, '_, '_> {
 
     /// The last look before the directory goes: what was committed or changed while the rest was saved stops it.
     fn look_once_more(&self) -> Result<()> {
-        let (plan, path) = (self.plan, &self.plan.record.path);
+        let plan = self.plan;
         let Some(git_dir) = plan.git_dir.as_deref().filter(|_| plan.tree.is_some()) else { return Ok(()) };
         if remove_scan::is_unborn(&plan.record, git_dir)? {
             return Ok(());
         }
         let head = Reader::open(&self.repo.git, git_dir).revision("HEAD")?;
-        let dirty = !plan.dirty && !index_copy::dirty_paths(self.repo, git_dir, path)?.is_empty();
+        let dirty = !plan.dirty && !remove_scan::dirty(self.repo, &plan.record, git_dir)?.is_empty();
         if dirty || head != plan.head {
             let message = format!("`{}` changed while it was being removed", plan.record.name);
             return Err(CleanupError::refused(message, "look at it, then try again"));

@@ -69,6 +69,8 @@ pub struct RemoveFacts {
     pub held: Vec<String>,
     /// Paths with changes that are not committed (plain only).
     pub dirty: Vec<String>,
+    /// Its submodules with commits that are nowhere else (plain only).
+    pub unpushed: Vec<String>,
     /// Its HEAD.
     pub head: Option<CommitId>,
     /// Its HEAD names its own branch.
@@ -186,7 +188,8 @@ fn refuse(facts: &RemoveFacts, options: RemoveOptions) -> Option<Refusal> {
         let list = named(facts.processes.iter().map(|p| format!("{} (pid {})", p.name, p.pid)).collect());
         return refusal(format!("processes work in `{name}`: {list}"), "end them, or let them go elsewhere".into());
     }
-    if options.force_dirty || options.delete_unmerged && facts.held.is_empty() && facts.dirty.is_empty() {
+    let whole = facts.held.is_empty() && facts.dirty.is_empty() && facts.unpushed.is_empty();
+    if options.force_dirty || options.delete_unmerged && whole {
         return None;
     }
     let hint = format!("commit, or remove it anyway, saved first: treehand rm -f {name}");
@@ -196,6 +199,11 @@ fn refuse(facts: &RemoveFacts, options: RemoveOptions) -> Option<Refusal> {
     if !facts.dirty.is_empty() {
         let list = named(facts.dirty.clone());
         return refusal(format!("`{name}` has changes that are not committed: {list}"), hint);
+    }
+    if !facts.unpushed.is_empty() {
+        let list = named(facts.unpushed.clone());
+        let hint = format!("push them; or remove it anyway, `undo` brings it back for a time: treehand rm -f {name}");
+        return refusal(format!("submodules of `{name}` have commits that are nowhere else: {list}"), hint);
     }
     if facts.head.is_some() && !facts.head_held {
         let hint =
@@ -272,6 +280,7 @@ mod tests {
             locked: None,
             held: Vec::new(),
             dirty: Vec::new(),
+            unpushed: Vec::new(),
             head: Some(id('b')),
             on_branch: true,
             head_held: true,
@@ -301,6 +310,7 @@ mod tests {
         check(&|f| f.processes = vec![Standing { pid: 7, name: "vi".into() }], false, false);
         check(&|f| f.held = vec!["a rebase".into()], false, true);
         check(&|f| f.dirty = vec!["a".into()], false, true);
+        check(&|f| f.unpushed = vec!["lib".into()], false, true);
         check(&|f| f.tree = TreeFact::Gone, true, true);
         check(&|f| f.head_held = false, false, true);
     }

@@ -14,10 +14,10 @@ use crate::model::{BranchName, CommitId};
 use crate::sys::fs;
 use crate::sys::git::Reader;
 use crate::sys::standing::Processes;
-use crate::worktree::Repository;
 use crate::worktree::checkouts::{self, Checkout};
 use crate::worktree::index_copy::dirty_paths;
 use crate::worktree::repository::bytes_path;
+use crate::worktree::{Repository, submodules, unpushed};
 
 /// What is looked at once for any number of workspaces.
 pub struct Surroundings {
@@ -48,7 +48,13 @@ pub fn facts(
     let present = matches!(tree, TreeFact::Present(_));
     let unborn = git_dir.as_deref().map(|dir| is_unborn(record, dir)).transpose()?.unwrap_or(false);
     let dirty = match (&git_dir, present && !record.sealed && !unborn) {
-        (Some(git_dir), true) => dirty_paths(repo, git_dir, &record.path)?,
+        (Some(git_dir), true) => dirty(repo, record, git_dir)?,
+        _ => Vec::new(),
+    };
+    let unpushed = match &git_dir {
+        Some(git_dir) if !record.sealed && record.state != WorkspaceState::Creating => {
+            unpushed::submodules(repo, git_dir)?
+        }
         _ => Vec::new(),
     };
     let head = git_dir
@@ -69,9 +75,20 @@ pub fn facts(
         tree,
         git_dir,
         dirty,
+        unpushed,
         head,
         head_held,
     })
+}
+
+/// Paths with changes that are not committed. Submodules whose bringing died with the maker of the workspace are none.
+pub fn dirty(repo: &Repository, record: &WorkspaceRecord, git_dir: &Path) -> Result<Vec<String>> {
+    let mut paths = dirty_paths(repo, git_dir, &record.path)?;
+    if record.state == WorkspaceState::Creating && !paths.is_empty() {
+        let ours = submodules::half_brought(repo, &record.path, git_dir)?;
+        paths.retain(|path| !ours.iter().any(|own| own == Path::new(path)));
+    }
+    Ok(paths)
 }
 
 /// The box of a sealed workspace: the directory around its tree.

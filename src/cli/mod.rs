@@ -13,6 +13,7 @@ pub mod error;
 pub mod listing;
 pub mod output;
 pub mod session;
+pub mod submodules;
 pub mod tasks_source;
 pub mod verbs;
 

@@ -40,6 +40,7 @@ pub mod reason;
 pub mod record;
 pub mod spec;
 pub mod state;
+pub mod submodules;
 pub mod time;
 
 pub use commit::CommitId;
@@ -52,4 +53,5 @@ pub use process::{ProcId, Standing};
 pub use reason::{Reason, ReasonKind};
 pub use spec::{GateSpec, MergePolicy, RunSpec, Strategy, TaskSpec};
 pub use state::{RunState, TaskEvent, TaskState};
+pub use submodules::Submodules;
 pub use time::{ByteSize, Span, Timestamp};

@@ -195,7 +195,7 @@ fn apply(main: &Path, tree: &Path, plan: CopyPlan, observe: &dyn Fn(CopyProgress
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BranchName, WorkspaceName};
+    use crate::model::{BranchName, Submodules, WorkspaceName};
     use crate::worktree::fixture::{Fixture, TEMPLATE};
     use crate::worktree::plain::{self, NewWorkspace};
 
@@ -213,6 +213,7 @@ mod tests {
                 base: fixture.base(),
                 template: TEMPLATE,
                 sealed,
+                submodules: Submodules::Local,
                 copy: &["*.log".to_owned()],
             };
             let interrupt = |progress: CopyProgress| {

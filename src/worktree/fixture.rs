@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::model::record::WorkspaceRecord;
-use crate::model::{BaseReport, BranchName, CommitId, WorkspaceName};
+use crate::model::{BaseReport, BranchName, CommitId, Submodules, WorkspaceName};
 use crate::store::Store;
 use crate::sys::git::Git;
 use crate::worktree::Repository;
@@ -99,8 +99,8 @@ impl Fixture {
 
     pub fn new_workspace(&self, name: &str, sealed: bool) -> WorkspaceRecord {
         let (name, branch) = (WorkspaceName::parse(name).expect("a name"), BranchName::parse(name).expect("a name"));
-        let (base, copy) = (self.base(), &[]);
-        let request = NewWorkspace { name: &name, branch: &branch, base, template: TEMPLATE, sealed, copy };
+        let (base, copy, submodules) = (self.base(), &[], Submodules::Local);
+        let request = NewWorkspace { name: &name, branch: &branch, base, template: TEMPLATE, sealed, submodules, copy };
         plain::create(&self.repo, &self.store, &request, &|_| {}).expect("created").record
     }
 

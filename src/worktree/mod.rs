@@ -43,7 +43,9 @@ pub mod seen;
 pub mod stack;
 pub mod status;
 pub mod store_place;
+pub mod submodules;
 pub mod together;
+pub mod unpushed;
 pub mod update;
 #[cfg(test)]
 mod update_tests;

@@ -15,9 +15,11 @@ use super::import::update_ref;
 use super::repository::Repository;
 use super::run_store::RunStore;
 use super::sealed::{self, Identity, SealRequest, SealedPaths};
+use super::submodules::{self, Submodule};
 use crate::model::record::{WorkspaceRecord, WorkspaceState};
-use crate::model::{BaseReport, BranchName, CommitId, WorkspaceName};
+use crate::model::{BaseReport, BranchName, CommitId, Submodules, WorkspaceName};
 use crate::store::{Intent, Store, StoreError};
+use crate::sys::interrupt::Held;
 use crate::sys::lock::FileLock;
 use crate::sys::{clock, fs, proc, random};
 
@@ -34,6 +36,8 @@ pub struct NewWorkspace<'a> {
     pub template: &'a str,
     /// With a private git dir.
     pub sealed: bool,
+    /// Which submodules come along (a sealed one has none).
+    pub submodules: Submodules,
     /// Patterns of ignored files that come along, besides those of the project's list.
     pub copy: &'a [String],
 }
@@ -43,8 +47,17 @@ pub struct NewWorkspace<'a> {
 pub struct Made {
     /// Its record.
     pub record: WorkspaceRecord,
-    /// The ignored files that came along.
+    /// What came along.
+    pub along: Along,
+}
+
+/// What came along into a new workspace.
+#[derive(Clone, Debug, Default)]
+pub struct Along {
+    /// The ignored files.
     pub copied: Copied,
+    /// The submodules that the repository has initialised.
+    pub submodules: Vec<Submodule>,
 }
 
 /// Makes the workspace; `observe` hears how far the copying of ignored files is.
@@ -73,9 +86,11 @@ pub fn create(
         owner: proc::own(),
         imported: None,
     };
+    // Whoever has enough of waiting wants nothing half made.
+    let held = Held::hold().map_err(WorktreeError::Signals)?;
     let intent = claim(store, &record)?;
-    let copied = match make(repo, &record, sealed_paths.as_ref(), request, observe) {
-        Ok(copied) => copied,
+    let along = match make(repo, &record, sealed_paths.as_ref(), request, observe, &held) {
+        Ok(along) => along,
         Err(error) => {
             store.forget_workspace(&record.name, "it could not be made")?;
             store.failed(intent, json!({"why": error.to_string()}))?;
@@ -86,7 +101,7 @@ pub fn create(
     record.owner = None;
     store.put_workspace("workspace.ready", &record)?;
     store.done(intent, json!({"lease": record.lease}))?;
-    Ok(Made { record, copied })
+    Ok(Made { record, along })
 }
 
 /// Where the parts of a sealed workspace of this name are.
@@ -119,22 +134,24 @@ fn make(
     sealed: Option<&SealedPaths>,
     request: &NewWorkspace<'_>,
     observe: &dyn Fn(CopyProgress),
-) -> Result<Copied> {
+    held: &Held,
+) -> Result<Along> {
     let (branch, commit) = (&record.branch, &record.base.commit);
     create_branch(repo, branch, commit)?;
     let made = match sealed {
         None => add_tree(repo, &record.path, branch, commit),
         Some(paths) => seal(repo, record, paths),
     };
-    let made = made.and_then(|()| {
-        let copied = bring_ignored(repo, record, sealed, request, observe);
-        if copied.is_err() {
+    // A signal of the terminal ends the git that was at work, too.
+    let made = made.map_err(|error| obey(held).err().unwrap_or(error)).and_then(|()| {
+        let along = bring_along(repo, record, sealed, request, observe, held);
+        if along.is_err() {
             match sealed {
                 None => remove_half_made(repo, &record.path)?,
                 Some(paths) => sealed::remove(paths)?,
             }
         }
-        copied
+        along
     });
     if made.is_err() {
         update_ref(repo, &branch.full_ref(), None, Some(commit), "treehand: workspace not made")?;
@@ -142,13 +159,22 @@ fn make(
     made
 }
 
-fn bring_ignored(
+fn bring_along(
     repo: &Repository,
     record: &WorkspaceRecord,
     sealed: Option<&SealedPaths>,
     request: &NewWorkspace<'_>,
     observe: &dyn Fn(CopyProgress),
-) -> Result<Copied> {
+    held: &Held,
+) -> Result<Along> {
+    obey(held)?;
+    let mut submodules = Vec::new();
+    if let (Submodules::Local, None) = (request.submodules, sealed)
+        && let Some(checkout) = checkouts::at(repo, &record.path)?
+    {
+        submodules = submodules::bring(repo, &record.path, &checkout.git_dir)?;
+    }
+    obey(held)?;
     let target = CopyTarget {
         tree: &record.path,
         git_dir: sealed.map_or(&repo.common_dir, |paths| &paths.git_dir),
@@ -156,7 +182,17 @@ fn bring_ignored(
         sealed: request.sealed,
         patterns: request.copy,
     };
-    copy::bring(repo, &target, observe)
+    let copied = copy::bring(repo, &target, observe)?;
+    obey(held)?;
+    Ok(Along { copied, submodules })
+}
+
+/// Ends what is being made when a signal asks for that.
+fn obey(held: &Held) -> Result<()> {
+    match held.noticed().map_err(WorktreeError::Signals)? {
+        Some(signal) => Err(WorktreeError::Interrupted { signal }),
+        None => Ok(()),
+    }
 }
 
 /// Creates a branch that must not exist.

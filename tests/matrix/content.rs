@@ -92,6 +92,50 @@ fn submodule_in_a_workspace() {
 }
 
 #[test]
+fn submodule_of_a_remote_that_is_away() {
+    let row = Row::make(&format!("{SUBMODULE}; git -C lib branch mine; cd ..; mv lib lib.away; mv inner inner.away"));
+    let before = row.look();
+    let made = row.treehand(&["new", "w", "--json"]).expect(0).json();
+    let brought = serde_json::json!([{"path": "lib", "missing": null}, {"path": "lib/inner", "missing": null}]);
+    assert_eq!(made["submodules"], brought);
+    let place = std::path::PathBuf::from(made["path"].as_str().expect("a path"));
+    let look = |place: &std::path::Path| {
+        let of = |args: &[&str]| row.git_in(&place.join("lib"), args);
+        let remote = of(&["config", "--get-regexp", "^(remote|submodule)\\."]);
+        let status =
+            row.git_in(place, &["submodule", "foreach", "--recursive", "--quiet", "git status -s; git rev-parse HEAD"]);
+        (status, remote, of(&["for-each-ref", "refs/remotes"]))
+    };
+    assert_eq!(look(&place), look(&row.repo), "as in the main worktree");
+    assert_eq!(row.git_in(&place.join("lib"), &["for-each-ref", "refs/heads"]), "", "on no branch");
+    let pack = |git_dir: &str| row.sh(&format!("cd {git_dir}; find objects -type f -links +1 | wc -l"));
+    assert_ne!(pack("repo/.git/worktrees/repo/modules/lib").trim(), "0", "files are shared");
+    row.treehand(&["rm", "w"]).expect(0);
+    row.treehand(&["undo"]).expect(0);
+    assert_eq!(look(&place), look(&row.repo), "it is back");
+    // What is committed there, and in the superproject, is nowhere else.
+    row.sh(&format!(
+        "cd '{0}/lib'; echo more > more; git add more; git commit -qm more; cd ..; git commit -qam more",
+        place.display()
+    ));
+    row.sh("git -C repo branch -q other w");
+    row.refused(&["rm", "w"], 4, "refused", "submodules of `w` have commits that are nowhere else: lib");
+    row.sh("git -C repo branch -q -D other");
+    row.sh("cd repo/lib; git fetch -q ../.git/worktrees/repo/modules/lib HEAD:more");
+    row.treehand(&["rm", "w", "-D"]).expect(0);
+    row.sh("git -C repo/lib branch -q -D more");
+    row.treehand(&["new", "w", "--set", "worktree.submodules=never"]).expect(0);
+    assert!(!place.join("lib/a.txt").exists(), "as `git worktree add` does");
+    row.treehand(&["rm", "w"]).expect(0);
+    row.sh("mv repo/.git/modules/lib/modules away");
+    let missing = row.treehand(&["new", "w", "--json"]).expect(0).json()["submodules"].clone();
+    assert_eq!((&missing[0]["missing"], &missing[1]["missing"]), (&().into(), &"it was never cloned here".into()));
+    row.treehand(&["rm", "w"]).expect(0);
+    row.sh("mv away repo/.git/modules/lib/modules");
+    row.clean(&before);
+}
+
+#[test]
 fn submodule_moved_by_a_task() {
     let row = Row::make(SUBMODULE);
     row.sh("cd lib; echo next > next.txt; git add -A; git commit -qm next");
@@ -116,7 +160,7 @@ fn submodule_moved_by_a_task() {
 #[test]
 fn submodule_moved_by_the_target() {
     let row = Row::make(SUBMODULE);
-    row.sh("cd repo/lib; echo next > next.txt; git add -A; git commit -qm next; cd ..; git add lib; git commit -qm 'lib moves' -- lib");
+    row.sh("cd repo/lib; echo next > next.txt; git add -A; git commit -qm next; git push -q origin HEAD:refs/heads/next; cd ..; git add lib; git commit -qm 'lib moves' -- lib");
     let mut row = row;
     let base = row.git(&["rev-parse", "main~1"]);
     row.run_flags = ["--base", &base, "--into", "main"].map(str::to_owned).into();

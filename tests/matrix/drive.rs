@@ -282,6 +282,11 @@ impl Row {
         let oracle_text = oracle.to_string_lossy().into_owned();
         let add = ["worktree", "add", "-q", "--detach", &oracle_text, commit];
         self.git(&add);
+        if oracle.join(".gitmodules").exists() {
+            let update =
+                ["-c", "protocol.file.allow=always", "submodule", "--quiet", "update", "--init", "--recursive"];
+            self.git_in(&oracle, &update);
+        }
         let found = files(&oracle);
         self.git(&["worktree", "remove", "--force", &oracle_text]);
         found

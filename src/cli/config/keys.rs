@@ -8,7 +8,7 @@ use super::lists::{Gates, IgnoreLines, Patterns};
 use super::nearest::nearest;
 use super::settings::{Jobs, Settings};
 use crate::model::record::ConfineLevel;
-use crate::model::{BranchName, ByteSize, Hooks, Span, StalePolicy, Strategy};
+use crate::model::{BranchName, ByteSize, Hooks, Span, StalePolicy, Strategy, Submodules};
 
 /// One key.
 pub(super) struct Key {
@@ -69,6 +69,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "worktree.fetch_deadline" => worktree.fetch_deadline: Span, Project::Refused;
     "worktree.fetch_window" => worktree.fetch_window: Span, Project::Refused;
     "worktree.hooks" => worktree.hooks: Hooks, Project::Tighten(hooks_are_no_looser);
+    "worktree.submodules" => worktree.submodules: Submodules, Project::Free;
     "worktree.copy" => worktree.copy: IgnoreLines, Project::Add(join_copy);
     "confine.level" => confine.level: ConfineLevel, Project::Tighten(level_is_no_looser);
     "confine.limits.output" => confine.limits.output: ByteSize, Project::Refused;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::model::record::ConfineLevel;
-use crate::model::{BranchName, ByteSize, GateSpec, Hooks, Span, StalePolicy, Strategy};
+use crate::model::{BranchName, ByteSize, GateSpec, Hooks, Span, StalePolicy, Strategy, Submodules};
 
 const MEBIBYTE: u64 = 1 << 20;
 const DAY_SECONDS: u64 = 86_400;
@@ -40,6 +40,8 @@ pub struct WorktreeSettings {
     pub hooks: Hooks,
     /// How old an answer of a remote may be that is used once more.
     pub fetch_window: Span,
+    /// Which submodules come along into a new workspace.
+    pub submodules: Submodules,
     /// Patterns of ignored files that come along into a new workspace, as lines of `.gitignore`.
     pub copy: Vec<String>,
 }
@@ -125,6 +127,7 @@ impl Default for WorktreeSettings {
             fetch_deadline: seconds(20),
             hooks: Hooks::Never,
             fetch_window: seconds(0),
+            submodules: Submodules::Local,
             copy: Vec::new(),
         }
     }

@@ -36,6 +36,7 @@ fn without_layers_everything_is_the_documented_default() {
         ("worktree.fetch_deadline", "\"20s\""),
         ("worktree.fetch_window", "\"0s\""),
         ("worktree.hooks", "\"never\""),
+        ("worktree.submodules", "\"local\""),
         ("worktree.copy", "[]"),
         ("confine.level", "\"strict\""),
         ("confine.limits.output", "\"64M\""),

@@ -10,11 +10,11 @@ use crate::cli::document;
 use crate::cli::error::CliError;
 use crate::cli::output::plain;
 use crate::cli::session::Session;
+use crate::cli::submodules;
 use crate::model::record::WorkspaceRecord;
 use crate::model::{BaseReport, BranchName, WorkspaceName};
 use crate::sys::proc;
-use crate::worktree::copy::Copied;
-use crate::worktree::plain::{Made, NewWorkspace, create};
+use crate::worktree::plain::{Along, Made, NewWorkspace, create};
 use crate::worktree::quarantine::Kept;
 use crate::worktree::{WorktreeError, accept, base, base_name, exported, stack};
 
@@ -44,13 +44,14 @@ pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
         base: BaseReport { stack, ..accepted.report },
         template: &worktree.path,
         sealed: args.sealed,
+        submodules: worktree.submodules,
         copy: &worktree.copy,
     };
     let created = create(&session.repo, &store, &request, &copied::progress(&session.out));
     accepted.kept.map(Kept::release).transpose()?;
-    let Made { record, copied } = created?;
+    let Made { record, along } = created?;
     let elapsed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    report(session, &record, &copied, elapsed)?;
+    report(session, &record, &along, elapsed)?;
     match &args.execute {
         Some(line) => execute(session, &record, line),
         None => Ok(0),
@@ -65,7 +66,7 @@ fn branch_of_workspace(session: &Session, records: &[WorkspaceRecord], text: Str
     Ok(if known.is_some() { text } else { record.branch.to_string() })
 }
 
-fn report(session: &Session, record: &WorkspaceRecord, copied: &Copied, elapsed_ms: u64) -> Result<(), CliError> {
+fn report(session: &Session, record: &WorkspaceRecord, along: &Along, elapsed_ms: u64) -> Result<(), CliError> {
     let base = &record.base;
     session.out.say(format!(
         "workspace {} on branch {} at {} ({} {})",
@@ -75,9 +76,11 @@ fn report(session: &Session, record: &WorkspaceRecord, copied: &Copied, elapsed_
         plain(&base.reference),
         base.freshness.word(),
     ));
-    copied::say(&session.out, copied);
+    copied::say(&session.out, &along.copied);
+    submodules::say(&session.out, &along.submodules);
     let mut document = document::workspace(record, base, Some(elapsed_ms));
-    document["copied"] = copied::document(copied);
+    document["copied"] = copied::document(&along.copied);
+    document["submodules"] = submodules::document(&along.submodules);
     session.out.answer("treehand/workspace/v1", document, || format!("{}\n", record.path.display()))?;
     Ok(())
 }

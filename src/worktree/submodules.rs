@@ -1,0 +1,251 @@
+//! Apply: the submodules of a new workspace, from what is here already: no remote is asked, and nothing is downloaded.
+//!
+//! Those that are initialised in the repository (`git submodule init`) and whose commit it has come along, nested ones too, as
+//! clones that share their files with the repository's own by hard links, in the places where git itself puts them. They stand
+//! at the commit that the workspace's own commit names, on no branch, with the remotes and the tracked branches of the original.
+//! What cannot be brought is told and left to `git submodule update`; it is no reason not to make the workspace.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Component, Path, PathBuf};
+
+use super::error::{Result, WorktreeError};
+use super::repository::{Repository, bytes_path};
+use crate::model::CommitId;
+use crate::model::cause::chain;
+use crate::sys::fs;
+use crate::sys::git::{Git, Reader};
+
+/// A submodule that the workspace's commit has and the repository has initialised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submodule {
+    /// Where it is, from the root of the workspace.
+    pub path: PathBuf,
+    /// Why it did not come along.
+    pub missing: Option<String>,
+}
+
+/// The mode of a gitlink in an index.
+const GITLINK: &[u8] = b"160000";
+
+/// The file in a git dir that says that its submodules are being brought: until then they are nobody's work.
+const UNDER_WAY: &str = "treehand-submodules";
+
+/// Brings the submodules of a worktree that was just made.
+pub fn bring(repo: &Repository, tree: &Path, git_dir: &Path) -> Result<Vec<Submodule>> {
+    let mut found = Vec::new();
+    let top = Level { git: &repo.git, tree, git_dir, original: &repo.common_dir, at: Path::new("") };
+    if top.has_any() {
+        fs::write_new(&git_dir.join(UNDER_WAY), b"")?;
+        top.bring(&mut found)?;
+        fs::remove_file(&git_dir.join(UNDER_WAY))?;
+    }
+    Ok(found)
+}
+
+/// The paths of the submodules that whoever made this worktree did not live to finish.
+pub fn half_brought(repo: &Repository, tree: &Path, git_dir: &Path) -> Result<Vec<PathBuf>> {
+    if !fs::exists(&git_dir.join(UNDER_WAY))? {
+        return Ok(Vec::new());
+    }
+    let top = Level { git: &repo.git, tree, git_dir, original: &repo.common_dir, at: Path::new("") };
+    Ok(top.gitlinks()?.into_iter().map(|(path, _)| path).collect())
+}
+
+/// A worktree whose submodules are brought: that of the workspace, or of a submodule in it.
+struct Level<'a> {
+    git: &'a Git,
+    tree: &'a Path,
+    git_dir: &'a Path,
+    /// The git dir whose own submodules are cloned.
+    original: &'a Path,
+    /// Where the tree is, from the root of the workspace.
+    at: &'a Path,
+}
+
+impl Level<'_> {
+    fn has_any(&self) -> bool {
+        self.tree.join(".gitmodules").is_file()
+    }
+
+    fn bring(&self, found: &mut Vec<Submodule>) -> Result<()> {
+        if !self.has_any() {
+            return Ok(());
+        }
+        let names = self.names()?;
+        for (path, commit) in self.gitlinks()? {
+            let Some(name) = names.get(&path).filter(|name| is_plain(name)) else { continue };
+            if self.setting(self.original, &format!("submodule.{}.url", name.display()))?.is_none() {
+                continue;
+            }
+            let clone = Clone {
+                level: self,
+                commit: &commit,
+                original: self.original.join("modules").join(name),
+                git_dir: self.git_dir.join("modules").join(name),
+                tree: self.tree.join(&path),
+            };
+            let at = self.at.join(&path);
+            let missing = match clone.make() {
+                Ok(()) => None,
+                Err(error) => {
+                    clone.unmake()?;
+                    Some(chain(&error))
+                }
+            };
+            found.push(Submodule { path: at.clone(), missing });
+            if found.last().is_some_and(|last| last.missing.is_none()) {
+                let Clone { original, git_dir, tree, .. } = &clone;
+                Level { git: self.git, tree, git_dir, original, at: &at }.bring(found)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of the submodules by their paths, as `.gitmodules` has them.
+    fn names(&self) -> Result<BTreeMap<PathBuf, PathBuf>> {
+        let args = ["config", "--file", ".gitmodules", "-z", "--get-regexp", "^submodule\\..*\\.path$"];
+        let output = self.git.within(self.tree, args).output()?;
+        let entry = |record: &[u8]| {
+            let end = record.iter().position(|byte| *byte == b'\n')?;
+            let name = record[..end].strip_prefix(b"submodule.")?.strip_suffix(b".path")?;
+            Some((bytes_path(&record[end + 1..]), bytes_path(name)))
+        };
+        Ok(output.records().filter_map(entry).collect())
+    }
+
+    /// The gitlinks of the index that a sparse checkout does not leave out.
+    fn gitlinks(&self) -> Result<Vec<(PathBuf, CommitId)>> {
+        let output = self.git.tree(self.git_dir, self.tree, ["ls-files", "--stage", "-t", "-z"]).run()?;
+        // `TAG MODE COMMIT STAGE<tab>PATH`
+        let entry = |record: &[u8]| {
+            let tab = record.iter().position(|byte| *byte == b'\t')?;
+            let mut fields = record[..tab].split(|byte| *byte == b' ');
+            let (tag, mode, commit) = (fields.next()?, fields.next()?, fields.next()?);
+            let commit = CommitId::parse(&String::from_utf8_lossy(commit)).ok()?;
+            (tag != b"S" && mode == GITLINK).then(|| (bytes_path(&record[tab + 1..]), commit))
+        };
+        Ok(output.records().filter_map(entry).collect())
+    }
+
+    fn setting(&self, git_dir: &Path, key: &str) -> Result<Option<String>> {
+        Ok(Reader::open(self.git, git_dir).config(key)?)
+    }
+}
+
+/// True for a name that leads nowhere else: it becomes a path.
+fn is_plain(name: &Path) -> bool {
+    let mut parts = name.components().peekable();
+    parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(part) if part != OsStr::new(".git")))
+}
+
+/// A submodule's clone.
+struct Clone<'a> {
+    level: &'a Level<'a>,
+    commit: &'a CommitId,
+    original: PathBuf,
+    git_dir: PathBuf,
+    tree: PathBuf,
+}
+
+/// Settings of the original that its clone has too: whence it comes, and which of its own submodules are initialised.
+const SETTINGS: &str = "^(remote|submodule|user)\\.";
+
+impl Clone<'_> {
+    fn make(&self) -> Result<()> {
+        let refuse = |why: &str| Err(WorktreeError::refused(why, "git submodule update --init --recursive"));
+        if !self.original.join("HEAD").is_file() {
+            return refuse("it was never cloned here");
+        }
+        if !Reader::open(self.level.git, &self.original).has_commit(self.commit)? {
+            return refuse(&format!("its commit {} is not here", self.commit.short()));
+        }
+        if let Some(parent) = self.git_dir.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let git = self.level.git;
+        // Who forbids the file transport to keep strange submodules from it does not mean a copy of what is here.
+        let start = ["-c", "protocol.file.allow=always", "-c", "clone.defaultRemoteName=origin"];
+        let clone = ["clone", "--quiet", "--local", "--no-checkout", "--no-recurse-submodules", "--separate-git-dir"];
+        let command = git.within(self.level.tree, start).args(clone).arg(&self.git_dir).arg("--");
+        command.arg(&self.original).arg(&self.tree).run()?;
+        self.take_settings()?;
+        let same = ["+refs/remotes/*:refs/remotes/*", "+refs/tags/*:refs/tags/*"];
+        let fetch = ["fetch", "--quiet", "--prune", "--no-write-fetch-head", "--no-auto-maintenance"];
+        git.bare(&self.git_dir, start)
+            .args(fetch)
+            .arg("--no-recurse-submodules")
+            .arg(&self.original)
+            .args(same)
+            .run()?;
+        self.link()?;
+        let checkout = ["checkout", "--quiet", "--force", "--detach", "--no-recurse-submodules", self.commit.as_str()];
+        git.within(&self.tree, checkout).run()?;
+        let doomed = git.bare(&self.git_dir, ["for-each-ref", "--format=delete %(refname)", "refs/heads/"]).run()?;
+        git.bare(&self.git_dir, ["update-ref", "--stdin"]).stdin(doomed.stdout).run()?;
+        Ok(())
+    }
+
+    fn take_settings(&self) -> Result<()> {
+        let (git, own) = (self.level.git, &self.git_dir);
+        git.bare(own, ["config", "--remove-section", "remote.origin"]).run()?;
+        let listed = git.bare(&self.original, ["config", "--local", "-z", "--get-regexp", SETTINGS]).output()?;
+        for record in listed.records() {
+            let text = String::from_utf8_lossy(record);
+            let (key, value) = text.split_once('\n').unwrap_or((&text, "true"));
+            git.bare(own, ["config", "--add", key, value]).run()?;
+        }
+        Ok(())
+    }
+
+    /// The links between tree and git dir, relative as git makes them for submodules, so that both can be moved together.
+    fn link(&self) -> Result<()> {
+        let resolve = |path: &Path| path.canonicalize().map_err(fs::at("resolve", path));
+        let (tree, git_dir) = (resolve(&self.tree)?, resolve(&self.git_dir)?);
+        let there = relative(&git_dir, &tree);
+        self.level.git.bare(&git_dir, ["config", "core.worktree"]).arg(there).run()?;
+        let mut line = b"gitdir: ".to_vec();
+        line.extend_from_slice(relative(&tree, &git_dir).as_os_str().as_encoded_bytes());
+        line.push(b'\n');
+        Ok(fs::write_atomic(&tree.join(".git"), &line)?)
+    }
+
+    /// Leaves what git leaves: an empty directory.
+    fn unmake(&self) -> Result<()> {
+        fs::remove_tree(&self.git_dir)?;
+        fs::remove_tree(&self.tree)?;
+        Ok(fs::create_dir_all(&self.tree)?)
+    }
+}
+
+/// The way from one directory to another; both absolute and without links in them.
+fn relative(from: &Path, to: &Path) -> PathBuf {
+    let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
+    let up = from.components().skip(shared).map(|_| Component::ParentDir);
+    up.chain(to.components().skip(shared)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_from_one_directory_to_another() {
+        let check = |from: &str, to: &str, expected: &str| {
+            assert_eq!(relative(Path::new(from), Path::new(to)), Path::new(expected), "{from} {to}");
+        };
+        check("/a/b", "/a/c/d", "../c/d");
+        check("/a", "/a/b", "b");
+        check("/a/b/c", "/a", "../..");
+    }
+
+    #[test]
+    fn a_name_that_leads_elsewhere_is_none() {
+        let check = |name: &str, plain: bool| assert_eq!(is_plain(Path::new(name)), plain, "{name}");
+        check("lib", true);
+        check("libs/lib", true);
+        for bad in ["", "..", "../x", "a/../../x", "/x", ".git", "a/.git/b"] {
+            check(bad, false);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Scan: commits of the submodules in a worktree that exist nowhere else: on no remote branch known there, and not in the
+//! repository's own clone of the submodule.
+//!
+//! Looks and changes nothing. What cannot be read counts as such a commit.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::error::Result;
+use super::repository::Repository;
+use crate::model::CommitId;
+use crate::sys::fs;
+use crate::sys::git::{Git, Reader};
+
+/// The names of the submodules in a worktree that hold such commits, by its git dir.
+pub fn submodules(repo: &Repository, git_dir: &Path) -> Result<Vec<String>> {
+    let root = git_dir.join("modules");
+    let mut found = Vec::new();
+    if !fs::exists(&root)? {
+        return Ok(found);
+    }
+    let mut walk = walkdir::WalkDir::new(&root).follow_links(false).sort_by_file_name().into_iter();
+    while let Some(entry) = walk.next() {
+        let entry = entry.map_err(|error| fs::at("read", &root)(error.into()))?;
+        if entry.file_name() == "objects" || entry.file_name() == "refs" {
+            walk.skip_current_dir();
+        } else if entry.path().join("HEAD").is_file() && entry.path().join("objects").is_dir() {
+            let name = entry.path().strip_prefix(&root).unwrap_or(entry.path());
+            let original = repo.common_dir.join("modules").join(name);
+            if !are_elsewhere(&repo.git, entry.path(), &original).unwrap_or(false) {
+                found.push(name.display().to_string());
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn are_elsewhere(git: &Git, module: &Path, original: &Path) -> Result<bool> {
+    let listed = git.bare(module, ["for-each-ref", "--format=%(objectname)", "refs/heads/", "refs/stash"]).text()?;
+    let mut tips: BTreeSet<CommitId> = listed.lines().filter_map(|line| CommitId::parse(line).ok()).collect();
+    tips.extend(Reader::open(git, module).revision("HEAD")?);
+    let here = original.join("HEAD").is_file().then(|| Reader::open(git, original));
+    for tip in tips {
+        if here.as_ref().map(|here| here.has_commit(&tip)).transpose()? == Some(true) {
+            continue;
+        }
+        let args = ["rev-list", "--max-count=1", tip.as_str(), "--not", "--remotes", "--tags", "--"];
+        if !git.bare(module, args).run()?.stdout.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
