@@ -70,3 +70,18 @@ fn a_hook_that_refuses_a_checkout_refuses_the_workspace() {
     assert!(refused["message"].as_str().is_some_and(|message| message.contains("not here")), "{refused}");
     assert!(!world.trees().exists() && world.git(&["branch", "--list", "w"]).is_empty());
 }
+
+#[test]
+fn a_request_to_end_while_a_workspace_is_made_unmakes_it() {
+    let world = World::new();
+    let hook = world.repo().join(".git/hooks/post-checkout");
+    std::fs::create_dir_all(hook.parent().expect("a parent")).expect("made");
+    let script = "#!/bin/sh\nread -r _ _ _ treehand _ < /proc/$PPID/stat\nkill -TERM $treehand\n";
+    std::fs::write(&hook, script).expect("written");
+    world.shell("chmod +x .git/hooks/post-checkout").expect(0);
+    let stopped = world.treehand(&["--json", "new", "w", "--set", "worktree.hooks=unconfined"]).expect(143).json();
+    assert_eq!(stopped["kind"], "interrupted");
+    assert_eq!((world.git(&["branch", "--list", "w"]).as_str(), world.trees().exists()), ("", false));
+    assert_eq!(world.git(&["worktree", "list"]).lines().count(), 1);
+    world.treehand(&["new", "w"]).expect(0);
+}

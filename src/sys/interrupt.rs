@@ -1,13 +1,31 @@
 //! Holding back the signals that would end this process in the middle of something that has to be unmade first.
 //!
 //! While they are held they are noticed, not obeyed; afterwards everything is as it was. What the caller's shell had us
-//! ignore stays ignored. For work of this thread alone: a process that is started meanwhile would inherit the hold.
+//! ignore stays ignored. For work of this thread alone; what it starts meanwhile obeys them ([`release_in_child`]).
 
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+/// The interrupt of the terminal, the request to end, and the end of the terminal.
+const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
+/// Lets a child obey the signals that this thread holds back.
+#[expect(unsafe_code, reason = "a child inherits what is held back, and can let go only between fork and exec")]
+pub fn release_in_child(command: &mut Command) {
+    let held = SigSet::thread_get_mask().is_ok_and(|mask| ENDING.iter().any(|signal| mask.contains(*signal)));
+    if held {
+        let set: SigSet = ENDING.into_iter().collect();
+        let in_child = move || set.thread_unblock().map_err(io::Error::from);
+        // SAFETY: between fork and exec only async-signal-safe calls are allowed; pthread_sigmask(3) is one, the set was
+        // made before, and the conversion of its error neither allocates nor locks.
+        unsafe { command.pre_exec(in_child) };
+    }
+}
 
 /// The signals that are held back, as long as it lives.
 #[derive(Debug)]
@@ -17,11 +35,11 @@ pub struct Held {
 }
 
 impl Held {
-    /// Holds back the interrupt of the terminal, the request to end, and the end of the terminal.
+    /// Holds them back.
     pub fn hold() -> io::Result<Held> {
         let ignored = ignored()?;
         let mut set = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        for signal in ENDING {
             if ignored & (1 << (signal as u32 - 1)) == 0 {
                 set.add(signal);
             }
@@ -74,5 +92,22 @@ mod tests {
         assert_eq!(held.noticed().expect("asked"), None);
         drop(held);
         assert_eq!(SigSet::thread_get_mask().expect("a mask"), before, "everything is as it was");
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a child that says what it holds back")]
+    fn a_child_holds_nothing_back() {
+        let blocked = |release: bool| {
+            let mut command = Command::new("grep");
+            command.args(["SigBlk", "/proc/self/status"]);
+            if release {
+                release_in_child(&mut command);
+            }
+            String::from_utf8(command.output().expect("started").stdout).expect("text")
+        };
+        let held = Held::hold().expect("held");
+        assert!(!blocked(false).ends_with("0000\n"), "it would inherit that");
+        assert!(blocked(true).ends_with("0000\n"), "{}", blocked(true));
+        drop(held);
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::sys::interrupt::release_in_child;
 use crate::sys::proc;
 
 /// The oldest git that treehand is tested with; `merge-tree --write-tree` is what it needs of it.
@@ -327,6 +328,7 @@ impl GitCommand {
         // What is read back is UTF-8 and nothing else; what is written is what was read.
         command.args(["-c", "i18n.commitEncoding=UTF-8", "-c", "i18n.logOutputEncoding=UTF-8"]);
         command.args(["-c", "log.showSignature=false"]);
+        release_in_child(&mut command);
         command.args(&self.args);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if let Some(directory) = &self.directory {
