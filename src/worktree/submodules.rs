@@ -170,14 +170,12 @@ impl Clone<'_> {
         let command = git.within(self.level.tree, start).args(clone).arg(&self.git_dir).arg("--");
         command.arg(&self.original).arg(&self.tree).run()?;
         self.take_settings()?;
-        let same = ["+refs/remotes/*:refs/remotes/*", "+refs/tags/*:refs/tags/*"];
+        // A shallow original is not copied file by file, and its commit may be on no branch.
+        let any = ["-c", "uploadpack.allowAnySHA1InWant=true"];
+        let same = [self.commit.as_str(), "+refs/remotes/*:refs/remotes/*", "+refs/tags/*:refs/tags/*"];
         let fetch = ["fetch", "--quiet", "--prune", "--no-write-fetch-head", "--no-auto-maintenance"];
-        git.bare(&self.git_dir, start)
-            .args(fetch)
-            .arg("--no-recurse-submodules")
-            .arg(&self.original)
-            .args(same)
-            .run()?;
+        let command = git.bare(&self.git_dir, start).args(any).args(fetch).arg("--no-recurse-submodules");
+        command.arg(&self.original).args(same).run()?;
         self.link()?;
         let checkout = ["checkout", "--quiet", "--force", "--detach", "--no-recurse-submodules", self.commit.as_str()];
         git.within(&self.tree, checkout).run()?;
@@ -194,6 +192,11 @@ impl Clone<'_> {
             let text = String::from_utf8_lossy(record);
             let (key, value) = text.split_once('\n').unwrap_or((&text, "true"));
             git.bare(own, ["config", "--add", key, value]).run()?;
+        }
+        // What was downloaded once is not downloaded again, and what is added there outlives the workspace.
+        let content = self.original.join("lfs");
+        if fs::exists(&content)? {
+            git.bare(own, ["config", "lfs.storage"]).arg(content).run()?;
         }
         Ok(())
     }

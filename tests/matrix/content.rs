@@ -94,6 +94,7 @@ fn submodule_in_a_workspace() {
 #[test]
 fn submodule_of_a_remote_that_is_away() {
     let row = Row::make(&format!("{SUBMODULE}; git -C lib branch mine; cd ..; mv lib lib.away; mv inner inner.away"));
+    row.sh("mkdir repo/.git/modules/lib/lfs");
     let before = row.look();
     let made = row.treehand(&["new", "w", "--json"]).expect(0).json();
     let brought = serde_json::json!([{"path": "lib", "missing": null}, {"path": "lib/inner", "missing": null}]);
@@ -108,6 +109,10 @@ fn submodule_of_a_remote_that_is_away() {
     };
     assert_eq!(look(&place), look(&row.repo), "as in the main worktree");
     assert_eq!(row.git_in(&place.join("lib"), &["for-each-ref", "refs/heads"]), "", "on no branch");
+    assert_eq!(
+        row.git_in(&place.join("lib"), &["config", "lfs.storage"]),
+        row.sh("echo $PWD/repo/.git/modules/lib/lfs").trim()
+    );
     let pack = |git_dir: &str| row.sh(&format!("cd {git_dir}; find objects -type f -links +1 | wc -l"));
     assert_ne!(pack("repo/.git/worktrees/repo/modules/lib").trim(), "0", "files are shared");
     row.treehand(&["rm", "w"]).expect(0);
@@ -133,6 +138,23 @@ fn submodule_of_a_remote_that_is_away() {
     row.treehand(&["rm", "w"]).expect(0);
     row.sh("mv away repo/.git/modules/lib/modules");
     row.clean(&before);
+}
+
+#[test]
+fn submodule_shallow() {
+    let row = Row::make(
+        "export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=protocol.file.allow GIT_CONFIG_VALUE_0=always; \
+         git init -q lib; cd lib; seed; echo b > b; git add b; git commit -qm b; cd ..; git init -q repo; cd repo; seed; \
+         git submodule --quiet add --depth 1 \"file://$PWD/../lib\" lib; git commit -qm lib; cd lib; git checkout -q --detach; \
+         git branch -q -D main; git for-each-ref --format='delete %(refname)' refs/remotes/ | git update-ref --no-deref --stdin; \
+         cd ../..; mv lib away",
+    );
+    let made = row.treehand(&["new", "w", "--json"]).expect(0).json();
+    assert_eq!(made["submodules"], serde_json::json!([{"path": "lib", "missing": null}]));
+    let place = std::path::PathBuf::from(made["path"].as_str().expect("a path")).join("lib");
+    assert_eq!(row.git_in(&place, &["rev-parse", "--is-shallow-repository"]), "true");
+    row.git_in(&place, &["fsck", "--full", "--strict"]);
+    row.treehand(&["rm", "w"]).expect(0);
 }
 
 #[test]
