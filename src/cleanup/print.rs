@@ -29,7 +29,7 @@ pub fn print(repo: &Repository, directory: &Path) -> Result<String> {
         let entry = entry?;
         let meta = entry.metadata().map_err(|error| unreadable(directory, &error))?;
         let name = entry.path().strip_prefix(directory).unwrap_or(entry.path());
-        if in_git_dir && name == Path::new("index") {
+        if in_git_dir && entry.file_name() == "index" {
             continue;
         }
         text.extend_from_slice(name.as_os_str().as_bytes());
@@ -66,7 +66,7 @@ pub fn changed_since(repo: &Repository, directory: &Path, since: Timestamp) -> R
         let (modified, changed) = (moment(meta.mtime(), meta.mtime_nsec()), moment(meta.ctime(), meta.ctime_nsec()));
         let newer = if meta.is_dir() { modified > since } else { modified.max(changed) > since };
         // git writes the index by a file beside it, whatever for.
-        let passing = in_git_dir && (meta.is_dir() || name == Path::new("index"));
+        let passing = in_git_dir && (meta.is_dir() || entry.file_name() == "index");
         if newer && !passing {
             let name = if entry.depth() == 0 { Path::new(".") } else { name };
             let list = if meta.is_dir() { &mut directories } else { &mut named };
@@ -95,7 +95,12 @@ pub fn is_git_dir(repo: &Repository, directory: &Path) -> bool {
 
 fn entries(repo: &Repository, directory: &Path) -> impl Iterator<Item = Result<walkdir::DirEntry>> {
     let private = repo.sealed_root().is_ok_and(|root| directory.starts_with(root));
+    // What is new in a submodule's clone shows in its refs and logs.
+    let in_git_dir = is_git_dir(repo, directory);
     let kept = move |entry: &walkdir::DirEntry| {
+        if in_git_dir && entry.file_name() == "objects" {
+            return false;
+        }
         !private || !matches!(entry.depth(), 1 | 2) || !SCRATCH.iter().any(|name| entry.file_name() == *name)
     };
     let walk = walkdir::WalkDir::new(directory).follow_links(false).sort_by_file_name().into_iter();
