@@ -65,7 +65,7 @@ struct Level<'a> {
 
 impl Level<'_> {
     fn has_any(&self) -> bool {
-        self.tree.join(".gitmodules").is_file()
+        self.tree.join(".gitmodules").symlink_metadata().is_ok_and(|meta| meta.is_file())
     }
 
     fn bring(&self, found: &mut Vec<Submodule>) -> Result<()> {
@@ -86,12 +86,9 @@ impl Level<'_> {
                 tree: self.tree.join(&path),
             };
             let at = self.at.join(&path);
-            let missing = match clone.make() {
+            let missing = match clone.is_free().and_then(|()| clone.make().inspect_err(|_| clone.unmake())) {
                 Ok(()) => None,
-                Err(error) => {
-                    clone.unmake()?;
-                    Some(chain(&error))
-                }
+                Err(error) => Some(chain(&error)),
             };
             found.push(Submodule { path: at.clone(), missing });
             if found.last().is_some_and(|last| last.missing.is_none()) {
@@ -148,12 +145,26 @@ struct Clone<'a> {
     tree: PathBuf,
 }
 
+/// What brings what did not come along.
+const HINT: &str = "git submodule update --init --recursive";
+
 /// Settings of the original that its clone has too: whence it comes, and which of its own submodules are initialised.
 const SETTINGS: &str = "^(remote|submodule|user)\\.";
 
 impl Clone<'_> {
+    /// Refuses places that are not the submodule's own: taken by another of nearly the same name, or behind a link.
+    fn is_free(&self) -> Result<()> {
+        let resolve = |path: &Path| path.canonicalize().map_err(fs::at("resolve", path));
+        let inside = resolve(&self.tree)?.starts_with(resolve(self.level.tree)?);
+        let empty = std::fs::read_dir(&self.tree).map_err(fs::at("read", &self.tree))?.next().is_none();
+        match inside && empty && !fs::exists(&self.git_dir)? {
+            true => Ok(()),
+            false => Err(WorktreeError::refused("its place is taken", HINT)),
+        }
+    }
+
     fn make(&self) -> Result<()> {
-        let refuse = |why: &str| Err(WorktreeError::refused(why, "git submodule update --init --recursive"));
+        let refuse = |why: &str| Err(WorktreeError::refused(why, HINT));
         if !self.original.join("HEAD").is_file() {
             return refuse("it was never cloned here");
         }
@@ -214,10 +225,13 @@ impl Clone<'_> {
     }
 
     /// Leaves what git leaves: an empty directory.
-    fn unmake(&self) -> Result<()> {
-        fs::remove_tree(&self.git_dir)?;
-        fs::remove_tree(&self.tree)?;
-        Ok(fs::create_dir_all(&self.tree)?)
+    fn unmake(&self) {
+        let unmade = fs::remove_tree(&self.git_dir)
+            .and_then(|()| fs::remove_tree(&self.tree))
+            .and_then(|()| fs::create_dir_all(&self.tree));
+        if let Err(error) = unmade {
+            tracing::warn!("a submodule is half made in {}: {}", self.tree.display(), chain(&error));
+        }
     }
 }
 

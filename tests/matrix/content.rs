@@ -141,6 +141,26 @@ fn submodule_of_a_remote_that_is_away() {
 }
 
 #[test]
+fn submodule_that_cannot_be_checked_out() {
+    let row = Row::make(&SUBMODULE.replace(
+        "git commit -qm inner",
+        "echo '*.bad filter=bad' > .gitattributes; echo x > x.bad; git add -A; git commit -qm inner",
+    ));
+    row.sh("git config --global filter.bad.clean cat; git config --global filter.bad.smudge false; git config --global filter.bad.required true");
+    let before = row.look();
+    let made = row.treehand(&["new", "w", "--json"]).expect(0);
+    assert!(made.stderr.contains("git submodule update --init --recursive"), "{}", made.stderr);
+    let made = made.json();
+    let why = made["submodules"][0]["missing"].as_str().expect("a reason");
+    assert!(why.contains("smudge filter bad failed"), "{why}");
+    let place = std::path::PathBuf::from(made["path"].as_str().expect("a path"));
+    assert_eq!(std::fs::read_dir(place.join("lib")).expect("a directory").count(), 0);
+    assert_eq!(row.git_in(&place, &["status", "--porcelain"]), "", "as `git worktree add` leaves it");
+    row.remove(&before, &place);
+    row.clean(&before);
+}
+
+#[test]
 fn submodule_shallow() {
     let row = Row::make(
         "export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=protocol.file.allow GIT_CONFIG_VALUE_0=always; \
