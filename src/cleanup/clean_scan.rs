@@ -16,7 +16,7 @@ use super::error::Result;
 use super::places::{children, directories, disk_there};
 use super::remove_plan::TreeFact;
 use super::remove_scan::{self, dir_id};
-use super::{batch, redo, remove, salvage, trash};
+use super::{batch, removal_again, remove, salvage, trash};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, RemovedItem, UndoData, WorkspaceRecord, WorkspaceState};
 use crate::model::{CommitId, Timestamp};
@@ -143,7 +143,7 @@ impl Scan<'_> {
             }
         }
         let mut pending: BTreeSet<PathBuf> = intents.iter().flat_map(|i| i.items.iter().filter_map(place)).collect();
-        for entry in self.store.open_intents()?.iter().filter(|entry| entry.kind == redo::KIND) {
+        for entry in self.store.open_intents()?.iter().filter(|entry| entry.kind == removal_again::KIND) {
             pending.extend(removed_items(entry).iter().filter_map(place));
         }
         found.retain(|dir| !pending.contains(&dir.path));

@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::error::Result;
-use super::redo::{self, Removal};
-use super::{made_branch, restore, revert};
+use super::removal_again::{self, Removal};
+use super::{made_branch, restore};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, PutBack, UndoData, WorkspaceState};
 use crate::model::{BranchName, CommitId, Token, WorkspaceName};
@@ -35,8 +35,11 @@ pub struct Recovery {
     pub reverted: Vec<(i64, i64)>,
 }
 
+/// The kind of a revert's journal entries.
+pub const REVERT: &str = "revert";
+
 /// The kinds of intents that are completed here.
-const TAKING_BACK: [&str; 3] = ["undo", redo::KIND, revert::KIND];
+const TAKING_BACK: [&str; 3] = ["undo", removal_again::KIND, REVERT];
 
 /// Completes every update, undo, redo and revert whose process is dead, and closes the intents of workspaces that are made, or
 /// gone.
@@ -99,7 +102,7 @@ fn one(repo: &Repository, store: &Store, entry: &Entry, recovery: &mut Recovery)
     let operation = store.operation(op)?;
     let ending = match entry.kind.as_str() {
         "undo" => undo(repo, store, entry, &operation)?,
-        redo::KIND => redo(repo, store, entry, &operation)?,
+        removal_again::KIND => redo(repo, store, entry, &operation)?,
         _ => revert(repo, store, entry, &operation)?,
     };
     let what = format!("{} of operation {op}", entry.kind);
@@ -108,7 +111,7 @@ fn one(repo: &Repository, store: &Store, entry: &Entry, recovery: &mut Recovery)
             recovery.recovered.settled.push(format!("{what}: completed"));
             match entry.kind.as_str() {
                 "undo" => recovery.undone.push(op),
-                redo::KIND => recovery.redone.push(op),
+                removal_again::KIND => recovery.redone.push(op),
                 _ => {
                     recovery.reverted.extend(store.operation(op)?.taken_back.and_then(|how| how.by).map(|by| (op, by)))
                 }
@@ -184,7 +187,7 @@ fn redo(repo: &Repository, store: &Store, entry: &Entry, operation: &OperationRe
 }
 
 fn revert(repo: &Repository, store: &Store, entry: &Entry, operation: &OperationRecord) -> Result<Ending> {
-    let Some((undo, summary)) = revert::meant(entry) else {
+    let Some((undo, summary)) = meant(entry) else {
         return Ok(Ending::Blocked(format!("journal entry {} cannot be read", entry.seq)));
     };
     let Some((branch, before, after)) = undo.moved() else { return Ok(Ending::Never("it moved nothing".into())) };
@@ -205,4 +208,10 @@ fn moved(repo: &Repository, branch: &BranchName, from: &CommitId, to: &CommitId,
         Resumed::InTheWay(obstacle) => Ending::Blocked(format!("{}: {}", obstacle.message, obstacle.paths.join(", "))),
         Resumed::Busy { lock } => Ending::Blocked(format!("{} is held", lock.display())),
     })
+}
+
+/// What an intent says: what it moves, and the words for it.
+fn meant(entry: &Entry) -> Option<(UndoData, String)> {
+    let undo = serde_json::from_value(entry.data["undo"].clone()).ok()?;
+    Some((undo, entry.data["summary"].as_str()?.to_owned()))
 }

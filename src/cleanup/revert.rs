@@ -7,22 +7,19 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::error::{CleanupError, Result};
-use super::recover;
+use super::recover::{self, REVERT};
 use super::revert_message::{self, Original};
 use super::shift::{Shifted, forward, require_commit};
 use super::undo::{alone, require};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, UndoData};
 use crate::model::{BranchName, CommitId};
-use crate::store::{Entry, EntryDraft, Store, StoreError};
+use crate::store::{EntryDraft, Store, StoreError};
 use crate::sys::proc;
 use crate::worktree::merge::{Merged, Signature, commit_tree, merge_trees};
 use crate::worktree::quarantine::Quarantine;
 use crate::worktree::sealed::Identity;
 use crate::worktree::{Repository, WorktreeError};
-
-/// The kind of a revert's journal entries.
-pub const KIND: &str = "revert";
 
 /// Most commits of the operation that are looked up for the message.
 const COMMITS_MAX: usize = 1000;
@@ -168,7 +165,7 @@ fn advance(
     let (into, before) = (branch.clone(), tip.clone());
     let undo = UndoData::Landing { into, before, after: commit.clone(), run: None, task: None };
     let data = json!({"op": op, "owner": proc::own(), "undo": undo, "summary": summary});
-    let intent = store.intend(&EntryDraft::new(KIND, data))?;
+    let intent = store.intend(&EntryDraft::new(REVERT, data))?;
     let moved = forward(repo, branch, tip, &commit, &format!("treehand: revert operation {op}"));
     kept.release()?;
     match moved {
@@ -179,10 +176,4 @@ fn advance(
             Err(error)
         }
     }
-}
-
-/// What an intent says: what it moves, and the words for it.
-pub(super) fn meant(entry: &Entry) -> Option<(UndoData, String)> {
-    let undo = serde_json::from_value(entry.data["undo"].clone()).ok()?;
-    Some((undo, entry.data["summary"].as_str()?.to_owned()))
 }

@@ -13,8 +13,8 @@ use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord, WorkspaceStat
 use crate::model::{Freshness, Standing, TaskState};
 use crate::sys::standing::Processes;
 use crate::sys::{clock, proc};
-use crate::worktree::index_copy::Dirt;
-use crate::worktree::status::{LookedAt, WorkspaceStatus};
+use crate::worktree::index_copy::{Dirt, LookedAt};
+use crate::worktree::status::WorkspaceStatus;
 
 /// The columns.
 pub const HEAD: [&str; 10] = ["", "NAME", "BRANCH", "STATE", "FRESHNESS", "BASE", "PROCS", "SIZE", "AGE", "PATH"];

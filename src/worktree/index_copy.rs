@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::error::Result;
 use super::exact;
 use super::repository::Repository;
+use crate::model::CommitId;
 use crate::sys::fs;
 use crate::sys::git::{GitCommand, index_hides};
 
@@ -104,4 +105,25 @@ pub fn look(repo: &Repository, git_dir: &Path, tree: &Path) -> Result<Dirt> {
         dirt.modified = hides && !dirty_paths(repo, git_dir, tree)?.is_empty();
     }
     Ok(dirt)
+}
+
+/// A worktree whose files can be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LookedAt {
+    pub(super) git_dir: PathBuf,
+    pub(super) tree: PathBuf,
+    /// The commit that is checked out.
+    pub(super) head: Option<CommitId>,
+}
+
+impl LookedAt {
+    /// The directory of its files.
+    pub fn tree(&self) -> &Path {
+        &self.tree
+    }
+
+    /// Looks for uncommitted changes; this is what takes time.
+    pub fn dirt(&self, repo: &Repository) -> Result<Dirt> {
+        look(repo, &self.git_dir, &self.tree)
+    }
 }

@@ -7,9 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::error::{Result, WorktreeError};
-use super::{place, store_place};
 use crate::model::{BranchName, Hooks, RunId, TaskId, WorkspaceName};
-use crate::store::Store;
 use crate::sys::fs;
 use crate::sys::git::{Git, Reader};
 use crate::sys::{env, random};
@@ -140,25 +138,8 @@ impl Repository {
         Ok(tempfile::tempdir_in(&parent).map_err(fs::at("create", &parent))?)
     }
 
-    /// Opens the store.
-    pub fn store(&self) -> Result<Store> {
-        let store = store_place::open(self)?;
-        if place::is_new(&self.common_dir)? {
-            // Two repositories are told apart by their ids, so that one is there from the first use.
-            self.id()?;
-            place::settle(&self.common_dir)?;
-        }
-        self.remember_tree()?;
-        Ok(store)
-    }
-
-    /// The store for who only looks: nothing is made, and what cannot be written can be read.
-    pub fn look(&self) -> Result<Store> {
-        store_place::look(self)
-    }
-
     /// A git dir that lies apart does not say where its worktree is, and git forgets it; a supervisor must know.
-    fn remember_tree(&self) -> Result<()> {
+    pub(super) fn remember_tree(&self) -> Result<()> {
         let apart = self.git_dir == self.common_dir && self.common_dir.file_name() != Some(".git".as_ref());
         match (&self.main_tree, &self.here) {
             (Some(tree), Some(here))

@@ -13,9 +13,8 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::error::Result;
-use super::index_copy::Dirt;
+use super::index_copy::{Dirt, LookedAt};
 use super::repository::Repository;
-use super::status::LookedAt;
 use crate::model::Timestamp;
 use crate::sys::footprint::{Footprint, changed_at, stamp};
 use crate::sys::git::{Reader, user_file};

@@ -3,13 +3,13 @@
 //! git is run only in plain workspaces; in a sealed one a child could have planted what git would start.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::base::{self, ResolvedBase};
 use super::checkouts::{self, Checkout};
 use super::error::{Result, WorktreeError};
 use super::freshness::{self, Relation};
-use super::index_copy::{self, Dirt};
+use super::index_copy::LookedAt;
 use super::remote::Lookup;
 use super::repository::Repository;
 use super::seen::Seen;
@@ -36,27 +36,6 @@ pub struct WorkspaceStatus {
     pub elsewhere: Option<String>,
     /// What it is in the middle of.
     pub operations: Vec<&'static str>,
-}
-
-/// A worktree whose files can be looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LookedAt {
-    pub(super) git_dir: PathBuf,
-    pub(super) tree: PathBuf,
-    /// The commit that is checked out.
-    pub(super) head: Option<CommitId>,
-}
-
-impl LookedAt {
-    /// The directory of its files.
-    pub fn tree(&self) -> &Path {
-        &self.tree
-    }
-
-    /// Looks for uncommitted changes; this is what takes time.
-    pub fn dirt(&self, repo: &Repository) -> Result<Dirt> {
-        index_copy::look(repo, &self.git_dir, &self.tree)
-    }
 }
 
 /// Looks at any number of workspaces: the worktrees are scanned once, and each base is resolved (and its remote asked) once.

@@ -15,6 +15,25 @@ use crate::sys::{env, fs};
 /// The file that names another place.
 const POINTER: &str = "store";
 
+impl Repository {
+    /// Opens the store.
+    pub fn store(&self) -> Result<Store> {
+        let store = open(self)?;
+        if place::is_new(&self.common_dir)? {
+            // Two repositories are told apart by their ids, so that one is there from the first use.
+            self.id()?;
+            place::settle(&self.common_dir)?;
+        }
+        self.remember_tree()?;
+        Ok(store)
+    }
+
+    /// The store for who only looks: nothing is made, and what cannot be written can be read.
+    pub fn look(&self) -> Result<Store> {
+        look(self)
+    }
+}
+
 /// The directory that the store is in, or will be.
 pub fn store_dir(repo: &Repository) -> Result<PathBuf> {
     let state = repo.state_dir();
@@ -33,7 +52,7 @@ pub fn store_dir(repo: &Repository) -> Result<PathBuf> {
 }
 
 /// Opens the store, made where it belongs when it is new.
-pub fn open(repo: &Repository) -> Result<Store> {
+fn open(repo: &Repository) -> Result<Store> {
     let dir = store_dir(repo)?;
     if !fs::exists(&Store::file_in(&dir))? {
         refuse_by_sudo(repo)?;
@@ -47,7 +66,7 @@ pub fn open(repo: &Repository) -> Result<Store> {
 }
 
 /// The store for who only looks; an empty one where there is none.
-pub fn look(repo: &Repository) -> Result<Store> {
+fn look(repo: &Repository) -> Result<Store> {
     let Some(elsewhere) = pointer(repo)? else { return Ok(Store::look(&repo.state_dir())?) };
     refuse_in_copy(repo)?;
     Ok(Store::look(&elsewhere)?)
