@@ -29,6 +29,8 @@ pub enum Proof {
     NoDiff,
     /// Merging it would change nothing in the target.
     MergeAddsNothing,
+    /// All it has beyond the targets are merges of what they have, just as git makes them.
+    OnlyMerges,
 }
 
 impl Proof {
@@ -39,6 +41,7 @@ impl Proof {
             Self::SameTree => "same-tree",
             Self::NoDiff => "no-diff",
             Self::MergeAddsNothing => "merge-adds-nothing",
+            Self::OnlyMerges => "only-merges",
         }
     }
 }
@@ -97,12 +100,51 @@ pub fn integrated(
     targets: &[Target],
 ) -> Result<Option<Integration>> {
     let own = own.full_ref();
-    for target in targets.iter().filter(|target| target.reference.as_ref() != Some(&own)) {
+    let targets: Vec<&Target> = targets.iter().filter(|target| target.reference.as_ref() != Some(&own)).collect();
+    for target in &targets {
         if let Some(proof) = proof(repo, tip, &target.tip)? {
             return Ok(Some(Integration { proof, target: target.name.clone() }));
         }
     }
-    Ok(None)
+    match targets.first() {
+        Some(first) if only_merges(repo, tip, &targets)? => {
+            Ok(Some(Integration { proof: Proof::OnlyMerges, target: first.name.clone() }))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Most merges that are made again to compare.
+const MERGES_MAX: usize = 20;
+
+/// True when every commit beyond the targets merges two others, without a conflict and with nothing added by hand: the base of
+/// a workspace whose branch and remote had diverged is one, and nobody's work.
+fn only_merges(repo: &Repository, tip: &CommitId, targets: &[&Target]) -> Result<bool> {
+    let without = targets.iter().map(|target| target.tip.as_str());
+    let count = format!("--max-count={}", MERGES_MAX + 1);
+    let args = ["rev-list", "--parents", &count, tip.as_str(), "--not"];
+    let listed = repo.bare(args).args(without).arg("--").text()?;
+    let mut merges = Vec::new();
+    for line in listed.lines() {
+        let ids: Vec<CommitId> = line.split(' ').filter_map(|id| CommitId::parse(id).ok()).collect();
+        let [commit, ours, theirs] = &ids[..] else { return Ok(false) };
+        merges.push((commit.clone(), ours.clone(), theirs.clone()));
+    }
+    if merges.is_empty() || merges.len() > MERGES_MAX {
+        return Ok(false);
+    }
+    let reader = repo.reader();
+    let quarantine = Quarantine::create(repo, tip)?;
+    let mut same = Ok(true);
+    for (commit, ours, theirs) in &merges {
+        let tree = reader.tree_of(commit)?;
+        same = merge_trees(&quarantine, None, ours, theirs).map(|merged| merged == Merged::Clean(tree));
+        if !matches!(same, Ok(true)) {
+            break;
+        }
+    }
+    quarantine.discard()?;
+    Ok(same?)
 }
 
 /// Where the work of something with this base belongs: the base's local branch and its upstream as far as it was fetched;
@@ -185,6 +227,42 @@ mod tests {
         check("conflict", None);
         let left: Vec<_> = std::fs::read_dir(fixture.repo.state_dir().join("quarantine")).expect("there").collect();
         assert!(left.is_empty(), "a quarantine stayed: {left:?}");
+    }
+
+    #[test]
+    fn merges_of_what_the_targets_have_are_nobodys_work() {
+        let fixture = Fixture::new();
+        for branch in ["theirs", "clean", "more", "by-hand"] {
+            fixture.git(&["branch", branch]);
+        }
+        fixture.commit_on("theirs", &[("theirs", "t")]);
+        fixture.commit("mine", "m");
+        let targets: Vec<Target> = ["main", "theirs"]
+            .map(|name| Target { name: name.into(), reference: None, tip: fixture.tip(&format!("refs/heads/{name}")) })
+            .into();
+        let merge = |branch: &str, change: Option<&str>| {
+            let spare = fixture.dir.path().join("spare");
+            fixture.git(&["worktree", "add", "-q", &spare.to_string_lossy(), branch]);
+            fixture.run_in(&spare, &["merge", "-q", "--ff-only", "main"]);
+            fixture.run_in(&spare, &["merge", "-q", "--no-ff", "--no-commit", "theirs"]);
+            if let Some(content) = change {
+                std::fs::write(spare.join("theirs"), content).expect("written");
+            }
+            fixture.run_in(&spare, &["commit", "-q", "-a", "-m", "merged"]);
+            fixture.git(&["worktree", "remove", &spare.to_string_lossy()]);
+        };
+        merge("clean", None);
+        merge("more", None);
+        merge("by-hand", Some("by hand"));
+        fixture.commit_on("more", &[("work", "w")]);
+        let check = |branch: &str, expected: Option<Proof>| {
+            let (own, tip) = (BranchName::parse(branch).expect("a name"), fixture.tip(&format!("refs/heads/{branch}")));
+            let found = integrated(&fixture.repo, &own, &tip, &targets).expect("readable");
+            assert_eq!(found.map(|found| found.proof), expected, "{branch}");
+        };
+        check("clean", Some(Proof::OnlyMerges));
+        check("more", None);
+        check("by-hand", None);
     }
 
     #[test]
