@@ -81,7 +81,7 @@ impl Level<'_> {
             let clone = Clone {
                 level: self,
                 commit: &commit,
-                original: self.original.join("modules").join(name),
+                original: self.clone_of(name, &commit)?,
                 git_dir: self.git_dir.join("modules").join(name),
                 tree: self.tree.join(&path),
             };
@@ -97,6 +97,28 @@ impl Level<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The clone of a submodule that is here: the repository's own, or, where that has not the commit, as in a bare repository
+    /// with worktrees, one of another worktree's.
+    fn clone_of(&self, name: &Path, commit: &CommitId) -> Result<PathBuf> {
+        let own = self.original.join("modules").join(name);
+        let admin = self.original.join("worktrees");
+        let mut candidates = vec![own.clone()];
+        if fs::exists(&admin)? {
+            for entry in std::fs::read_dir(&admin).map_err(fs::at("read", &admin))? {
+                let git_dir = entry.map_err(fs::at("read", &admin))?.path();
+                candidates.push(git_dir.join("modules").join(name));
+            }
+        }
+        let own_new = self.git_dir.join("modules").join(name);
+        for candidate in candidates.into_iter().filter(|candidate| *candidate != own_new) {
+            let known = candidate.join("HEAD").is_file();
+            if known && Reader::open(self.git, &candidate).has_commit(commit)? {
+                return Ok(candidate);
+            }
+        }
+        Ok(own)
     }
 
     /// The names of the submodules by their paths, as `.gitmodules` has them.

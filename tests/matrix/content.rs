@@ -141,6 +141,20 @@ fn submodule_of_a_remote_that_is_away() {
 }
 
 #[test]
+fn submodule_of_a_bare_repository() {
+    let row = Row::make(&format!(
+        "{SUBMODULE}; cd ..; git clone -q --bare repo bare.git; git -C bare.git worktree add -q ../first main; \
+         git -C bare.git remote set-url origin \"$PWD/repo\"; cd first; git submodule --quiet update --init --recursive; cd ..; \
+         mv lib away; mv inner gone"
+    ));
+    let row = row.from("first").with_repo("bare.git");
+    let made = row.treehand(&["new", "w", "--json", "--offline"]).expect(0).json();
+    let brought = serde_json::json!([{"path": "lib", "missing": null}, {"path": "lib/inner", "missing": null}]);
+    assert_eq!(made["submodules"], brought);
+    row.treehand(&["rm", "w"]).expect(0);
+}
+
+#[test]
 fn submodule_that_cannot_be_checked_out() {
     let row = Row::make(&SUBMODULE.replace(
         "git commit -qm inner",
