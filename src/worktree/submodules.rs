@@ -34,7 +34,7 @@ const UNDER_WAY: &str = "treehand-submodules";
 /// Brings the submodules of a worktree that was just made.
 pub fn bring(repo: &Repository, tree: &Path, git_dir: &Path) -> Result<Vec<Submodule>> {
     let mut found = Vec::new();
-    let top = Level { git: &repo.git, tree, git_dir, original: &repo.common_dir, at: Path::new("") };
+    let top = Level::top(repo, tree, git_dir);
     if top.has_any() {
         fs::write_new(&git_dir.join(UNDER_WAY), b"")?;
         top.bring(&mut found)?;
@@ -48,7 +48,7 @@ pub fn half_brought(repo: &Repository, tree: &Path, git_dir: &Path) -> Result<Ve
     if !fs::exists(&git_dir.join(UNDER_WAY))? {
         return Ok(Vec::new());
     }
-    let top = Level { git: &repo.git, tree, git_dir, original: &repo.common_dir, at: Path::new("") };
+    let top = Level::top(repo, tree, git_dir);
     Ok(top.gitlinks()?.into_iter().map(|(path, _)| path).collect())
 }
 
@@ -61,9 +61,16 @@ struct Level<'a> {
     original: &'a Path,
     /// Where the tree is, from the root of the workspace.
     at: &'a Path,
+    /// The repository's main worktree.
+    main: Option<&'a Path>,
 }
 
-impl Level<'_> {
+impl<'a> Level<'a> {
+    fn top(repo: &'a Repository, tree: &'a Path, git_dir: &'a Path) -> Self {
+        let (original, main) = (&repo.common_dir, repo.main_tree.as_deref());
+        Level { git: &repo.git, tree, git_dir, original, at: Path::new(""), main }
+    }
+
     fn has_any(&self) -> bool {
         self.tree.join(".gitmodules").symlink_metadata().is_ok_and(|meta| meta.is_file())
     }
@@ -81,7 +88,7 @@ impl Level<'_> {
             let clone = Clone {
                 level: self,
                 commit: &commit,
-                original: self.clone_of(name, &commit)?,
+                original: self.clone_of(name, &path, &commit)?,
                 git_dir: self.git_dir.join("modules").join(name),
                 tree: self.tree.join(&path),
             };
@@ -93,18 +100,19 @@ impl Level<'_> {
             found.push(Submodule { path: at.clone(), missing });
             if found.last().is_some_and(|last| last.missing.is_none()) {
                 let Clone { original, git_dir, tree, .. } = &clone;
-                Level { git: self.git, tree, git_dir, original, at: &at }.bring(found)?;
+                Level { tree, git_dir, original, at: &at, ..*self }.bring(found)?;
             }
         }
         Ok(())
     }
 
-    /// The clone of a submodule that is here: the repository's own, or, where that has not the commit, as in a bare repository
-    /// with worktrees, one of another worktree's.
-    fn clone_of(&self, name: &Path, commit: &CommitId) -> Result<PathBuf> {
+    /// The clone of a submodule that is here: the repository's own; or, where that has not the commit, the one in the main
+    /// worktree itself, as git once kept them, or one of another worktree's, as in a bare repository.
+    fn clone_of(&self, name: &Path, path: &Path, commit: &CommitId) -> Result<PathBuf> {
         let own = self.original.join("modules").join(name);
         let admin = self.original.join("worktrees");
         let mut candidates = vec![own.clone()];
+        candidates.extend(self.main.map(|main| main.join(self.at).join(path).join(".git")));
         if fs::exists(&admin)? {
             for entry in std::fs::read_dir(&admin).map_err(fs::at("read", &admin))? {
                 let git_dir = entry.map_err(fs::at("read", &admin))?.path();

@@ -141,6 +141,20 @@ fn submodule_of_a_remote_that_is_away() {
 }
 
 #[test]
+fn submodule_with_its_own_git_dir() {
+    let row = Row::make(
+        "export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=protocol.file.allow GIT_CONFIG_VALUE_0=always; \
+         git init -q lib; (cd lib; seed); git init -q repo; cd repo; seed; git clone -q ../lib 'my lib'; \
+         git submodule --quiet add --name of/mine ../lib 'my lib' 2>/dev/null; git commit -qm lib; test -d 'my lib/.git'; mess",
+    );
+    row.drive();
+    row.sh("mv lib away");
+    let made = row.treehand(&["new", "w", "--json"]).expect(0).json();
+    assert_eq!(made["submodules"], serde_json::json!([{"path": "my lib", "missing": null}]));
+    row.treehand(&["rm", "w"]).expect(0);
+}
+
+#[test]
 fn submodule_of_a_bare_repository() {
     let row = Row::make(&format!(
         "{SUBMODULE}; cd ..; git clone -q --bare repo bare.git; git -C bare.git worktree add -q ../first main; \
