@@ -53,7 +53,7 @@ pub fn facts(
     };
     let unpushed = match &git_dir {
         Some(git_dir) if !record.sealed && record.state != WorkspaceState::Creating => {
-            unpushed::submodules(repo, git_dir)?
+            unpushed::in_submodules(repo, git_dir)?
         }
         _ => Vec::new(),
     };

@@ -15,11 +15,11 @@ use crate::model::cause::chain;
 use crate::model::record::{PutBack, PutBackDirectory, RemovedItem};
 use crate::store::Store;
 use crate::sys::fs;
-use crate::worktree::Repository;
 use crate::worktree::checkouts::{self, Checkout};
 use crate::worktree::import::update_ref;
 use crate::worktree::repository::bytes_path;
 use crate::worktree::sealed::remove_if_empty;
+use crate::worktree::{Repository, submodules};
 
 /// Everything that keeps these items from coming back, in sentences; empty means that all of them can.
 /// With `resumed`, what is back already is fine.
@@ -52,17 +52,17 @@ fn directory_obstacle(repo: &Repository, from: &Path, trash: &Path, resumed: boo
     Ok(match (occupied, kept) {
         (false, true) => None,
         (true, false) if resumed => None,
-        (true, true) if may_be_renumbered(repo, from, trash)? => None,
+        (true, true) if may_be_renumbered(repo, from) => None,
         (true, _) => Some(format!("{} is there again", from.display())),
         (false, false) => Some(format!("what was in {} is no longer in the trash", from.display())),
     })
 }
 
 /// The git dir of a plain worktree may come back under another name, for git gives freed names to new worktrees.
-fn may_be_renumbered(repo: &Repository, from: &Path, trash: &Path) -> Result<bool> {
+fn may_be_renumbered(repo: &Repository, from: &Path) -> bool {
     let entry = from.parent() == Some(repo.common_dir.join("worktrees").as_path());
     let ours = from.file_name().is_some_and(|name| name.to_string_lossy().starts_with("treehand-"));
-    Ok(entry && !ours && !fs::exists(&trash.join("modules"))?)
+    entry && !ours
 }
 
 /// Directories that came back under another name: where each was, and where it is.
@@ -99,7 +99,7 @@ pub fn put_back(repo: &Repository, store: &Store, items: &[RemovedItem]) -> Resu
         }
     }
     for (_, git_dir) in &renumbered {
-        relink(git_dir)?;
+        relink(repo, git_dir)?;
     }
     relink_strays(repo, items)?;
     // Last of all, so that a workspace is known only when it is whole again.
@@ -128,7 +128,7 @@ fn relink_strays(repo: &Repository, items: &[RemovedItem]) -> Result<()> {
         if let ([only], Some(linked)) = (&naming[..], linked_git_dir(tree)?)
             && linked != only.git_dir
         {
-            relink(&only.git_dir)?;
+            relink(repo, &only.git_dir)?;
         }
     }
     Ok(())
@@ -183,7 +183,7 @@ fn put_directory(repo: &Repository, from: &Path, trash: &Path) -> Result<Option<
         return Ok(None);
     }
     let taken = fs::exists(from)?;
-    if taken && !may_be_renumbered(repo, from, trash)? {
+    if taken && !may_be_renumbered(repo, from) {
         return Ok(None);
     }
     let target = if taken { free_name(from)? } else { from.to_owned() };
@@ -215,9 +215,10 @@ fn free_name(from: &Path) -> Result<PathBuf> {
     Err(CleanupError::refused(format!("no name is free beside {}", from.display()), "see `git worktree prune`"))
 }
 
-/// Lets the worktree's `.git` file name its git dir again.
-fn relink(git_dir: &Path) -> Result<()> {
+/// Lets the worktree's `.git` file name its git dir again. Last, for it says that the rest is done: its submodules.
+fn relink(repo: &Repository, git_dir: &Path) -> Result<()> {
     use std::os::unix::ffi::OsStrExt;
+    submodules::relink(repo, git_dir)?;
     let back = git_dir.join("gitdir");
     let text = std::fs::read(&back).map_err(fs::at("read", &back))?;
     let link = git_dir.join(bytes_path(text.trim_ascii_end()));

@@ -52,6 +52,46 @@ pub fn half_brought(repo: &Repository, tree: &Path, git_dir: &Path) -> Result<Ve
     Ok(top.gitlinks()?.into_iter().map(|(path, _)| path).collect())
 }
 
+/// Lets the submodules of a worktree name their git dirs again, after its own came back under another name.
+pub fn relink(repo: &Repository, git_dir: &Path) -> Result<()> {
+    for (_, module) in clones(git_dir)? {
+        let Some(tree) = Reader::open(&repo.git, &module).config("core.worktree")? else { continue };
+        // Relative to the git dir, so that it is right under any name.
+        if let Ok(tree) = module.join(tree).canonicalize() {
+            link(&tree, &module)?;
+        }
+    }
+    Ok(())
+}
+
+/// The clones of submodules in a git dir, nested ones too: name and place.
+pub fn clones(git_dir: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let root = git_dir.join("modules");
+    let mut found = Vec::new();
+    if !fs::exists(&root)? {
+        return Ok(found);
+    }
+    let mut walk = walkdir::WalkDir::new(&root).follow_links(false).sort_by_file_name().into_iter();
+    while let Some(entry) = walk.next() {
+        let entry = entry.map_err(|error| fs::at("read", &root)(error.into()))?;
+        let path = entry.path();
+        if entry.file_name() == "objects" || entry.file_name() == "refs" {
+            walk.skip_current_dir();
+        } else if path.join("HEAD").is_file() && path.join("objects").is_dir() {
+            found.push((path.strip_prefix(&root).unwrap_or(path).to_owned(), path.to_owned()));
+        }
+    }
+    Ok(found)
+}
+
+/// Lets a submodule's tree name its git dir, relative as git does; both without links in them.
+fn link(tree: &Path, git_dir: &Path) -> Result<()> {
+    let mut line = b"gitdir: ".to_vec();
+    line.extend_from_slice(relative(tree, git_dir).as_os_str().as_encoded_bytes());
+    line.push(b'\n');
+    Ok(fs::write_atomic(&tree.join(".git"), &line)?)
+}
+
 /// A worktree whose submodules are brought: that of the workspace, or of a submodule in it.
 struct Level<'a> {
     git: &'a Git,
@@ -82,7 +122,7 @@ impl<'a> Level<'a> {
         let names = self.names()?;
         for (path, commit) in self.gitlinks()? {
             let Some(name) = names.get(&path).filter(|name| is_plain(name)) else { continue };
-            if self.setting(self.original, &format!("submodule.{}.url", name.display()))?.is_none() {
+            if !self.is_initialised(name)? {
                 continue;
             }
             let clone = Clone {
@@ -155,8 +195,12 @@ impl<'a> Level<'a> {
         Ok(output.records().filter_map(entry).collect())
     }
 
-    fn setting(&self, git_dir: &Path, key: &str) -> Result<Option<String>> {
-        Ok(Reader::open(self.git, git_dir).config(key)?)
+    /// As git sees it: what is said of it counts, else whether its address is known.
+    fn is_initialised(&self, name: &Path) -> Result<bool> {
+        let reader = Reader::open(self.git, self.original);
+        let said = reader.config(&format!("submodule.{}.active", name.display()))?;
+        let off = |value: String| matches!(value.to_ascii_lowercase().as_str(), "false" | "no" | "off" | "0" | "");
+        Ok(!said.is_some_and(off) && reader.config(&format!("submodule.{}.url", name.display()))?.is_some())
     }
 }
 
@@ -248,10 +292,7 @@ impl Clone<'_> {
         let (tree, git_dir) = (resolve(&self.tree)?, resolve(&self.git_dir)?);
         let there = relative(&git_dir, &tree);
         self.level.git.bare(&git_dir, ["config", "core.worktree"]).arg(there).run()?;
-        let mut line = b"gitdir: ".to_vec();
-        line.extend_from_slice(relative(&tree, &git_dir).as_os_str().as_encoded_bytes());
-        line.push(b'\n');
-        Ok(fs::write_atomic(&tree.join(".git"), &line)?)
+        link(&tree, &git_dir)
     }
 
     /// Leaves what git leaves: an empty directory.

@@ -8,28 +8,17 @@ use std::path::Path;
 
 use super::error::Result;
 use super::repository::Repository;
+use super::submodules;
 use crate::model::CommitId;
-use crate::sys::fs;
 use crate::sys::git::{Git, Reader};
 
 /// The names of the submodules in a worktree that hold such commits, by its git dir.
-pub fn submodules(repo: &Repository, git_dir: &Path) -> Result<Vec<String>> {
-    let root = git_dir.join("modules");
+pub fn in_submodules(repo: &Repository, git_dir: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    if !fs::exists(&root)? {
-        return Ok(found);
-    }
-    let mut walk = walkdir::WalkDir::new(&root).follow_links(false).sort_by_file_name().into_iter();
-    while let Some(entry) = walk.next() {
-        let entry = entry.map_err(|error| fs::at("read", &root)(error.into()))?;
-        if entry.file_name() == "objects" || entry.file_name() == "refs" {
-            walk.skip_current_dir();
-        } else if entry.path().join("HEAD").is_file() && entry.path().join("objects").is_dir() {
-            let name = entry.path().strip_prefix(&root).unwrap_or(entry.path());
-            let original = repo.common_dir.join("modules").join(name);
-            if !are_elsewhere(&repo.git, entry.path(), &original).unwrap_or(false) {
-                found.push(name.display().to_string());
-            }
+    for (name, module) in submodules::clones(git_dir)? {
+        let original = repo.common_dir.join("modules").join(&name);
+        if !are_elsewhere(&repo.git, &module, &original).unwrap_or(false) {
+            found.push(name.display().to_string());
         }
     }
     Ok(found)

@@ -118,6 +118,15 @@ fn submodule_of_a_remote_that_is_away() {
     row.treehand(&["rm", "w"]).expect(0);
     row.treehand(&["undo"]).expect(0);
     assert_eq!(look(&place), look(&row.repo), "it is back");
+    row.treehand(&["rm", "w"]).expect(0);
+    row.treehand(&["new", "other"]).expect(0);
+    row.treehand(&["undo"]).expect(0);
+    assert_eq!(look(&place), look(&row.repo), "it is back, although its name in git was taken");
+    row.git_in(&place.join("lib/inner"), &["fsck", "--full", "--strict"]);
+    row.sh("git -C repo config submodule.lib.active false");
+    assert_eq!(row.treehand(&["new", "third", "--json"]).expect(0).json()["submodules"], serde_json::json!([]));
+    row.sh("git -C repo config submodule.lib.active true");
+    row.treehand(&["rm", "other", "third"]).expect(0);
     // What is committed there, and in the superproject, is nowhere else.
     row.sh(&format!(
         "cd '{0}/lib'; echo more > more; git add more; git commit -qm more; cd ..; git commit -qam more",
@@ -126,7 +135,7 @@ fn submodule_of_a_remote_that_is_away() {
     row.sh("git -C repo branch -q other w");
     row.refused(&["rm", "w"], 4, "refused", "submodules of `w` have commits that are nowhere else: lib");
     row.sh("git -C repo branch -q -D other");
-    row.sh("cd repo/lib; git fetch -q ../.git/worktrees/repo/modules/lib HEAD:more");
+    row.sh(&format!("cd repo/lib; git fetch -q '{}/lib' HEAD:more", place.display()));
     row.treehand(&["rm", "w", "-D"]).expect(0);
     row.sh("git -C repo/lib branch -q -D more");
     row.treehand(&["new", "w", "--set", "worktree.submodules=never"]).expect(0);
