@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::error::Result;
-use super::{restore, salvage, trash};
+use super::{restore, trash};
 use crate::model::cause::chain;
 use crate::model::record::{RemovedItem, WorkspaceRecord};
 use crate::model::{CommitId, RunId, TaskId};
@@ -43,6 +43,8 @@ pub struct Takeaway {
     pub workspace: Option<WorkspaceRecord>,
     /// A task's workspace to forget.
     pub task: Option<(RunId, TaskId, PathBuf)>,
+    /// Refs that hold what was saved of it.
+    pub saved: Vec<String>,
 }
 
 /// A ref that was not deleted after all.
@@ -62,12 +64,13 @@ pub struct Batch<'a> {
     stamp: String,
     op: Option<i64>,
     taken: usize,
+    saved: Vec<String>,
 }
 
 impl<'a> Batch<'a> {
     /// Begins an operation; nothing is recorded until its first step.
     pub fn new(repo: &'a Repository, store: &'a Store, kind: &'static str) -> Result<Self> {
-        Ok(Batch { repo, store, kind, stamp: trash::stamp()?, op: None, taken: 0 })
+        Ok(Batch { repo, store, kind, stamp: trash::stamp()?, op: None, taken: 0, saved: Vec::new() })
     }
 
     /// The name under which this operation's trash and salvage are.
@@ -102,6 +105,7 @@ impl<'a> Batch<'a> {
         items.retain(
             |item| !matches!(item, RemovedItem::Ref { name, .. } if kept.iter().any(|kept| kept.name == *name)),
         );
+        self.saved.extend_from_slice(&what.saved);
         self.forget(what)?;
         self.record(&items, summary)?;
         self.store.done(intent, json!({"op": self.op}))?;
@@ -147,7 +151,7 @@ impl<'a> Batch<'a> {
     }
 
     fn record(&mut self, items: &[RemovedItem], summary: &str) -> Result<()> {
-        let saved = salvage::of_stamp(self.repo, &self.stamp)?.into_iter().map(|(name, _)| name).collect();
+        let saved = self.saved.clone();
         match self.op {
             Some(op) => self.store.grow_removal(op, items, summary, saved)?,
             None => {

@@ -146,12 +146,13 @@ impl TaskBox<'_> {
         let takeaway = Takeaway {
             directories: vec![paths.entry.clone(), paths.enclosure.clone(), paths.private.clone()],
             task: task.workspace.clone().map(|path| (run.id.clone(), task.id.clone(), path)),
+            saved: saved.into_iter().collect(),
             ..Takeaway::default()
         };
         batch.take_away(&takeaway, summary)?;
         remove_if_empty(paths.enclosure.parent());
         remove_if_empty(paths.entry.parent());
-        Ok(Done::Yes { salvage: saved.into_iter().collect(), note: None })
+        Ok(Done::Yes { salvage: takeaway.saved, note: None })
     }
 
     /// Saves what the box holds, unless the task's branch holds the same files.

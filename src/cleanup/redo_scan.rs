@@ -71,7 +71,7 @@ pub fn look(
 
 /// True for a workspace whose removal, again, a process began and did not live to finish.
 fn is_claimed(now: &WorkspaceRecord, record: &WorkspaceRecord) -> bool {
-    let dead = now.owner.as_ref().is_some_and(|owner| !proc::is_alive(owner));
+    let dead = proc::is_known_dead(now.owner.as_ref());
     let (state, owner) = (record.state, record.owner.clone());
     now.state == WorkspaceState::Removing && dead && WorkspaceRecord { state, owner, ..now.clone() } == *record
 }

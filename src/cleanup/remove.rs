@@ -200,11 +200,11 @@ impl Removal<'_, '_, '_> {
             WorkspaceState::Creating => record.clone(),
             _ => WorkspaceRecord { state: WorkspaceState::Ready, owner: None, ..known },
         };
-        let takeaway = Takeaway { directories, refs, workspace: Some(was), task: None };
+        let saved = saved.into_iter().map(|(name, _)| name).collect();
+        let takeaway = Takeaway { directories, refs, workspace: Some(was), task: None, saved };
         let kept = self.batch.take_away(&takeaway, summary)?;
         tidy_parents(self.repo, &record.path, paths.is_some());
-        let salvage = saved.into_iter().map(|(name, _)| name).collect();
-        Ok(self.report(&branch, &kept, salvage))
+        Ok(self.report(&branch, &kept, takeaway.saved))
     }
 
     /// The last look before the directory goes: what was committed or changed while the rest was saved stops it.

@@ -18,7 +18,7 @@ use crate::sys::fs;
 use crate::worktree::checkouts::{self, Checkout};
 use crate::worktree::import::update_ref;
 use crate::worktree::repository::bytes_path;
-use crate::worktree::sealed::remove_if_empty;
+use crate::worktree::sealed::{link_line, remove_if_empty};
 use crate::worktree::{Repository, submodules};
 
 /// Everything that keeps these items from coming back, in sentences; empty means that all of them can.
@@ -217,16 +217,12 @@ fn free_name(from: &Path) -> Result<PathBuf> {
 
 /// Lets the worktree's `.git` file name its git dir again. Last, for it says that the rest is done: its submodules.
 fn relink(repo: &Repository, git_dir: &Path) -> Result<()> {
-    use std::os::unix::ffi::OsStrExt;
     submodules::relink(repo, git_dir)?;
     let back = git_dir.join("gitdir");
     let text = std::fs::read(&back).map_err(fs::at("read", &back))?;
     let link = git_dir.join(bytes_path(text.trim_ascii_end()));
     if fs::exists(&link)? {
-        let mut line = b"gitdir: ".to_vec();
-        line.extend_from_slice(git_dir.as_os_str().as_bytes());
-        line.push(b'\n');
-        fs::write_atomic(&link, &line)?;
+        fs::write_atomic(&link, &link_line(git_dir))?;
     }
     Ok(())
 }

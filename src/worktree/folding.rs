@@ -12,8 +12,7 @@ use crate::model::CommitId;
 
 /// True where git was told, or found out, that case does not count.
 pub fn folds(repo: &Repository) -> Result<bool> {
-    let told = repo.reader().config("core.ignorecase")?;
-    Ok(told.is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "true" | "yes" | "on" | "1" | "")))
+    Ok(repo.bare([] as [&str; 0]).flag("core.ignorecase")?.unwrap_or(false))
 }
 
 /// The name that all spellings of a path have in common.

@@ -164,7 +164,7 @@ fn is_dead(lock: &Path) -> Result<bool> {
         Err(error) => return Err(fs::at("read", lock)(error).into()),
     };
     let owner = text.strip_prefix(SIGNATURE).and_then(|text| serde_json::from_str::<ProcId>(text).ok());
-    Ok(owner.is_some_and(|owner| !proc::is_alive(&owner)))
+    Ok(proc::is_known_dead(owner.as_ref()))
 }
 
 fn lock_path(git_dir: &Path) -> PathBuf {

@@ -13,7 +13,7 @@ use super::error::Result;
 use super::place::{self, Place};
 use super::plain::named_sealed;
 use super::repository::{Repository, SIGN, bytes_path};
-use super::sealed::{SealedPaths, path_line};
+use super::sealed::{SealedPaths, link_line, path_line};
 use super::store_place;
 use crate::model::record::{RemovedItem, UndoData, WorkspaceRecord};
 use crate::store::Store;
@@ -215,7 +215,7 @@ fn relink(before: &Path, now: &Path, items: &[RemovedItem]) -> Result<()> {
         let Some(named) = bytes.strip_prefix(b"gitdir: ") else { continue };
         let Ok(rest) = bytes_path(named.trim_ascii_end()).strip_prefix(before).map(Path::to_owned) else { continue };
         let git_dir = now.join(rest);
-        fs::write_atomic(&link, &[b"gitdir: ".to_vec(), path_line(&git_dir)].concat())?;
+        fs::write_atomic(&link, &link_line(&git_dir))?;
         let beside = directories().find(|(from, _)| **from == git_dir);
         if let Some((_, admin)) = beside.filter(|(_, admin)| admin.join("gitdir").is_file()) {
             fs::write_atomic(&admin.join("gitdir"), &path_line(&tree.join(".git")))?;

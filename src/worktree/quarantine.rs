@@ -127,14 +127,7 @@ impl Quarantine {
         if let Some(known) = self.signs.get() {
             return Ok(*known);
         }
-        let command = self.command(["config", "--type=bool", "--get", "commit.gpgSign"]);
-        let name = command.name();
-        let output = command.output()?;
-        let signs = match output.code() {
-            0 => output.stdout.starts_with(b"true"),
-            1 => false,
-            _ => return Err(output.into_error(name).into()),
-        };
+        let signs = self.command([] as [&str; 0]).flag("commit.gpgSign")?.unwrap_or(false);
         Ok(*self.signs.get_or_init(|| signs))
     }
 

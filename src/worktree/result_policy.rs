@@ -50,7 +50,7 @@ pub struct Refusal {
 }
 
 /// The mode of a gitlink: a commit of another repository.
-const GITLINK: &str = "160000";
+pub const GITLINK: &str = "160000";
 
 /// Compiles the patterns of what a task may change; the message of the first bad one otherwise.
 pub fn compile(patterns: &[String]) -> Result<GlobSet, String> {

@@ -197,6 +197,11 @@ pub(super) fn path_line(path: &Path) -> Vec<u8> {
     line
 }
 
+/// What the `.git` file of a worktree says when its git dir is elsewhere.
+pub fn link_line(git_dir: &Path) -> Vec<u8> {
+    [b"gitdir: ".to_vec(), path_line(git_dir)].concat()
+}
+
 /// Makes the tree visible in the main repository: an entry that is whole before git can see it, and locked.
 fn show(repo: &Repository, paths: &SealedPaths, branch: &BranchName, reason: &str) -> Result<()> {
     let staging = paths.private.join("entry");

@@ -171,12 +171,18 @@ impl<'a> Survey<'a> {
 
     /// What a workspace's HEAD is: its branch's tip in general, something else when a person switched.
     fn tip(&self, record: &WorkspaceRecord) -> Result<Option<CommitId>> {
-        let branch = match self.checkout(record).filter(|_| !record.sealed) {
-            None => record.branch.as_str(),
-            Some(Checkout { branch: Some(branch), .. }) => branch,
-            Some(checkout) => return Ok(Reader::open(&self.repo.git, &checkout.git_dir).revision("HEAD")?),
-        };
-        Ok(self.reader.ref_commit(&format!("refs/heads/{branch}"))?)
+        match self.checkout(record).filter(|_| !record.sealed) {
+            None => Ok(self.reader.ref_commit(&record.branch.full_ref())?),
+            Some(checkout) => self.head(checkout),
+        }
+    }
+
+    /// The commit that a worktree has checked out.
+    fn head(&self, checkout: &Checkout) -> Result<Option<CommitId>> {
+        Ok(match &checkout.branch {
+            Some(branch) => self.reader.ref_commit(&format!("refs/heads/{branch}"))?,
+            None => Reader::open(&self.repo.git, &checkout.git_dir).revision("HEAD")?,
+        })
     }
 
     fn looked_at(&self, record: &WorkspaceRecord) -> Result<LookedAt> {
@@ -192,11 +198,7 @@ impl<'a> Survey<'a> {
     pub fn main_tree(&self) -> Result<Option<(Option<String>, LookedAt)>> {
         let main = self.checkouts.iter().find(|checkout| checkout.git_dir == self.repo.common_dir);
         let Some((main, tree)) = main.and_then(|main| Some((main, main.tree.clone()?))) else { return Ok(None) };
-        let head = match &main.branch {
-            Some(branch) => self.reader.ref_commit(&format!("refs/heads/{branch}"))?,
-            None => self.reader.revision("HEAD")?,
-        };
-        Ok(Some((main.branch.clone(), LookedAt { git_dir: main.git_dir.clone(), tree, head })))
+        Ok(Some((main.branch.clone(), LookedAt { git_dir: main.git_dir.clone(), tree, head: self.head(main)? })))
     }
 
     /// What was found when files were last looked at.

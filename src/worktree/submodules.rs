@@ -11,6 +11,8 @@ use std::path::{Component, Path, PathBuf};
 
 use super::error::{Result, WorktreeError};
 use super::repository::{Repository, bytes_path};
+use super::result_policy::GITLINK;
+use super::sealed::link_line;
 use crate::model::CommitId;
 use crate::model::cause::chain;
 use crate::sys::fs;
@@ -24,9 +26,6 @@ pub struct Submodule {
     /// Why it did not come along.
     pub missing: Option<String>,
 }
-
-/// The mode of a gitlink in an index.
-const GITLINK: &[u8] = b"160000";
 
 /// The file in a git dir that says that its submodules are being brought: until then they are nobody's work.
 const UNDER_WAY: &str = "treehand-submodules";
@@ -86,10 +85,7 @@ pub fn clones(git_dir: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
 
 /// Lets a submodule's tree name its git dir, relative as git does; both without links in them.
 fn link(tree: &Path, git_dir: &Path) -> Result<()> {
-    let mut line = b"gitdir: ".to_vec();
-    line.extend_from_slice(relative(tree, git_dir).as_os_str().as_encoded_bytes());
-    line.push(b'\n');
-    Ok(fs::write_atomic(&tree.join(".git"), &line)?)
+    Ok(fs::write_atomic(&tree.join(".git"), &link_line(&relative(tree, git_dir)))?)
 }
 
 /// A worktree whose submodules are brought: that of the workspace, or of a submodule in it.
@@ -125,33 +121,34 @@ impl<'a> Level<'a> {
             if !self.is_initialised(name)? {
                 continue;
             }
-            let clone = Clone {
-                level: self,
-                commit: &commit,
-                original: self.clone_of(name, &path, &commit)?,
-                git_dir: self.git_dir.join("modules").join(name),
-                tree: self.tree.join(&path),
-            };
+            let (tree, git_dir) = (self.tree.join(&path), self.git_dir.join("modules").join(name));
             let at = self.at.join(&path);
-            let missing = match clone.is_free().and_then(|()| clone.make().inspect_err(|_| clone.unmake())) {
-                Ok(()) => None,
-                Err(error) => Some(chain(&error)),
-            };
-            found.push(Submodule { path: at.clone(), missing });
-            if found.last().is_some_and(|last| last.missing.is_none()) {
-                let Clone { original, git_dir, tree, .. } = &clone;
-                Level { tree, git_dir, original, at: &at, ..*self }.bring(found)?;
+            match self.bring_one(name, &path, &commit, &tree, &git_dir) {
+                Ok(original) => {
+                    found.push(Submodule { path: at.clone(), missing: None });
+                    let original = &original;
+                    Level { tree: &tree, git_dir: &git_dir, original, at: &at, ..*self }.bring(found)?;
+                }
+                Err(error) => found.push(Submodule { path: at, missing: Some(chain(&error)) }),
             }
         }
         Ok(())
     }
 
+    /// Brings one; where it was cloned from is the answer.
+    fn bring_one(&self, name: &Path, path: &Path, commit: &CommitId, tree: &Path, git_dir: &Path) -> Result<PathBuf> {
+        let original = self.original_of(name, path, commit)?;
+        let clone = Clone { level: self, commit, original: &original, git_dir, tree };
+        clone.is_free()?;
+        clone.make().inspect_err(|_| clone.unmake())?;
+        Ok(original)
+    }
+
     /// The clone of a submodule that is here: the repository's own; or, where that has not the commit, the one in the main
     /// worktree itself, as git once kept them, or one of another worktree's, as in a bare repository.
-    fn clone_of(&self, name: &Path, path: &Path, commit: &CommitId) -> Result<PathBuf> {
-        let own = self.original.join("modules").join(name);
+    fn original_of(&self, name: &Path, path: &Path, commit: &CommitId) -> Result<PathBuf> {
         let admin = self.original.join("worktrees");
-        let mut candidates = vec![own.clone()];
+        let mut candidates = vec![self.original.join("modules").join(name)];
         candidates.extend(self.main.map(|main| main.join(self.at).join(path).join(".git")));
         if fs::exists(&admin)? {
             for entry in std::fs::read_dir(&admin).map_err(fs::at("read", &admin))? {
@@ -159,14 +156,14 @@ impl<'a> Level<'a> {
                 candidates.push(git_dir.join("modules").join(name));
             }
         }
-        let own_new = self.git_dir.join("modules").join(name);
-        for candidate in candidates.into_iter().filter(|candidate| *candidate != own_new) {
-            let known = candidate.join("HEAD").is_file();
-            if known && Reader::open(self.git, &candidate).has_commit(commit)? {
+        let mut why = "it was never cloned here".to_owned();
+        for candidate in candidates.into_iter().filter(|candidate| candidate.join("HEAD").is_file()) {
+            if Reader::open(self.git, &candidate).has_commit(commit)? {
                 return Ok(candidate);
             }
+            why = format!("its commit {} is not here", commit.short());
         }
-        Ok(own)
+        Err(WorktreeError::refused(why, HINT))
     }
 
     /// The names of the submodules by their paths, as `.gitmodules` has them.
@@ -190,17 +187,16 @@ impl<'a> Level<'a> {
             let mut fields = record[..tab].split(|byte| *byte == b' ');
             let (tag, mode, commit) = (fields.next()?, fields.next()?, fields.next()?);
             let commit = CommitId::parse(&String::from_utf8_lossy(commit)).ok()?;
-            (tag != b"S" && mode == GITLINK).then(|| (bytes_path(&record[tab + 1..]), commit))
+            (tag != b"S" && mode == GITLINK.as_bytes()).then(|| (bytes_path(&record[tab + 1..]), commit))
         };
         Ok(output.records().filter_map(entry).collect())
     }
 
     /// As git sees it: what is said of it counts, else whether its address is known.
     fn is_initialised(&self, name: &Path) -> Result<bool> {
-        let reader = Reader::open(self.git, self.original);
-        let said = reader.config(&format!("submodule.{}.active", name.display()))?;
-        let off = |value: String| matches!(value.to_ascii_lowercase().as_str(), "false" | "no" | "off" | "0" | "");
-        Ok(!said.is_some_and(off) && reader.config(&format!("submodule.{}.url", name.display()))?.is_some())
+        let key = |variable: &str| format!("submodule.{}.{variable}", name.display());
+        let active = self.git.bare(self.original, [] as [&str; 0]).flag(&key("active"))?;
+        Ok(active != Some(false) && Reader::open(self.git, self.original).config(&key("url"))?.is_some())
     }
 }
 
@@ -214,9 +210,9 @@ fn is_plain(name: &Path) -> bool {
 struct Clone<'a> {
     level: &'a Level<'a>,
     commit: &'a CommitId,
-    original: PathBuf,
-    git_dir: PathBuf,
-    tree: PathBuf,
+    original: &'a Path,
+    git_dir: &'a Path,
+    tree: &'a Path,
 }
 
 /// What brings what did not come along.
@@ -229,22 +225,15 @@ impl Clone<'_> {
     /// Refuses places that are not the submodule's own: taken by another of nearly the same name, or behind a link.
     fn is_free(&self) -> Result<()> {
         let resolve = |path: &Path| path.canonicalize().map_err(fs::at("resolve", path));
-        let inside = resolve(&self.tree)?.starts_with(resolve(self.level.tree)?);
-        let empty = std::fs::read_dir(&self.tree).map_err(fs::at("read", &self.tree))?.next().is_none();
-        match inside && empty && !fs::exists(&self.git_dir)? {
+        let inside = resolve(self.tree)?.starts_with(resolve(self.level.tree)?);
+        let empty = std::fs::read_dir(self.tree).map_err(fs::at("read", self.tree))?.next().is_none();
+        match inside && empty && !fs::exists(self.git_dir)? {
             true => Ok(()),
             false => Err(WorktreeError::refused("its place is taken", HINT)),
         }
     }
 
     fn make(&self) -> Result<()> {
-        let refuse = |why: &str| Err(WorktreeError::refused(why, HINT));
-        if !self.original.join("HEAD").is_file() {
-            return refuse("it was never cloned here");
-        }
-        if !Reader::open(self.level.git, &self.original).has_commit(self.commit)? {
-            return refuse(&format!("its commit {} is not here", self.commit.short()));
-        }
         if let Some(parent) = self.git_dir.parent() {
             fs::create_dir_all(parent)?;
         }
@@ -252,27 +241,27 @@ impl Clone<'_> {
         // Who forbids the file transport to keep strange submodules from it does not mean a copy of what is here.
         let start = ["-c", "protocol.file.allow=always", "-c", "clone.defaultRemoteName=origin"];
         let clone = ["clone", "--quiet", "--local", "--no-checkout", "--no-recurse-submodules", "--separate-git-dir"];
-        let command = git.within(self.level.tree, start).args(clone).arg(&self.git_dir).arg("--");
-        command.arg(&self.original).arg(&self.tree).run()?;
+        let command = git.within(self.level.tree, start).args(clone).arg(self.git_dir).arg("--");
+        command.arg(self.original).arg(self.tree).run()?;
         self.take_settings()?;
         // A shallow original is not copied file by file, and its commit may be on no branch.
         let any = ["-c", "uploadpack.allowAnySHA1InWant=true"];
         let same = [self.commit.as_str(), "+refs/remotes/*:refs/remotes/*", "+refs/tags/*:refs/tags/*"];
         let fetch = ["fetch", "--quiet", "--prune", "--no-write-fetch-head", "--no-auto-maintenance"];
-        let command = git.bare(&self.git_dir, start).args(any).args(fetch).arg("--no-recurse-submodules");
-        command.arg(&self.original).args(same).run()?;
+        let command = git.bare(self.git_dir, start).args(any).args(fetch).arg("--no-recurse-submodules");
+        command.arg(self.original).args(same).run()?;
         self.link()?;
         let checkout = ["checkout", "--quiet", "--force", "--detach", "--no-recurse-submodules", self.commit.as_str()];
-        git.within(&self.tree, checkout).run()?;
-        let doomed = git.bare(&self.git_dir, ["for-each-ref", "--format=delete %(refname)", "refs/heads/"]).run()?;
-        git.bare(&self.git_dir, ["update-ref", "--stdin"]).stdin(doomed.stdout).run()?;
+        git.within(self.tree, checkout).run()?;
+        let doomed = git.bare(self.git_dir, ["for-each-ref", "--format=delete %(refname)", "refs/heads/"]).run()?;
+        git.bare(self.git_dir, ["update-ref", "--stdin"]).stdin(doomed.stdout).run()?;
         Ok(())
     }
 
     fn take_settings(&self) -> Result<()> {
-        let (git, own) = (self.level.git, &self.git_dir);
+        let (git, own) = (self.level.git, self.git_dir);
         git.bare(own, ["config", "--remove-section", "remote.origin"]).run()?;
-        let listed = git.bare(&self.original, ["config", "--local", "-z", "--get-regexp", SETTINGS]).output()?;
+        let listed = git.bare(self.original, ["config", "--local", "-z", "--get-regexp", SETTINGS]).output()?;
         for record in listed.records() {
             let text = String::from_utf8_lossy(record);
             let (key, value) = text.split_once('\n').unwrap_or((&text, "true"));
@@ -289,7 +278,7 @@ impl Clone<'_> {
     /// The links between tree and git dir, relative as git makes them for submodules, so that both can be moved together.
     fn link(&self) -> Result<()> {
         let resolve = |path: &Path| path.canonicalize().map_err(fs::at("resolve", path));
-        let (tree, git_dir) = (resolve(&self.tree)?, resolve(&self.git_dir)?);
+        let (tree, git_dir) = (resolve(self.tree)?, resolve(self.git_dir)?);
         let there = relative(&git_dir, &tree);
         self.level.git.bare(&git_dir, ["config", "core.worktree"]).arg(there).run()?;
         link(&tree, &git_dir)
@@ -297,9 +286,9 @@ impl Clone<'_> {
 
     /// Leaves what git leaves: an empty directory.
     fn unmake(&self) {
-        let unmade = fs::remove_tree(&self.git_dir)
-            .and_then(|()| fs::remove_tree(&self.tree))
-            .and_then(|()| fs::create_dir_all(&self.tree));
+        let unmade = fs::remove_tree(self.git_dir)
+            .and_then(|()| fs::remove_tree(self.tree))
+            .and_then(|()| fs::create_dir_all(self.tree));
         if let Err(error) = unmade {
             tracing::warn!("a submodule is half made in {}: {}", self.tree.display(), chain(&error));
         }

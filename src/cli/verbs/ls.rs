@@ -47,12 +47,12 @@ pub fn run(session: &Session, args: &LsArgs) -> Result<u8, CliError> {
 }
 
 fn show(session: &Session, args: &LsArgs) -> Result<(), CliError> {
-    let (lines, seen) = gather(session, &session.look()?)?;
+    let (lines, seen) = gather(session, &session.look()?, args.quick)?;
     let processes = Processes::scan().map_err(WorktreeError::from)?;
     let standing: Vec<Vec<Standing>> = lines.iter().map(|line| line.processes(&processes)).collect();
     if session.out.is_json() {
         let mut documents: Vec<Value> = Vec::new();
-        each_found(seen, &lines, args.quick, |at, found| {
+        each_found(seen, &lines, |at, found| {
             documents.extend(lines[at].document(&standing[at], &found));
             Ok(())
         })?;
@@ -64,16 +64,15 @@ fn show(session: &Session, args: &LsArgs) -> Result<(), CliError> {
     table.extend((0..lines.len()).map(|at| cells(at, &Found::default())));
     let widths = listing::widths(&table);
     print(&listing::line(&session.out, &table[0], &widths))?;
-    each_found(seen, &lines, args.quick, |at, found| {
-        Ok(print(&listing::line(&session.out, &cells(at, &found), &widths))?)
-    })?;
+    each_found(seen, &lines, |at, found| Ok(print(&listing::line(&session.out, &cells(at, &found), &widths))?))?;
     if session.out.on_terminal() {
         session.out.say(LEGEND);
     }
     Ok(())
 }
 
-fn gather<'s>(session: &'s Session, store: &Store) -> Result<(Vec<Line>, Seen<'s>), CliError> {
+/// The lines, and what was found in their files the last time, unless nobody is going to look.
+fn gather<'s>(session: &'s Session, store: &Store, quick: bool) -> Result<(Vec<Line>, Option<Seen<'s>>), CliError> {
     let mut lines = Vec::new();
     let lookup = Lookup { recall: true, ..session.lookup(true) };
     let records = store.workspaces()?;
@@ -90,19 +89,19 @@ fn gather<'s>(session: &'s Session, store: &Store) -> Result<(Vec<Line>, Seen<'s
         let tasks = store.tasks(&run.id)?.into_iter().filter(|task| task.workspace.is_some());
         lines.extend(tasks.map(|task| Line::Task { run: Box::new(run.clone()), task: Box::new(task) }));
     }
-    Ok((lines, survey.seen()?))
+    let seen = if quick { None } else { Some(survey.seen()?) };
+    Ok((lines, seen))
 }
 
 /// Looks at the files of every line, several at once, and hands over what was found in the order of the lines.
 fn each_found(
-    seen: Seen<'_>,
+    seen: Option<Seen<'_>>,
     lines: &[Line],
-    quick: bool,
     mut take: impl FnMut(usize, Found) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    if quick {
+    let Some(seen) = seen else {
         return (0..lines.len()).try_for_each(|at| take(at, Found::default()));
-    }
+    };
     let jobs: Vec<_> = lines.iter().map(|line| (line.looked_at(), line.place())).collect();
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(jobs.len());
     let next = AtomicUsize::new(0);

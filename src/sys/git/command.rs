@@ -261,6 +261,18 @@ impl GitCommand {
         Ok(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned())
     }
 
+    /// Asks for a value of the configuration that is true or false, as git reads it; `None` when it is not set.
+    pub fn flag(self, key: &str) -> Result<Option<bool>, GitError> {
+        let command = self.args(["config", "--type=bool", "--get", key]);
+        let name = command.name();
+        let output = command.output()?;
+        match output.code() {
+            0 => Ok(Some(output.stdout.starts_with(b"true"))),
+            1 => Ok(None),
+            _ => Err(output.into_error(name)),
+        }
+    }
+
     /// Runs it for an answer that is one object id.
     pub fn object_id(self) -> Result<crate::model::CommitId, GitError> {
         let command = self.name();
