@@ -25,18 +25,6 @@ fn a_deadline_ends_the_command_and_all_that_it_started() {
 }
 
 #[test]
-fn without_the_word_off_nothing_starts_and_the_exit_code_says_so() {
-    let world = World::new();
-    let refused = world.treehand(&["run", "--json", "--", "touch", "/tmp/treehand-must-not-be"]).expect(10);
-    assert_eq!(refused.json()["schema"], "treehand/error/v1");
-    assert_eq!(refused.json()["code"], 10);
-    world.treehand(&["new", "w"]).expect(0);
-    world.treehand(&["exec", "w", "--", "true"]).expect(10);
-    world.treehand(&["exec", "w", "--confine", "off", "--", "sh", "-c", "exit 42"]).expect(42);
-    assert!(world.treehand(&["ps"]).expect(0).stdout.lines().count() == 1, "no run was recorded");
-}
-
-#[test]
 fn a_detached_run_is_waited_for_and_a_cancelled_one_ends() {
     let world = World::new();
     let run =

@@ -12,16 +12,29 @@ use super::args::Cli;
 use super::error::CliError;
 use super::output::{Output, print, with_schema};
 use super::verbs;
+use crate::confine::{launch, selftest, shim};
 
 /// Runs the program.
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
+    if let Some(code) = own_process(&args) {
+        return ExitCode::from(code);
+    }
     let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
     let code = match Cli::try_parse_from(&args) {
         Ok(cli) => run(cli),
         Err(error) => usage(&error, json),
     };
     ExitCode::from(code)
+}
+
+/// What treehand starts itself as, before anything else of it is set up.
+fn own_process(args: &[OsString]) -> Option<u8> {
+    match args.get(1)?.to_str()? {
+        launch::SHIM => Some(shim::main(&args[2..])),
+        selftest::TESTER => Some(selftest::escape(args.get(2)?.to_str()?)),
+        _ => None,
+    }
 }
 
 fn usage(error: &clap::Error, json: bool) -> u8 {

@@ -3,7 +3,7 @@
 //! The table of exit codes is that of `docs/cli.md`.
 
 use crate::cleanup::CleanupError;
-use crate::confine::Unavailable;
+use crate::confine::{LaunchError, Unavailable};
 use crate::model::Freshness;
 use crate::model::cause::chain;
 use crate::orchestrator::context::RunError;
@@ -52,6 +52,11 @@ impl CliError {
         CliError::new(1, "io", format!("{what}: {error}"))
     }
 
+    /// Confinement that cannot be had.
+    pub fn unavailable(message: impl Into<String>) -> CliError {
+        CliError::new(10, "confinement_unavailable", message)
+    }
+
     /// The same with a remedy.
     pub fn hint(mut self, hint: impl Into<String>) -> CliError {
         self.hint = Some(hint.into());
@@ -67,8 +72,17 @@ impl From<std::io::Error> for CliError {
 
 impl From<Unavailable> for CliError {
     fn from(error: Unavailable) -> Self {
-        CliError::new(10, "confinement_unavailable", error.to_string())
-            .hint("to accept that nothing confines the commands, say so: --confine off")
+        CliError::unavailable(error.to_string()).hint(error.remedy)
+    }
+}
+
+impl From<LaunchError> for CliError {
+    fn from(error: LaunchError) -> Self {
+        match &error {
+            LaunchError::Confinement { .. } => CliError::unavailable(error.to_string())
+                .hint("see what this machine can do: treehand doctor; to accept the risk: --confine off"),
+            _ => CliError::new(1, "io", chain(&error)),
+        }
     }
 }
 
@@ -188,7 +202,8 @@ impl From<RunError> for CliError {
             RunError::Behind { .. } => {
                 CliError::new(1, "behind", text).hint("make room, then: treehand doctor --repair")
             }
-            RunError::Launch(_) | RunError::Fs(_) | RunError::Io { .. } => CliError::new(1, "io", text),
+            RunError::Launch(error) => error.into(),
+            RunError::Fs(_) | RunError::Io { .. } => CliError::new(1, "io", text),
         }
     }
 }

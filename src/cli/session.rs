@@ -8,8 +8,7 @@ use super::args::Global;
 use super::config::{self, Settings, Sources};
 use super::error::CliError;
 use super::output::{Output, plain};
-use crate::confine;
-use crate::model::record::{ConfineLevel, RunRecord, TaskRecord, WorkspaceRecord};
+use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord};
 use crate::model::{Hooks, RunId, TaskId};
 use crate::store::Store;
 use crate::sys::env;
@@ -71,7 +70,7 @@ impl Session {
     /// Refuses what cannot be had: hooks that are to run in a sandbox, where there is none.
     pub fn require_hooks(&self) -> Result<(), CliError> {
         match self.settings.worktree.hooks {
-            Hooks::Confined => Err(CliError::from(confine::level::Unavailable { level: ConfineLevel::Strict })
+            Hooks::Confined => Err(CliError::unavailable("hooks cannot be confined by this version")
                 .hint("hooks that are not confined run with: --set worktree.hooks=unconfined; none runs with never")),
             Hooks::Never | Hooks::Unconfined => Ok(()),
         }

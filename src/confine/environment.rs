@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::machine;
 use crate::model::Token;
 use crate::sys::{env, proc};
 
@@ -36,6 +37,29 @@ const BASELINE: &[&str] = &[
     "XDG_CONFIG_HOME",
     "XDG_DATA_HOME",
 ];
+
+/// Those that lead to files of the user which a sandbox does not show.
+const LEADING_OUTSIDE: &[&str] = &[
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_NOSYSTEM",
+    "GIT_CONFIG_SYSTEM",
+    "HOME",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+];
+
+/// The environment of a child in a sandbox: a home and a temporary directory of its own, and where the toolchains are.
+pub fn enclosed(home: &Path, ceiling: &Path, token: &Token) -> Vec<(String, String)> {
+    let toolchains = machine::environment(env::home().as_deref(), &env::vars());
+    let mut vars = baseline(Path::new("/tmp"), ceiling, token);
+    vars.retain(|(name, _)| {
+        !LEADING_OUTSIDE.contains(&name.as_str()) && !toolchains.iter().any(|(toolchain, _)| toolchain == name)
+    });
+    vars.push(("HOME".into(), home.to_string_lossy().into_owned()));
+    vars.extend(toolchains);
+    vars
+}
 
 /// The baseline as it is set here, with the locale (`LC_*`), the child's own temporary directory and its mark.
 pub fn baseline(tmp: &Path, ceiling: &Path, token: &Token) -> Vec<(String, String)> {

@@ -1,12 +1,30 @@
-//! Starting a child: explicit environment, own session, standard input from nowhere, output to pipes.
-//! Prepares only: whoever supervises spawns it, owns the pipes and waits for its end.
+//! Starting a child: from what is to run and what it may reach to a policy, and a shim that has it.
+//!
+//! The one place that starts what a repository brings. Whoever supervises talks to the shim over a socket: the shim
+//! owns the child's pipes and its log, and everything of the child ends with it.
 
+use std::ffi::OsStr;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::level::Granted;
+use super::policy::{Limits, LogPlan, Policy, PolicyError};
+use super::shim::{ExitRecord, Order, Refusal, Report, read_frame, write_frame};
+use super::view::{Reach, System};
+use super::{descriptor, view};
+use crate::model::record::ConfineLevel;
+use crate::model::{Network, Token};
+use crate::sys::{env, proc};
+
+/// The argument that makes our own executable a shim.
+pub const SHIM: &str = "__shim";
 
 /// A child that is to be started.
 #[derive(Clone, Debug)]
@@ -19,59 +37,183 @@ pub struct Launch {
     pub directory: PathBuf,
     /// Whether it shares our standard streams and session (`exec`) or has its own (tasks, gates).
     pub streams: Streams,
+    /// The mark of everything it starts.
+    pub token: Token,
+    /// What of the file system it reaches.
+    pub reach: Reach,
+    /// What of the network it reaches.
+    pub network: Network,
+    /// What it may use up.
+    pub limits: Limits,
+    /// Where output and end are kept.
+    pub log: Option<LogPlan>,
+    /// How long it may run.
+    pub timeout: Option<Duration>,
+    /// A descriptor of ours that is left open on purpose: a canary of the self-test.
+    pub left_open: Option<i32>,
 }
 
 /// Where a child's streams go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Streams {
-    /// Standard input from `/dev/null`, output to pipes, a session of its own.
+    /// Standard input from `/dev/null`, output to a log, a session of its own.
     Own,
     /// Those of the caller: a person looks on.
     Inherited,
+    /// Those of the caller, but its output goes to standard error: the answer is the caller's.
+    Narrated,
 }
 
 /// Why a child was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
-    /// There is nothing to start.
-    #[error("the command is empty")]
-    Empty,
-    /// The kernel refused.
-    #[error("cannot start `{program}`")]
-    Spawn {
-        /// The program.
-        program: String,
-        /// The cause.
+    /// What it was to be started with contradicts itself.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The shim did not start, or its line broke.
+    #[error("cannot start a shim for the command")]
+    Shim(#[source] io::Error),
+    /// The sandbox could not be made.
+    #[error("confinement is unavailable: cannot {step}: {text}")]
+    Confinement {
+        /// The step that failed.
+        step: String,
+        /// Why.
+        text: String,
+    },
+    /// The program could not be started.
+    #[error("cannot {step}: {source}")]
+    Program {
+        /// What was tried.
+        step: String,
+        /// Why.
         source: io::Error,
     },
 }
 
-impl Launch {
-    /// The command, ready to be spawned by the runtime of the caller. Asking for it takes the proof that the level of
-    /// confinement was granted.
-    #[expect(clippy::disallowed_methods, reason = "this is the gateway to children")]
-    pub fn command(&self, _granted: Granted) -> Result<Command, LaunchError> {
-        let (program, args) = self.argv.split_first().ok_or(LaunchError::Empty)?;
-        let mut command = Command::new(program);
-        command.args(args).env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
-        command.current_dir(&self.directory);
-        if self.streams == Streams::Own {
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-            own_session(&mut command);
+impl From<Refusal> for LaunchError {
+    fn from(refusal: Refusal) -> LaunchError {
+        let Refusal { step, errno, text, program } = refusal;
+        if program {
+            let source = errno.map_or_else(|| io::Error::other(text), io::Error::from_raw_os_error);
+            LaunchError::Program { step, source }
+        } else {
+            LaunchError::Confinement { step, text }
         }
-        Ok(command)
-    }
-
-    /// The error for a spawn that failed.
-    pub fn spawn_error(&self, source: io::Error) -> LaunchError {
-        LaunchError::Spawn { program: self.argv.first().cloned().unwrap_or_default(), source }
     }
 }
 
-#[expect(unsafe_code, reason = "a session of its own can only be made between fork and exec")]
-fn own_session(command: &mut Command) {
-    let in_child = || nix::unistd::setsid().map(|_| ()).map_err(io::Error::from);
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed; setsid(2) is one, and the conversion of
-    // its error neither allocates nor locks.
+/// A shim that was started.
+#[derive(Debug)]
+pub struct Shim {
+    /// Its process.
+    pub process: Child,
+    /// The line to it; when it is closed, the shim ends its child.
+    pub control: UnixStream,
+}
+
+impl Launch {
+    /// A child with nothing but a command, a directory and a mark.
+    pub fn new(argv: Vec<String>, directory: PathBuf, token: Token) -> Launch {
+        Launch {
+            argv,
+            env: Vec::new(),
+            directory,
+            streams: Streams::Own,
+            token,
+            reach: Reach::default(),
+            network: Network::None,
+            limits: Limits::default(),
+            log: None,
+            timeout: None,
+            left_open: None,
+        }
+    }
+
+    /// The policy that a shim gets, on a machine that has this.
+    pub fn policy(&self, level: ConfineLevel, machine: &System) -> Policy {
+        let mut policy = Policy::new(level, self.argv.clone(), self.directory.clone(), self.token.clone());
+        policy.env.clone_from(&self.env);
+        policy.streams = self.streams;
+        policy.log.clone_from(&self.log);
+        policy.timeout_ms = self.timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        match level {
+            // Nothing confines it; what it leaves and how long it takes is bounded all the same.
+            ConfineLevel::Off | ConfineLevel::External => {
+                policy.network = Network::Full;
+                policy.limits.disk.clone_from(&self.limits.disk);
+            }
+            ConfineLevel::Strict | ConfineLevel::Landlock => {
+                policy.view = view::compose(machine, &self.reach);
+                policy.network.clone_from(&self.network);
+                policy.limits.clone_from(&self.limits);
+            }
+        }
+        policy
+    }
+
+    /// Starts it. Asking for that takes the proof that the level of confinement was granted.
+    pub fn start(&self, granted: Granted, machine: &System) -> Result<Shim, LaunchError> {
+        let document = self.policy(granted.level(), machine).encode()?;
+        let policy = descriptor::sealed(&document).map_err(LaunchError::Shim)?;
+        let (control, theirs) = UnixStream::pair().map_err(LaunchError::Shim)?;
+        let process = self.spawn(policy, theirs.into()).map_err(LaunchError::Shim)?;
+        Ok(Shim { process, control })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the gateway to children: it starts their shim")]
+    fn spawn(&self, policy: OwnedFd, control: OwnedFd) -> io::Result<Child> {
+        let mut command = Command::new(env::self_again()?);
+        command.args([OsStr::new(SHIM), descriptor::number(&policy).as_ref(), descriptor::number(&control).as_ref()]);
+        command.env_clear().env(proc::MARK, self.token.as_str());
+        if self.streams == Streams::Own {
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
+        }
+        if self.streams == Streams::Narrated {
+            command.stdout(rustix::stdio::stderr().try_clone_to_owned()?);
+        }
+        leave_open(&mut command, policy, control, self.left_open);
+        command.spawn()
+    }
+}
+
+#[expect(unsafe_code, reason = "a descriptor can be left open for one child alone only between fork and exec")]
+fn leave_open(command: &mut Command, policy: OwnedFd, control: OwnedFd, canary: Option<i32>) {
+    let in_child = move || {
+        canary.map_or(Ok(()), descriptor::leave_number_open)?;
+        [&policy, &control].into_iter().try_for_each(descriptor::leave_open)
+    };
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; fcntl(2) is one, and the conversion of its
+    // error neither allocates nor locks.
     unsafe { command.pre_exec(in_child) };
+}
+
+impl Shim {
+    /// Waits for what the shim says next; `None` when it is gone.
+    pub fn listen(&self) -> io::Result<Option<Report>> {
+        read_frame(&self.control)
+    }
+
+    /// Gives it an order; one that is gone needs none.
+    pub fn order(&self, order: Order) -> io::Result<()> {
+        match write_frame(&self.control, &order) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written,
+        }
+    }
+
+    /// Waits for the end of the child, and of the shim.
+    pub fn wait(mut self) -> Result<ExitRecord, LaunchError> {
+        let ended = loop {
+            match self.listen().map_err(LaunchError::Shim)? {
+                Some(Report::Started { .. }) => {}
+                Some(Report::Refused(refusal)) => break Err(refusal.into()),
+                Some(Report::Ended(record)) => break Ok(record),
+                None => break Err(LaunchError::Shim(io::Error::other("the shim is gone"))),
+            }
+        };
+        self.process.wait().map_err(LaunchError::Shim)?;
+        ended
+    }
 }

@@ -1,11 +1,20 @@
 //! What a child may reach, and how it is started.
 //!
-//! Promises: a level that this version cannot enforce is an error that names the way out, never a silent fallback; a
-//! child gets an explicit environment, its own session, no standard input. Knows nothing of runs or git.
+//! Promises: a level that cannot be enforced here is an error that names the cause and the way out, never a silent fallback;
+//! a child gets an explicit environment, its own session, no standard input. Knows nothing of runs or git.
 
+pub mod descriptor;
 pub mod environment;
 pub mod launch;
 pub mod level;
+pub mod machine;
+pub mod policy;
+pub mod ports;
+#[cfg(target_os = "linux")]
+pub mod sandbox;
+pub mod selftest;
+pub mod shim;
+pub mod view;
 
 pub use launch::{Launch, LaunchError};
 pub use level::{Unavailable, require};

@@ -28,6 +28,7 @@ macro_rules! text_enum {
 }
 use text_enum;
 
+pub mod bounds;
 pub mod cause;
 pub mod commit;
 pub mod freshness;
@@ -43,6 +44,7 @@ pub mod state;
 pub mod submodules;
 pub mod time;
 
+pub use bounds::Bounds;
 pub use commit::CommitId;
 pub use freshness::{BaseReport, Freshness, Proof, StalePolicy, UpdateBy};
 pub use hooks::Hooks;

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 use super::{
-    BaseReport, BranchName, ByteSize, CommitId, Hooks, MergePolicy, ProcId, Reason, RunId, RunSpec, RunState, Span,
-    Strategy, TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
+    BaseReport, Bounds, BranchName, ByteSize, CommitId, Hooks, MergePolicy, ProcId, Reason, RunId, RunSpec, RunState,
+    Span, Strategy, TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
 };
 
 /// A run, with everything that was decided when it started: nothing is looked up again later.
@@ -39,6 +39,9 @@ pub struct RunRecord {
     pub template: String,
     /// Most bytes of each stream that a log keeps.
     pub output_limit: ByteSize,
+    /// What its children may use up and reach.
+    #[serde(default)]
+    pub bounds: Bounds,
     /// Tip of the target when the run started.
     pub before: CommitId,
     /// Tip of the target after its last landing.

@@ -1,45 +1,35 @@
-//! One child from start to proved end: started in its own session, its output logged, its deadline kept, and everything
-//! that it started gone when this returns.
+//! One child from start to proved end: its shim started, orders passed on, everything that it started gone when this returns.
 //!
-//! Stopping is TERM to its process group, a grace, then KILL; what escaped the group is found by the mark that
-//! everything started by the attempt carries, and killed. The exit code is that of the child itself.
+//! The shim owns pipes, log, deadline and limits. Stopping is TERM, a grace, then KILL, all by the shim; should the shim
+//! itself be gone, what carries the attempt's mark is killed from here.
 
-use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
-use std::process::ExitStatus;
 use std::time::Duration;
 
-use tokio::process::Child;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
-use tokio::time::sleep;
 
 use super::context::RunError;
-use super::output::Log;
-use crate::confine::Launch;
+use crate::confine::launch::Shim;
 use crate::confine::level::Granted;
-use crate::model::{ProcId, Token};
-use crate::sys::{fs, proc};
+use crate::confine::shim::{ExitRecord, Order, Report, Stopped, read_frame, write_frame};
+use crate::confine::view::System;
+use crate::confine::{Launch, LaunchError};
+use crate::model::ProcId;
+use crate::sys::proc;
 
 /// How long a child may take to end after it was asked to.
 pub const GRACE: Duration = Duration::from_secs(5);
 
-/// How long the pipes of an ended child may stay open.
-const DRAIN: Duration = Duration::from_secs(2);
-
-/// What is to be run, and within which bounds.
+/// What is to be run, and until when.
 pub struct Attempt<'a> {
     /// The child.
     pub launch: &'a Launch,
     /// The proof that its level of confinement was granted.
     pub granted: Granted,
-    /// Its mark.
-    pub token: &'a Token,
-    /// Its log.
-    pub log: &'a Path,
-    /// Most bytes of each stream in the log.
-    pub output_limit: u64,
-    /// Its deadline.
-    pub timeout: Option<Duration>,
+    /// What the machine has.
+    pub machine: &'a System,
     /// Becomes true when it has to stop.
     pub stop: watch::Receiver<bool>,
 }
@@ -52,97 +42,90 @@ pub struct AttemptEnd {
     /// The signal that ended it.
     pub signal: Option<i32>,
     /// Why it was stopped, if it was.
-    pub stopped: Option<StopCause>,
+    pub stopped: Option<Stopped>,
     /// Processes that it left behind and that were killed.
     pub left_behind: usize,
 }
 
-/// Why a child was stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StopCause {
-    /// Its deadline passed.
-    Timeout,
-    /// The run was cancelled.
-    Cancelled,
-}
-
-/// Runs a child to its end. `started` hears who it is before anything else happens.
+/// Runs a child to its end. `started` hears who holds it before anything else happens.
 pub async fn run(
     attempt: Attempt<'_>,
     started: impl FnOnce(Option<&ProcId>) -> Result<(), RunError>,
 ) -> Result<AttemptEnd, RunError> {
-    let log = Log::new(fs::open_log(attempt.log)?, attempt.output_limit);
-    let command = attempt.launch.command(attempt.granted)?;
-    let mut command = tokio::process::Command::from(command);
-    command.kill_on_drop(true);
-    let mut child = command.spawn().map_err(|source| attempt.launch.spawn_error(source))?;
-    let process = child.id().and_then(proc::identify);
-    let out = tokio::spawn(log.clone().copy("stdout", child.stdout.take()));
-    let err = tokio::spawn(log.copy("stderr", child.stderr.take()));
-    let told = started(process.as_ref());
+    let Shim { mut process, control } = attempt.launch.start(attempt.granted, attempt.machine)?;
+    let io = RunError::io("cannot talk to a shim");
+    let connected = control.set_nonblocking(true).and_then(|()| UnixStream::from_std(control)).map_err(io)?;
+    let (reports, orders) = connected.into_split();
+    let told = started(proc::identify(process.id()).as_ref());
     let ended = match told {
-        Ok(()) => watch_child(&mut child, process.as_ref(), attempt.timeout, attempt.stop).await,
-        Err(error) => {
-            stop(&mut child, process.as_ref()).await?;
-            Err(error)
-        }
+        Ok(()) => follow(reports, orders, attempt.stop).await,
+        // The line closes with this, and the shim ends its child.
+        Err(error) => Err(error),
     };
-    // A background process that outlives the child would hold the pipes, the workspace, and the user's machine.
-    let token = attempt.token.clone();
-    let killed = tokio::task::spawn_blocking(move || proc::kill_marked(&token)).await.map_err(RunError::panicked)?;
-    let left_behind = killed.map_err(RunError::io("cannot end what an attempt left behind"))?;
-    drain(out, attempt.log).await?;
-    drain(err, attempt.log).await?;
-    let (status, stopped) = ended?;
-    Ok(AttemptEnd { exit: status.code(), signal: status.signal(), stopped, left_behind })
+    let token = attempt.launch.token.clone();
+    let (killed, waited) = tokio::task::spawn_blocking(move || {
+        let waited = process.wait();
+        (proc::kill_marked(&token), waited)
+    })
+    .await
+    .map_err(RunError::panicked)?;
+    waited.map_err(RunError::io("cannot wait for a shim"))?;
+    let killed = killed.map_err(RunError::io("cannot end what an attempt left behind"))?;
+    let ExitRecord { exit, signal, stopped, left_behind } = ended?;
+    Ok(AttemptEnd { exit, signal, stopped, left_behind: left_behind + killed })
 }
 
-/// Waits for a stream's end, but not for ever: a process that shed its mark may hold the pipe open.
-async fn drain(mut copy: tokio::task::JoinHandle<()>, log: &Path) -> Result<(), RunError> {
-    match tokio::time::timeout(DRAIN, &mut copy).await {
-        Ok(ended) => ended.map_err(RunError::panicked),
-        Err(_) => {
-            copy.abort();
-            tracing::warn!(log = %log.display(), "something unknown still holds the output of an ended attempt");
-            Ok(())
+/// Listens to a shim until its child has ended; asks it to stop when everything has to.
+async fn follow(
+    reports: OwnedReadHalf,
+    mut orders: OwnedWriteHalf,
+    mut stop: watch::Receiver<bool>,
+) -> Result<ExitRecord, RunError> {
+    let mut reports = Frames { half: reports, read: Vec::new() };
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            report = reports.next() => match report? {
+                Some(Report::Started { .. }) => {}
+                Some(Report::Refused(refusal)) => return Err(LaunchError::from(refusal).into()),
+                Some(Report::Ended(record)) => return Ok(record),
+                // The shim was killed, and with it the child.
+                None => return Ok(ExitRecord { signal: Some(9), ..ExitRecord::default() }),
+            },
+            stopped = async { stop.wait_for(|stop| *stop).await.is_ok() }, if !asked => {
+                asked = true;
+                if stopped {
+                    let grace_ms = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
+                    let mut frame = Vec::new();
+                    write_frame(&mut frame, &Order::Stop { grace_ms }).map_err(RunError::io("cannot stop a child"))?;
+                    // A shim that is gone needs no order.
+                    let _sent = orders.write_all(&frame).await;
+                }
+            }
         }
     }
 }
 
-async fn watch_child(
-    child: &mut Child,
-    process: Option<&ProcId>,
-    timeout: Option<Duration>,
-    mut stop_requested: watch::Receiver<bool>,
-) -> Result<(ExitStatus, Option<StopCause>), RunError> {
-    let deadline = async {
-        match timeout {
-            Some(limit) => sleep(limit).await,
-            None => std::future::pending().await,
-        }
-    };
-    let cause = tokio::select! {
-        status = child.wait() => return Ok((status.map_err(RunError::io("cannot wait for a child"))?, None)),
-        () = deadline => StopCause::Timeout,
-        _ = stop_requested.wait_for(|stop| *stop) => StopCause::Cancelled,
-    };
-    Ok((stop(child, process).await?, Some(cause)))
+/// What a shim says, frame by frame; a wait that is given up loses nothing.
+struct Frames {
+    half: OwnedReadHalf,
+    read: Vec<u8>,
 }
 
-/// TERM to the group, a grace, KILL to the group.
-async fn stop(child: &mut Child, process: Option<&ProcId>) -> Result<ExitStatus, RunError> {
-    let signal = |result: std::io::Result<proc::Signalled>| result.map_err(RunError::io("cannot signal a child"));
-    if let Some(process) = process
-        && signal(proc::terminate_group(process))? == proc::Signalled::Sent
-    {
-        let waited = tokio::time::timeout(GRACE, child.wait()).await;
-        if let Ok(status) = waited {
-            return status.map_err(RunError::io("cannot wait for a child"));
-        }
-        if signal(proc::kill_group(process))? == proc::Signalled::Gone {
-            tracing::debug!(%process, "ended at the last moment");
+impl Frames {
+    async fn next(&mut self) -> Result<Option<Report>, RunError> {
+        loop {
+            let length = self.read.first_chunk().map(|length| u32::from_be_bytes(*length) as usize);
+            if let Some(length) = length.filter(|length| self.read.len() >= 4 + length) {
+                let frame: Vec<u8> = self.read.drain(..4 + length).collect();
+                return read_frame(&frame[..]).map_err(RunError::io("cannot understand a shim"));
+            }
+            match self.half.read_buf(&mut self.read).await {
+                Ok(0) => return Ok(None),
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Ok(None),
+                Err(error) => return Err(RunError::io("cannot hear a shim")(error)),
+            }
         }
     }
-    child.start_kill().map_err(RunError::io("cannot kill a child"))?;
-    child.wait().await.map_err(RunError::io("cannot wait for a child"))
 }

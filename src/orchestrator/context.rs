@@ -1,17 +1,22 @@
 //! What the parts of a supervisor share: the run, the repository, the store, and the news that something changed.
 //! Holds no decisions: the board decides, workers and landings act.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
 use crate::confine::level::Granted;
+use crate::confine::policy::LogPlan;
+use crate::confine::view::System;
+use crate::confine::{Launch, machine};
 use crate::model::record::{RunRecord, TaskRecord};
-use crate::model::{CommitId, TaskId};
+use crate::model::{CommitId, TaskId, Token};
 use crate::store::{Store, StoreError};
+use crate::sys::env;
 use crate::worktree::Repository;
 use crate::worktree::error::Result;
+use crate::worktree::reach::{self, Quarters};
 use crate::worktree::run_store::RunStore;
 use crate::worktree::sealed::{Identity, SealedPaths};
 
@@ -25,6 +30,8 @@ pub struct Context {
     pub identity: Identity,
     /// The level of confinement that was granted.
     pub granted: Granted,
+    /// What the machine has that its children need.
+    pub machine: System,
     /// Becomes true when everything has to stop.
     pub stop: watch::Sender<bool>,
     store: Mutex<Store>,
@@ -112,7 +119,8 @@ impl Context {
     /// Puts the parts together.
     pub fn new(repo: Repository, run: RunRecord, identity: Identity, granted: Granted, store: Store) -> Context {
         let (stop, changed) = (watch::Sender::new(false), watch::Sender::new(0));
-        Context { repo, run, identity, granted, stop, store: Mutex::new(store), changed }
+        let machine = machine::look(env::home().as_deref(), &env::vars(), &run.bounds.read);
+        Context { repo, run, identity, granted, machine, stop, store: Mutex::new(store), changed }
     }
 
     /// Works on the store and tells everybody who follows the run that there is news.
@@ -148,6 +156,22 @@ impl Context {
     /// The run's own object store.
     pub fn run_store(&self) -> Result<RunStore> {
         RunStore::open(&self.repo, &self.run.id, &self.run.base.commit)
+    }
+
+    /// A command that is to run in one of the run's workspaces.
+    pub fn launch_in(&self, paths: &SealedPaths, lenders: &[PathBuf], command: (Vec<String>, Token)) -> Result<Launch> {
+        let reach = reach::of_sealed(&self.repo, paths, lenders, &self.machine)?;
+        Ok(reach::launch_in(&Quarters::of_sealed(paths), reach, &self.run.bounds, self.granted.level(), command))
+    }
+
+    /// Where the output of a child goes, and how it ended.
+    pub fn log_plan(&self, log: &Path) -> LogPlan {
+        LogPlan { output: log.to_owned(), limit: self.run.output_limit.0, record: log.with_extension("end.json") }
+    }
+
+    /// What a gate's checkout borrows from.
+    pub fn gate_lenders(&self) -> Result<Vec<PathBuf>> {
+        Ok(vec![self.run_store()?.objects()])
     }
 
     /// Object directories that are lent to the run's workspaces, with these commits in them.

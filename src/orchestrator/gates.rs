@@ -9,12 +9,12 @@ use std::time::Instant;
 
 use super::attempt::{self, Attempt, AttemptEnd};
 use super::context::{Context, RunError, blocking};
-use crate::confine::launch::Streams;
-use crate::confine::{Launch, environment};
+use crate::confine::shim::Stopped;
 use crate::model::record::{GateOutcome, GateRecord};
 use crate::model::{BranchName, CommitId, GateSpec, TaskId};
 use crate::sys::random;
 use crate::worktree::WorktreeError;
+use crate::worktree::reach;
 use crate::worktree::sealed::{self, SealRequest, SealedPaths};
 
 /// A candidate that the gates are to judge.
@@ -90,6 +90,7 @@ async fn check_out(context: &Arc<Context>, judged: &Judged) -> Result<SealedPath
             lock_reason: None,
         };
         sealed::create(&context.repo, &paths, &request)?;
+        reach::furnish(&paths, &context.identity)?;
         Ok(paths)
     })
     .await?
@@ -104,10 +105,10 @@ async fn run_gate(
     let begun = Instant::now();
     let (mut end, mut log) = run_once(context, gate, judged, paths, 1).await?;
     let first_failed = !passed(&end);
-    if first_failed && gate.flaky && end.stopped != Some(attempt::StopCause::Cancelled) {
+    if first_failed && gate.flaky && end.stopped != Some(Stopped::Asked) {
         (end, log) = run_once(context, gate, judged, paths, 2).await?;
     }
-    if end.stopped == Some(attempt::StopCause::Cancelled) {
+    if end.stopped == Some(Stopped::Asked) {
         return Ok(Verdict::Cancelled);
     }
     let outcome = match (passed(&end), first_failed) {
@@ -142,8 +143,9 @@ fn passed(end: &AttemptEnd) -> bool {
 /// How a child ended, in words.
 pub fn describe(end: &AttemptEnd) -> String {
     match (end.stopped, end.exit, end.signal) {
-        (Some(attempt::StopCause::Timeout), ..) => "ran out of time".into(),
-        (Some(attempt::StopCause::Cancelled), ..) => "was cancelled".into(),
+        (Some(Stopped::Timeout), ..) => "ran out of time".into(),
+        (Some(Stopped::Asked), ..) => "was cancelled".into(),
+        (Some(why), ..) => format!("was ended: {why}"),
         (None, Some(code), _) => format!("ended with exit code {code}"),
         (None, None, Some(signal)) => format!("was ended by signal {signal}"),
         (None, None, None) => "ended in an unknown way".into(),
@@ -158,22 +160,17 @@ async fn run_once(
     try_number: u32,
 ) -> Result<(AttemptEnd, PathBuf), RunError> {
     let token = random::token().map_err(WorktreeError::Random)?;
-    let mut env = environment::baseline(&paths.tmp, &paths.enclosure, &token);
-    env.push(("TREEHAND_RUN".into(), context.run.id.to_string()));
-    env.push(("TREEHAND_GATE".into(), judged.task.to_string()));
     let argv = vec!["sh".to_owned(), "-c".to_owned(), gate.run.clone()];
-    let launch = Launch { argv, env, directory: paths.tree.clone(), streams: Streams::Own };
+    let mut launch = context.launch_in(paths, &context.gate_lenders()?, (argv, token.clone()))?;
+    launch.env.push(("TREEHAND_RUN".into(), context.run.id.to_string()));
+    launch.env.push(("TREEHAND_GATE".into(), judged.task.to_string()));
+    launch.network = gate.net.clone().unwrap_or(launch.network);
+    launch.timeout = gate.timeout.map(|span| span.0);
     let name = format!("gate-{}-{}.{try_number}.log", judged.task, token.short());
     let log = context.repo.state_dir().join("logs").join(context.run.id.as_str()).join(name);
-    let attempt = Attempt {
-        launch: &launch,
-        granted: context.granted,
-        token: &token,
-        log: &log,
-        output_limit: context.run.output_limit.0,
-        timeout: gate.timeout.map(|span| span.0),
-        stop: context.stop.subscribe(),
-    };
+    launch.log = Some(context.log_plan(&log));
+    let stop = context.stop.subscribe();
+    let attempt = Attempt { launch: &launch, granted: context.granted, machine: &context.machine, stop };
     let end = attempt::run(attempt, |_| Ok(())).await?;
     Ok((end, log))
 }

@@ -12,7 +12,6 @@ pub mod gates;
 pub mod graph;
 pub mod landing;
 pub mod messages;
-pub mod output;
 pub mod recover;
 pub mod start;
 pub mod supervisor;

@@ -4,8 +4,8 @@
 use crate::confine;
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord};
 use crate::model::{
-    BaseReport, BranchName, ByteSize, CommitId, MergePolicy, Network, RunId, RunSpec, RunState, Span, StalePolicy,
-    Strategy, TaskState,
+    BaseReport, Bounds, BranchName, ByteSize, CommitId, MergePolicy, Network, RunId, RunSpec, RunState, Span,
+    StalePolicy, Strategy, TaskState,
 };
 use crate::store::{Store, StoreError};
 use crate::sys::{clock, random};
@@ -39,6 +39,8 @@ pub struct StartSettings {
     pub template: String,
     /// Most bytes of each stream that a log keeps.
     pub output_limit: ByteSize,
+    /// What children may use up and reach.
+    pub bounds: Bounds,
 }
 
 /// A run as it would be recorded, with what is to be said about it.
@@ -61,8 +63,8 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
     let base = base::resolve(repo, spec.base.as_deref(), settings.lookup)?;
     let accepted = accept::enforce(repo, &base, spec.stale_policy(settings.stale))?;
     let mut warnings = accepted.warnings;
-    if settings.confine == ConfineLevel::Off {
-        warnings.push(confine::level::NOTHING_CONFINES.to_owned());
+    warnings.extend(confine::level::caution(settings.confine).map(str::to_owned));
+    if matches!(settings.confine, ConfineLevel::Off | ConfineLevel::External) {
         warnings.extend(restricts_network(&spec).then(|| NET_IS_NOT_ENFORCED.to_owned()));
     }
     let into = target(repo, &spec, &base)?;
@@ -85,6 +87,7 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
         hooks: repo.hooks,
         template: settings.template.clone(),
         output_limit: settings.output_limit,
+        bounds: settings.bounds.clone(),
         before,
         after: None,
         created_at: now,

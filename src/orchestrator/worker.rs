@@ -8,14 +8,13 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::attempt::{self, Attempt, AttemptEnd, StopCause};
+use super::attempt::{self, Attempt, AttemptEnd};
 use super::context::{Context, RunError, blocking};
 use super::landing::{cancel, reject};
 use super::messages::{self, Origin};
 use super::{gates, landing};
 use crate::agent::profile;
-use crate::confine::launch::Streams;
-use crate::confine::{Launch, environment};
+use crate::confine::shim::Stopped;
 use crate::model::cause::chain;
 use crate::model::record::{AttemptError, AttemptRecord, TaskRecord};
 use crate::model::{BranchName, CommitId, Reason, ReasonKind, TaskEvent, TaskId, TaskState, Token};
@@ -26,6 +25,7 @@ use crate::worktree::folding;
 use crate::worktree::import::{ImportRequest, import, update_ref};
 use crate::worktree::merge::{self, Merged, Signature, merge_trees};
 use crate::worktree::quarantine::Quarantine;
+use crate::worktree::reach;
 use crate::worktree::result_policy::{self, Refusal, ResultChanges};
 use crate::worktree::sealed::{self, SealRequest, SealedPaths};
 use crate::worktree::{Repository, WorktreeError};
@@ -68,11 +68,15 @@ pub async fn work(context: Arc<Context>, id: TaskId) -> Result<TaskState, RunErr
         Err(error) => return after_failure(&context, &id, "spawn", chain(&error)),
     };
     match end.stopped {
-        Some(StopCause::Cancelled) => {
+        Some(Stopped::Asked) => {
             close_attempt(&context, &id, Some(&end), Some(("cancelled", "the run was cancelled".into())))?;
             cancel(&context, &id)
         }
-        Some(StopCause::Timeout) => {
+        Some(Stopped::Limit(_) | Stopped::Orphaned) => {
+            close_attempt(&context, &id, Some(&end), Some(("limit", gates::describe(&end))))?;
+            retry_or_fail(&context, &id, ReasonKind::Failed, format!("the command {}", gates::describe(&end)))
+        }
+        Some(Stopped::Timeout) => {
             close_attempt(&context, &id, Some(&end), Some(("timeout", gates::describe(&end))))?;
             retry_or_fail(&context, &id, ReasonKind::Timeout, format!("the command {}", gates::describe(&end)))
         }
@@ -117,6 +121,7 @@ fn prepare(context: &Context, id: &TaskId) -> Result<Preparation, RunError> {
         lock_reason: Some(format!("treehand run {run} task {id}")),
     };
     sealed::create(repo, &paths, &request)?;
+    reach::furnish(&paths, &context.identity)?;
     Ok(Preparation::Ready(Box::new(Prepared { paths, base, lenders })))
 }
 
@@ -231,13 +236,16 @@ async fn run_attempt(
     let task = context.task(id)?;
     let n = u32::try_from(task.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
     let invocation = profile::invocation(run, &task.spec, n);
-    let mut env = environment::baseline(&prepared.paths.tmp, &prepared.paths.enclosure, token);
-    env.extend(invocation.env);
     let name = format!("{run}/{id}");
     let (branch, base, path, repo) = (&task.branch, &prepared.base, &prepared.paths.tree, &context.repo.name);
-    env.extend(Exported { name: &name, branch, base, path, repo }.variables());
-    let launch = Launch { argv: invocation.argv, env, directory: prepared.paths.tree.clone(), streams: Streams::Own };
+    let command = (invocation.argv, token.clone());
+    let mut launch = context.launch_in(&prepared.paths, &prepared.lenders, command)?;
+    launch.env.extend(invocation.env);
+    launch.env.extend(Exported { name: &name, branch, base, path, repo }.variables());
+    launch.network = task.spec.net.clone().unwrap_or(launch.network);
+    launch.timeout = task.spec.timeout.map(|span| span.0);
     let log = context.repo.attempt_log(run, id, n);
+    launch.log = Some(context.log_plan(&log));
     let record = AttemptRecord {
         n,
         token: token.clone(),
@@ -252,15 +260,8 @@ async fn run_attempt(
     let data = json!({"attempt": n, "token": token, "confine": context.granted.level()});
     // The attempt is consumed before the child starts: whatever dies in between, it is never started once too often.
     context.store(|store| store.move_task(run, id, TaskEvent::Start, data, |task| task.attempts.push(record)))?;
-    let attempt = Attempt {
-        launch: &launch,
-        granted: context.granted,
-        token,
-        log: &log,
-        output_limit: context.run.output_limit.0,
-        timeout: task.spec.timeout.map(|span| span.0),
-        stop: context.stop.subscribe(),
-    };
+    let stop = context.stop.subscribe();
+    let attempt = Attempt { launch: &launch, granted: context.granted, machine: &context.machine, stop };
     let started = |process: Option<&crate::model::ProcId>| {
         let data = json!({"attempt": n, "process": process});
         context.store(|store| {

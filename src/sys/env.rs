@@ -36,6 +36,11 @@ pub fn own_executable() -> std::io::Result<PathBuf> {
     std::env::current_exe()
 }
 
+/// Our own executable as a child of ours can start it, also when the file was replaced meanwhile.
+pub fn self_again() -> std::io::Result<PathBuf> {
+    if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { own_executable() }
+}
+
 /// The user who became root by `sudo`, which says so (as git asks it, too, whose repositories are to be trusted).
 pub fn user_of_sudo() -> Option<u32> {
     let user = var("SUDO_UID").filter(|_| rustix::process::geteuid().is_root())?.parse().ok()?;

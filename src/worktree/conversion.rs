@@ -54,7 +54,7 @@ fn lfs_storage(repo: &Repository) -> Result<String> {
 }
 
 /// One record of `git config -z`: the key, a line feed, the value (nothing at all after a key without `=`).
-fn line(record: &str) -> Option<String> {
+pub(super) fn line(record: &str) -> Option<String> {
     let (key, value) = record.split_once('\n').unwrap_or((record, "true"));
     let (section, rest) = key.split_once('.')?;
     let (header, name) = match rest.rsplit_once('.') {

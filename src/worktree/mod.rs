@@ -32,6 +32,7 @@ pub mod overlap;
 pub mod place;
 pub mod plain;
 pub mod quarantine;
+pub mod reach;
 pub mod remote;
 pub mod replay;
 pub mod repository;

@@ -12,9 +12,9 @@ use toml::Value;
 use toml::de::DeValue;
 
 use super::error::shown;
-use super::settings::Jobs;
+use super::settings::{Jobs, MemoryLimit};
 use crate::model::record::ConfineLevel;
-use crate::model::{BranchName, ByteSize, Hooks, Span, StalePolicy, Strategy, Submodules};
+use crate::model::{BranchName, ByteSize, Hooks, HostPort, Network, Span, StalePolicy, Strategy, Submodules};
 
 /// A value in a file, with where it stands.
 pub(super) type Node<'i> = Spanned<DeValue<'i>>;
@@ -135,6 +135,88 @@ impl Form for ByteSize {
     }
     fn to_toml(value: &ByteSize) -> Option<Value> {
         Some(Value::String(value.to_string()))
+    }
+}
+
+/// How many of something; 0 is no limit.
+pub(super) struct Count;
+
+impl Form for Count {
+    type Value = u64;
+    const EXAMPLE: &'static str = "4096";
+    fn expected() -> String {
+        "a whole number, 0 for no limit".to_owned()
+    }
+    fn from_text(text: &str) -> Result<u64, String> {
+        text.parse::<u32>().map(u64::from).map_err(|_| found(text))
+    }
+    fn from_toml(node: &Node<'_>, _notes: &mut Notes) -> Result<u64, Fault> {
+        let integer = node.get_ref().as_integer().ok_or_else(|| Fault::at(node, found_type(node)))?;
+        let number: Option<u32> = whole_number(node);
+        number.map(u64::from).ok_or_else(|| Fault::at(node, found(&integer.to_string())))
+    }
+    fn to_toml(value: &u64) -> Option<Value> {
+        i64::try_from(*value).ok().map(Value::Integer)
+    }
+}
+
+/// A size, or a share of what the machine has.
+impl Form for MemoryLimit {
+    type Value = MemoryLimit;
+    const EXAMPLE: &'static str = "80%";
+    fn expected() -> String {
+        "a size such as 8G or a share such as 80%, 0 for no limit".to_owned()
+    }
+    fn from_text(text: &str) -> Result<MemoryLimit, String> {
+        match text.strip_suffix('%') {
+            Some(share) => match share.parse() {
+                Ok(percent @ 1..=100) => Ok(MemoryLimit::Share(percent)),
+                _ => Err(found(text)),
+            },
+            None => ByteSize::from_text(text).map(MemoryLimit::Bytes),
+        }
+    }
+    fn from_toml(node: &Node<'_>, notes: &mut Notes) -> Result<MemoryLimit, Fault> {
+        match node.get_ref() {
+            DeValue::String(text) => Self::from_text(text).map_err(|reason| Fault::at(node, reason)),
+            _ => ByteSize::from_toml(node, notes).map(MemoryLimit::Bytes),
+        }
+    }
+    fn to_toml(value: &MemoryLimit) -> Option<Value> {
+        match value {
+            MemoryLimit::Share(percent) => Some(Value::String(format!("{percent}%"))),
+            MemoryLimit::Bytes(bytes) => ByteSize::to_toml(bytes),
+        }
+    }
+}
+
+/// A word, or hosts with their ports.
+impl Form for Network {
+    type Value = Network;
+    const EXAMPLE: &'static str = "none";
+    fn expected() -> String {
+        "none, full, or hosts with ports such as api.example.com:443".to_owned()
+    }
+    fn from_text(text: &str) -> Result<Network, String> {
+        text.parse().map_err(|_| found(text))
+    }
+    fn from_toml(node: &Node<'_>, _notes: &mut Notes) -> Result<Network, Fault> {
+        if let Some(text) = node.get_ref().as_str() {
+            return Self::from_text(text).map_err(|reason| Fault::at(node, reason));
+        }
+        let hosts = node.get_ref().as_array().ok_or_else(|| Fault::at(node, found_type(node)))?;
+        let host = |node: &Node<'_>| {
+            let text = node.get_ref().as_str().ok_or_else(|| Fault::at(node, found_type(node)))?;
+            text.parse::<HostPort>().map_err(|_| Fault::at(node, found(text)))
+        };
+        Ok(Network::Hosts(hosts.iter().map(host).collect::<Result<_, _>>()?))
+    }
+    fn to_toml(value: &Network) -> Option<Value> {
+        Some(match value {
+            Network::None => Value::String("none".to_owned()),
+            Network::Full => Value::String("full".to_owned()),
+            Network::Hosts(hosts) => Value::Array(hosts.iter().map(|host| Value::String(host.to_string())).collect()),
+        })
     }
 }
 

@@ -3,12 +3,12 @@
 //! A key is here only when something reads it; those that the documentation promises for later are `UNSUPPORTED`, so
 //! that they are not mistaken for typing errors.
 
-use super::forms::{Fault, Form, Maybe, Node, Notes, Reference, Template};
-use super::lists::{Gates, IgnoreLines, Patterns};
+use super::forms::{Count, Fault, Form, Maybe, Node, Notes, Reference, Template};
+use super::lists::{Gates, IgnoreLines, Paths, Patterns};
 use super::nearest::nearest;
-use super::settings::{Jobs, Settings};
+use super::settings::{Jobs, MemoryLimit, Settings};
 use crate::model::record::ConfineLevel;
-use crate::model::{BranchName, ByteSize, Hooks, Span, StalePolicy, Strategy, Submodules};
+use crate::model::{BranchName, ByteSize, Hooks, Network, Span, StalePolicy, Strategy, Submodules};
 
 /// One key.
 pub(super) struct Key {
@@ -72,6 +72,13 @@ pub(super) const KEYS: &[Key] = keys! {
     "worktree.submodules" => worktree.submodules: Submodules, Project::Free;
     "worktree.copy" => worktree.copy: IgnoreLines, Project::Add(join_copy);
     "confine.level" => confine.level: ConfineLevel, Project::Tighten(level_is_no_looser);
+    "confine.network" => confine.network: Network, Project::Tighten(network_is_no_looser);
+    "confine.read" => confine.read: Paths, Project::Refused;
+    "confine.limits.processes" => confine.limits.processes: Count, Project::Refused;
+    "confine.limits.memory" => confine.limits.memory: MemoryLimit, Project::Refused;
+    "confine.limits.file_size" => confine.limits.file_size: ByteSize, Project::Refused;
+    "confine.limits.open_files" => confine.limits.open_files: Count, Project::Refused;
+    "confine.limits.disk" => confine.limits.disk: ByteSize, Project::Refused;
     "confine.limits.output" => confine.limits.output: ByteSize, Project::Refused;
     "supervise.jobs" => supervise.jobs: Jobs, Project::Tighten(jobs_are_no_more);
     "supervise.wall" => supervise.wall: Maybe<Span>, Project::Refused;
@@ -85,16 +92,9 @@ pub(super) const KEYS: &[Key] = keys! {
 };
 
 /// Keys and sections that the documentation names and nothing reads yet; all of them are the user's.
-const UNSUPPORTED: [&str; 15] = [
+const UNSUPPORTED: [&str; 8] = [
     "agent",
     "clean.disk_budget",
-    "confine.limits.disk",
-    "confine.limits.file_size",
-    "confine.limits.memory",
-    "confine.limits.open_files",
-    "confine.limits.processes",
-    "confine.network",
-    "confine.read",
     "merge.push",
     "supervise.idle",
     "supervise.orphan_grace",
@@ -119,6 +119,12 @@ fn level_is_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
         (_, ConfineLevel::Strict) | (ConfineLevel::Off, ConfineLevel::Landlock) => true,
         (user, project) => user == project,
     }
+}
+
+/// A project can take the network away, and nothing else about it.
+fn network_is_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
+    let (user, project) = (&user.confine.network, &with_project.confine.network);
+    *project == Network::None || project == user
 }
 
 /// How many cores there are is not known here, so a project's number stays bound to them where the user has none.

@@ -2,17 +2,18 @@
 //!
 //! As a bare text a list is one entry, or none when the text is empty: the environment and `--set` replace the whole.
 
+use std::path::{Path, PathBuf};
+
 use toml::Value;
 use toml::de::{DeTable, DeValue};
 
 use super::error::shown;
 use super::forms::{Fault, Form, Node, Notes, found_type};
 use super::nearest::nearest;
-use crate::model::{GateSpec, Span};
+use crate::confine::policy::is_plain;
+use crate::model::{GateSpec, Network, Span};
 
-const GATE_FIELDS: [&str; 3] = ["run", "flaky", "timeout"];
-/// Fields of a gate that the documentation names and nothing reads yet.
-const GATE_FIELDS_UNSUPPORTED: [&str; 1] = ["net"];
+const GATE_FIELDS: [&str; 4] = ["run", "flaky", "timeout", "net"];
 
 /// Commands that judge a merged tree.
 pub(super) struct Gates;
@@ -63,6 +64,10 @@ fn gate_from_table(node: &Node<'_>, table: &DeTable<'_>, notes: &mut Notes) -> R
         let named = |fault: Fault| Fault { reason: format!("`timeout`: {}", fault.reason), ..fault };
         gate.timeout = Some(Span::from_toml(timeout, notes).map_err(named)?);
     }
+    if let Some(net) = table.get("net") {
+        let named = |fault: Fault| Fault { reason: format!("`net`: {}", fault.reason), ..fault };
+        gate.net = Some(Network::from_toml(net, notes).map_err(named)?);
+    }
     for (field, _) in table {
         notes.extend(field_warning(field.get_ref()).map(|warning| (field.span(), warning)));
     }
@@ -73,16 +78,13 @@ fn field_warning(field: &str) -> Option<String> {
     if GATE_FIELDS.contains(&field) {
         return None;
     }
-    if GATE_FIELDS_UNSUPPORTED.contains(&field) {
-        return Some(format!("`{field}` of a gate is not supported by this version and has no effect"));
-    }
     let hint = nearest(field, GATE_FIELDS).map(|near| format!(", did you mean `{near}`")).unwrap_or_default();
     Some(format!("a gate has no key `{}`{hint}", shown(field)))
 }
 
 fn gate_to_toml(gate: &GateSpec) -> Value {
     let run = Value::String(gate.run.clone());
-    if !gate.flaky && gate.timeout.is_none() {
+    if !gate.flaky && gate.timeout.is_none() && gate.net.is_none() {
         return run;
     }
     let mut table = toml::Table::new();
@@ -92,6 +94,9 @@ fn gate_to_toml(gate: &GateSpec) -> Value {
     }
     if let Some(timeout) = gate.timeout {
         table.insert("timeout".to_owned(), Value::String(timeout.to_string()));
+    }
+    if let Some(net) = gate.net.as_ref().and_then(Network::to_toml) {
+        table.insert("net".to_owned(), net);
     }
     Value::Table(table)
 }
@@ -113,6 +118,33 @@ impl Form for Patterns {
     }
     fn to_toml(value: &Vec<String>) -> Option<Value> {
         Some(Value::Array(value.iter().cloned().map(Value::String).collect()))
+    }
+}
+
+/// Files and directories.
+pub(super) struct Paths;
+
+impl Form for Paths {
+    type Value = Vec<PathBuf>;
+    const EXAMPLE: &'static str = "/opt/toolchain";
+    fn expected() -> String {
+        "a list of absolute paths".to_owned()
+    }
+    fn from_text(text: &str) -> Result<Vec<PathBuf>, String> {
+        if text.is_empty() { Ok(Vec::new()) } else { Ok(vec![absolute(text)?.into()]) }
+    }
+    fn from_toml(node: &Node<'_>, _notes: &mut Notes) -> Result<Vec<PathBuf>, Fault> {
+        Ok(texts(node, absolute)?.into_iter().map(PathBuf::from).collect())
+    }
+    fn to_toml(value: &Vec<PathBuf>) -> Option<Value> {
+        Some(Value::Array(value.iter().map(|path| Value::String(path.to_string_lossy().into_owned())).collect()))
+    }
+}
+
+fn absolute(text: &str) -> Result<String, String> {
+    match is_plain(Path::new(text)) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("`{}` is no absolute path below `/`", shown(text))),
     }
 }
 
@@ -196,7 +228,7 @@ mod tests {
     fn fields_that_a_gate_does_not_have_are_said() {
         assert_eq!(field_warning("flaky"), None);
         assert_eq!(field_warning("flakey").as_deref(), Some("a gate has no key `flakey`, did you mean `flaky`"));
-        assert!(field_warning("net").is_some_and(|warning| warning.contains("not supported")));
+        assert_eq!(field_warning("net"), None);
     }
 
     #[test]

@@ -2,10 +2,11 @@
 //!
 //! Every field is one key of the same name in `keys`. Plain data: nothing here decides or checks.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::record::ConfineLevel;
-use crate::model::{BranchName, ByteSize, GateSpec, Hooks, Span, StalePolicy, Strategy, Submodules};
+use crate::model::{Bounds, BranchName, ByteSize, GateSpec, Hooks, Network, Span, StalePolicy, Strategy, Submodules};
 
 const MEBIBYTE: u64 = 1 << 20;
 const DAY_SECONDS: u64 = 86_400;
@@ -51,15 +52,59 @@ pub struct WorktreeSettings {
 pub struct ConfineSettings {
     /// The level.
     pub level: ConfineLevel,
+    /// What of the network they may reach, unless a task, a gate or a flag says.
+    pub network: Network,
+    /// What they may read beside their workspace, the system and the toolchains.
+    pub read: Vec<PathBuf>,
     /// What they may use up.
     pub limits: Limits,
 }
 
-/// What children may use up.
+impl ConfineSettings {
+    /// What of this goes with a child.
+    pub fn bounds(&self) -> Bounds {
+        let Limits { processes, memory, file_size, open_files, disk, .. } = self.limits;
+        let memory =
+            memory.of(rustix::system::sysinfo().totalram as u64 * u64::from(rustix::system::sysinfo().mem_unit));
+        let (read, network) = (self.read.clone(), self.network.clone());
+        Bounds { processes, memory, file_size, open_files, disk, read, network }
+    }
+}
+
+/// What children may use up; 0 is no limit.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
+    /// Processes and threads at once.
+    pub processes: u64,
+    /// Memory of all processes of a child together.
+    pub memory: MemoryLimit,
+    /// Size of one file.
+    pub file_size: ByteSize,
+    /// Open files of one process.
+    pub open_files: u64,
     /// Most bytes of each output stream that are kept.
     pub output: ByteSize,
+    /// Disk space of one workspace.
+    pub disk: ByteSize,
+}
+
+/// How much memory: a share of the machine's, or so much.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MemoryLimit {
+    /// In percent.
+    Share(u8),
+    /// In bytes.
+    Bytes(ByteSize),
+}
+
+impl MemoryLimit {
+    /// The limit on a machine with so many bytes.
+    pub fn of(self, total: u64) -> ByteSize {
+        match self {
+            MemoryLimit::Share(percent) => ByteSize(total / 100 * u64::from(percent)),
+            MemoryLimit::Bytes(bytes) => bytes,
+        }
+    }
 }
 
 /// How runs are supervised.
@@ -135,7 +180,14 @@ impl Default for WorktreeSettings {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { output: ByteSize(64 * MEBIBYTE) }
+        Limits {
+            processes: 4096,
+            memory: MemoryLimit::Share(80),
+            file_size: ByteSize(8 * 1024 * MEBIBYTE),
+            open_files: 65_536,
+            output: ByteSize(64 * MEBIBYTE),
+            disk: ByteSize(20 * 1024 * MEBIBYTE),
+        }
     }
 }
 

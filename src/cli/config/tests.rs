@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::record::ConfineLevel;
-use crate::model::{Span, StalePolicy};
+use crate::model::{Network, Span, StalePolicy};
 
 fn sources(user: &str, project: &str, env: &[(&str, &str)], set: &[&str]) -> Sources {
     Sources {
@@ -39,6 +39,13 @@ fn without_layers_everything_is_the_documented_default() {
         ("worktree.submodules", "\"local\""),
         ("worktree.copy", "[]"),
         ("confine.level", "\"strict\""),
+        ("confine.network", "\"none\""),
+        ("confine.read", "[]"),
+        ("confine.limits.processes", "4096"),
+        ("confine.limits.memory", "\"80%\""),
+        ("confine.limits.file_size", "\"8G\""),
+        ("confine.limits.open_files", "65536"),
+        ("confine.limits.disk", "\"20G\""),
         ("confine.limits.output", "\"64M\""),
         ("supervise.jobs", ""),
         ("supervise.wall", ""),
@@ -92,6 +99,9 @@ fn a_project_tightens_and_never_loosens() {
         ("confine.level='landlock'", "confine.level='external'", "confine.level", "\"landlock\"", false),
         ("supervise.jobs=8", "supervise.jobs=2", "supervise.jobs", "2", true),
         ("supervise.jobs=8", "supervise.jobs=9", "supervise.jobs", "8", false),
+        ("confine.network='full'", "confine.network='none'", "confine.network", "\"none\"", true),
+        ("", "confine.network='full'", "confine.network", "\"none\"", false),
+        ("", "confine.read=['/etc']", "confine.read", "[]", false),
         ("", "confine.limits.output='1K'", "confine.limits.output", "\"64M\"", false),
         ("", "supervise.wall='1s'", "supervise.wall", "", false),
         ("", "worktree.path='/x/{workspace}'", "worktree.path", "\"../{repo}.trees/{workspace}/{repo}\"", false),
@@ -237,13 +247,19 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 16] = [
+const ACCEPTED: [(&str, &[&str]); 22] = [
     ("worktree.path", &["'/x/{workspace}'", "'../{workspace}/{repo}'"]),
     ("worktree.base", &["'main'", "'origin/\u{e9}~3'"]),
     ("worktree.stale", &["'warn'", "'block'"]),
     ("worktree.fetch_deadline", &["'0s'", "'2w'", "'17ms'"]),
     ("worktree.copy", &["[]", "['node_modules/', '!x', '[']"]),
     ("confine.level", &["'strict'", "'landlock'", "'external'", "'off'"]),
+    ("confine.network", &["'none'", "'full'", "'a.b:443, [::1]:80'", "['a.b:443']"]),
+    ("confine.read", &["[]", "['/opt/x', '/srv/a b']"]),
+    ("confine.limits.processes", &["0", "4096", "4294967295"]),
+    ("confine.limits.memory", &["'80%'", "'8G'", "0"]),
+    ("confine.limits.open_files", &["0", "17"]),
+    ("confine.limits.disk", &["0", "'20G'"]),
     ("confine.limits.output", &["0", "0xf_f", "'1T'", "'17'"]),
     ("supervise.jobs", &["1", "3", "4", "4294967295"]),
     ("supervise.wall", &["'0s'", "'1d'"]),
@@ -270,7 +286,7 @@ fn files() -> impl Strategy<Value = String> {
 /// A line that names a key, or nearly, and gives it anything.
 fn lines() -> impl Strategy<Value = String> {
     let keys: Vec<&str> =
-        ACCEPTED.iter().map(|(key, _)| *key).chain(["agent", "merge", "confine.read", "a.b"]).collect();
+        ACCEPTED.iter().map(|(key, _)| *key).chain(["agent", "merge", "worktree.pool", "a.b"]).collect();
     let values: Vec<&str> = ACCEPTED.iter().flat_map(|(_, values)| values.iter().copied()).collect();
     let value = prop_oneof![
         proptest::sample::select(values).prop_map(str::to_owned),
@@ -309,6 +325,8 @@ proptest! {
         prop_assert!(with.supervise.jobs.on(4) <= without.supervise.jobs.on(4));
         prop_assert!(without.clean.protect.iter().all(|pattern| with.clean.protect.contains(pattern)));
         with.confine.level = without.confine.level;
+        prop_assert!(with.confine.network == without.confine.network || with.confine.network == Network::None);
+        with.confine.network = without.confine.network.clone();
         with.worktree.stale = without.worktree.stale;
         with.worktree.base = without.worktree.base.clone();
         with.supervise.jobs = without.supervise.jobs;

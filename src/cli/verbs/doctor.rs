@@ -126,7 +126,10 @@ fn confinement(global: &Global, repo: &Repository) -> Result<String, CliError> {
     let resolved = resolve_config(global, repo.here.as_deref().or(repo.main_tree.as_deref()))?;
     let level = resolved.settings.confine.level;
     confine::require(level)?;
-    Ok(format!("{level}: {}", confine::level::NOTHING_CONFINES))
+    Ok(match confine::level::caution(level) {
+        Some(caution) => format!("{level}: {caution}"),
+        None => format!("{level}: the self-test found no way out"),
+    })
 }
 
 fn report(out: &Output, checks: &[Check], repaired: &[String]) -> Result<u8, CliError> {

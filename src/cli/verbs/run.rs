@@ -21,7 +21,6 @@ use crate::worktree::quarantine::Kept;
 pub fn run(session: &Session, args: RunArgs) -> Result<u8, CliError> {
     session.require_hooks()?;
     let settings = settings(session, &args);
-    crate::confine::require(settings.confine)?;
     let spec = apply_flags(session, tasks_source::load(&args)?, &args);
     let mut plan = start::plan(&session.repo, spec, &settings)?;
     for warning in &plan.warnings {
@@ -59,6 +58,7 @@ fn settings(session: &Session, args: &RunArgs) -> StartSettings {
         lock_wait: config.merge.lock_wait,
         template: config.worktree.path.clone(),
         output_limit: config.confine.limits.output,
+        bounds: config.confine.bounds(),
     }
 }
 

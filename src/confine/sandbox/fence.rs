@@ -1,0 +1,82 @@
+//! The Landlock fence around a child: which files it may read or change, whatever else it can see.
+//!
+//! Under `strict` it is the second wall behind the mounts; under `landlock` it is the only one. Promises: the newest
+//! rights that both the kernel and this code know are handled, and the kernel says that all of them are enforced.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, PathFdError,
+    Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
+};
+
+use super::raw;
+
+/// What may be touched.
+#[derive(Clone, Debug, Default)]
+pub struct Fence {
+    /// Read and executed, with all below.
+    pub read: Vec<PathBuf>,
+    /// Changed as well; no devices can be made there.
+    pub write: Vec<PathBuf>,
+    /// Terminals and other devices: read, written, controlled.
+    pub devices: Vec<PathBuf>,
+    /// No connection to anywhere, and none from there.
+    pub no_network: bool,
+}
+
+/// The newest version of Landlock that both the kernel and this code know.
+pub fn abi() -> io::Result<ABI> {
+    Ok(match raw::landlock_version()? {
+        ..=0 => ABI::Unsupported,
+        1 => ABI::V1,
+        2 => ABI::V2,
+        3 => ABI::V3,
+        4 => ABI::V4,
+        5 => ABI::V5,
+        6 => ABI::V6,
+        _ => ABI::V7,
+    })
+}
+
+/// Puts the fence around this process and everything that it starts.
+pub fn enter(fence: &Fence, abi: ABI) -> io::Result<()> {
+    let all = AccessFs::from_all(abi);
+    let read = AccessFs::from_read(abi);
+    let no_devices: BitFlags<AccessFs> = AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev;
+    let mut rules =
+        Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(all).map_err(other)?;
+    if abi >= ABI::V6 {
+        rules = rules.scope(Scope::from_all(abi)).map_err(other)?;
+    }
+    if fence.no_network && abi >= ABI::V4 {
+        rules = rules.handle_access(AccessNet::from_all(abi)).map_err(other)?;
+    }
+    let mut rules = rules.create().map_err(other)?;
+    let device: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::ReadDir | AccessFs::IoctlDev;
+    let groups = [(&fence.read, read), (&fence.write, all & !no_devices), (&fence.devices, device & all)];
+    for (paths, access) in groups {
+        for path in paths {
+            let opened = open(path)?;
+            let access = if path.is_dir() { access } else { access & AccessFs::from_file(abi) };
+            rules = rules.add_rule(PathBeneath::new(opened, access)).map_err(other)?;
+        }
+    }
+    let status = rules.restrict_self().map_err(other)?;
+    if status.ruleset != RulesetStatus::FullyEnforced {
+        return Err(io::Error::other(format!("the kernel enforces only a part of it: {:?}", status.ruleset)));
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> io::Result<PathFd> {
+    PathFd::new(path).map_err(|error| match error {
+        PathFdError::OpenCall { source, .. } => io::Error::new(source.kind(), format!("{}: {source}", path.display())),
+        error => io::Error::other(error.to_string()),
+    })
+}
+
+fn other(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::other(error)
+}

@@ -1,0 +1,235 @@
+//! The seccomp filters: system calls that a child has no business with, as a list of what is refused.
+//!
+//! A list of what is allowed would break builds that nobody thought of; what is refused here are ways around the other
+//! walls and doors into the kernel that builds and agents do not need. Three programs are stacked: numbers of another
+//! calling convention, what answers "no such call" so that libraries fall back, and what answers "not permitted".
+
+use std::collections::BTreeMap;
+use std::io;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch, sock_filter,
+};
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Refused whatever the arguments are.
+const REFUSED: &[i64] = &[
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_open_tree,
+    libc::SYS_move_mount,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_mount_setattr,
+    OPEN_TREE_ATTR,
+    libc::SYS_setns,
+    libc::SYS_chroot,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_process_madvise,
+    libc::SYS_kcmp,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_name_to_handle_at,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_kexec_load,
+    libc::SYS_kexec_file_load,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_acct,
+    libc::SYS_quotactl,
+    QUOTACTL_FD,
+    libc::SYS_syslog,
+    libc::SYS_fanotify_init,
+    libc::SYS_fanotify_mark,
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_adjtimex,
+    libc::SYS_clock_adjtime,
+    libc::SYS_vhangup,
+    libc::SYS_lookup_dcookie,
+    libc::SYS_nfsservctl,
+    libc::SYS_move_pages,
+    libc::SYS_migrate_pages,
+];
+
+/// Of one architecture only.
+#[cfg(target_arch = "x86_64")]
+const REFUSED_HERE: &[i64] =
+    &[libc::SYS_iopl, libc::SYS_ioperm, libc::SYS_modify_ldt, libc::SYS_uselib, libc::SYS__sysctl, libc::SYS_ustat];
+#[cfg(not(target_arch = "x86_64"))]
+const REFUSED_HERE: &[i64] = &[];
+
+/// Answered with "no such call": its arguments lie in memory, where a filter cannot look, and every library that uses
+/// it falls back to the older call, which is filtered.
+const ABSENT: &[i64] = &[libc::SYS_clone3, libc::SYS_openat2];
+
+// The numbers are the same on every architecture; libc does not name them everywhere.
+const OPEN_TREE_ATTR: i64 = 467;
+const QUOTACTL_FD: i64 = 443;
+const FCHMODAT2: i64 = 452;
+
+/// Namespaces that a child could make to get rights in them.
+const NEW_NAMESPACES: &[libc::c_int] = &[
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWCGROUP,
+    0x80, // CLONE_NEWTIME
+];
+
+/// Families of sockets that builds and tests use.
+const FAMILIES: &[libc::c_int] = &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+
+/// Requests on terminals that type into them (TIOCSTI), read them (TIOCLINUX) or load a line discipline (TIOCSETD).
+const TERMINAL_REQUESTS: &[u64] = &[0x5412, 0x541C, 0x5423];
+
+/// What differs between the levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilterPlan {
+    /// Whether processes may trace each other: harmless where a pid namespace shows only the child's own.
+    pub ptrace: bool,
+    /// Whether the child has a network namespace of its own (or may use the host's).
+    pub sockets: bool,
+}
+
+/// The programs, to be installed in this order.
+pub fn programs(plan: FilterPlan) -> io::Result<Vec<BpfProgram>> {
+    let absent = ABSENT.iter().map(|call| (*call, Vec::new())).collect();
+    let mut programs = vec![compile(absent, libc::ENOSYS)?, compile(refused(plan)?, libc::EPERM)?];
+    programs.extend(other_convention());
+    Ok(programs)
+}
+
+/// Installs the programs: from here on they hold for this process and all its descendants.
+pub fn install(programs: &[BpfProgram]) -> io::Result<()> {
+    programs.iter().try_for_each(|program| seccompiler::apply_filter(program).map_err(io::Error::other))
+}
+
+fn compile(rules: Rules, errno: libc::c_int) -> io::Result<BpfProgram> {
+    let errno = SeccompAction::Errno(errno.cast_unsigned());
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, errno, arch).map_err(io::Error::other)?;
+    filter.try_into().map_err(io::Error::other)
+}
+
+fn refused(plan: FilterPlan) -> io::Result<Rules> {
+    let mut rules: Rules = REFUSED.iter().chain(REFUSED_HERE).map(|call| (*call, Vec::new())).collect();
+    for flag in NEW_NAMESPACES {
+        let flag = u64::from(flag.cast_unsigned());
+        add(&mut rules, libc::SYS_unshare, vec![masked(0, flag)?])?;
+        // The low byte of clone's flags is the signal that tells of the child's end.
+        if flag > 0xff {
+            add(&mut rules, libc::SYS_clone, vec![masked(0, flag)?])?;
+        }
+    }
+    for request in TERMINAL_REQUESTS {
+        add(&mut rules, libc::SYS_ioctl, vec![condition(1, SeccompCmpOp::Eq, *request)?])?;
+    }
+    special_modes(&mut rules)?;
+    let unknown: Vec<_> = FAMILIES
+        .iter()
+        .map(|family| condition(0, SeccompCmpOp::Ne, u64::from(family.cast_unsigned())))
+        .collect::<io::Result<_>>()?;
+    let unknown = if plan.sockets { unknown } else { vec![condition(0, SeccompCmpOp::Ge, 0)?] };
+    add(&mut rules, libc::SYS_socket, unknown)?;
+    if !plan.ptrace {
+        rules.insert(libc::SYS_ptrace, Vec::new());
+        // Limits, priorities and the place of other processes: the fence does not cover these.
+        for call in [libc::SYS_prlimit64, libc::SYS_sched_setaffinity, libc::SYS_sched_setscheduler] {
+            add(&mut rules, call, vec![condition(0, SeccompCmpOp::Ne, 0)?])?;
+        }
+        add(&mut rules, libc::SYS_setpriority, vec![condition(1, SeccompCmpOp::Ne, 0)?])?;
+    }
+    Ok(rules)
+}
+
+/// A copy of a shell with the set-user-id bit would lend the user's rights to everybody else on the machine.
+fn special_modes(rules: &mut Rules) -> io::Result<()> {
+    let mut calls = vec![(libc::SYS_fchmod, 1), (libc::SYS_fchmodat, 2), (FCHMODAT2, 2)];
+    calls.extend([(libc::SYS_openat, 3), (libc::SYS_mknodat, 2)]);
+    #[cfg(target_arch = "x86_64")]
+    calls.extend([(libc::SYS_chmod, 1), (libc::SYS_creat, 1), (libc::SYS_open, 2), (libc::SYS_mknod, 1)]);
+    for (call, argument) in calls {
+        for bit in [libc::S_ISUID, libc::S_ISGID] {
+            let mut conditions = vec![masked(argument, u64::from(bit))?];
+            // The mode of an open that makes no file is whatever the register held.
+            let flags = match call {
+                libc::SYS_openat => Some(2),
+                #[cfg(target_arch = "x86_64")]
+                libc::SYS_open => Some(1),
+                _ => None,
+            };
+            let Some(flags) = flags else {
+                add(rules, call, conditions)?;
+                continue;
+            };
+            let temporary = u64::from(libc::O_TMPFILE.cast_unsigned() & !libc::O_DIRECTORY.cast_unsigned());
+            for makes in [u64::from(libc::O_CREAT.cast_unsigned()), temporary] {
+                conditions.truncate(1);
+                conditions.push(masked(flags, makes)?);
+                add(rules, call, conditions.clone())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn add(rules: &mut Rules, call: i64, conditions: Vec<SeccompCondition>) -> io::Result<()> {
+    let rule = SeccompRule::new(conditions).map_err(io::Error::other)?;
+    rules.entry(call).or_default().push(rule);
+    Ok(())
+}
+
+/// Only the low 32 bits are compared: that is what the kernel looks at, whatever the rest of the register holds.
+fn condition(argument: u8, operator: SeccompCmpOp, value: u64) -> io::Result<SeccompCondition> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value).map_err(io::Error::other)
+}
+
+fn masked(argument: u8, bits: u64) -> io::Result<SeccompCondition> {
+    condition(argument, SeccompCmpOp::MaskedEq(bits), bits)
+}
+
+/// On x86_64 a number with bit 30 is a call of the x32 convention, which the rules above do not name.
+#[cfg(target_arch = "x86_64")]
+fn other_convention() -> Option<BpfProgram> {
+    const LOAD_NUMBER: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS; the number is the first word of seccomp_data
+    const AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
+    const ANSWER: u16 = 0x06; // BPF_RET | BPF_K
+    const X32: u32 = 0x4000_0000;
+    let step = |code, jt, jf, k| sock_filter { code, jt, jf, k };
+    let refuse = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
+    Some(vec![
+        step(LOAD_NUMBER, 0, 0, 0),
+        step(AT_LEAST, 0, 1, X32),
+        step(ANSWER, 0, 0, refuse),
+        step(ANSWER, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ])
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn other_convention() -> Option<BpfProgram> {
+    None
+}

@@ -1,0 +1,146 @@
+//! Mounts by descriptor: what is shown is opened once, before anything is mounted, and never looked up by name again.
+//!
+//! A detached copy of each source gets its attributes (read-only, no set-user-id programs, no devices) before it can be
+//! seen anywhere. What lies under a child's hands is reached without following links.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
+    fsmount, fsopen, move_mount, open_tree,
+};
+
+use super::raw;
+use crate::confine::policy::{Access, Mount};
+
+const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+const NO_SUID: u64 = libc::MOUNT_ATTR_NOSUID;
+const NO_DEVICES: u64 = libc::MOUNT_ATTR_NODEV;
+
+/// A mount that is ready to be put in place.
+#[derive(Debug)]
+pub struct Detached {
+    /// The detached mount.
+    pub tree: OwnedFd,
+    /// Where it goes.
+    pub target: PathBuf,
+    /// It is a directory.
+    pub directory: bool,
+    /// It is closed once everything is in its place.
+    pub close: bool,
+}
+
+/// Opens what a mount shows.
+pub fn detach(mount: &Mount) -> io::Result<Detached> {
+    let target = mount.target.clone();
+    if mount.access == Access::Hide {
+        return Ok(Detached { tree: tmpfs("size=1m,mode=0755", 0)?, target, directory: true, close: true });
+    }
+    let tree = copy_of(CWD, &mount.source)?;
+    let read_only = if mount.access == Access::Write { 0 } else { READ_ONLY };
+    raw::mount_setattr(&tree, true, read_only | NO_SUID | NO_DEVICES)?;
+    Ok(Detached { directory: is_directory(&tree)?, tree, target, close: false })
+}
+
+/// A detached copy of a file or of a directory with all that is mounted below it.
+pub fn copy_of(at: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    Ok(open_tree(at, path, flags)?)
+}
+
+/// Makes a mount read-only for good, without those below it.
+pub fn close(tree: impl AsFd) -> io::Result<()> {
+    raw::mount_setattr(tree, false, READ_ONLY)
+}
+
+fn is_directory(tree: &OwnedFd) -> io::Result<bool> {
+    let stat = rustix::fs::fstat(tree)?;
+    Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
+}
+
+/// An empty file system in memory.
+pub fn tmpfs(options: &str, attributes: u64) -> io::Result<OwnedFd> {
+    filesystem("tmpfs", options, NO_SUID | NO_DEVICES | attributes)
+}
+
+/// A file system of the kernel's own, with `key=value` options separated by commas.
+pub fn filesystem(kind: &str, options: &str, attributes: u64) -> io::Result<OwnedFd> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in options.split(',').filter_map(|option| option.split_once('=')) {
+        fsconfig_set_string(context.as_fd(), key, value)?;
+    }
+    fsconfig_create(context.as_fd())?;
+    let attributes = MountAttrFlags::from_bits_retain(u32::try_from(attributes).map_err(io::Error::other)?);
+    Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+}
+
+/// Puts a detached mount over what is open.
+pub fn attach_at(tree: impl AsFd, place: impl AsFd) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(move_mount(tree, "", place, "", flags)?)
+}
+
+/// Puts a detached mount in place below a root, making the mount point (and what leads to it) where there is none.
+pub fn attach(root: impl AsFd, mount: &Detached) -> io::Result<()> {
+    attach_tree(root, &mount.target, mount.directory, &mount.tree)
+}
+
+/// The same for a tree and a place.
+pub fn attach_tree(root: impl AsFd, target: &Path, directory: bool, tree: &OwnedFd) -> io::Result<()> {
+    attach_at(tree, mount_point(root, below(target), directory)?)
+}
+
+/// The path as seen from the root.
+pub fn below(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
+}
+
+/// Opens a mount point without following any link, making it where it is missing.
+fn mount_point(root: impl AsFd, path: &Path, directory: bool) -> io::Result<OwnedFd> {
+    let root = root.as_fd();
+    match open_beneath(root, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened,
+    }
+    let mut parents: Vec<&Path> = path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()).collect();
+    parents.reverse();
+    let mut at = open_beneath(root, Path::new("."))?;
+    for parent in parents {
+        let Some(name) = parent.file_name() else { continue };
+        at = enter(&at, Path::new(name))?;
+    }
+    let name = path.file_name().map(Path::new).ok_or(io::ErrorKind::InvalidInput)?;
+    if directory {
+        return enter(&at, name);
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    drop(rustix::fs::openat(&at, name, flags, Mode::from_raw_mode(0o600))?);
+    open_beneath(at.as_fd(), name)
+}
+
+/// A directory in another, made where it is missing.
+fn enter(at: &OwnedFd, name: &Path) -> io::Result<OwnedFd> {
+    match rustix::fs::mkdirat(at, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => open_beneath(at.as_fd(), name),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn open_beneath(root: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    Ok(rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)?)
+}
+
+/// Makes a symbolic link below a root.
+pub fn link(root: impl AsFd, path: &Path, says: &Path) -> io::Result<()> {
+    Ok(rustix::fs::symlinkat(says, root, below(path))?)
+}
+
+/// True when there is something at a path.
+pub fn exists(at: impl AsFd, path: &Path) -> bool {
+    rustix::fs::statat(at, path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}

@@ -1,0 +1,240 @@
+//! A child of the shim, in a sandbox or without one, behind one face: started, asked to end, killed, ended.
+//! Without a sandbox what it left behind is found by the mark that it carries.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child as Process, Command};
+
+use tokio::io::unix::AsyncFd;
+
+use super::wire::{ExitRecord, LimitKind, Refusal, Report, Stopped};
+use crate::confine::policy::Policy;
+use crate::model::record::ConfineLevel;
+use crate::model::{ProcId, Token};
+use crate::sys::proc;
+
+#[cfg(target_os = "linux")]
+use crate::confine::sandbox::{self, Message, Sandbox};
+
+/// A child that was started, before there is a runtime to watch it.
+pub enum Started {
+    /// In a sandbox.
+    #[cfg(target_os = "linux")]
+    Sandboxed(Sandbox),
+    /// Without one.
+    Bare(Process),
+}
+
+/// A child that runs.
+pub enum Child {
+    /// In a sandbox: its pid 1, and the line to it.
+    #[cfg(target_os = "linux")]
+    Sandboxed {
+        /// Readable when something was said.
+        line: AsyncFd<OwnedFd>,
+        /// Pid 1.
+        handle: OwnedFd,
+    },
+    /// Without one.
+    Bare {
+        /// The process.
+        process: Process,
+        /// Readable when it has ended.
+        handle: AsyncFd<OwnedFd>,
+        /// Who it is.
+        identity: Option<ProcId>,
+        /// Its mark.
+        token: Token,
+    },
+}
+
+/// Starts the child of a policy. `streams` are its input, output and error; `None` for those of the shim.
+pub fn start(policy: &Policy, streams: Option<[OwnedFd; 3]>, ports: &[u16]) -> Result<Started, Refusal> {
+    #[cfg(target_os = "linux")]
+    if policy.level == ConfineLevel::Strict {
+        let made = sandbox::spawn(policy, streams, ports);
+        return made.map(Started::Sandboxed).map_err(|error| refusal("make the namespaces", &error, false));
+    }
+    let _unused = ports;
+    let mut command = bare(policy, streams);
+    let spawned = command.spawn();
+    spawned.map(Started::Bare).map_err(|error| {
+        let confinement = policy.level == ConfineLevel::Landlock && error.kind() == io::ErrorKind::Other;
+        refusal(&format!("start `{}`", policy.argv[0]), &error, !confinement)
+    })
+}
+
+/// What an error of a step says to who asked for the child.
+pub fn refusal(step: &str, error: &io::Error, program: bool) -> Refusal {
+    Refusal { step: step.to_owned(), errno: error.raw_os_error(), text: error.to_string(), program }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the shim starts what the policy says")]
+fn bare(policy: &Policy, streams: Option<[OwnedFd; 3]>) -> Command {
+    let mut command = Command::new(&policy.argv[0]);
+    command.args(&policy.argv[1..]).env_clear().envs(policy.env.iter().map(|(name, value)| (name, value)));
+    command.current_dir(&policy.directory);
+    let own = streams.is_some();
+    if let Some([input, output, error]) = streams {
+        command.stdin(input).stdout(output).stderr(error);
+    }
+    let policy = policy.clone();
+    prepare(&mut command, move || {
+        if own {
+            rustix::process::setsid()?;
+        }
+        confine(&policy)
+    });
+    command
+}
+
+#[cfg(target_os = "linux")]
+fn confine(policy: &Policy) -> io::Result<()> {
+    if policy.level == ConfineLevel::Landlock { sandbox::enter_fence(policy) } else { Ok(()) }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn confine(_policy: &Policy) -> io::Result<()> {
+    Ok(())
+}
+
+#[expect(unsafe_code, reason = "a session and a fence of its own can only be made between fork and exec")]
+fn prepare(command: &mut Command, in_child: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
+    // SAFETY: the shim has one thread when it starts its child, so no lock can be held by another across the fork, and
+    // the child may allocate.
+    unsafe { command.pre_exec(in_child) };
+}
+
+impl Child {
+    /// Takes a started child under the runtime's eyes.
+    pub fn watch(started: Started, policy: &Policy) -> io::Result<Child> {
+        Ok(match started {
+            #[cfg(target_os = "linux")]
+            Started::Sandboxed(Sandbox { handle, channel, .. }) => {
+                rustix::io::ioctl_fionbio(&channel, true)?;
+                Child::Sandboxed { line: watched(channel)?, handle }
+            }
+            Started::Bare(process) => {
+                let pid = i32::try_from(process.id()).ok().and_then(rustix::process::Pid::from_raw);
+                let pid = pid.ok_or_else(|| io::Error::other("an impossible process id"))?;
+                let handle = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::NONBLOCK)?;
+                let identity = proc::identify(process.id());
+                Child::Bare { process, handle: watched(handle)?, identity, token: policy.token.clone() }
+            }
+        })
+    }
+
+    /// The next thing to report: that it started, that it was not started, or how it ended. A listener that comes out
+    /// of the sandbox goes to `listeners`.
+    pub async fn next(&mut self, listeners: &mut impl FnMut(u16, OwnedFd)) -> io::Result<Report> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Child::Sandboxed { line, handle } => loop {
+                let said = {
+                    let mut ready = line.readable().await?;
+                    match ready.try_io(|line| sandbox::receive(line.get_ref().as_fd())) {
+                        Ok(said) => said?,
+                        Err(_would_block) => continue,
+                    }
+                };
+                match said {
+                    Some((Message::Listener { port }, Some(listener))) => listeners(port, listener),
+                    Some((Message::Started, _)) => return Ok(Report::Started { process: proc::own() }),
+                    Some((Message::Failed { step, errno, text, program }, _)) => {
+                        reap(handle)?;
+                        return Ok(Report::Refused(Refusal { step, errno, text, program }));
+                    }
+                    Some((Message::Ended(ended), _)) => {
+                        let stopped = ended.memory.then_some(Stopped::Limit(LimitKind::Memory));
+                        let sandbox::Ended { exit, signal, left_behind, .. } = ended;
+                        reap(handle)?;
+                        return Ok(Report::Ended(ExitRecord { exit, signal, stopped, left_behind }));
+                    }
+                    Some(_) => {}
+                    None => {
+                        kill_handle(handle)?;
+                        reap(handle)?;
+                        return Ok(Report::Ended(ExitRecord { signal: Some(libc::SIGKILL), ..ExitRecord::default() }));
+                    }
+                }
+            },
+            Child::Bare { process, handle, token, .. } => {
+                let _ended = handle.readable().await?;
+                let status = process.wait()?;
+                let left_behind = proc::kill_marked(token)?;
+                let (exit, signal) = (status.code(), status.signal());
+                Ok(Report::Ended(ExitRecord { exit, signal, stopped: None, left_behind }))
+            }
+        }
+    }
+
+    /// True when a child is running as soon as it is made.
+    pub fn runs_already(&self) -> bool {
+        matches!(self, Child::Bare { .. })
+    }
+
+    /// TERM to the child and its group.
+    pub fn ask_to_end(&self) -> io::Result<()> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Child::Sandboxed { line, .. } => sandbox::send(line.get_ref(), &Message::Stop, None),
+            Child::Bare { identity, process, .. } => match identity {
+                Some(identity) if own_group(process) => proc::terminate_group(identity).map(drop),
+                Some(identity) => proc::terminate(identity).map(drop),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// KILL to everything of it.
+    pub fn kill(&mut self) -> io::Result<()> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Child::Sandboxed { handle, .. } => kill_handle(handle),
+            Child::Bare { process, identity, .. } => {
+                if own_group(process)
+                    && let Some(identity) = identity
+                {
+                    let _gone_or_sent = proc::kill_group(identity)?;
+                }
+                process.kill()
+            }
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "tokio wants a promise about the descriptor that it watches")]
+fn watched(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` names one open descriptor until it is dropped, and the watch is dropped with it.
+    Ok(unsafe { AsyncFd::register(fd) }?)
+}
+
+/// True when the child leads a group: ours is not to be signalled.
+fn own_group(process: &Process) -> bool {
+    let pid = i32::try_from(process.id()).ok().and_then(rustix::process::Pid::from_raw);
+    rustix::process::getpgid(pid).is_ok_and(|group| Some(group) == pid)
+}
+
+/// Waits for pid 1: when it is gone, the kernel has ended everything else in the sandbox.
+#[cfg(target_os = "linux")]
+fn reap(handle: &OwnedFd) -> io::Result<()> {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    loop {
+        match waitid(WaitId::PidFd(handle.as_fd()), WaitIdOptions::EXITED) {
+            Err(rustix::io::Errno::INTR) => {}
+            // It was waited for before.
+            Ok(_) | Err(rustix::io::Errno::CHILD) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[expect(clippy::disallowed_methods, reason = "the handle was given by the clone that made this child")]
+fn kill_handle(handle: &OwnedFd) -> io::Result<()> {
+    match rustix::process::pidfd_send_signal(handle, rustix::process::Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

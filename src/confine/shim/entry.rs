@@ -1,0 +1,83 @@
+//! The beginning of a shim: takes its policy, starts the child while there is one thread, then serves it.
+//! It is started by `launch` alone, with two descriptors whose numbers are its arguments.
+
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use super::child::{self, refusal};
+use super::serve::{Held, serve};
+use super::wire::{Refusal, Report, write_frame};
+use crate::confine::launch::Streams;
+use crate::confine::policy::{POLICY_MAX, Policy};
+use crate::confine::{descriptor, ports};
+use crate::sys::proc;
+
+/// Runs a shim; the answer is its own exit code, not the child's.
+pub fn main(arguments: &[OsString]) -> u8 {
+    match run(arguments) {
+        Ok(()) => 0,
+        Err(_) => 1,
+    }
+}
+
+fn run(arguments: &[OsString]) -> io::Result<()> {
+    let [policy, control] = arguments else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let (policy, control) = (adopt(policy)?, UnixStream::from(adopt(control)?));
+    match begin(policy) {
+        Ok((policy, started, pipes)) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+            let told = control.try_clone()?;
+            let served = runtime.block_on(serve(&policy, Held { started, pipes, control }));
+            served.inspect_err(|error| tell(&told, refusal("serve the child", error, false)))
+        }
+        Err(refusal) => {
+            tell(&control, refusal);
+            Ok(())
+        }
+    }
+}
+
+/// Who asked may be gone; there is nobody else to tell.
+fn tell(control: &UnixStream, refusal: Refusal) {
+    let _told = write_frame(control, &Report::Refused(refusal));
+}
+
+type Begun = (Policy, child::Started, Vec<(&'static str, OwnedFd)>);
+
+fn begin(policy: OwnedFd) -> Result<Begun, Refusal> {
+    let policy = read(policy).map_err(|error| refusal("read the policy", &error, false))?;
+    let prepared = prepare(&policy).map_err(|error| refusal("prepare the streams", &error, false))?;
+    let (streams, pipes) = prepared;
+    let ports = ports::of(&policy.network);
+    let started = child::start(&policy, streams, &ports)?;
+    Ok((policy, started, pipes))
+}
+
+fn adopt(number: &OsString) -> io::Result<OwnedFd> {
+    let number = number.to_str().and_then(|number| number.parse().ok());
+    descriptor::adopt(number.ok_or(io::ErrorKind::InvalidInput)?)
+}
+
+fn read(policy: OwnedFd) -> io::Result<Policy> {
+    let mut text = Vec::new();
+    std::fs::File::from(policy).take(POLICY_MAX).read_to_end(&mut text)?;
+    Policy::decode(&text).map_err(io::Error::other)
+}
+
+type Prepared = (Option<[OwnedFd; 3]>, Vec<(&'static str, OwnedFd)>);
+
+/// A session and pipes of its own for a child whose output is kept; for one that a person looks at, their terminal.
+fn prepare(policy: &Policy) -> io::Result<Prepared> {
+    descriptor::ignore_terminal()?;
+    if policy.streams != Streams::Own {
+        return Ok((None, Vec::new()));
+    }
+    proc::leave_session()?;
+    let input = std::fs::File::open("/dev/null")?;
+    let (output, their_output) = io::pipe()?;
+    let (error, their_error) = io::pipe()?;
+    let streams = [input.into(), their_output.into(), their_error.into()];
+    Ok((Some(streams), vec![("stdout", output.into()), ("stderr", error.into())]))
+}

@@ -1,0 +1,152 @@
+//! The frames between a supervisor and a shim: four bytes of length, then JSON.
+//! Both ends are treehand's own; a frame that cannot be read ends the conversation.
+
+use std::io::{self, Read, Write};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::model::ProcId;
+
+/// Most bytes of a frame.
+const FRAME_MAX: u32 = 1 << 20;
+
+/// From the supervisor to the shim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Ask the child to end, and kill it after a grace.
+    Stop {
+        /// In milliseconds.
+        grace_ms: u64,
+    },
+    /// Kill it.
+    Kill,
+}
+
+/// From the shim to the supervisor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    /// The child runs.
+    Started {
+        /// The shim itself: with it everything of the attempt ends.
+        process: Option<ProcId>,
+    },
+    /// The child was not started.
+    Refused(Refusal),
+    /// It ended.
+    Ended(ExitRecord),
+}
+
+/// Why a child was not started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What was tried.
+    pub step: String,
+    /// The number of the error.
+    pub errno: Option<i32>,
+    /// The error in words.
+    pub text: String,
+    /// Confinement is fine, the program is not.
+    pub program: bool,
+}
+
+/// How a child ended: what is on disk when everybody else is gone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ExitRecord {
+    /// Its exit code.
+    pub exit: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Why it was stopped, if it was.
+    pub stopped: Option<Stopped>,
+    /// Processes that it left behind and that were killed.
+    pub left_behind: usize,
+}
+
+/// Why a child was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stopped {
+    /// Somebody asked.
+    Asked,
+    /// Its deadline passed.
+    Timeout,
+    /// Whoever supervised it is gone.
+    Orphaned,
+    /// It went beyond a limit.
+    Limit(LimitKind),
+}
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Stopped::Asked => "it was cancelled",
+            Stopped::Timeout => "it ran out of time",
+            Stopped::Orphaned => "nobody supervised it any more",
+            Stopped::Limit(LimitKind::Memory) => "it took more memory than confine.limits.memory allows",
+            Stopped::Limit(LimitKind::Disk) => "it took more disk space than confine.limits.disk allows",
+        })
+    }
+}
+
+/// A limit that ends a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitKind {
+    /// `confine.limits.memory`.
+    Memory,
+    /// `confine.limits.disk`.
+    Disk,
+}
+
+/// Writes one frame.
+pub fn write_frame(mut to: impl Write, frame: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_vec(frame)?;
+    let length = u32::try_from(text.len()).ok().filter(|length| *length <= FRAME_MAX);
+    let length = length.ok_or_else(|| io::Error::other("a frame that is too long"))?;
+    let mut whole = length.to_be_bytes().to_vec();
+    whole.extend(text);
+    to.write_all(&whole)
+}
+
+/// Reads one frame; `None` at the end.
+pub fn read_frame<F: DeserializeOwned>(mut from: impl Read) -> io::Result<Option<F>> {
+    let mut length = [0; 4];
+    match from.read_exact(&mut length) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+            return Ok(None);
+        }
+        read => read?,
+    }
+    let length = u32::from_be_bytes(length);
+    if length > FRAME_MAX {
+        return Err(io::Error::other("a frame that is too long"));
+    }
+    let mut text = vec![0; length as usize];
+    from.read_exact(&mut text)?;
+    Ok(Some(serde_json::from_slice(&text)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_read_back_one_after_the_other_to_the_end() {
+        let mut bytes = Vec::new();
+        write_frame(&mut bytes, &Order::Stop { grace_ms: 7 }).expect("written");
+        write_frame(&mut bytes, &Order::Kill).expect("written");
+        let mut from = &bytes[..];
+        assert_eq!(read_frame(&mut from).expect("read"), Some(Order::Stop { grace_ms: 7 }));
+        assert_eq!(read_frame(&mut from).expect("read"), Some(Order::Kill));
+        assert_eq!(read_frame::<Order>(&mut from).expect("read"), None);
+    }
+
+    #[test]
+    fn a_frame_that_lies_about_its_length_is_refused() {
+        assert!(read_frame::<Order>(&[0xff, 0xff, 0xff, 0xff, 0][..]).is_err());
+        assert!(read_frame::<Order>(&[0, 0, 0, 9, b'{'][..]).is_err());
+    }
+}

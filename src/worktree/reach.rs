@@ -1,0 +1,164 @@
+//! What a child in a workspace reaches: its own box and git dir, the objects it borrows, and of everything else nothing.
+//!
+//! The paths come from treehand's own records, never from files that a child could have written. Files that decide which
+//! repository git works with are laid over by copies that are kept where no child can write.
+
+use std::path::{Path, PathBuf};
+
+use super::checkouts;
+use super::conversion;
+use super::error::{Result, WorktreeError};
+use super::repository::Repository;
+use super::sealed::{Identity, SealedPaths, link_line, path_line};
+use crate::confine::policy::Limits;
+pub use crate::confine::view::Reach;
+use crate::confine::view::{System, needs_hiding};
+use crate::confine::{Launch, environment};
+use crate::model::record::ConfineLevel;
+use crate::model::{Bounds, Token};
+use crate::sys::{env, fs};
+
+/// Parts of the private git dir that git has to write; its root, its configuration and its hooks stay closed.
+const WRITTEN: &[&str] = &["objects", "refs", "logs", "rw", "worktrees/wt"];
+
+/// What a child of a sealed workspace reaches.
+pub fn of_sealed(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf], machine: &System) -> Result<Reach> {
+    let mut reach = Reach {
+        write: vec![paths.enclosure.clone()],
+        read: vec![paths.git_dir.clone()],
+        pins: pins(paths)?,
+        hide: hidden(repo, machine)?,
+        tmp: Some(paths.tmp.clone()),
+        home: Some(paths.home.clone()),
+    };
+    reach.read.extend(lenders.iter().cloned());
+    reach.write.extend(WRITTEN.iter().map(|part| paths.git_dir.join(part)));
+    Ok(reach)
+}
+
+/// Where a command lives while it runs.
+#[derive(Clone, Debug)]
+pub struct Quarters {
+    /// The tree: where it starts.
+    pub tree: PathBuf,
+    /// Its home.
+    pub home: PathBuf,
+    /// Its temporary directory.
+    pub tmp: PathBuf,
+    /// What git may not look above, and what its share of the disk is measured in.
+    pub enclosure: PathBuf,
+    /// A directory that was made for it and goes with it.
+    pub directory: Option<PathBuf>,
+}
+
+impl Quarters {
+    /// Those of a sealed workspace.
+    pub fn of_sealed(paths: &SealedPaths) -> Quarters {
+        let SealedPaths { tree, home, tmp, enclosure, .. } = paths.clone();
+        Quarters { tree, home, tmp, enclosure, directory: None }
+    }
+}
+
+/// Those of a command in a plain workspace: a home and a temporary directory for this one time, unless nothing keeps it
+/// from the user's own.
+pub fn quarters_of_plain(tree: &Path, level: ConfineLevel, token: &Token) -> Result<Quarters> {
+    let enclosure = tree.parent().unwrap_or(tree).to_owned();
+    let (tree, tmp) = (tree.to_owned(), std::env::temp_dir());
+    if !matches!(level, ConfineLevel::Strict | ConfineLevel::Landlock) {
+        let home = env::home().unwrap_or_else(|| tmp.clone());
+        return Ok(Quarters { tree, home, tmp, enclosure, directory: None });
+    }
+    let state = env::state_home().ok_or_else(|| WorktreeError::refused("there is no home directory", "set HOME"))?;
+    let directory = state.join("treehand/exec").join(token.as_str());
+    let (home, tmp) = (directory.join("home"), directory.join("tmp"));
+    fs::create_private_dir_all(&home)?;
+    fs::create_private_dir_all(&tmp)?;
+    Ok(Quarters { tree, home, tmp, enclosure, directory: Some(directory) })
+}
+
+/// What a child in a plain workspace reaches: the tree, and of the repository what git needs to look at it. The user's
+/// configuration, which may hold passwords, is laid over by what of it decides about files.
+pub fn of_plain(repo: &Repository, quarters: &Quarters, machine: &System) -> Result<Reach> {
+    let private = quarters.directory.as_deref().unwrap_or(&quarters.tmp);
+    let config = private.join("config");
+    fs::write_atomic(&config, plain_config(repo)?.as_bytes())?;
+    let link = quarters.tree.join(".git");
+    let seen = ["objects", "refs", "packed-refs", "reftable", "HEAD", "shallow", "info"]
+        .map(|part| repo.common_dir.join(part));
+    let mut read: Vec<PathBuf> = seen.into_iter().filter(|path| path.exists()).collect();
+    read.extend(
+        checkouts::scan(repo)?.into_iter().filter(|c| c.tree.as_ref() == Some(&quarters.tree)).map(|c| c.git_dir),
+    );
+    let pins = vec![(config, repo.common_dir.join("config")), (link.clone(), link)];
+    let write = vec![quarters.tree.clone(), quarters.home.clone()];
+    let (tmp, home) = (Some(quarters.tmp.clone()), Some(quarters.home.clone()));
+    Ok(Reach { write, read, pins, hide: hidden(repo, machine)?, tmp, home })
+}
+
+fn plain_config(repo: &Repository) -> Result<String> {
+    let format =
+        repo.bare(["config", "-z", "--get-regexp", r"^(core\.repositoryformatversion|extensions\..*)$"]).output()?;
+    let mut text = "[core]\n\tbare = false\n\thooksPath = /dev/null\n\tfsmonitor = false\n".to_owned();
+    for record in format.records() {
+        text.push_str(&conversion::line(&String::from_utf8_lossy(record)).unwrap_or_default());
+    }
+    Ok(text + &conversion::settings(repo)?)
+}
+
+/// A command that is to run in a workspace: its environment, what it reaches, what it may use up.
+pub fn launch_in(
+    quarters: &Quarters,
+    reach: Reach,
+    bounds: &Bounds,
+    level: ConfineLevel,
+    (argv, token): (Vec<String>, Token),
+) -> Launch {
+    let mut launch = Launch::new(argv, quarters.tree.clone(), token);
+    launch.env = match level {
+        ConfineLevel::Strict => environment::enclosed(&quarters.home, &quarters.enclosure, &launch.token),
+        _ => environment::baseline(&quarters.tmp, &quarters.enclosure, &launch.token),
+    };
+    launch.reach = reach;
+    launch.network = bounds.network.clone();
+    launch.limits = Limits::of(bounds, &quarters.enclosure);
+    launch
+}
+
+/// What of the user's would be seen because it lies in a directory of programs.
+fn hidden(repo: &Repository, machine: &System) -> Result<Vec<PathBuf>> {
+    let places = [Some(repo.common_dir.clone()), repo.main_tree.clone(), env::state_home()];
+    Ok(places.into_iter().flatten().filter(|place| needs_hiding(place, machine)).collect())
+}
+
+/// Copies of the files that tie a tree to its git dir: a child that rewrote one would have treehand's next look, or a
+/// person's, go to a repository of its own making.
+fn pins(paths: &SealedPaths) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let kept = paths.private.join("pins");
+    fs::create_private_dir_all(&kept)?;
+    let files = [
+        ("link", link_line(&paths.admin), paths.tree.join(".git")),
+        ("commondir", b"../..\n".to_vec(), paths.admin.join("commondir")),
+        ("gitdir", path_line(&paths.tree.join(".git")), paths.admin.join("gitdir")),
+        ("config.worktree", Vec::new(), paths.admin.join("config.worktree")),
+    ];
+    let mut pins = Vec::with_capacity(files.len());
+    for (name, content, target) in files {
+        let copy = kept.join(name);
+        if std::fs::read(&copy).ok().as_deref() != Some(&content[..]) {
+            fs::write_atomic(&copy, &content)?;
+        }
+        pins.push((copy, target));
+    }
+    Ok(pins)
+}
+
+/// A configuration for repositories that a child makes itself, as test suites do: the user's own is not visible inside.
+pub fn furnish(paths: &SealedPaths, identity: &Identity) -> Result<()> {
+    let Identity { name, email } = identity;
+    let quote = conversion::quote;
+    let text = format!("[user]\n\tname = {}\n\temail = {}\n", quote(name), quote(email));
+    match fs::write_new(&paths.home.join(".gitconfig"), text.as_bytes()) {
+        Err(error) if error.source.kind() != std::io::ErrorKind::AlreadyExists => Err(WorktreeError::from(error)),
+        _ => Ok(()),
+    }
+}
