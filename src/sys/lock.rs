@@ -11,7 +11,17 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 #[must_use = "the lock is released when this is dropped"]
 pub struct FileLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for FileLock {
+    /// A process that was just forked off has the same open file until it becomes another program: closing ours alone
+    /// would leave the lock held by it for that moment.
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::debug!(%error, "a lock is released by closing its file");
+        }
+    }
 }
 
 /// Why a lock was not taken.
@@ -102,7 +112,7 @@ fn sign(mut file: File, path: &Path, holder: &str) -> Result<FileLock, LockError
         file.write_all(holder.as_bytes())
     };
     write(&mut file).map_err(|source| LockError::Io { path: path.to_owned(), source })?;
-    Ok(FileLock { _file: file })
+    Ok(FileLock { file })
 }
 
 #[cfg(test)]
