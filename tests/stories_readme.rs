@@ -57,6 +57,6 @@ fn the_demo_shows_what_it_promises_and_cleans_up_after_itself() {
     let story: serde_json::Value = serde_json::from_slice(&demo.stdout).expect("one document");
     assert!(demo.status.success(), "{story}\n{}", String::from_utf8_lossy(&demo.stderr));
     assert!(story["landed"].as_array().is_some_and(|landed| landed.len() >= 2), "{story}");
-    assert!(String::from_utf8_lossy(&demo.stderr).contains("nothing confines the scripts"));
+    assert!(String::from_utf8_lossy(&demo.stderr).contains("the kernel keeps each script"));
     assert_eq!(std::fs::read_dir(&temp).expect("readable").count(), 0, "the demo left something behind");
 }

@@ -107,7 +107,7 @@ pub enum Verb {
     /// Show the configuration
     Config(ConfigArgs),
     /// Show the main job on a repository made for it, and clean up
-    Demo,
+    Demo(DemoArgs),
     /// Print what lets a shell `cd` to workspaces and complete names, for its start file
     ShellInit(ShellArg),
     /// Print the completions of a shell
@@ -230,6 +230,14 @@ pub struct CompleteArgs {
 pub struct TargetArg {
     /// RUN or RUN/TASK (a unique prefix of each is enough)
     pub target: String,
+}
+
+/// Arguments of `demo`.
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    /// How far its scripts are confined: strict, landlock, external or off
+    #[arg(long, default_value = "strict")]
+    pub confine: ConfineLevel,
 }
 
 /// Arguments of `exec`.

@@ -50,9 +50,9 @@ const LEADING_OUTSIDE: &[&str] = &[
 ];
 
 /// The environment of a child in a sandbox: a home and a temporary directory of its own, and where the toolchains are.
-pub fn enclosed(home: &Path, ceiling: &Path, token: &Token) -> Vec<(String, String)> {
+pub fn enclosed(home: &Path, tmp: &Path, ceiling: &Path, token: &Token) -> Vec<(String, String)> {
     let toolchains = machine::environment(env::home().as_deref(), &env::vars());
-    let mut vars = baseline(Path::new("/tmp"), ceiling, token);
+    let mut vars = baseline(tmp, ceiling, token);
     vars.retain(|(name, _)| {
         !LEADING_OUTSIDE.contains(&name.as_str()) && !toolchains.iter().any(|(toolchain, _)| toolchain == name)
     });

@@ -146,6 +146,7 @@ impl Launch {
             }
             ConfineLevel::Strict | ConfineLevel::Landlock => {
                 policy.view = view::compose(machine, &self.reach);
+                policy.private = self.reach.private;
                 policy.network.clone_from(&self.network);
                 policy.limits.clone_from(&self.limits);
             }

@@ -35,6 +35,8 @@ pub struct Policy {
     pub streams: Streams,
     /// What of the file system exists for it (level `strict`), or may be touched by it (level `landlock`).
     pub view: View,
+    /// Nobody else on the machine can go where it writes.
+    pub private: bool,
     /// What of the network it may reach.
     pub network: Network,
     /// Its limits.
@@ -151,6 +153,7 @@ impl Policy {
             token,
             streams: Streams::Own,
             view: View::default(),
+            private: false,
             network: Network::None,
             limits: Limits::default(),
             log: None,

@@ -16,13 +16,8 @@ pub const SYSTEM: &[&str] =
 pub const SETTINGS: &[&str] = &[
     "alternatives",
     "bash.bashrc",
-    "bindresvport.blacklist",
     "ca-certificates",
-    "ca-certificates.conf",
     "crypto-policies",
-    "debian_version",
-    "default/locale",
-    "ethertypes",
     "fonts",
     "gai.conf",
     "group",
@@ -38,16 +33,11 @@ pub const SETTINGS: &[&str] = &[
     "locale.alias",
     "locale.conf",
     "localtime",
-    "login.defs",
     "lsb-release",
     "magic",
     "magic.mime",
-    "mailcap",
     "maven",
     "mime.types",
-    "mke2fs.conf",
-    "netconfig",
-    "networks",
     "nsswitch.conf",
     "os-release",
     "passwd",
@@ -57,19 +47,10 @@ pub const SETTINGS: &[&str] = &[
     "protocols",
     "python3",
     "resolv.conf",
-    "rpc",
     "services",
-    "shells",
-    "skel",
     "ssl",
-    "static",
-    "subgid",
-    "subuid",
     "terminfo",
     "timezone",
-    "vim",
-    "xattr.conf",
-    "zsh",
 ];
 
 /// What the machine has, as a scan found it.
@@ -98,6 +79,8 @@ pub struct Reach {
     pub tmp: Option<PathBuf>,
     /// The child's home.
     pub home: Option<PathBuf>,
+    /// Nobody else on the machine can go where it writes.
+    pub private: bool,
 }
 
 /// The view of a child. What cannot be shown (a relative path, the root itself) is left out: it is not there.

@@ -30,6 +30,7 @@ pub fn of_sealed(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf], ma
         hide: hidden(repo, machine)?,
         tmp: Some(paths.tmp.clone()),
         home: Some(paths.home.clone()),
+        private: true,
     };
     reach.read.extend(lenders.iter().cloned());
     reach.write.extend(WRITTEN.iter().map(|part| paths.git_dir.join(part)));
@@ -92,7 +93,7 @@ pub fn of_plain(repo: &Repository, quarters: &Quarters, machine: &System) -> Res
     let pins = vec![(config, repo.common_dir.join("config")), (link.clone(), link)];
     let write = vec![quarters.tree.clone(), quarters.home.clone()];
     let (tmp, home) = (Some(quarters.tmp.clone()), Some(quarters.home.clone()));
-    Ok(Reach { write, read, pins, hide: hidden(repo, machine)?, tmp, home })
+    Ok(Reach { write, read, pins, hide: hidden(repo, machine)?, tmp, home, private: false })
 }
 
 fn plain_config(repo: &Repository) -> Result<String> {
@@ -115,7 +116,12 @@ pub fn launch_in(
 ) -> Launch {
     let mut launch = Launch::new(argv, quarters.tree.clone(), token);
     launch.env = match level {
-        ConfineLevel::Strict => environment::enclosed(&quarters.home, &quarters.enclosure, &launch.token),
+        ConfineLevel::Strict => {
+            environment::enclosed(&quarters.home, Path::new("/tmp"), &quarters.enclosure, &launch.token)
+        }
+        ConfineLevel::Landlock => {
+            environment::enclosed(&quarters.home, &quarters.tmp, &quarters.enclosure, &launch.token)
+        }
         _ => environment::baseline(&quarters.tmp, &quarters.enclosure, &launch.token),
     };
     launch.reach = reach;

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use crate::cli::error::CliError;
 use crate::cli::output::Output;
+use crate::confine;
+use crate::model::record::ConfineLevel;
 use crate::sys::git::Git;
 use crate::sys::{env, fs, proc};
 
@@ -46,10 +48,12 @@ command = ["sh", "-c", "echo 'HELLO' > greeting.txt"]
 const GATE: &str = "test -f check-me.txt || { echo 'check-me.txt is gone'; exit 1; }\n";
 
 /// Runs the demo.
-pub fn run(out: &Output) -> Result<u8, CliError> {
+pub fn run(out: &Output, level: ConfineLevel) -> Result<u8, CliError> {
+    confine::require(level)
+        .map_err(|error| CliError::from(error).hint("to see the demo all the same: demo --confine off"))?;
     let place = tempfile::Builder::new().prefix("treehand-demo-").tempdir();
     let place = place.map_err(|error| CliError::io("cannot make a temporary directory", &error))?;
-    let shown = show(out, place.path());
+    let shown = show(out, place.path(), level);
     let path = place.keep();
     fs::remove_tree(&path).map_err(|error| CliError::io("cannot clean up", &error.source))?;
     let story = shown?;
@@ -58,16 +62,18 @@ pub fn run(out: &Output) -> Result<u8, CliError> {
     Ok(0)
 }
 
-fn show(out: &Output, place: &Path) -> Result<Value, CliError> {
+fn show(out: &Output, place: &Path, level: ConfineLevel) -> Result<Value, CliError> {
     let repo = place.join("library");
     make_repository(&repo)?;
     fs::write_atomic(&place.join("tasks.toml"), TASKS.as_bytes())
         .map_err(|error| CliError::io("cannot write", &error.source))?;
     out.say(format!("a repository at {}, and a graph of five tasks:", repo.display()));
     out.say("  greeting, farewell -> book;  careless breaks the gate;  rival changes what greeting changes");
-    out.say("this version has no sandbox yet: nothing confines the scripts of this demo");
+    out.say(
+        confine::level::caution(level).unwrap_or("the kernel keeps each script in its own tree (--confine strict)"),
+    );
     let treehand = Treehand { place, repo: &repo };
-    let code = treehand.run(&["run", "--confine", "off", "--tasks", "../tasks.toml"])?;
+    let code = treehand.run(&["run", "--confine", &level.to_string(), "--tasks", "../tasks.toml"])?;
     let runs = treehand.json(&["ps"])?;
     let run = runs["runs"][0]["run"].as_str().unwrap_or_default().to_owned();
     let shown = treehand.json(&["show", &run])?;

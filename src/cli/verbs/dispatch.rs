@@ -18,7 +18,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
         Verb::ShellInit(args) => return shell::init(args.shell, out),
         Verb::Completions(args) => return shell::completions(args.shell, out),
         Verb::Cd(_) => path::require_shell()?,
-        Verb::Demo => return demo::run(out),
+        Verb::Demo(args) => return demo::run(out, args.confine),
         Verb::Doctor(args) => return doctor::run(&global, &args, out),
         Verb::Config(args) => {
             let ConfigAction::Show = args.action;
@@ -52,7 +52,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
         | Verb::Man { .. }
         | Verb::ShellInit(_)
         | Verb::Completions(_)
-        | Verb::Demo
+        | Verb::Demo(_)
         | Verb::Doctor(_)
         | Verb::Config(_) => Err(CliError::usage("unreachable verb")),
     }

@@ -79,10 +79,6 @@ const REFUSED_HERE: &[i64] =
 #[cfg(not(target_arch = "x86_64"))]
 const REFUSED_HERE: &[i64] = &[];
 
-/// Answered with "no such call": its arguments lie in memory, where a filter cannot look, and every library that uses
-/// it falls back to the older call, which is filtered.
-const ABSENT: &[i64] = &[libc::SYS_clone3, libc::SYS_openat2];
-
 // The numbers are the same on every architecture; libc does not name them everywhere.
 const OPEN_TREE_ATTR: i64 = 467;
 const QUOTACTL_FD: i64 = 443;
@@ -113,11 +109,17 @@ pub struct FilterPlan {
     pub ptrace: bool,
     /// Whether the child has a network namespace of its own (or may use the host's).
     pub sockets: bool,
+    /// Nobody else on the machine can go where the child writes. Then the modes of files that it opens need no look, and
+    /// opening files costs nothing more (the kernel remembers which calls are always allowed).
+    pub private: bool,
 }
 
 /// The programs, to be installed in this order.
 pub fn programs(plan: FilterPlan) -> io::Result<Vec<BpfProgram>> {
-    let absent = ABSENT.iter().map(|call| (*call, Vec::new())).collect();
+    // Answered with "no such call": the arguments lie in memory, where a filter cannot look, and every library that uses
+    // it falls back to the older call, which is filtered.
+    let absent = if plan.private { vec![libc::SYS_clone3] } else { vec![libc::SYS_clone3, libc::SYS_openat2] };
+    let absent = absent.into_iter().map(|call| (call, Vec::new())).collect();
     let mut programs = vec![compile(absent, libc::ENOSYS)?, compile(refused(plan)?, libc::EPERM)?];
     programs.extend(other_convention());
     Ok(programs)
@@ -148,7 +150,7 @@ fn refused(plan: FilterPlan) -> io::Result<Rules> {
     for request in TERMINAL_REQUESTS {
         add(&mut rules, libc::SYS_ioctl, vec![condition(1, SeccompCmpOp::Eq, *request)?])?;
     }
-    special_modes(&mut rules)?;
+    special_modes(&mut rules, plan.private)?;
     let unknown: Vec<_> = FAMILIES
         .iter()
         .map(|family| condition(0, SeccompCmpOp::Ne, u64::from(family.cast_unsigned())))
@@ -167,11 +169,16 @@ fn refused(plan: FilterPlan) -> io::Result<Rules> {
 }
 
 /// A copy of a shell with the set-user-id bit would lend the user's rights to everybody else on the machine.
-fn special_modes(rules: &mut Rules) -> io::Result<()> {
+fn special_modes(rules: &mut Rules, private: bool) -> io::Result<()> {
     let mut calls = vec![(libc::SYS_fchmod, 1), (libc::SYS_fchmodat, 2), (FCHMODAT2, 2)];
-    calls.extend([(libc::SYS_openat, 3), (libc::SYS_mknodat, 2)]);
+    calls.push((libc::SYS_mknodat, 2));
     #[cfg(target_arch = "x86_64")]
-    calls.extend([(libc::SYS_chmod, 1), (libc::SYS_creat, 1), (libc::SYS_open, 2), (libc::SYS_mknod, 1)]);
+    calls.extend([(libc::SYS_chmod, 1), (libc::SYS_creat, 1), (libc::SYS_mknod, 1)]);
+    if !private {
+        calls.push((libc::SYS_openat, 3));
+        #[cfg(target_arch = "x86_64")]
+        calls.push((libc::SYS_open, 2));
+    }
     for (call, argument) in calls {
         for bit in [libc::S_ISUID, libc::S_ISGID] {
             let mut conditions = vec![masked(argument, u64::from(bit))?];

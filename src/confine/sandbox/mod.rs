@@ -17,5 +17,6 @@ mod usage;
 
 pub use channel::{Ended, Message, receive, send};
 pub use fence::abi as landlock_abi;
+pub use raw::close_on_exec_from;
 pub use spawn::{Sandbox, spawn};
 pub use target::enter_fence;

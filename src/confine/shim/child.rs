@@ -91,6 +91,7 @@ fn bare(policy: &Policy, streams: Option<[OwnedFd; 3]>) -> Command {
 
 #[cfg(target_os = "linux")]
 fn confine(policy: &Policy) -> io::Result<()> {
+    sandbox::close_on_exec_from(3)?;
     if policy.level == ConfineLevel::Landlock { sandbox::enter_fence(policy) } else { Ok(()) }
 }
 

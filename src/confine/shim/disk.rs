@@ -14,26 +14,28 @@ pub const INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct DiskWatch {
     limit: DiskLimit,
-    used: u64,
+    /// The size when it was measured last.
+    used: Option<u64>,
+    /// What the file system had left then.
     free_then: u64,
 }
 
 impl DiskWatch {
-    /// Begins to watch.
+    /// Begins to watch. Nothing is measured yet: most children end before the first look.
     pub fn new(limit: DiskLimit) -> DiskWatch {
-        let (used, free_then) = (fs::disk_usage(&limit.directory), free(&limit.directory));
-        DiskWatch { limit, used, free_then }
+        DiskWatch { limit, used: None, free_then: 0 }
     }
 
     /// Looks again; true when the limit is passed.
     pub fn is_over(&mut self) -> bool {
         let gone = self.free_then.saturating_sub(free(&self.limit.directory));
-        if self.used.saturating_add(gone) <= self.limit.bytes {
+        if self.used.is_some_and(|used| used.saturating_add(gone) <= self.limit.bytes) {
             return false;
         }
-        self.used = fs::disk_usage(&self.limit.directory);
         self.free_then = free(&self.limit.directory);
-        self.used > self.limit.bytes
+        let used = fs::disk_usage(&self.limit.directory);
+        self.used = Some(used);
+        used > self.limit.bytes
     }
 }
 
