@@ -13,6 +13,8 @@ use super::error::CliError;
 use super::output::{Output, print, with_schema};
 use super::verbs;
 use crate::confine::{launch, selftest, shim};
+use crate::sys::git;
+use crate::worktree::apart;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -32,6 +34,7 @@ pub fn main() -> ExitCode {
 fn own_process(args: &[OsString]) -> Option<u8> {
     match args.get(1)?.to_str()? {
         launch::SHIM => Some(shim::main(&args[2..])),
+        apart::SERVER => Some(u8::from(git::serve(std::io::stdin().lock(), std::io::stdout().lock()).is_err())),
         selftest::TESTER => Some(selftest::escape(args.get(2)?.to_str()?)),
         _ => None,
     }

@@ -180,7 +180,8 @@ impl From<WorktreeError> for CliError {
             WorktreeError::Lock(error) => error.into(),
             WorktreeError::Read(_) => CliError::new(1, "git_failed", text),
             WorktreeError::Fs(error) => unusable(&error, text),
-            WorktreeError::Random(_) | WorktreeError::Signals(_) => CliError::new(1, "io", text),
+            WorktreeError::Launch(error) => error.into(),
+            WorktreeError::Random(_) | WorktreeError::Signals(_) | WorktreeError::Apart(_) => CliError::new(1, "io", text),
         }
     }
 }

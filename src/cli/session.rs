@@ -9,7 +9,7 @@ use super::config::{self, Settings, Sources};
 use super::error::CliError;
 use super::output::{Output, plain};
 use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord};
-use crate::model::{Hooks, RunId, TaskId};
+use crate::model::{Confinement, Hooks, RunId, TaskId};
 use crate::store::Store;
 use crate::sys::env;
 use crate::sys::git::Git;
@@ -54,6 +54,7 @@ impl Session {
         }
         let (settings, origins) = (resolved.settings, resolved.origins);
         repo.hooks = settings.worktree.hooks;
+        repo.confinement = Confinement { level: settings.confine.level, read: settings.confine.read.clone() };
         Ok(Session { out: out.clone(), global: global.clone(), repo, settings, origins })
     }
 

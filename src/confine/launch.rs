@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,8 @@ pub struct Launch {
     pub log: Option<LogPlan>,
     /// How long it may run.
     pub timeout: Option<Duration>,
+    /// A socket that is its standard input and output, for [`Streams::Line`].
+    pub line: Option<Arc<OwnedFd>>,
     /// A descriptor of ours that is left open on purpose: a canary of the self-test.
     pub left_open: Option<i32>,
 }
@@ -63,6 +66,8 @@ pub enum Streams {
     Inherited,
     /// Those of the caller, but its output goes to standard error: the answer is the caller's.
     Narrated,
+    /// A socket of the caller's; a session of its own, and what it says on standard error is lost.
+    Line,
 }
 
 /// Why a child was not started.
@@ -127,6 +132,7 @@ impl Launch {
             limits: Limits::default(),
             log: None,
             timeout: None,
+            line: None,
             left_open: None,
         }
     }
@@ -171,6 +177,9 @@ impl Launch {
         if self.streams == Streams::Own {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
         }
+        if let (Streams::Line, Some(line)) = (self.streams, &self.line) {
+            command.stdin(line.try_clone()?).stdout(line.try_clone()?).stderr(Stdio::null()).current_dir("/");
+        }
         if self.streams == Streams::Narrated {
             command.stdout(rustix::stdio::stderr().try_clone_to_owned()?);
         }
@@ -201,6 +210,15 @@ impl Shim {
         match write_frame(&self.control, &order) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             written => written,
+        }
+    }
+
+    /// Waits until the child runs.
+    pub fn wait_started(&self) -> Result<(), LaunchError> {
+        match self.listen().map_err(LaunchError::Shim)? {
+            Some(Report::Started { .. }) => Ok(()),
+            Some(Report::Refused(refusal)) => Err(refusal.into()),
+            Some(Report::Ended(_)) | None => Err(LaunchError::Shim(io::Error::other("it ended at once"))),
         }
     }
 

@@ -5,7 +5,17 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::record::ConfineLevel;
 use super::{ByteSize, Network};
+
+/// How far everything is confined that a repository brings, and what of the user it may read all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confinement {
+    /// The level.
+    pub level: ConfineLevel,
+    /// What may be read beside the system and the toolchains.
+    pub read: Vec<PathBuf>,
+}
 
 /// Limits and reach of children. A limit of 0 is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

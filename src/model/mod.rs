@@ -44,7 +44,7 @@ pub mod state;
 pub mod submodules;
 pub mod time;
 
-pub use bounds::Bounds;
+pub use bounds::{Bounds, Confinement};
 pub use commit::CommitId;
 pub use freshness::{BaseReport, Freshness, Proof, StalePolicy, UpdateBy};
 pub use hooks::Hooks;

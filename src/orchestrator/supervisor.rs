@@ -17,7 +17,7 @@ use super::context::{Context, RunError};
 use super::worker;
 use super::{control, landing, recover};
 use crate::confine::level::Granted;
-use crate::model::cause::chain;
+use crate::model::{Confinement, cause::chain};
 use crate::model::{MergePolicy, Reason, ReasonKind, RunId, RunState, TaskEvent, TaskId, TaskState};
 use crate::store::EntryDraft;
 use crate::sys::git::Git;
@@ -44,6 +44,7 @@ pub fn supervise(common_dir: &Path, run: &RunId, ready: impl FnOnce()) -> Result
     let store = repo.store()?;
     let record = store.run(run)?;
     repo.hooks = record.hooks;
+    repo.confinement = Confinement { level: record.confine, read: record.bounds.read.clone() };
     // Who recorded the run tried this level before.
     let granted = Granted::on_record(record.confine);
     let identity = Identity::of_user(&repo)?;

@@ -4,7 +4,7 @@
 //! A private git dir without these settings would take in what the user's own git would not commit, and show as changed
 //! what it landed. Only the user's configuration is read, never a task's; attributes come from the tree as always.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::Result;
 use super::repository::{Repository, bytes_path};
@@ -47,10 +47,37 @@ pub fn settings(repo: &Repository) -> Result<String> {
 /// Where LFS keeps the content of files: with the repository. What it kept in a private git dir would go with that one, and
 /// the landed pointer would point to nothing.
 fn lfs_storage(repo: &Repository) -> Result<String> {
+    Ok(format!("[lfs]\n\tstorage = {}\n", quote(&lfs_place(repo)?.to_string_lossy())))
+}
+
+fn lfs_place(repo: &Repository) -> Result<PathBuf> {
     let set = repo.bare(["config", "--includes", "-z", "--type=path", "--get", "lfs.storage"]).output()?;
     let place = set.records().next().map_or_else(|| "lfs".into(), bytes_path);
-    let place = repo.common_dir.join(place);
-    Ok(format!("[lfs]\n\tstorage = {}\n", quote(&place.to_string_lossy())))
+    Ok(repo.common_dir.join(place))
+}
+
+/// What the settings lead to outside the git dir.
+#[derive(Debug, Default)]
+pub struct Outside {
+    /// Files that are read.
+    pub read: Vec<PathBuf>,
+    /// Directories that a filter keeps content in.
+    pub write: Vec<PathBuf>,
+}
+
+/// Which files and directories the settings name, for who has to make them visible.
+pub fn outside(repo: &Repository) -> Result<Outside> {
+    let mut outside = Outside::default();
+    for key in ["core.excludesFile", "core.attributesFile"] {
+        let set = repo.bare(["config", "--includes", "-z", "--type=path", "--get", key]).output()?;
+        outside.read.extend(set.records().next().map(bytes_path).filter(|path| path.is_absolute()));
+    }
+    if settings(repo)?.contains("[filter \"lfs\"]") {
+        let place = lfs_place(repo)?;
+        fs::create_dir_all(&place)?;
+        outside.write.push(place);
+    }
+    Ok(outside)
 }
 
 /// One record of `git config -z`: the key, a line feed, the value (nothing at all after a key without `=`).

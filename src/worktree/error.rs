@@ -108,6 +108,12 @@ pub enum WorktreeError {
     /// The kernel gave no randomness.
     #[error("the kernel gave no random bytes")]
     Random(#[source] std::io::Error),
+    /// A sandbox for git could not be had.
+    #[error(transparent)]
+    Launch(#[from] crate::confine::LaunchError),
+    /// The system refused something.
+    #[error("cannot start git in a sandbox")]
+    Apart(#[source] std::io::Error),
 }
 
 impl WorktreeError {

@@ -5,6 +5,7 @@
 
 pub mod accept;
 pub mod advance;
+pub mod apart;
 pub mod base;
 pub mod base_name;
 pub mod capture;

@@ -7,7 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::error::{Result, WorktreeError};
-use crate::model::{BranchName, Hooks, RunId, TaskId, WorkspaceName};
+use crate::model::record::ConfineLevel;
+use crate::model::{BranchName, Confinement, Hooks, RunId, TaskId, WorkspaceName};
 use crate::sys::fs;
 use crate::sys::git::{Git, Reader};
 use crate::sys::{env, random};
@@ -31,6 +32,8 @@ pub struct Repository {
     pub state_home: Option<PathBuf>,
     /// Whether its hooks run.
     pub hooks: Hooks,
+    /// How far it is confined what is started on files that a task could write.
+    pub confinement: Confinement,
 }
 
 /// The file beside the private git dir of a sealed workspace that names the repository's common dir.
@@ -116,6 +119,7 @@ impl Repository {
             name,
             state_home: env::state_home(),
             hooks: Hooks::Never,
+            confinement: Confinement { level: ConfineLevel::Off, read: Vec::new() },
         }
     }
 

@@ -71,10 +71,13 @@ type Prepared = (Option<[OwnedFd; 3]>, Vec<(&'static str, OwnedFd)>);
 /// A session and pipes of its own for a child whose output is kept; for one that a person looks at, their terminal.
 fn prepare(policy: &Policy) -> io::Result<Prepared> {
     descriptor::ignore_terminal()?;
-    if policy.streams != Streams::Own {
+    if matches!(policy.streams, Streams::Inherited | Streams::Narrated) {
         return Ok((None, Vec::new()));
     }
     proc::leave_session()?;
+    if policy.streams == Streams::Line {
+        return Ok((None, Vec::new()));
+    }
     let input = std::fs::File::open("/dev/null")?;
     let (output, their_output) = io::pipe()?;
     let (error, their_error) = io::pipe()?;

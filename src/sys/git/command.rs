@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::apart::{Line, Parts};
 use crate::sys::interrupt::release_in_child;
 use crate::sys::proc;
 
@@ -77,6 +78,7 @@ impl Version {
 #[derive(Clone, Debug)]
 pub struct Git {
     version: Version,
+    line: Option<Line>,
 }
 
 /// Why git did not do what was asked.
@@ -133,13 +135,18 @@ pub enum GitError {
 impl Git {
     /// Finds git and checks its version.
     pub fn open() -> Result<Git, GitError> {
-        let unchecked = Git { version: Version(0, 0, 0) };
+        let unchecked = Git { version: Version(0, 0, 0), line: None };
         let text = unchecked.command(["--version"]).text()?;
         let version = Version::parse(&text).ok_or(GitError::NoVersion(text))?;
         if version < MINIMUM_VERSION {
             return Err(GitError::TooOld { found: version });
         }
-        Ok(Git { version })
+        Ok(Git { version, line: None })
+    }
+
+    /// The same git, started at the other end of a line.
+    pub fn through(&self, line: Line) -> Git {
+        Git { version: self.version, line: Some(line) }
     }
 
     /// Which one it is.
@@ -149,22 +156,22 @@ impl Git {
 
     /// A command without a repository.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> GitCommand {
-        GitCommand::new().args(args)
+        GitCommand::new(self.line.clone()).args(args)
     }
 
     /// A command on the repository with this git dir and no work tree.
     pub fn bare<S: AsRef<OsStr>>(&self, git_dir: &Path, args: impl IntoIterator<Item = S>) -> GitCommand {
-        GitCommand::new().env("GIT_DIR", git_dir).args(args)
+        GitCommand::new(self.line.clone()).env("GIT_DIR", git_dir).args(args)
     }
 
     /// A command in a work tree with its own git dir.
     pub fn tree<S: AsRef<OsStr>>(&self, git_dir: &Path, tree: &Path, args: impl IntoIterator<Item = S>) -> GitCommand {
-        GitCommand::new().env("GIT_DIR", git_dir).env("GIT_WORK_TREE", tree).directory(tree).args(args)
+        GitCommand::new(self.line.clone()).env("GIT_DIR", git_dir).env("GIT_WORK_TREE", tree).directory(tree).args(args)
     }
 
     /// A command that git starts from a directory, finding the repository as it does for a person.
     pub fn within<S: AsRef<OsStr>>(&self, directory: &Path, args: impl IntoIterator<Item = S>) -> GitCommand {
-        GitCommand::new().directory(directory).args(args)
+        GitCommand::new(self.line.clone()).directory(directory).args(args)
     }
 }
 
@@ -178,6 +185,8 @@ pub struct GitCommand {
     stdin: Option<Vec<u8>>,
     deadline: Option<Duration>,
     hooks: bool,
+    line: Option<Line>,
+    file: Option<PathBuf>,
 }
 
 /// What git printed and how it ended.
@@ -192,8 +201,9 @@ pub struct GitOutput {
 }
 
 impl GitCommand {
-    fn new() -> Self {
-        GitCommand { args: Vec::new(), env: Vec::new(), directory: None, stdin: None, deadline: None, hooks: false }
+    pub(super) fn new(line: Option<Line>) -> Self {
+        let (args, env) = (Vec::new(), Vec::new());
+        GitCommand { args, env, directory: None, stdin: None, deadline: None, hooks: false, line, file: None }
     }
 
     /// Adds one argument.
@@ -232,6 +242,12 @@ impl GitCommand {
         self
     }
 
+    /// What it prints goes to this file, made at the other end of the line where there is one.
+    pub fn into_file(mut self, file: &Path) -> Self {
+        self.file = Some(file.to_owned());
+        self
+    }
+
     /// Kills git, with everything it started, after this long.
     pub fn deadline(mut self, limit: Duration) -> Self {
         self.deadline = Some(limit);
@@ -241,11 +257,34 @@ impl GitCommand {
     /// Runs it; any exit status is an answer.
     pub fn output(self) -> Result<GitOutput, GitError> {
         let name = self.name();
+        if let Some(line) = &self.line {
+            return line.run(self.parts()).map_err(|source| GitError::Io { command: name, source });
+        }
         let mut command = self.build();
         command.stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if let Some(file) = &self.file {
+            let file = std::fs::File::create(file).map_err(|source| GitError::Io { command: name.clone(), source })?;
+            command.stdout(file);
+        }
         let child = command.spawn().map_err(GitError::Start)?;
         communicate(child, self.stdin, self.deadline, name)
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        Parts {
+            args: &self.args,
+            env: &self.env,
+            directory: self.directory.as_deref(),
+            stdin: self.stdin.as_deref(),
+            output: self.file.as_deref(),
+            deadline: self.deadline,
+        }
+    }
+
+    /// True when it is started at the other end of a line: no pipe leads there.
+    pub fn is_apart(&self) -> bool {
+        self.line.is_some()
     }
 
     /// Runs it; anything but exit 0 is an error.
