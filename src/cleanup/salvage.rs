@@ -188,7 +188,7 @@ pub fn capture_sealed(repo: &Repository, paths: &SealedPaths, store_dir: &Path, 
     let lenders = lenders(repo, paths, store_dir, base)?;
     let identity = identity(repo);
     let message = "treehand: what lay in the worktree\n";
-    Ok(capture(repo, paths, &CaptureRequest { lenders: &lenders, identity: &identity, message })?)
+    Ok(capture(repo, paths, &CaptureRequest { base, lenders: &lenders, identity: &identity, message })?)
 }
 
 /// What was committed in a sealed workspace whose tree is gone.
@@ -198,7 +198,7 @@ pub fn commits_of_sealed(
     store_dir: &Path,
     base: &CommitId,
 ) -> Result<Captured> {
-    Ok(capture_commits(repo, paths, &lenders(repo, paths, store_dir, base)?)?)
+    Ok(capture_commits(repo, paths, base, &lenders(repo, paths, store_dir, base)?)?)
 }
 
 fn lenders(repo: &Repository, paths: &SealedPaths, store_dir: &Path, base: &CommitId) -> Result<Vec<PathBuf>> {

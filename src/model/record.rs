@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::{
     BaseReport, BranchName, ByteSize, CommitId, Hooks, MergePolicy, ProcId, Reason, RunId, RunSpec, RunState, Span,
-    Strategy, TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
+    Strategy, Submodules, TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
 };
 
 /// A run, with everything that was decided when it started: nothing is looked up again later.
@@ -35,6 +35,9 @@ pub struct RunRecord {
     /// Whether hooks of the repository run.
     #[serde(default)]
     pub hooks: Hooks,
+    /// Which submodules come along into the trees of its tasks and gates.
+    #[serde(default)]
+    pub submodules: Submodules,
     /// The template of workspace paths.
     pub template: String,
     /// Most bytes of each stream that a log keeps.

@@ -1,6 +1,7 @@
 //! What the parts of a supervisor share: the run, the repository, the store, and the news that something changed.
 //! Holds no decisions: the board decides, workers and landings act.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +15,7 @@ use crate::worktree::Repository;
 use crate::worktree::error::Result;
 use crate::worktree::run_store::RunStore;
 use crate::worktree::sealed::{Identity, SealedPaths};
+use crate::worktree::submodules::Submodule;
 
 /// One supervised run.
 pub struct Context {
@@ -148,6 +150,22 @@ impl Context {
     /// The run's own object store.
     pub fn run_store(&self) -> Result<RunStore> {
         RunStore::open(&self.repo, &self.run.id, &self.run.base.commit)
+    }
+
+    /// Records which submodules did not come along into a tree, and why.
+    pub fn note_missing(
+        &self,
+        id: &TaskId,
+        kind: &str,
+        submodules: &[Submodule],
+    ) -> std::result::Result<(), StoreError> {
+        let why = |one: &Submodule| Some((one.path.to_string_lossy().into_owned(), one.missing.clone()?));
+        let missing: BTreeMap<String, String> = submodules.iter().filter_map(why).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let data = serde_json::json!({"missing": missing});
+        self.store(|store| store.edit_task(&self.run.id, id, kind, data, |_| {})).map(|_| ())
     }
 
     /// Object directories that are lent to the run's workspaces, with these commits in them.

@@ -179,6 +179,20 @@ fn open_beneath(root: &Path, relative: &Path, limit: u64) -> Result<Option<(File
     Ok(Some((file, meta)))
 }
 
+/// True when there is a directory at this path beneath `root`, reached without following any link.
+pub fn is_directory_beneath(root: &Path, relative: &Path) -> Result<bool, FsError> {
+    use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+    let dir = File::open(root).map_err(at("read", root))?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    use rustix::io::Errno;
+    match openat2(&dir, relative, flags, Mode::empty(), beneath) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Ok(false),
+        Err(errno) => Err(at("look at", &root.join(relative))(errno.into())),
+    }
+}
+
 /// Reads a small file that another party may have made, beneath `root` and without following links.
 pub fn read_beneath(root: &Path, relative: &Path, limit: u64) -> Result<Option<Vec<u8>>, FsError> {
     let Some((file, _)) = open_beneath(root, relative, limit)? else { return Ok(None) };
@@ -275,6 +289,13 @@ mod tests {
             assert!(read_beneath(root, Path::new(bad), 1 << 20).is_err(), "{bad} was read");
         }
         assert!(read_beneath(root, Path::new("plain"), 0).is_err(), "a file over the limit was read");
+        fs::create_dir_all(root.join("real/deep")).expect("dirs");
+        std::os::unix::fs::symlink("real", root.join("alias")).expect("link");
+        let is_directory = |path| is_directory_beneath(root, Path::new(path)).expect("readable");
+        assert!(is_directory("real") && is_directory("real/deep"));
+        for none in ["none", "plain", "dir", "alias", "alias/deep", "plain/x", "../x", "/etc"] {
+            assert!(!is_directory(none), "{none} is taken for a directory");
+        }
     }
 
     #[test]

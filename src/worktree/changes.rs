@@ -128,7 +128,8 @@ fn captured_changes(
 ) -> Result<(Captured, Changes)> {
     let lenders = [RunStore::at(repo, store_dir, base)?.objects()];
     let identity = Identity::of_user(repo)?;
-    let request = CaptureRequest { lenders: &lenders, identity: &identity, message: "treehand: work in progress\n" };
+    let request =
+        CaptureRequest { base, lenders: &lenders, identity: &identity, message: "treehand: work in progress\n" };
     let captured = capture(repo, paths, &request)?;
     let command = |args: &[&str]| repo.git.bare(&captured.scratch, args);
     let changes = collect(command, base.as_str(), captured.commit.as_str())?;
