@@ -12,6 +12,7 @@ use crate::sys::fs;
 use crate::sys::git::{GitCommand, Reader};
 use crate::worktree::capture::{CaptureRequest, Captured, capture, capture_commits};
 use crate::worktree::import::{ImportRequest, changes, import, update_ref};
+use crate::worktree::import_submodules::import_alone;
 use crate::worktree::index_copy::IndexCopy;
 use crate::worktree::quarantine::Quarantine;
 use crate::worktree::run_store::RunStore;
@@ -223,6 +224,19 @@ pub fn import_sealed(
     import(repo, captured, &request)?;
     // The import has proved that everything it reaches is there.
     Ok(Saved { name: reference.to_owned(), commit: captured.commit.clone() })
+}
+
+/// Imports what was captured in submodules alone: the commit around them is known.
+pub fn import_submodules(
+    repo: &Repository,
+    captured: &Captured,
+    base: &CommitId,
+    reference: &str,
+    expected: Option<&CommitId>,
+) -> Result<()> {
+    let message = "treehand: work of a sealed workspace";
+    let request = ImportRequest { base, reference, expected, paths: &[], max_bytes: SALVAGE_MAX, message };
+    Ok(import_alone(repo, captured, &request)?)
 }
 
 /// The tree of what was captured.

@@ -20,7 +20,6 @@ use crate::sys::{clock, proc};
 use crate::worktree::advance::{Advance, Advanced, advance};
 use crate::worktree::error::Result as WorktreeResult;
 use crate::worktree::import::update_ref;
-use crate::worktree::import_submodules;
 use crate::worktree::index_lock::Obstacle;
 use crate::worktree::merge::{self, Merged, Signature, merge_trees};
 use crate::worktree::quarantine::Quarantine;
@@ -286,10 +285,6 @@ fn landed(
 ) -> Result<TaskState, RunError> {
     let (run, task, into) = (&context.run.id, &entry.task.id, &context.run.into);
     keep(&context.repo, run, task, &entry.commit)?;
-    // What is not kept keeps its branch.
-    if let Err(error) = import_submodules::keep_landed(&context.repo, &entry.base, &entry.commit) {
-        tracing::warn!("{run}/{task}: commits of submodules stay on their branches: {}", chain(&error));
-    }
     let landing = Landing { run, task, into, before, after, at: clock::now() };
     Ok(context.store(|store| store.record_landing(&landing, intent))?.state)
 }

@@ -421,8 +421,8 @@ pub fn reclaim(context: &Context, id: &TaskId) -> Result<(), RunError> {
     if let Some(tip) = branch.filter(|tip| expected.as_ref() == Some(tip)) {
         update_ref(&context.repo, &task.branch.full_ref(), None, Some(&tip), "treehand: reclaimed")?;
     }
-    if let (Some(base), Some(commit)) = (&task.base, &task.commit) {
-        import_submodules::reclaim(&context.repo, &task.branch.full_ref(), base, commit)?;
+    if let Some(commit) = &task.commit {
+        import_submodules::reclaim(&context.repo, &task.branch.full_ref(), commit)?;
     }
     let data = json!({"state": task.state});
     context

@@ -164,7 +164,12 @@ impl<'a> Place<'a> {
         let Registered { name, path: original_path, commit } = registered;
         let git_dir = self.git_dir.join("modules").join(name);
         if !fs::is_directory_beneath(self.private, &git_dir.join("objects"))? {
-            return Ok(None);
+            let full = self.private.join(&git_dir);
+            let is_link = full.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
+            return match is_link || fs::exists(&full.join("HEAD"))? {
+                true => Err(within(bad("the git dir of a submodule is not as git makes it"), &self.at.join(path))),
+                false => Ok(None),
+            };
         }
         let original = match &self.originals {
             Some(originals) if originals.is_initialised(name)? => originals.with(name, original_path, commit).ok(),

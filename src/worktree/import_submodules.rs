@@ -11,12 +11,14 @@ use super::capture::Captured;
 use super::capture_submodules::{CapturedModule, within};
 use super::error::{Result, WorktreeError};
 use super::import::{ImportRequest, changes, check_connected, receive, update_ref};
+use super::originals::{Originals, Registered, registered};
 use super::quarantine::Quarantine;
 use super::repository::Repository;
 use super::result_policy;
-use super::submodule_moves::{Found, moves};
+use super::submodule_moves::moves;
 use crate::model::CommitId;
 use crate::model::cause::chain;
+use crate::sys::git::Git;
 
 /// Where a submodule keeps the commits of it that have landed.
 pub const LANDED: &str = "refs/treehand/landed/";
@@ -147,38 +149,36 @@ fn reference(around: &str, cloned: bool, at: &Path) -> String {
     }
 }
 
-/// Keeps the commits of submodules within reach that a result has moved them to: it has landed, and its own branches go.
-pub fn keep_landed(repo: &Repository, base: &CommitId, commit: &CommitId) -> Result<()> {
-    for (home, after) in brought(repo, base, commit)? {
-        let name = format!("{LANDED}{after}");
-        if home.reader().ref_commit(&name)?.is_none() {
-            update_ref(&home, &name, Some(&after), None, "treehand: landed")?;
+/// Only brings in what was captured in submodules: where the commit around them is in the repository already.
+pub fn import_alone(repo: &Repository, captured: &Captured, request: &ImportRequest<'_>) -> Result<()> {
+    import_around(repo, captured, request, || Ok(()))
+}
+
+/// A branch of the repository is gone, and its work is where it belongs: so the branches of the same work in its submodules go,
+/// and what they hold stays within reach under [`LANDED`]. `commit` is where the branch was.
+pub fn reclaim(repo: &Repository, branch: &str, commit: &CommitId) -> Result<()> {
+    let branch = reference(branch, true, Path::new(""));
+    reclaim_below(&repo.git, &repo.common_dir, &Originals::of(repo), &branch, commit)
+}
+
+fn reclaim_below(git: &Git, git_dir: &Path, originals: &Originals, branch: &str, commit: &CommitId) -> Result<()> {
+    for Registered { name, path, commit } in registered(git, git_dir, commit)? {
+        for clone in originals.all(&name, &path)? {
+            let home = Repository::at_common_dir(git, &clone)?;
+            // One that a person went on with stays.
+            if home.reader().ref_commit(branch)?.as_ref() == Some(&commit) {
+                let kept = format!("{LANDED}{commit}");
+                if home.reader().ref_commit(&kept)?.is_none() {
+                    update_ref(&home, &kept, Some(&commit), None, "treehand: landed")?;
+                }
+                update_ref(&home, branch, None, Some(&commit), "treehand: reclaimed")?;
+            }
+            if home.reader().has_commit(&commit)? {
+                reclaim_below(git, &clone, &originals.below(&clone, &path), branch, &commit)?;
+            }
         }
     }
     Ok(())
-}
-
-/// Removes the branches of submodules that go with this one of the repository, as far as what they hold has landed.
-pub fn reclaim(repo: &Repository, branch: &str, base: &CommitId, commit: &CommitId) -> Result<()> {
-    for (home, after) in brought(repo, base, commit)? {
-        let reader = home.reader();
-        let (tip, landed) = (reader.ref_commit(branch)?, reader.ref_commit(&format!("{LANDED}{after}"))?);
-        if tip.is_some() && tip == landed && tip.as_ref() == Some(&after) {
-            update_ref(&home, branch, None, Some(&after), "treehand: reclaimed")?;
-        }
-    }
-    Ok(())
-}
-
-/// The clones that have what a result has moved submodules to.
-fn brought(repo: &Repository, base: &CommitId, commit: &CommitId) -> Result<Vec<(Repository, CommitId)>> {
-    let mut brought = Vec::new();
-    for one in moves(repo, base, commit)? {
-        if let Found::In(git_dir) = one.found {
-            brought.push((Repository::at_common_dir(&repo.git, &git_dir)?, one.after));
-        }
-    }
-    Ok(brought)
 }
 
 #[cfg(test)]

@@ -13,10 +13,10 @@ use crate::model::CommitId;
 use crate::sys::git::{Git, Reader};
 
 /// What is here of the commit that a submodule was moved to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// The clone with this git dir has it.
-    In(PathBuf),
+    /// A clone of it has it.
+    Here,
     /// No clone has it.
     Nowhere,
     /// There is no clone to look in.
@@ -30,7 +30,7 @@ pub struct Move {
     pub at: PathBuf,
     /// The commit that it is recorded at now.
     pub after: CommitId,
-    /// Where that is.
+    /// Whether that is here.
     pub found: Found,
 }
 
@@ -81,23 +81,23 @@ impl Level<'_> {
                 true => self.originals.all(name, &path)?,
                 false => Vec::new(),
             };
-            let mut having = None;
+            let mut here = None;
             for clone in &clones {
-                if having.is_none() && Reader::open(self.git, clone).has_commit(&after)? {
-                    having = Some(clone.clone());
+                if here.is_none() && Reader::open(self.git, clone).has_commit(&after)? {
+                    here = Some(clone);
                 }
             }
-            let place = match &having {
-                Some(clone) => Found::In(clone.clone()),
+            let place = match here {
+                Some(_) => Found::Here,
                 None if clones.is_empty() => Found::Unknown,
                 None => Found::Nowhere,
             };
             found.push(Move { at, after: after.clone(), found: place });
-            if let Some(clone) = having
-                && Reader::open(self.git, &clone).has_commit(&before)?
+            if let Some(clone) = here
+                && Reader::open(self.git, clone).has_commit(&before)?
             {
-                let originals = self.originals.below(&clone, &path);
-                Level { git: self.git, git_dir: &clone, originals }.walk(&before, &after, found)?;
+                let originals = self.originals.below(clone, &path);
+                Level { git: self.git, git_dir: clone, originals }.walk(&before, &after, found)?;
             }
         }
         Ok(())
