@@ -341,6 +341,18 @@ pub struct UpdateRecord {
     pub base_before: BaseReport,
     /// The base on record after.
     pub base_after: BaseReport,
+    /// Where HEAD was in the workspace and where it is, for a sealed one: its branch has what was uncommitted on top of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<SealedHeads>,
+}
+
+/// The HEAD of a sealed workspace before an update and after it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SealedHeads {
+    /// Before.
+    pub before: CommitId,
+    /// After.
+    pub after: CommitId,
 }
 
 impl UndoData {

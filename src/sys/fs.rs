@@ -212,6 +212,45 @@ pub fn copy_beneath(root: &Path, relative: &Path, to: &Path, limit: u64) -> Resu
     Ok(true)
 }
 
+/// Replaces a file where another party may have planted links: beneath `root`, reached without following any, with its
+/// directories made where they lack. It gets this time where one is given; see [`copy_keeping_time`].
+pub fn write_beneath(
+    root: &Path,
+    relative: &Path,
+    content: &[u8],
+    modified: Option<std::time::SystemTime>,
+) -> Result<(), FsError> {
+    use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, renameat};
+    use rustix::io::Errno;
+    let full = root.join(relative);
+    let failed = |errno: Errno| at("write", &full)(errno.into());
+    let (Some(name), parent) = (relative.file_name(), relative.parent().unwrap_or(Path::new(""))) else {
+        return Err(failed(Errno::INVAL));
+    };
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let mut dir = openat(rustix::fs::CWD, root, flags, Mode::empty()).map_err(failed)?;
+    for part in parent.components() {
+        let open = |dir: &std::os::fd::OwnedFd| openat2(dir, part.as_os_str(), flags, Mode::empty(), beneath);
+        dir = match open(&dir) {
+            Err(Errno::NOENT) => {
+                mkdirat(&dir, part.as_os_str(), Mode::RWXU).map_err(failed)?;
+                open(&dir).map_err(failed)?
+            }
+            opened => opened.map_err(failed)?,
+        };
+    }
+    let temp = format!(".treehand-{}", std::process::id());
+    let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(openat(&dir, temp.as_str(), create, Mode::RUSR | Mode::WUSR).map_err(failed)?);
+    file.write_all(content).map_err(at("write", &full))?;
+    if let Some(modified) = modified {
+        file.set_modified(modified).map_err(at("set the time of", &full))?;
+    }
+    file.sync_all().map_err(at("write", &full))?;
+    renameat(&dir, temp.as_str(), &dir, name).map_err(failed)
+}
+
 /// The bytes that a tree takes on disk; unreadable parts count as nothing.
 pub fn disk_usage(root: &Path) -> u64 {
     let entries = walkdir::WalkDir::new(root).follow_links(false).into_iter();
@@ -296,6 +335,25 @@ mod tests {
         for none in ["none", "plain", "dir", "alias", "alias/deep", "plain/x", "../x", "/etc"] {
             assert!(!is_directory(none), "{none} is taken for a directory");
         }
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_planted_link() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let (root, other) = (dir.path().join("root"), dir.path().join("other"));
+        fs::create_dir_all(&root).expect("dirs");
+        fs::create_dir_all(&other).expect("dirs");
+        fs::write(other.join("file"), "kept").expect("write");
+        std::os::unix::fs::symlink(&other, root.join("dir")).expect("link");
+        std::os::unix::fs::symlink(other.join("file"), root.join("file")).expect("link");
+        let write = |path: &str| write_beneath(&root, Path::new(path), b"new", None);
+        write("made/deep/file").expect("written");
+        write("file").expect("the link itself is replaced");
+        for bad in ["dir/file", "../other/file", ""] {
+            assert!(write(bad).is_err(), "{bad:?} was written");
+        }
+        assert_eq!(fs::read_to_string(root.join("made/deep/file")).expect("there"), "new");
+        assert_eq!(fs::read_to_string(other.join("file")).expect("there"), "kept");
     }
 
     #[test]

@@ -45,6 +45,16 @@ pub fn head_beneath(private: &Path, place: &HeadPlace) -> Result<CommitId> {
     }
 }
 
+/// The file that says where HEAD is: of its branch, or HEAD itself where that is on none.
+pub fn head_file(private: &Path, place: &HeadPlace) -> Result<PathBuf> {
+    head_beneath(private, place)?;
+    let head = text(private, &place.head, REF_MAX)?.unwrap_or_default();
+    Ok(match head.trim_end().strip_prefix("ref: ") {
+        Some(name) => place.refs.join(name),
+        None => place.head.clone(),
+    })
+}
+
 fn branch(private: &Path, place: &HeadPlace, name: &str) -> Result<CommitId> {
     let safe = name.starts_with("refs/") && !name.contains("..") && !name.chars().any(char::is_control);
     if !safe {

@@ -42,6 +42,7 @@ pub mod result_policy;
 pub mod resume;
 pub mod run_store;
 pub mod sealed;
+pub mod sealed_move;
 pub mod seen;
 pub mod stack;
 pub mod status;
@@ -51,6 +52,9 @@ pub mod submodules;
 pub mod together;
 pub mod unpushed;
 pub mod update;
+pub mod update_sealed;
+#[cfg(test)]
+mod update_sealed_tests;
 #[cfg(test)]
 mod update_tests;
 

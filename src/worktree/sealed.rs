@@ -13,6 +13,7 @@ use super::error::{Result, WorktreeError};
 use super::quarantine::{copy_shallow, object_format, write_bare_skeleton};
 use super::repository::{Repository, SIGN};
 use super::submodules::{self, Submodule};
+use crate::model::record::WorkspaceRecord;
 use crate::model::{BranchName, CommitId, RunId, Submodules, TaskId};
 use crate::sys::fs;
 
@@ -101,6 +102,24 @@ impl SealedPaths {
     pub fn of_task(repo: &Repository, template: &str, run: &RunId, task: &TaskId) -> Result<SealedPaths> {
         let private = repo.run_dir(run)?.join(task.as_str());
         SealedPaths::at(repo, template, &format!("{run}.{task}"), private)
+    }
+
+    /// The paths of a person's sealed workspace, around its recorded tree.
+    pub fn of_record(repo: &Repository, record: &WorkspaceRecord) -> Result<SealedPaths> {
+        let part = record.name.path_part();
+        let private = repo.sealed_root()?.join("named").join(&part);
+        let enclosure = record.path.parent().unwrap_or(&record.path).to_owned();
+        let git_dir = private.join("common.git");
+        Ok(SealedPaths {
+            tree: record.path.clone(),
+            home: enclosure.join("home"),
+            tmp: enclosure.join("tmp"),
+            admin: git_dir.join("worktrees/wt"),
+            entry: repo.common_dir.join("worktrees").join(format!("treehand-{part}")),
+            enclosure,
+            private,
+            git_dir,
+        })
     }
 
     /// The paths of a sealed workspace with this path part.
