@@ -206,7 +206,26 @@ fn what_a_failed_task_did_in_a_submodule_is_saved_by_clean() {
     let saved = world.git(&["for-each-ref", "--format=%(refname)", "refs/treehand/salvage/"]);
     assert_eq!(lib(&world, &["show", &format!("{saved}:more.txt")]), "more");
     assert_eq!(lib(&world, &["show", &format!("{saved}~1:work.txt")]), "work");
-    assert_eq!(lib(&world, &["rev-parse", &saved]), world.git(&["rev-parse", &format!("{saved}:lib")]));
+    let commit = lib(&world, &["rev-parse", &saved]);
+    assert_eq!(commit, world.git(&["rev-parse", &format!("{saved}:lib")]));
+    // What a branch holds by now stays when the rest is dropped; else it goes with it.
+    let refs = || lib(&world, &["for-each-ref", "--format=%(refname) %(objectname)", "refs/treehand/"]);
+    world.git(&["branch", "mine", &saved]);
+    world.treehand(&["salvage", "drop", "--yes", &saved]).expect(0);
+    assert_eq!(refs(), format!("refs/treehand/landed/{commit} {commit}"));
+    let answer = run(&world, "echo other > lib/other.txt; exit 1");
+    assert_eq!(state(&answer.json(), "t"), "failed");
+    world.treehand(&["clean", "--yes", "--min-age", "0s"]).expect(0);
+    assert_eq!(refs().lines().count(), 2);
+    world
+        .treehand(&[
+            "salvage",
+            "drop",
+            "--yes",
+            &world.git(&["for-each-ref", "--format=%(refname)", "refs/treehand/salvage/"]),
+        ])
+        .expect(0);
+    assert_eq!(refs().lines().count(), 1);
 }
 
 #[test]
@@ -235,6 +254,51 @@ fn a_submodule_that_only_the_workspace_has_is_kept_in_the_repository() {
     assert_eq!(world.git(&["show", &format!("{link}:work.txt")]), "work");
     let kept = world.git(&["for-each-ref", "--format=%(objectname)", "refs/treehand/submodules/lib/"]);
     assert_eq!(kept, link);
+}
+
+#[test]
+fn what_a_task_fetched_into_a_submodule_comes_into_a_clone_that_is_behind() {
+    let world = world();
+    let away = world.path().join("away");
+    std::fs::write(away.join("next.txt"), "next\n").expect("a file");
+    world.git_in(&away, &["add", "-A"]);
+    world.git_in(&away, &["commit", "-q", "-m", "next"]);
+    let next = world.git_in(&away, &["rev-parse", "HEAD"]);
+    // The repository records what its own clone was never updated to.
+    world.git(&["update-index", "--cacheinfo", &format!("160000,{next},lib")]);
+    world.git(&["commit", "-q", "-m", "lib moves"]);
+    std::fs::rename(&away, world.path().join("lib")).expect("back");
+    let script = "test ! -e lib/next.txt; git -c protocol.file.allow=always submodule --quiet update --init; echo work > lib/work.txt";
+    let run = run(&world, script).expect(0).json();
+    let events = world.treehand(&["--json", "show", run["run"].as_str().expect("a run")]).expect(0).stdout;
+    assert!(!events.is_empty());
+    let landed = world.git(&["rev-parse", "main:lib"]);
+    assert_eq!(lib(&world, &["show", &format!("{landed}:work.txt")]), "work");
+    assert_eq!(lib(&world, &["rev-parse", &format!("{landed}~1")]), next);
+    lib(&world, &["fsck", "--full", "--strict"]);
+}
+
+#[test]
+fn an_update_leaves_submodules_as_they_are_or_is_refused() {
+    let world = world();
+    world.treehand(&["new", "s", "--sealed"]).expect(0);
+    let tree = world.trees().join("s/repo");
+    let exec = |script: &str| world.treehand(&["exec", "s", "--confine", "off", "--", "sh", "-ec", script]).expect(0);
+    exec("cd lib; echo work > work.txt; git add -A; git commit -qm work; echo loose > loose.txt");
+    world.commit("theirs", &[("theirs.txt", "theirs\n")]);
+    world.treehand(&["fresh", "s", "--update", "rebase"]).expect(0);
+    assert!(tree.join("theirs.txt").exists());
+    assert_eq!(exec("git -C lib status --porcelain; git -C lib log -1 --format=%s").stdout, "?? loose.txt\nwork\n");
+    let before = world.git(&["rev-parse", "s:lib"]);
+    world.git(&["fetch", "-q", ".", "s"]);
+    assert_eq!(lib(&world, &["show", &format!("{before}:loose.txt")]), "loose");
+    std::fs::write(world.repo().join("lib/other.txt"), "other\n").expect("a file");
+    lib(&world, &["add", "-A"]);
+    lib(&world, &["commit", "-q", "-m", "other"]);
+    world.git(&["commit", "-q", "-am", "lib moves"]);
+    let refused = world.treehand(&["fresh", "s", "--update", "rebase"]).expect(4);
+    assert!(refused.stderr.contains("other commits of submodules by now: lib"), "{}", refused.stderr);
+    assert_eq!(world.git(&["rev-parse", "s:lib"]), before);
 }
 
 #[test]

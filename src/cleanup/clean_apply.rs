@@ -225,7 +225,12 @@ fn run_dir(batch: &mut Batch<'_>, path: &Path, id: DirId, summary: &str) -> Resu
 
 fn expire_ref(repo: &Repository, name: &str, commit: &CommitId) -> Result<Done> {
     match update_ref(repo, name, None, Some(commit), "treehand: its time is over") {
-        Ok(()) => Ok(Done::plain()),
+        Ok(()) => {
+            if name.starts_with(salvage::PREFIX) {
+                import_submodules::discard(repo, name, commit)?;
+            }
+            Ok(Done::plain())
+        }
         Err(WorktreeError::Busy { holder, .. }) => Done::skipped(holder),
         Err(error) => Err(error.into()),
     }

@@ -46,7 +46,7 @@ impl<'a> Place<'a> {
         taken: &mut Vec<CapturedModule>,
     ) -> Result<Vec<PathBuf>> {
         let links = self.links()?;
-        let known = self.known()?;
+        let known = self.known(&links)?;
         let (mut lines, mut left_out) = (Vec::new(), Vec::new());
         let paths: BTreeSet<&PathBuf> = links.keys().chain(known.keys()).collect();
         // What is no directory any more git sees as it is: gone, or another kind of file.
@@ -135,15 +135,16 @@ impl<'a> Place<'a> {
         Ok(listed.records().filter_map(entry).collect())
     }
 
-    /// The submodules of the base by the paths where they are now: one may have been moved.
-    fn known(&self) -> Result<BTreeMap<PathBuf, Registered>> {
+    /// The submodules of the base by the paths where they are now: one may have been moved to where the index records it.
+    fn known(&self, links: &BTreeMap<PathBuf, CommitId>) -> Result<BTreeMap<PathBuf, Registered>> {
         let (copy, name) = (self.scratch.join("gitmodules"), self.at.join(".gitmodules"));
         // What is not as git wants it says nothing.
         let there = fs::copy_beneath(self.root, &name, &copy, MODULES_MAX).unwrap_or(false);
-        let now = match there {
+        let mut now = match there {
             true => originals::names(self.home.git.command(["config", "--file"]).arg(&copy))?,
             false => BTreeMap::new(),
         };
+        now.retain(|path, _| links.contains_key(path));
         self.known_by(&now)
     }
 
@@ -172,7 +173,11 @@ impl<'a> Place<'a> {
             };
         }
         let original = match &self.originals {
-            Some(originals) if originals.is_initialised(name)? => originals.with(name, original_path, commit).ok(),
+            // One that lacks the commit is still where the person has it.
+            Some(originals) if originals.is_initialised(name)? => match originals.with(name, original_path, commit) {
+                Ok(original) => Some(original),
+                Err(_) => originals.all(name, original_path)?.into_iter().next(),
+            },
             _ => None,
         };
         let home = match &original {

@@ -80,13 +80,14 @@ fn bring_into(
 ) -> Result<Option<Brought>> {
     let CapturedModule { home, commit, base, .. } = module;
     if check_connected(quarantine, commit).is_err() {
-        // What a submodule was given that a task initialised by itself may be a part of its history.
+        // A task may have fetched what is not here, and not have what is.
         let has_base = repo.git.bare(&module.scratch, ["cat-file", "-e", base.as_str()]).output()?.status.success();
-        let known = Some(base).filter(|_| module.cloned && has_base);
+        let known = Some(base).filter(|_| has_base && module.cloned);
+        let known = known.filter(|_| is_here(quarantine, base).unwrap_or(false));
         receive(&repo.git, quarantine, &module.scratch, commit, known, request.max_bytes)?;
         check_connected(quarantine, commit)?;
     }
-    if module.cloned {
+    if module.cloned && is_here(quarantine, base)? {
         let changes = changes(quarantine.command([] as [&str; 0]), base, commit)?;
         let nobody = result_policy::compile(&[]).unwrap_or_default();
         if let Some(refusal) = result_policy::judge(&changes, &[], &nobody) {
@@ -111,6 +112,10 @@ fn bring_into(
     kept.release()?;
     updated?;
     Ok(Some(Brought { home: home.clone(), reference, before, after: commit.clone() }))
+}
+
+fn is_here(quarantine: &Quarantine, commit: &CommitId) -> Result<bool> {
+    Ok(quarantine.command(["cat-file", "-e", &format!("{commit}^{{commit}}")]).output()?.status.success())
 }
 
 /// True for a branch that loses nothing by going to the captured commit: it is in its history, or was put there by the import
@@ -157,28 +162,54 @@ pub fn import_alone(repo: &Repository, captured: &Captured, request: &ImportRequ
 /// A branch of the repository is gone, and its work is where it belongs: so the branches of the same work in its submodules go,
 /// and what they hold stays within reach under [`LANDED`]. `commit` is where the branch was.
 pub fn reclaim(repo: &Repository, branch: &str, commit: &CommitId) -> Result<()> {
-    let branch = reference(branch, true, Path::new(""));
-    reclaim_below(&repo.git, &repo.common_dir, &Originals::of(repo), &branch, commit)
+    Same { git: &repo.git, reference: branch, keep: true }.let_go(&repo.common_dir, &Originals::of(repo), commit)
 }
 
-fn reclaim_below(git: &Git, git_dir: &Path, originals: &Originals, branch: &str, commit: &CommitId) -> Result<()> {
-    for Registered { name, path, commit } in registered(git, git_dir, commit)? {
-        for clone in originals.all(&name, &path)? {
-            let home = Repository::at_common_dir(git, &clone)?;
-            // One that a person went on with stays.
-            if home.reader().ref_commit(branch)?.as_ref() == Some(&commit) {
-                let kept = format!("{LANDED}{commit}");
-                if home.reader().ref_commit(&kept)?.is_none() {
-                    update_ref(&home, &kept, Some(&commit), None, "treehand: landed")?;
-                }
-                update_ref(&home, branch, None, Some(&commit), "treehand: reclaimed")?;
+/// A ref that held what was saved is gone: so are those of the same work in its submodules. Where a branch, a tag or a remote holds
+/// the commit by now, what it records of them stays within reach.
+pub fn discard(repo: &Repository, reference: &str, commit: &CommitId) -> Result<()> {
+    let args = ["rev-list", "--max-count=1", commit.as_str(), "--not", "--branches", "--tags", "--remotes", "--"];
+    let keep = repo.bare(args).run()?.stdout.is_empty();
+    Same { git: &repo.git, reference, keep }.let_go(&repo.common_dir, &Originals::of(repo), commit)
+}
+
+/// The refs in submodules that stand for the same work as one of the repository.
+struct Same<'a> {
+    git: &'a Git,
+    reference: &'a str,
+    /// What they hold stays within reach.
+    keep: bool,
+}
+
+impl Same<'_> {
+    fn let_go(&self, git_dir: &Path, originals: &Originals, commit: &CommitId) -> Result<()> {
+        for Registered { name, path, commit } in registered(self.git, git_dir, commit)? {
+            if !self.keep {
+                let around = Repository::at_common_dir(self.git, git_dir)?;
+                self.delete(&around, &reference(self.reference, false, &originals.at().join(&path)), &commit)?;
             }
-            if home.reader().has_commit(&commit)? {
-                reclaim_below(git, &clone, &originals.below(&clone, &path), branch, &commit)?;
+            for clone in originals.all(&name, &path)? {
+                let home = Repository::at_common_dir(self.git, &clone)?;
+                self.delete(&home, &reference(self.reference, true, &path), &commit)?;
+                if home.reader().has_commit(&commit)? {
+                    self.let_go(&clone, &originals.below(&clone, &path), &commit)?;
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Deletes one that is where it was put. One that a person went on with stays.
+    fn delete(&self, home: &Repository, name: &str, commit: &CommitId) -> Result<()> {
+        if home.reader().ref_commit(name)?.as_ref() != Some(commit) {
+            return Ok(());
+        }
+        let kept = format!("{LANDED}{commit}");
+        if self.keep && home.reader().ref_commit(&kept)?.is_none() {
+            update_ref(home, &kept, Some(commit), None, "treehand: landed")?;
+        }
+        update_ref(home, name, None, Some(commit), "treehand: reclaimed")
+    }
 }
 
 #[cfg(test)]

@@ -114,6 +114,12 @@ fn submodule_under_a_gate() {
     "#;
     row.run_tasks(tasks).expect(0);
     row.sh("cd repo; git submodule --quiet update --recursive; tail -2 lib/a.txt | tr -d '\\n' | grep -qx ab");
+    // As with git, nobody merges two histories of a submodule.
+    let both = tasks.replace("needs = [\"a\"]", "").replace("tail -1 lib/a.txt | grep -qx a; ", "");
+    let run = row.run_tasks(&both).expect(5).json();
+    let states = ["a", "b"].map(|id| task(&run, id)["state"].as_str().expect("a state").to_owned());
+    assert!(states.contains(&"landed".into()) && states.contains(&"rejected".into()), "{run}");
+    row.sh("cd repo; git submodule --quiet update --recursive");
     row.treehand(&[
         "run",
         "--confine",
