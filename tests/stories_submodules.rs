@@ -296,9 +296,49 @@ fn an_update_leaves_submodules_as_they_are_or_is_refused() {
     lib(&world, &["add", "-A"]);
     lib(&world, &["commit", "-q", "-m", "other"]);
     world.git(&["commit", "-q", "-am", "lib moves"]);
+    let conflict = world.treehand(&["fresh", "s", "--update", "rebase"]).expect(5);
+    assert!(conflict.stderr.contains("lib"), "{}", conflict.stderr);
+    let after = world.git(&["rev-parse", "s:lib"]);
+    assert_eq!(lib(&world, &["show", &format!("{after}:loose.txt")]), "loose");
+    assert_eq!(exec("git -C lib status --porcelain").stdout, "?? loose.txt\n");
+}
+
+#[test]
+fn a_submodule_follows_the_base_where_nothing_was_done_in_it() {
+    let world = world();
+    let first = world.git(&["rev-parse", "main:lib"]);
+    world.treehand(&["new", "s", "--sealed"]).expect(0);
+    let tree = world.trees().join("s/repo");
+    let exec =
+        |script: &str| world.treehand(&["exec", "s", "--confine", "off", "--", "sh", "-ec", script]).expect(0).stdout;
+    exec("echo mine > mine.txt; git -C lib switch -q -c somewhere");
+    std::fs::write(world.repo().join("lib/other.txt"), "other\n").expect("a file");
+    lib(&world, &["add", "-A"]);
+    lib(&world, &["commit", "-q", "-m", "other"]);
+    world.git(&["commit", "-q", "-am", "lib moves"]);
+    let look = "git status --porcelain; git -C lib rev-parse HEAD; ls lib";
+    world.treehand(&["fresh", "s", "--update", "rebase"]).expect(0);
+    let next = world.git(&["rev-parse", "main:lib"]);
+    assert_eq!(exec(look), format!("?? mine.txt\n{next}\na.txt\nother.txt\n"));
+    assert_eq!(exec("git -C lib fsck --full --strict --no-dangling; git -C lib log -1 --format=%s"), "other\n");
+    world.treehand(&["undo"]).expect(0);
+    assert_eq!(exec(look), format!("?? mine.txt\n{first}\na.txt\n"));
+    world.treehand(&["redo"]).expect(0);
+    assert_eq!(exec(look), format!("?? mine.txt\n{next}\na.txt\nother.txt\n"));
+    world.treehand(&["undo"]).expect(0);
+    // A file where the newer one has one of its own.
+    std::fs::write(world.repo().join(".git/info/exclude"), "other.txt\n").expect("written");
+    exec(
+        "d=$(git -C lib rev-parse --absolute-git-dir); mkdir -p $d/info; echo other.txt > $d/info/exclude; echo mine > lib/other.txt",
+    );
+    let answer = world.treehand(&["fresh", "s", "--update", "rebase"]);
+    assert!([4, 5].contains(&answer.code), "{}", answer.stderr);
+    assert_eq!(exec("cat lib/other.txt; git -C lib rev-parse HEAD"), format!("mine\n{first}\n"));
+    world.git(&["rm", "-q", "-f", "lib"]);
+    world.git(&["commit", "-q", "-m", "no lib"]);
     let refused = world.treehand(&["fresh", "s", "--update", "rebase"]).expect(4);
-    assert!(refused.stderr.contains("other commits of submodules by now: lib"), "{}", refused.stderr);
-    assert_eq!(world.git(&["rev-parse", "s:lib"]), before);
+    assert!(refused.stderr.contains("has no longer submodules that it had: lib"), "{}", refused.stderr);
+    assert!(tree.join("lib/other.txt").exists());
 }
 
 #[test]

@@ -99,9 +99,7 @@ fn bring_into(
     let now = home.reader().ref_commit(&wanted)?;
     let (reference, before) = match &now {
         Some(now) if now == commit => return Ok(None),
-        Some(now) if !is_ours(repo, quarantine, now, module, request)? => {
-            (format!("{wanted}-{}", commit.short()), None)
-        }
+        Some(now) if !is_ours(repo, quarantine, now, module, request)? => (beside(&wanted, commit), None),
         _ => (wanted, now),
     };
     if before.is_none() && home.reader().ref_commit(&reference)?.as_ref() == Some(commit) {
@@ -134,6 +132,11 @@ fn is_ours(
     let Some(last) = request.expected else { return Ok(false) };
     let last = moves(repo, request.base, last)?;
     Ok(last.iter().any(|one| one.at == module.at && one.after == *now))
+}
+
+/// The ref for work whose own is somebody else's by now.
+fn beside(reference: &str, commit: &CommitId) -> String {
+    format!("{reference}-{}", commit.short())
 }
 
 /// The ref of a submodule that holds the work for which this one of the repository stands.
@@ -190,7 +193,10 @@ impl Same<'_> {
             }
             for clone in originals.all(&name, &path)? {
                 let home = Repository::at_common_dir(self.git, &clone)?;
-                self.delete(&home, &reference(self.reference, true, &path), &commit)?;
+                let name = reference(self.reference, true, &path);
+                for name in [&name, &beside(&name, &commit)] {
+                    self.delete(&home, name, &commit)?;
+                }
                 if home.reader().has_commit(&commit)? {
                     self.let_go(&clone, &originals.below(&clone, &path), &commit)?;
                 }

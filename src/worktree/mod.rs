@@ -43,6 +43,7 @@ pub mod resume;
 pub mod run_store;
 pub mod sealed;
 pub mod sealed_move;
+mod sealed_submodules;
 pub mod seen;
 pub mod stack;
 pub mod status;

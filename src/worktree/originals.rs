@@ -124,18 +124,37 @@ impl Originals {
     /// The clone of a submodule that is here and has this commit.
     pub fn with(&self, name: &Path, path: &Path, commit: &CommitId) -> Result<PathBuf> {
         let mut why = "it was never cloned here".to_owned();
-        for candidate in self.all(name, path)? {
-            if Reader::open(&self.git, &candidate).has_commit(commit)? {
+        for candidate in self.present(name, path)? {
+            if !self.is_usable(&candidate)? {
+                why = format!("the worktree of {} is not there, and git does not use it then", candidate.display());
+            } else if Reader::open(&self.git, &candidate).has_commit(commit)? {
                 return Ok(candidate);
+            } else {
+                why = format!("its commit {} is not here", commit.short());
             }
-            why = format!("its commit {} is not here", commit.short());
         }
         Err(WorktreeError::refused(why, HINT))
     }
 
-    /// All clones of a submodule that are here: the repository's own first; then the one in the main worktree itself, as git
-    /// once kept them, and those of other worktrees, as in a bare repository.
+    /// All clones of a submodule that are here and that git can use.
     pub fn all(&self, name: &Path, path: &Path) -> Result<Vec<PathBuf>> {
+        let mut usable = Vec::new();
+        for candidate in self.present(name, path)? {
+            if self.is_usable(&candidate)? {
+                usable.push(candidate);
+            }
+        }
+        Ok(usable)
+    }
+
+    /// False for a clone whose worktree is gone: git does nothing at all in one.
+    fn is_usable(&self, clone: &Path) -> Result<bool> {
+        Ok(self.git.bare(clone, ["rev-parse", "--git-dir"]).output()?.status.success())
+    }
+
+    /// Those that are here: the repository's own first; then the one in the main worktree itself, as git
+    /// once kept them, and those of other worktrees, as in a bare repository.
+    fn present(&self, name: &Path, path: &Path) -> Result<Vec<PathBuf>> {
         let admin = self.git_dir.join("worktrees");
         let mut candidates = vec![self.git_dir.join("modules").join(name)];
         candidates.extend(self.main.as_ref().map(|main| main.join(&self.at).join(path).join(".git")));

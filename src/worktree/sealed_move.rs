@@ -5,6 +5,7 @@
 //! directory. Nothing may run in the workspace. What is staged or not is not told apart: all that is uncommitted is unstaged.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use super::capture::Captured;
 use super::changes::capture_work;
@@ -18,6 +19,7 @@ use super::index_lock::{Obstacle, present};
 use super::repository::Repository;
 use super::run_store::RunStore;
 use super::sealed::SealedPaths;
+use super::sealed_submodules::{Follower, followers, replace_index};
 use crate::model::CommitId;
 use crate::model::record::WorkspaceRecord;
 use crate::sys::fs;
@@ -80,6 +82,9 @@ impl<'a> Still<'a> {
             let message = format!("local changes in {} are in the way", self.paths.tree.display());
             return Ok(Some(Obstacle { message, paths }));
         }
+        if let Err((message, path)) = self.followers(to)? {
+            return Ok(Some(Obstacle { message, paths: vec![path.to_string_lossy().into_owned()] }));
+        }
         let dry_run = self.move_files(to, &["-n"]).output()?;
         let stderr = String::from_utf8_lossy(&dry_run.stderr).trim().to_owned();
         let message = || format!("git cannot move {}: {stderr}", self.paths.tree.display());
@@ -90,16 +95,21 @@ impl<'a> Still<'a> {
     pub fn move_to(&self, to: &State) -> Result<()> {
         let private = &self.paths.git_dir;
         let reference = head_file(private, &HeadPlace::of_tree())?;
+        let followers = self.followers(to)?;
         self.move_files(to, &[]).run()?;
+        for follower in followers.unwrap_or_default() {
+            follower.follow()?;
+        }
         self.git(["read-tree", "-m", "--no-recurse-submodules", to.head.as_str()]).run()?;
-        let index = self.captured.scratch.join("index");
-        let modified = std::fs::metadata(&index).and_then(|meta| meta.modified()).map_err(fs::at("read", &index))?;
-        let content = std::fs::read(&index).map_err(fs::at("read", &index))?;
-        fs::write_beneath(private, "worktrees/wt/index".as_ref(), &content, Some(modified))?;
+        replace_index(&self.captured.scratch, private, "worktrees/wt".as_ref())?;
         let line = |commit: &CommitId| format!("{commit}\n").into_bytes();
         fs::write_beneath(private, "worktrees/wt/ORIG_HEAD".as_ref(), &line(&self.head), None)?;
         fs::write_beneath(private, &reference, &line(&to.head), None)?;
         Ok(())
+    }
+
+    fn followers(&self, to: &State) -> Result<std::result::Result<Vec<Follower>, (String, PathBuf)>> {
+        followers(self.repo, &self.paths, &self.store, &self.captured, &to.work)
     }
 
     fn move_files(&self, to: &State, flags: &[&str]) -> GitCommand {

@@ -6,6 +6,7 @@
 //! What cannot be brought is told and left to `git submodule update`; it is no reason not to make the workspace. Those of a sealed
 //! workspace borrow from a store of treehand's own and share no file with the repository.
 
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 use super::conversion;
@@ -283,10 +284,30 @@ impl Clone<'_> {
         self.link()?;
         let fill = git.tree(self.git_dir, self.tree, ["reset", "--quiet", "--hard", "--no-recurse-submodules"]);
         fill.env("GIT_LFS_SKIP_DOWNLOAD_ERRORS", "1").run()?;
-        // For `git submodule`; the address stays out of it, there may be a secret in that.
-        let active = format!("submodule.{}.active", self.name.display());
-        git.bare(self.level.git_dir, ["config", &active, "true"]).run()?;
+        self.register()?;
         Ok(Seal { store: store.git_dir().to_owned(), identity: seal.identity })
+    }
+
+    /// What `git submodule init` would write into the configuration around it, which a task may not be able to write. The
+    /// address is the one that everybody reads in `.gitmodules`: in the repository's own there may be a secret.
+    fn register(&self) -> Result<()> {
+        let git = self.level.git;
+        let key = |variable: &str| format!("submodule.{}.{variable}", self.name.display());
+        let set = |variable, value: &OsStr| git.bare(self.level.git_dir, ["config", &key(variable)]).arg(value).run();
+        set("active", "true".as_ref())?;
+        for variable in ["url", "update"] {
+            let get = ["config", "--file", ".gitmodules", "--no-includes", "-z", "--get", &key(variable)];
+            let known = git.within(self.level.tree, get).output()?;
+            let value = known.records().next();
+            // Anything else is a command.
+            let plain = |value: &&[u8]| {
+                variable != "update" || [&b"checkout"[..], b"rebase", b"merge", b"none"].contains(value)
+            };
+            if let Some(value) = value.filter(plain) {
+                set(variable, bytes_path(value).as_os_str())?;
+            }
+        }
+        Ok(())
     }
 
     /// The links between tree and git dir, relative as git makes them for submodules, so that both can be moved together.

@@ -40,7 +40,7 @@ pub(super) fn update(repo: &Repository, store: &Store, request: &UpdateRequest<'
     if repo.reader().is_ancestor(&request.base.commit, &now.head)? {
         return update::already(store, request, &now.work);
     }
-    refuse_moved_submodules(repo, request)?;
+    refuse_lost_submodules(repo, request)?;
     let quarantine = Quarantine::create(repo, &now.work)?;
     let outcome = match make(&quarantine, repo, request, &now) {
         Ok(Ok(next)) => moved(repo, store, &quarantine, request, &still, &now, next),
@@ -51,17 +51,17 @@ pub(super) fn update(repo: &Repository, store: &Store, request: &UpdateRequest<'
     outcome
 }
 
-/// A base that moves submodules would need them moved in the tree, too, with whatever is in them.
-fn refuse_moved_submodules(repo: &Repository, request: &UpdateRequest<'_>) -> Result<()> {
+/// A base that has no longer a submodule: its files in the tree would be nobody's.
+fn refuse_lost_submodules(repo: &Repository, request: &UpdateRequest<'_>) -> Result<()> {
     let (old, new) = (&request.record.base.commit, &request.base.commit);
     let raw = changes(repo.bare([] as [&str; 0]), old, new)?.raw;
-    let moved = raw.iter().filter(|change| change.old_mode == GITLINK);
-    let moved: Vec<String> = moved.map(|change| String::from_utf8_lossy(&change.path).into_owned()).collect();
-    if moved.is_empty() {
+    let lost = raw.iter().filter(|change| change.old_mode == GITLINK && change.new_mode != GITLINK);
+    let lost: Vec<String> = lost.map(|change| String::from_utf8_lossy(&change.path).into_owned()).collect();
+    if lost.is_empty() {
         return Ok(());
     }
     let name = &request.record.name;
-    let message = format!("the base of {name} has other commits of submodules by now: {}", moved.join(", "));
+    let message = format!("the base of {name} has no longer submodules that it had: {}", lost.join(", "));
     let hint = format!(
         "bring its work onto its branch (treehand diff {name}), then start from that: --base {}",
         request.record.branch

@@ -70,6 +70,11 @@ fn submodule_in_a_sealed_workspace() {
     assert_eq!(made["submodules"], json!([{"path": "lib", "missing": null}, {"path": "lib/inner", "missing": null}]));
     let place = std::path::PathBuf::from(made["path"].as_str().expect("a path"));
     assert_eq!(row.git_in(&place, &["status", "--porcelain", "--ignore-submodules=none"]), "");
+    // The configuration need not be writable.
+    let looks = "c=$(git rev-parse --git-common-dir); cp $c/config ../config; git submodule --quiet update --init --recursive; \
+        git submodule status --recursive; git status --porcelain; (cd lib; git commit -q --allow-empty -m x; git reset -q --hard HEAD~1); \
+        cmp $c/config ../config; rm ../config";
+    row.treehand(&["exec", "s", "--confine", "off", "--", "sh", "-ec", looks]).expect(0);
     let work = "cd lib; echo one > one.txt; git add -A; git commit -qm one; echo two > two.txt";
     row.treehand(&["exec", "s", "--confine", "off", "--", "sh", "-ec", work]).expect(0);
     let diff = row.treehand(&["diff", "s", "--json"]).expect(0).json();
