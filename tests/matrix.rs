@@ -13,6 +13,8 @@ mod drive;
 mod filters;
 #[path = "matrix/formats.rs"]
 mod formats;
+#[path = "matrix/modules.rs"]
+mod modules;
 #[path = "matrix/people.rs"]
 mod people;
 #[path = "matrix/places.rs"]

@@ -61,13 +61,10 @@ fn a_workspace_is_brought_up_and_back_and_one_in_conflict_stays_as_it_was() {
 fn what_cannot_be_brought_up_is_refused_with_the_reason() {
     let world = World::with_remote();
     world.treehand(&["new", "away"]).expect(0);
-    world.treehand(&["new", "shut", "--sealed"]).expect(0);
     world.commit_upstream("theirs", "new.txt", "new\n");
     world.git_in(&tree(&world, "away"), &["switch", "-q", "-c", "other"]);
     let away = world.treehand(&["fresh", "away", "--update", "merge"]).expect(4);
     assert!(away.stderr.contains("is on branch `other`, not on its branch `away`"), "{}", away.stderr);
-    let shut = world.treehand(&["fresh", "shut", "--update", "merge"]).expect(4);
-    assert!(shut.stderr.contains("sealed"), "{}", shut.stderr);
     world.git_in(&tree(&world, "away"), &["switch", "-q", "away"]);
     let lock = PathBuf::from(world.git_in(&tree(&world, "away"), &["rev-parse", "--git-path", "index.lock"]));
     std::fs::write(&lock, "").expect("a lock");

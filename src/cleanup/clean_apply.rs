@@ -21,7 +21,7 @@ use crate::sys::fs;
 use crate::sys::standing::Processes;
 use crate::worktree::import::update_ref;
 use crate::worktree::sealed::{SealedPaths, remove_if_empty};
-use crate::worktree::{Repository, WorktreeError, checkouts};
+use crate::worktree::{Repository, WorktreeError, checkouts, import_submodules};
 
 /// How an action came out.
 pub enum Done {
@@ -167,10 +167,11 @@ impl TaskBox<'_> {
         };
         let reader = repo.reader();
         let tip = reader.ref_commit(&task.branch.full_ref())?.unwrap_or_else(|| base.clone());
+        let name = format!("{}{}/{}/{stamp}/worktree", salvage::PREFIX, run.id, task.id);
         if captured.commit == *base || salvage::captured_tree(repo, &captured)? == reader.tree_of(&tip)? {
+            salvage::import_submodules(repo, &captured, base, &name, None)?;
             return Ok(None);
         }
-        let name = format!("{}{}/{}/{stamp}/worktree", salvage::PREFIX, run.id, task.id);
         Ok(Some(salvage::import_sealed(repo, &captured, base, &name, None)?.name))
     }
 }
@@ -198,6 +199,9 @@ fn take_ref(repo: &Repository, batch: &mut Batch<'_>, doomed: &DoomedRef, summar
         return Done::skipped(format!("it is in use in {}", user.tree.as_ref().unwrap_or(&user.git_dir).display()));
     }
     let kept = batch.take_away(&Takeaway { refs: vec![doomed.clone()], ..Takeaway::default() }, summary)?;
+    if kept.is_empty() && short.is_some() {
+        import_submodules::reclaim(repo, &doomed.name, &doomed.commit)?;
+    }
     Ok(match kept.into_iter().next() {
         Some(kept) => Done::Skipped(kept.why),
         None => Done::plain(),
@@ -221,7 +225,12 @@ fn run_dir(batch: &mut Batch<'_>, path: &Path, id: DirId, summary: &str) -> Resu
 
 fn expire_ref(repo: &Repository, name: &str, commit: &CommitId) -> Result<Done> {
     match update_ref(repo, name, None, Some(commit), "treehand: its time is over") {
-        Ok(()) => Ok(Done::plain()),
+        Ok(()) => {
+            if name.starts_with(salvage::PREFIX) {
+                import_submodules::discard(repo, name, commit)?;
+            }
+            Ok(Done::plain())
+        }
         Err(WorktreeError::Busy { holder, .. }) => Done::skipped(holder),
         Err(error) => Err(error.into()),
     }

@@ -13,7 +13,7 @@ use super::{recover, trash, undo};
 use crate::model::record::{
     AttemptRecord, LandedRecord, RemovedItem, RunRecord, TaskRecord, UndoData, WorkspaceRecord, WorkspaceState,
 };
-use crate::model::{BranchName, CommitId, ProcId, RunState, Timestamp, Token};
+use crate::model::{BranchName, CommitId, ProcId, RunState, Submodules, Timestamp, Token};
 use crate::store::{Entry, EntryDraft};
 use crate::sys::{clock, fs, proc};
 use crate::worktree::fixture::{self, Fixture, TEMPLATE};
@@ -504,6 +504,7 @@ fn abandoned_box(fixture: &Fixture, state: &str, task_state: &str) -> (RunRecord
         lenders: &[lender.objects()],
         identity: &identity,
         lock_reason: Some("a task".into()),
+        submodules: Submodules::Local,
     };
     sealed::create(&fixture.repo, &paths, &request).expect("sealed");
     fixture.commit_in(&paths.tree, "b", "committed\n");

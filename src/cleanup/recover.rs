@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::error::Result;
 use super::removal_again::{self, Removal};
+use super::undo::sealed_update;
 use super::{made_branch, restore};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, PutBack, UndoData, WorkspaceState};
@@ -20,7 +21,8 @@ use crate::sys::lock::FileLock;
 use crate::sys::proc;
 use crate::worktree::advance::Advance;
 use crate::worktree::resume::{Recovered, Resumed, contains, resume};
-use crate::worktree::{Repository, update};
+use crate::worktree::update_sealed::Finished;
+use crate::worktree::{Repository, update, update_sealed};
 
 /// What was done about undos and creations that nobody had finished.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -141,7 +143,7 @@ fn undo(repo: &Repository, store: &Store, entry: &Entry, operation: &OperationRe
             let renamed = restore::put_back(repo, store, items)?;
             restore::look(repo, items, &renamed)?
         }
-        (_, Some((branch, before, after))) => match moved(repo, branch, after, before, after)? {
+        (_, Some((branch, before, after))) => match follow(repo, store, operation, (after, before))? {
             Ending::Whole => PutBack {
                 // It may have gone before its process did.
                 branch_gone: made_branch::drop_if_made(repo, store, operation)? || is_gone(repo, branch)?,
@@ -165,8 +167,8 @@ fn redo(repo: &Repository, store: &Store, entry: &Entry, operation: &OperationRe
         store.done(intent, json!({"why": "it was recorded already"}))?;
         return Ok(Ending::Whole);
     }
-    if let Some((branch, before, after)) = operation.undo.moved() {
-        let ending = moved(repo, branch, before, after, after)?;
+    if let Some((_, before, after)) = operation.undo.moved() {
+        let ending = follow(repo, store, operation, (before, after))?;
         if let Ending::Whole = ending {
             store.mark_redone(op, None, Some(&intent))?;
         }
@@ -207,6 +209,23 @@ fn moved(repo: &Repository, branch: &BranchName, from: &CommitId, to: &CommitId,
         Resumed::NotMoved | Resumed::MovedOn => Ending::Never("the branch never moved".into()),
         Resumed::InTheWay(obstacle) => Ending::Blocked(format!("{}: {}", obstacle.message, obstacle.paths.join(", "))),
         Resumed::Busy { lock } => Ending::Blocked(format!("{} is held", lock.display())),
+    })
+}
+
+/// Completes the move of what an operation had moved, from one of its ends to the other.
+fn follow(
+    repo: &Repository,
+    store: &Store,
+    operation: &OperationRecord,
+    (from, to): (&CommitId, &CommitId),
+) -> Result<Ending> {
+    let Some((branch, before, after)) = operation.undo.moved() else { return Ok(Ending::Whole) };
+    let Some((update, first, last)) = sealed_update(operation) else { return moved(repo, branch, from, to, after) };
+    let (from, to) = if to == before { (&last, &first) } else { (&first, &last) };
+    Ok(match update_sealed::finish(repo, store, update, from, to)? {
+        Finished::Whole => Ending::Whole,
+        Finished::Never => Ending::Never("the branch never moved".into()),
+        Finished::Blocked(why) => Ending::Blocked(why),
     })
 }
 

@@ -10,8 +10,8 @@ use serde_json::json;
 use super::error::{CleanupError, Result};
 use super::redo_scan::{self, Again};
 use super::removal_again::{KIND, Removal};
-use super::shift::{Shifted, require_commit, shift};
-use super::undo::alone;
+use super::shift::{Shifted, require_commit, shift, shift_sealed};
+use super::undo::{alone, sealed_update};
 use super::undo_plan::{self, Next, Verdict};
 use super::{recover, trash};
 use crate::model::cause::chain;
@@ -96,6 +96,9 @@ fn redo_move(
     let intent = store.intend(&EntryDraft::new(KIND, json!({"op": op, "owner": proc::own()})))?;
     let message = format!("treehand: redo operation {op}");
     let moved = match tip {
+        Some(_) if let Some((update, first, last)) = sealed_update(operation) => {
+            shift_sealed(repo, store, update, (&first, &last), &message)
+        }
         Some(_) => shift(repo, branch, before, after, &message),
         None => update_ref(repo, &branch.full_ref(), Some(after), None, &message)
             .map(|()| Shifted::Whole)

@@ -391,7 +391,7 @@ fn update(fixture: &Fixture, record: &WorkspaceRecord, to: &CommitId) -> UpdateR
     assert_eq!(advance(&fixture.repo, &request).expect("advanced"), Advanced::Done);
     let (workspace, branch) = (record.name.clone(), record.branch.clone());
     let (base_before, base_after) = (record.base.clone(), fixture.base());
-    let update = UpdateRecord { workspace, branch, before, after: to.clone(), base_before, base_after };
+    let update = UpdateRecord { workspace, branch, before, after: to.clone(), base_before, base_after, sealed: None };
     fixture.store.record_update(&update, clock::now(), "brought w up to main", None).expect("recorded");
     update
 }

@@ -19,7 +19,7 @@ use crate::store::Store;
 use crate::sys::git::Reader;
 use crate::sys::{fs, proc};
 use crate::worktree::sealed::{SealedPaths, remove_if_empty};
-use crate::worktree::{Repository, WorktreeError, plain};
+use crate::worktree::{Repository, WorktreeError, import_submodules, plain};
 
 pub use super::remove_plan::RemoveOptions;
 
@@ -203,6 +203,12 @@ impl Removal<'_, '_, '_> {
         let saved = saved.into_iter().map(|(name, _)| name).collect();
         let takeaway = Takeaway { directories, refs, workspace: Some(was), task: None, saved };
         let kept = self.batch.take_away(&takeaway, summary)?;
+        if let (BranchFate::Delete { .. }, Some(tip)) = (&branch.fate, &branch.tip)
+            && record.sealed
+            && kept.is_empty()
+        {
+            import_submodules::reclaim(self.repo, &record.branch.full_ref(), tip)?;
+        }
         tidy_parents(self.repo, &record.path, paths.is_some());
         Ok(self.report(&branch, &kept, takeaway.saved))
     }
@@ -250,6 +256,9 @@ impl Removal<'_, '_, '_> {
                 }
                 Err(error) => return Err(error),
             }
+        } else {
+            // Where the files are gone, commits of submodules are recorded by none.
+            salvage::import_submodules(self.repo, &captured, base, &record.branch.full_ref(), Some(last))?;
         }
         let all = &self.around.checkouts;
         let fact = remove_scan::branch_fact(self.repo, all, &record.branch, None, &record.path, self.targets)?;

@@ -10,7 +10,7 @@ use super::error::{CleanupError, Result};
 use super::recover::{self, REVERT};
 use super::revert_message::{self, Original};
 use super::shift::{Shifted, forward, require_commit};
-use super::undo::{alone, require};
+use super::undo::{alone, require, sealed_update};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, UndoData};
 use crate::model::{BranchName, CommitId};
@@ -78,6 +78,9 @@ fn tip(repo: &Repository, operation: &OperationRecord, branch: &BranchName, afte
         let message = format!("operation {} is not reverted: {why}", operation.op);
         CleanupError::refused(message, "look at the branch: git log")
     };
+    if sealed_update(operation).is_some() {
+        return Err(refused("only the workspace's own processes commit in it; `treehand undo` takes it back".into()));
+    }
     let Some(tip) = reader.ref_commit(&branch.full_ref())? else {
         return Err(refused(format!("the branch `{branch}` is gone")));
     };

@@ -169,7 +169,7 @@ fn an_update_that_was_built_upon_is_taken_back_and_its_base_stays_on_record() {
     fixture.run_in(&record.path, &["merge", "-q", "main"]);
     let (workspace, branch, after) = (record.name.clone(), record.branch.clone(), fixture.tip("refs/heads/w"));
     let (base_before, base_after) = (record.base.clone(), fixture.base());
-    let update = UpdateRecord { workspace, branch, before, after, base_before, base_after };
+    let update = UpdateRecord { workspace, branch, before, after, base_before, base_after, sealed: None };
     fixture.store.record_update(&update, clock::now(), "brought w up to main", None).expect("recorded");
     fixture.commit_in(&record.path, "upon", "u\n");
     revert(&fixture, None);

@@ -12,6 +12,7 @@ use crate::sys::fs;
 use crate::sys::git::{GitCommand, Reader};
 use crate::worktree::capture::{CaptureRequest, Captured, capture, capture_commits};
 use crate::worktree::import::{ImportRequest, changes, import, update_ref};
+use crate::worktree::import_submodules::import_alone;
 use crate::worktree::index_copy::IndexCopy;
 use crate::worktree::quarantine::Quarantine;
 use crate::worktree::run_store::RunStore;
@@ -188,7 +189,7 @@ pub fn capture_sealed(repo: &Repository, paths: &SealedPaths, store_dir: &Path, 
     let lenders = lenders(repo, paths, store_dir, base)?;
     let identity = identity(repo);
     let message = "treehand: what lay in the worktree\n";
-    Ok(capture(repo, paths, &CaptureRequest { lenders: &lenders, identity: &identity, message })?)
+    Ok(capture(repo, paths, &CaptureRequest { base, lenders: &lenders, identity: &identity, message })?)
 }
 
 /// What was committed in a sealed workspace whose tree is gone.
@@ -198,7 +199,7 @@ pub fn commits_of_sealed(
     store_dir: &Path,
     base: &CommitId,
 ) -> Result<Captured> {
-    Ok(capture_commits(repo, paths, &lenders(repo, paths, store_dir, base)?)?)
+    Ok(capture_commits(repo, paths, base, &lenders(repo, paths, store_dir, base)?)?)
 }
 
 fn lenders(repo: &Repository, paths: &SealedPaths, store_dir: &Path, base: &CommitId) -> Result<Vec<PathBuf>> {
@@ -223,6 +224,19 @@ pub fn import_sealed(
     import(repo, captured, &request)?;
     // The import has proved that everything it reaches is there.
     Ok(Saved { name: reference.to_owned(), commit: captured.commit.clone() })
+}
+
+/// Imports what was captured in submodules alone: the commit around them is known.
+pub fn import_submodules(
+    repo: &Repository,
+    captured: &Captured,
+    base: &CommitId,
+    reference: &str,
+    expected: Option<&CommitId>,
+) -> Result<()> {
+    let message = "treehand: work of a sealed workspace";
+    let request = ImportRequest { base, reference, expected, paths: &[], max_bytes: SALVAGE_MAX, message };
+    Ok(import_alone(repo, captured, &request)?)
 }
 
 /// The tree of what was captured.

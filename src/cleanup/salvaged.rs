@@ -18,6 +18,7 @@ use crate::sys::git::GitError;
 use crate::worktree::Repository;
 use crate::worktree::changes::{self, Changes};
 use crate::worktree::import::{RefChange, update_refs};
+use crate::worktree::import_submodules;
 
 /// Everything that is saved, and what stands beside it.
 pub struct Salvage {
@@ -183,7 +184,11 @@ pub fn discard(repo: &Repository, store: &Store, doomed: &[&Saved]) -> Result<()
     let refs: Vec<_> =
         doomed.iter().flat_map(|s| s.parts()).map(|p| json!({"ref": p.reference, "commit": p.commit})).collect();
     store.note(&EntryDraft::new("salvage.drop", json!({"refs": refs})))?;
-    Ok(update_refs(repo, &all, "treehand: dropped")?)
+    update_refs(repo, &all, "treehand: dropped")?;
+    for part in doomed.iter().flat_map(|saved| saved.parts()) {
+        import_submodules::discard(repo, &part.reference, &part.commit)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

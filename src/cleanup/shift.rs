@@ -8,11 +8,15 @@ use std::time::Duration;
 use super::batch::UNDO_PREFIX;
 use super::error::{CleanupError, Result};
 use super::trash;
+use crate::model::cause::chain;
+use crate::model::record::UpdateRecord;
 use crate::model::{BranchName, CommitId};
+use crate::store::Store;
 use crate::worktree::advance::{Advance, Advanced, advance};
 use crate::worktree::import::update_ref;
 use crate::worktree::index_lock::Obstacle;
-use crate::worktree::{Repository, WorktreeError};
+use crate::worktree::sealed_move::{State, Still};
+use crate::worktree::{Repository, WorktreeError, update_sealed};
 
 /// How long a lock of git's, or another undo, is waited for.
 pub const LOCK_WAIT: Duration = Duration::from_secs(10);
@@ -35,6 +39,45 @@ pub fn shift(repo: &Repository, branch: &BranchName, from: &CommitId, to: &Commi
         update_ref(repo, &name, None, Some(from), "treehand: it did not move")?;
     }
     moved
+}
+
+/// Moves the branch of a sealed workspace, and what the workspace holds with it, between the two states of an update. It goes only
+/// from the state where the update put it, or its undo.
+pub fn shift_sealed(
+    repo: &Repository,
+    store: &Store,
+    update: &UpdateRecord,
+    (from, to): (&State, &State),
+    message: &str,
+) -> Result<Shifted> {
+    let name = &update.workspace;
+    let Some(record) = store.workspace(name)? else {
+        return Err(CleanupError::refused(
+            format!("the workspace `{name}` is gone"),
+            "see what there is: treehand log",
+        ));
+    };
+    let still = Still::capture(repo, &record)?;
+    if !still.is(from)? {
+        let message = format!("`{name}` was worked on since");
+        return Err(CleanupError::refused(message, format!("bring its work onto its branch: treehand diff {name}")));
+    }
+    if let Some(obstacle) = still.obstacle(to)? {
+        return Err(CleanupError::refused(obstacle.message, "move away what is in the way, then try again"));
+    }
+    let kept = format!("{UNDO_PREFIX}{}/heads/{}", trash::stamp()?, update.branch);
+    update_ref(repo, &kept, Some(&from.work), None, "treehand: where it was")?;
+    if let Err(error) = update_sealed::swap(repo, store, update, (&from.work, &to.work), message) {
+        update_ref(repo, &kept, None, Some(&from.work), "treehand: it did not move")?;
+        return Err(error.into());
+    }
+    match still.move_to(to) {
+        Ok(()) => Ok(Shifted::Whole),
+        Err(error) => {
+            let message = format!("the files of {name} are behind `{}`: {}", update.branch, chain(&error));
+            Ok(Shifted::Behind(CleanupError::refused(message, "make room, then: treehand doctor --repair")))
+        }
+    }
 }
 
 /// Moves the branch to a commit that holds what it was at.

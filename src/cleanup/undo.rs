@@ -8,16 +8,17 @@ use serde_json::json;
 
 use super::error::{CleanupError, Result};
 use super::made_branch;
-use super::shift::{LOCK_WAIT, Shifted, require_commit, shift};
+use super::shift::{LOCK_WAIT, Shifted, require_commit, shift, shift_sealed};
 use super::undo_plan::{self, OnTop, Verdict};
 use super::{recover, restore};
 use crate::model::cause::chain;
-use crate::model::record::{OperationRecord, PutBack, RemovedItem, UndoData};
+use crate::model::record::{OperationRecord, PutBack, RemovedItem, UndoData, UpdateRecord};
 use crate::model::{BranchName, CommitId};
 use crate::store::{EntryDraft, Store, StoreError};
 use crate::sys::lock::FileLock;
 use crate::sys::proc;
-use crate::worktree::Repository;
+use crate::worktree::sealed_move::State;
+use crate::worktree::{Repository, update_sealed};
 
 /// Most commits on top that a refusal names.
 const ON_TOP_MAX: usize = 10;
@@ -125,7 +126,12 @@ fn undo_move(
         Verdict::Move => require_commit(repo, into, before)?,
     }
     let intent = store.intend(&EntryDraft::new("undo", json!({"op": op, "owner": proc::own()})))?;
-    match shift(repo, into, after, before, &format!("treehand: undo operation {op}")) {
+    let message = format!("treehand: undo operation {op}");
+    let moved = match sealed_update(operation) {
+        Some((update, first, last)) => shift_sealed(repo, store, update, (&last, &first), &message),
+        None => shift(repo, into, after, before, &message),
+    };
+    match moved {
         Ok(Shifted::Whole) => {
             let branch_gone = made_branch::drop_if_made(repo, store, operation)?;
             Ok(store.mark_undone(op, PutBack { branch_gone, ..PutBack::default() }, Some(&intent))?)
@@ -136,6 +142,13 @@ fn undo_move(
             Err(error)
         }
     }
+}
+
+/// The update of a sealed workspace, and the states that it lies between.
+pub(super) fn sealed_update(operation: &OperationRecord) -> Option<(&UpdateRecord, State, State)> {
+    let UndoData::Update(update) = &operation.undo else { return None };
+    let (before, after) = update_sealed::states(update)?;
+    Some((update, before, after))
 }
 
 /// The commits that `tip` has on top of `after`, newest first; none when it is not on top of it.

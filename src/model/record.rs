@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::{
     BaseReport, Bounds, BranchName, ByteSize, CommitId, Hooks, MergePolicy, ProcId, Reason, RunId, RunSpec, RunState,
-    Span, Strategy, TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
+    Span, Strategy, Submodules, TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
 };
 
 /// A run, with everything that was decided when it started: nothing is looked up again later.
@@ -35,6 +35,9 @@ pub struct RunRecord {
     /// Whether hooks of the repository run.
     #[serde(default)]
     pub hooks: Hooks,
+    /// Which submodules come along into the trees of its tasks and gates.
+    #[serde(default)]
+    pub submodules: Submodules,
     /// The template of workspace paths.
     pub template: String,
     /// Most bytes of each stream that a log keeps.
@@ -341,6 +344,18 @@ pub struct UpdateRecord {
     pub base_before: BaseReport,
     /// The base on record after.
     pub base_after: BaseReport,
+    /// Where HEAD was in the workspace and where it is, for a sealed one: its branch has what was uncommitted on top of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<SealedHeads>,
+}
+
+/// The HEAD of a sealed workspace before an update and after it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SealedHeads {
+    /// Before.
+    pub before: CommitId,
+    /// After.
+    pub after: CommitId,
 }
 
 impl UndoData {

@@ -1,6 +1,7 @@
 //! What the parts of a supervisor share: the run, the repository, the store, and the news that something changed.
 //! Holds no decisions: the board decides, workers and landings act.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,6 +20,7 @@ use crate::worktree::error::Result;
 use crate::worktree::reach::{self, Quarters};
 use crate::worktree::run_store::RunStore;
 use crate::worktree::sealed::{Identity, SealedPaths};
+use crate::worktree::submodules::Submodule;
 
 /// One supervised run.
 pub struct Context {
@@ -172,6 +174,22 @@ impl Context {
     /// What a gate's checkout borrows from.
     pub fn gate_lenders(&self) -> Result<Vec<PathBuf>> {
         Ok(vec![self.run_store()?.objects()])
+    }
+
+    /// Records which submodules did not come along into a tree, and why.
+    pub fn note_missing(
+        &self,
+        id: &TaskId,
+        kind: &str,
+        submodules: &[Submodule],
+    ) -> std::result::Result<(), StoreError> {
+        let why = |one: &Submodule| Some((one.path.to_string_lossy().into_owned(), one.missing.clone()?));
+        let missing: BTreeMap<String, String> = submodules.iter().filter_map(why).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let data = serde_json::json!({"missing": missing});
+        self.store(|store| store.edit_task(&self.run.id, id, kind, data, |_| {})).map(|_| ())
     }
 
     /// Object directories that are lent to the run's workspaces, with these commits in them.

@@ -88,8 +88,10 @@ async fn check_out(context: &Arc<Context>, judged: &Judged) -> Result<SealedPath
             lenders: &[store.objects()],
             identity: &context.identity,
             lock_reason: None,
+            submodules: context.run.submodules,
         };
-        sealed::create(&context.repo, &paths, &request)?;
+        let submodules = sealed::create(&context.repo, &paths, &request)?;
+        context.note_missing(&judged.task, "gate.submodules", &submodules)?;
         reach::furnish(&paths, &context.identity)?;
         Ok(paths)
     })

@@ -5,7 +5,7 @@ use crate::confine;
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord};
 use crate::model::{
     BaseReport, Bounds, BranchName, ByteSize, CommitId, MergePolicy, Network, RunId, RunSpec, RunState, Span,
-    StalePolicy, Strategy, TaskState,
+    StalePolicy, Strategy, Submodules, TaskState,
 };
 use crate::store::{Store, StoreError};
 use crate::sys::{clock, random};
@@ -35,6 +35,8 @@ pub struct StartSettings {
     pub strategy: Strategy,
     /// How long landing waits for a lock of git's.
     pub lock_wait: Span,
+    /// Which submodules come along into the trees of tasks and gates.
+    pub submodules: Submodules,
     /// The template of workspace paths.
     pub template: String,
     /// Most bytes of each stream that a log keeps.
@@ -85,6 +87,7 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
         confine: settings.confine,
         lock_wait: settings.lock_wait,
         hooks: repo.hooks,
+        submodules: settings.submodules,
         template: settings.template.clone(),
         output_limit: settings.output_limit,
         bounds: settings.bounds.clone(),

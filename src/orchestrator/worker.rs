@@ -23,11 +23,13 @@ use crate::worktree::capture::{CaptureRequest, capture};
 use crate::worktree::exported::Exported;
 use crate::worktree::folding;
 use crate::worktree::import::{ImportRequest, import, update_ref};
+use crate::worktree::import_submodules;
 use crate::worktree::merge::{self, Merged, Signature, merge_trees};
 use crate::worktree::quarantine::Quarantine;
 use crate::worktree::reach;
 use crate::worktree::result_policy::{self, Refusal, ResultChanges};
 use crate::worktree::sealed::{self, SealRequest, SealedPaths};
+use crate::worktree::submodule_moves;
 use crate::worktree::{Repository, WorktreeError};
 
 /// Most bytes that one result may bring.
@@ -119,8 +121,10 @@ fn prepare(context: &Context, id: &TaskId) -> Result<Preparation, RunError> {
         lenders: &lenders,
         identity: &context.identity,
         lock_reason: Some(format!("treehand run {run} task {id}")),
+        submodules: context.run.submodules,
     };
-    sealed::create(repo, &paths, &request)?;
+    let submodules = sealed::create(repo, &paths, &request)?;
+    context.note_missing(id, "workspace.submodules", &submodules)?;
     reach::furnish(&paths, &context.identity)?;
     Ok(Preparation::Ready(Box::new(Prepared { paths, base, lenders })))
 }
@@ -364,7 +368,8 @@ fn capture_and_import(
     let task = context.task(id)?;
     let origin = Origin { run: &context.run.id, task: id };
     let message = messages::capture(&task.spec, &origin);
-    let request = CaptureRequest { lenders: &prepared.lenders, identity: &context.identity, message: &message };
+    let base = &prepared.base;
+    let request = CaptureRequest { base, lenders: &prepared.lenders, identity: &context.identity, message: &message };
     let captured = capture(&context.repo, &prepared.paths, &request)?;
     if captured.commit == prepared.base {
         return Ok(None);
@@ -384,6 +389,10 @@ fn capture_and_import(
     let allowed = result_policy::compile(&task.spec.paths).map_err(|message| RunError::Usage { message })?;
     let refusal = match result_policy::judge(&changes, &task.spec.paths, &allowed) {
         None => folding::refuse_twins(&context.repo, &captured.commit, &changes.raw)?,
+        refusal => refusal,
+    };
+    let refusal = match refusal {
+        None => submodule_moves::refuse_unknown(&context.repo, base, &captured.commit, &changes.raw)?,
         refusal => refusal,
     };
     Ok(Some((captured.commit, changes, refusal)))
@@ -412,6 +421,9 @@ pub fn reclaim(context: &Context, id: &TaskId) -> Result<(), RunError> {
     let branch = context.repo.reader().ref_commit(&task.branch.full_ref()).map_err(WorktreeError::from)?;
     if let Some(tip) = branch.filter(|tip| expected.as_ref() == Some(tip)) {
         update_ref(&context.repo, &task.branch.full_ref(), None, Some(&tip), "treehand: reclaimed")?;
+    }
+    if let Some(commit) = &task.commit {
+        import_submodules::reclaim(&context.repo, &task.branch.full_ref(), commit)?;
     }
     let data = json!({"state": task.state});
     context

@@ -179,6 +179,20 @@ fn open_beneath(root: &Path, relative: &Path, limit: u64) -> Result<Option<(File
     Ok(Some((file, meta)))
 }
 
+/// True when there is a directory at this path beneath `root`, reached without following any link.
+pub fn is_directory_beneath(root: &Path, relative: &Path) -> Result<bool, FsError> {
+    use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+    let dir = File::open(root).map_err(at("read", root))?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    use rustix::io::Errno;
+    match openat2(&dir, relative, flags, Mode::empty(), beneath) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Ok(false),
+        Err(errno) => Err(at("look at", &root.join(relative))(errno.into())),
+    }
+}
+
 /// Reads a small file that another party may have made, beneath `root` and without following links.
 pub fn read_beneath(root: &Path, relative: &Path, limit: u64) -> Result<Option<Vec<u8>>, FsError> {
     let Some((file, _)) = open_beneath(root, relative, limit)? else { return Ok(None) };
@@ -196,6 +210,45 @@ pub fn copy_beneath(root: &Path, relative: &Path, to: &Path, limit: u64) -> Resu
     let modified = meta.modified().map_err(at("look at", &root.join(relative)))?;
     copy.set_modified(modified).map_err(at("set the time of", to))?;
     Ok(true)
+}
+
+/// Replaces a file where another party may have planted links: beneath `root`, reached without following any, with its
+/// directories made where they lack. It gets this time where one is given; see [`copy_keeping_time`].
+pub fn write_beneath(
+    root: &Path,
+    relative: &Path,
+    content: &[u8],
+    modified: Option<std::time::SystemTime>,
+) -> Result<(), FsError> {
+    use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, renameat};
+    use rustix::io::Errno;
+    let full = root.join(relative);
+    let failed = |errno: Errno| at("write", &full)(errno.into());
+    let (Some(name), parent) = (relative.file_name(), relative.parent().unwrap_or(Path::new(""))) else {
+        return Err(failed(Errno::INVAL));
+    };
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let mut dir = openat(rustix::fs::CWD, root, flags, Mode::empty()).map_err(failed)?;
+    for part in parent.components() {
+        let open = |dir: &std::os::fd::OwnedFd| openat2(dir, part.as_os_str(), flags, Mode::empty(), beneath);
+        dir = match open(&dir) {
+            Err(Errno::NOENT) => {
+                mkdirat(&dir, part.as_os_str(), Mode::RWXU).map_err(failed)?;
+                open(&dir).map_err(failed)?
+            }
+            opened => opened.map_err(failed)?,
+        };
+    }
+    let temp = format!(".treehand-{}", std::process::id());
+    let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(openat(&dir, temp.as_str(), create, Mode::RUSR | Mode::WUSR).map_err(failed)?);
+    file.write_all(content).map_err(at("write", &full))?;
+    if let Some(modified) = modified {
+        file.set_modified(modified).map_err(at("set the time of", &full))?;
+    }
+    file.sync_all().map_err(at("write", &full))?;
+    renameat(&dir, temp.as_str(), &dir, name).map_err(failed)
 }
 
 /// The bytes that a tree takes on disk; unreadable parts count as nothing.
@@ -275,6 +328,32 @@ mod tests {
             assert!(read_beneath(root, Path::new(bad), 1 << 20).is_err(), "{bad} was read");
         }
         assert!(read_beneath(root, Path::new("plain"), 0).is_err(), "a file over the limit was read");
+        fs::create_dir_all(root.join("real/deep")).expect("dirs");
+        std::os::unix::fs::symlink("real", root.join("alias")).expect("link");
+        let is_directory = |path| is_directory_beneath(root, Path::new(path)).expect("readable");
+        assert!(is_directory("real") && is_directory("real/deep"));
+        for none in ["none", "plain", "dir", "alias", "alias/deep", "plain/x", "../x", "/etc"] {
+            assert!(!is_directory(none), "{none} is taken for a directory");
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_planted_link() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let (root, other) = (dir.path().join("root"), dir.path().join("other"));
+        fs::create_dir_all(&root).expect("dirs");
+        fs::create_dir_all(&other).expect("dirs");
+        fs::write(other.join("file"), "kept").expect("write");
+        std::os::unix::fs::symlink(&other, root.join("dir")).expect("link");
+        std::os::unix::fs::symlink(other.join("file"), root.join("file")).expect("link");
+        let write = |path: &str| write_beneath(&root, Path::new(path), b"new", None);
+        write("made/deep/file").expect("written");
+        write("file").expect("the link itself is replaced");
+        for bad in ["dir/file", "../other/file", ""] {
+            assert!(write(bad).is_err(), "{bad:?} was written");
+        }
+        assert_eq!(fs::read_to_string(root.join("made/deep/file")).expect("there"), "new");
+        assert_eq!(fs::read_to_string(other.join("file")).expect("there"), "kept");
     }
 
     #[test]

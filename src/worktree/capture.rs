@@ -3,15 +3,18 @@
 //! git runs with a scratch git dir of treehand's own (its configuration, no refs) and a copy of the workspace's index;
 //! the private dir's configuration, hooks and refs are never read by git. Staged, unstaged and untracked files count,
 //! ignore rules are respected, bytes are taken as the user's own git would take them. Flags that hide files from git (assume-unchanged,
-//! skip-worktree) are taken off first. The captured commit lies in the scratch dir until it is imported.
+//! skip-worktree) are taken off first. The captured commit lies in the scratch dir until it is imported. What is in submodules is
+//! captured in the same way, innermost first ([`super::capture_submodules`]); git never enters one.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::capture_submodules::CapturedModule;
 use super::conversion;
 use super::error::{Result, WorktreeError};
 use super::exact;
-use super::head::sealed_head;
+use super::head::{HeadPlace, head_beneath};
+use super::originals::Originals;
 use super::quarantine::{copy_shallow, object_format, write_bare_skeleton};
 use super::repository::Repository;
 use super::sealed::{Identity, SealedPaths};
@@ -29,11 +32,15 @@ pub struct Captured {
     pub commit: CommitId,
     /// The scratch git dir that reaches its objects.
     pub scratch: PathBuf,
+    /// What was captured in its submodules, inner ones before those around them.
+    pub submodules: Vec<CapturedModule>,
 }
 
 /// What the capture is made with.
 #[derive(Clone, Debug)]
 pub struct CaptureRequest<'a> {
+    /// The commit that the workspace started from: its submodules are known by it.
+    pub base: &'a CommitId,
     /// The object directories that were lent to the workspace.
     pub lenders: &'a [PathBuf],
     /// Author and committer of what lay uncommitted.
@@ -42,64 +49,129 @@ pub struct CaptureRequest<'a> {
     pub message: &'a str,
 }
 
-/// The commits that a workspace's HEAD has, for one whose tree is gone.
-pub fn capture_commits(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf]) -> Result<Captured> {
-    let (commit, scratch) = open_scratch(repo, paths, lenders)?;
-    Ok(Captured { commit, scratch })
-}
-
-/// A scratch dir that reaches what HEAD names, and that commit.
-fn open_scratch(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf]) -> Result<(CommitId, PathBuf)> {
-    let head = sealed_head(paths)?;
-    let scratch = paths.private.join("capture.git");
-    fs::remove_tree(&scratch)?;
-    let mut alternates = vec![paths.git_dir.join("objects")];
-    alternates.extend_from_slice(lenders);
-    write_bare_skeleton(&scratch, object_format(&head), &alternates, &conversion::settings(repo)?)?;
-    if let Some(lender) = lenders.first().and_then(|objects| objects.parent()) {
-        copy_shallow(lender, &scratch)?;
-    }
-    conversion::copy_info(repo, &scratch)?;
-    Ok((head, scratch))
+/// The commits that a workspace's HEAD has, and those of its submodules, for one whose tree is gone.
+pub fn capture_commits(
+    repo: &Repository,
+    paths: &SealedPaths,
+    base: &CommitId,
+    lenders: &[PathBuf],
+) -> Result<Captured> {
+    let place = Place::top(repo, paths, base, lenders);
+    let commit = place.open()?;
+    let mut submodules = Vec::new();
+    place.take_commits(&mut submodules)?;
+    Ok(Captured { commit, scratch: place.scratch, submodules })
 }
 
 /// Captures a workspace in which nothing runs any more.
 pub fn capture(repo: &Repository, paths: &SealedPaths, request: &CaptureRequest<'_>) -> Result<Captured> {
-    let (head, scratch) = open_scratch(repo, paths, request.lenders)?;
-    let git = Scratch { repo, paths, dir: &scratch };
-    let head_tree = git.bare(["rev-parse", "--verify", "--end-of-options", &format!("{head}^{{tree}}")]).object_id();
-    let head_tree =
-        head_tree.map_err(|error| bad(format!("the workspace's HEAD {head} is not a whole commit: {error}")))?;
-    git.take_index(&head)?;
-    git.unhide()?;
-    let hint = "git cannot take in what the workspace holds";
-    git.tree(["add", "--all", "--", "."]).run().map_err(|error| bad(format!("{hint}: {error}")))?;
-    let tree = git.tree(["write-tree"]).object_id().map_err(|error| bad(format!("{hint}: {error}")))?;
-    let commit = if tree == head_tree { head } else { git.commit(&tree, &head, request)? };
-    Ok(Captured { commit, scratch })
+    let place = Place::top(repo, paths, request.base, request.lenders);
+    let mut submodules = Vec::new();
+    let commit = place.capture(request, &mut submodules)?;
+    Ok(Captured { commit, scratch: place.scratch, submodules })
 }
 
-struct Scratch<'a> {
-    repo: &'a Repository,
-    paths: &'a SealedPaths,
-    dir: &'a Path,
+/// A worktree that is captured: the workspace's own, or that of a submodule in it.
+pub(super) struct Place<'a> {
+    /// Whose settings decide about bytes: the repository, or its own clone of the submodule.
+    pub(super) home: Repository,
+    /// `home` is a clone of what is captured, not of what is around it.
+    pub(super) cloned: bool,
+    /// Where the clones of its submodules are; `None` where it has no clone itself.
+    pub(super) originals: Option<Originals>,
+    /// The directory beneath which everything is read that the workspace's processes could write of its git dirs.
+    pub(super) private: &'a Path,
+    /// Its git dir, beneath that.
+    pub(super) git_dir: PathBuf,
+    pub(super) head: HeadPlace,
+    /// Where its own objects are, beneath that.
+    pub(super) objects: PathBuf,
+    /// The object directories that were lent to it.
+    pub(super) lenders: Vec<PathBuf>,
+    /// Its files: in the tree of the workspace, and there.
+    pub(super) root: &'a Path,
+    pub(super) at: PathBuf,
+    pub(super) scratch: PathBuf,
+    pub(super) base: CommitId,
 }
 
-impl Scratch<'_> {
-    fn bare<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> GitCommand {
-        self.repo.git.bare(self.dir, args).env("GIT_NO_REPLACE_OBJECTS", "1")
+impl<'a> Place<'a> {
+    fn top(repo: &Repository, paths: &'a SealedPaths, base: &CommitId, lenders: &[PathBuf]) -> Place<'a> {
+        Place {
+            home: repo.clone(),
+            cloned: true,
+            originals: Some(Originals::of(repo)),
+            private: &paths.git_dir,
+            git_dir: "worktrees/wt".into(),
+            head: HeadPlace::of_tree(),
+            objects: "objects".into(),
+            lenders: lenders.to_owned(),
+            root: &paths.tree,
+            at: PathBuf::new(),
+            scratch: paths.private.join("capture.git"),
+            base: base.clone(),
+        }
     }
 
-    fn tree<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> GitCommand {
-        let command = self.repo.git.tree(self.dir, &self.paths.tree, exact::SETTINGS);
+    /// Makes the scratch dir, which reaches what HEAD names; that commit is the answer.
+    pub(super) fn open(&self) -> Result<CommitId> {
+        let head = head_beneath(self.private, &self.head)?;
+        fs::remove_tree(&self.scratch)?;
+        let mut alternates = vec![self.private.join(&self.objects)];
+        alternates.extend_from_slice(&self.lenders);
+        write_bare_skeleton(&self.scratch, object_format(&head), &alternates, &conversion::settings(&self.home)?)?;
+        if let Some(lender) = self.lenders.first().and_then(|objects| objects.parent()) {
+            copy_shallow(lender, &self.scratch)?;
+        }
+        conversion::copy_info(&self.home, &self.scratch)?;
+        Ok(head)
+    }
+
+    pub(super) fn capture(
+        &self,
+        request: &CaptureRequest<'_>,
+        submodules: &mut Vec<CapturedModule>,
+    ) -> Result<CommitId> {
+        let head = self.open()?;
+        let head_tree = self.bare(["rev-parse", "--verify", "--end-of-options", &format!("{head}^{{tree}}")]);
+        let head_tree = head_tree.object_id();
+        let head_tree =
+            head_tree.map_err(|error| bad(format!("the workspace's HEAD {head} is not a whole commit: {error}")))?;
+        self.take_index(&head)?;
+        self.unhide()?;
+        let hint = "git cannot take in what the workspace holds";
+        let mut all = b".".to_vec();
+        for path in self.take_submodules(request, submodules)? {
+            use std::os::unix::ffi::OsStrExt;
+            all.extend_from_slice(b"\0:(exclude,literal)");
+            all.extend_from_slice(path.as_os_str().as_bytes());
+        }
+        let add = self.tree(["add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul"]).stdin(all);
+        add.run().map_err(|error| bad(format!("{hint}: {error}")))?;
+        let tree = self.tree(["write-tree"]).object_id().map_err(|error| bad(format!("{hint}: {error}")))?;
+        if tree == head_tree { Ok(head) } else { self.commit(&tree, &head, request) }
+    }
+
+    /// Its files.
+    pub(super) fn files(&self) -> PathBuf {
+        self.root.join(&self.at)
+    }
+
+    pub(super) fn bare<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> GitCommand {
+        self.home.git.bare(&self.scratch, args).env("GIT_NO_REPLACE_OBJECTS", "1")
+    }
+
+    pub(super) fn tree<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> GitCommand {
+        let command = self.home.git.tree(&self.scratch, &self.files(), exact::SETTINGS);
         command.env("GIT_NO_REPLACE_OBJECTS", "1").args(args)
     }
 
     /// Takes over the workspace's index: it knows what was staged by force, and its stat data saves reading every file.
     fn take_index(&self, head: &CommitId) -> Result<()> {
-        let shared = std::fs::read_dir(&self.paths.admin).map_err(fs::at("read", &self.paths.admin))?;
+        let admin = self.private.join(&self.git_dir);
+        let shared = std::fs::read_dir(&admin).map_err(fs::at("read", &admin))?;
         for entry in shared {
-            let name = entry.map_err(fs::at("read", &self.paths.admin))?.file_name();
+            let name = entry.map_err(fs::at("read", &admin))?.file_name();
             if name.to_str().is_some_and(|name| name.starts_with("sharedindex.")) {
                 self.copy_admin(&name)?;
             }
@@ -112,8 +184,7 @@ impl Scratch<'_> {
     }
 
     fn copy_admin(&self, name: &OsStr) -> Result<bool> {
-        let relative = Path::new("worktrees/wt").join(name);
-        let copied = fs::copy_beneath(&self.paths.git_dir, &relative, &self.dir.join(name), INDEX_MAX);
+        let copied = fs::copy_beneath(self.private, &self.git_dir.join(name), &self.scratch.join(name), INDEX_MAX);
         copied.map_err(|error| bad(format!("{error}: {}", error.source)))
     }
 
@@ -121,7 +192,7 @@ impl Scratch<'_> {
     fn unhide(&self) -> Result<()> {
         let listed = self.tree(exact::LIST).run();
         let listed = listed.map_err(|error| bad(format!("the workspace's index cannot be read: {error}")))?;
-        exact::unhide(&listed, &self.paths.tree, |args| self.tree(args))
+        exact::unhide(&listed, &self.files(), |args| self.tree(args))
     }
 
     fn commit(&self, tree: &CommitId, parent: &CommitId, request: &CaptureRequest<'_>) -> Result<CommitId> {
@@ -133,6 +204,6 @@ impl Scratch<'_> {
     }
 }
 
-fn bad(message: impl Into<String>) -> WorktreeError {
+pub(super) fn bad(message: impl Into<String>) -> WorktreeError {
     WorktreeError::BadResult { message: message.into(), paths: Vec::new() }
 }

@@ -94,30 +94,59 @@ fn of_sealed(repo: &Repository, store: &Store, record: &WorkspaceRecord, templat
     let paths = named_sealed(repo, template, &record.name)?;
     let base = &record.base.commit;
     let (captured, mut changes) = captured_changes(repo, &paths, &paths.private, base)?;
-    let last = record.imported.as_ref().unwrap_or(base);
-    if captured.commit != *last {
-        let reference = record.branch.full_ref();
-        let request = ImportRequest {
-            base,
-            reference: &reference,
-            expected: Some(last),
-            paths: &[],
-            max_bytes: IMPORT_MAX,
-            message: "treehand: work of a sealed workspace",
-        };
-        match import(repo, &captured, &request) {
-            Ok(_) => {
-                let imported = Some(captured.commit);
-                store.put_workspace("workspace.imported", &WorkspaceRecord { imported, ..record.clone() })?;
-            }
-            // Looking must not fail because somebody moved the branch, or because git would not take the result.
-            Err(error @ (WorktreeError::Busy { .. } | WorktreeError::BadResult { .. })) => {
-                changes.not_imported = Some(format!("the work is not on `{}`: {error}", record.branch));
-            }
-            Err(error) => return Err(error),
+    match import_work(repo, store, record, captured) {
+        Ok(()) => {}
+        // Looking must not fail because somebody moved the branch, or because git would not take the result.
+        Err(error @ (WorktreeError::Busy { .. } | WorktreeError::BadResult { .. })) => {
+            changes.not_imported = Some(format!("the work is not on `{}`: {error}", record.branch));
         }
+        Err(error) => return Err(error),
     }
     Ok(changes)
+}
+
+/// Brings the work of a sealed workspace onto its branch, if it is not there already.
+pub(super) fn import_work(
+    repo: &Repository,
+    store: &Store,
+    record: &WorkspaceRecord,
+    captured: Captured,
+) -> Result<()> {
+    let base = &record.base.commit;
+    let last = record.imported.as_ref().unwrap_or(base);
+    if captured.commit == *last {
+        return Ok(());
+    }
+    let reference = record.branch.full_ref();
+    let request = ImportRequest {
+        base,
+        reference: &reference,
+        expected: Some(last),
+        paths: &[],
+        max_bytes: IMPORT_MAX,
+        message: "treehand: work of a sealed workspace",
+    };
+    import(repo, &captured, &request)?;
+    let imported = Some(captured.commit);
+    Ok(store.put_workspace("workspace.imported", &WorkspaceRecord { imported, ..record.clone() })?)
+}
+
+/// Keeps what was captured in a sealed workspace on a ref of its own.
+pub(super) fn import_beside(
+    repo: &Repository,
+    record: &WorkspaceRecord,
+    captured: &Captured,
+    reference: &str,
+) -> Result<()> {
+    let message = "treehand: work of a sealed workspace";
+    let base = &record.base.commit;
+    let request = ImportRequest { base, reference, expected: None, paths: &[], max_bytes: IMPORT_MAX, message };
+    import(repo, captured, &request).map(|_| ())
+}
+
+/// What a person's sealed workspace holds now.
+pub(super) fn capture_work(repo: &Repository, paths: &SealedPaths, base: &CommitId) -> Result<Captured> {
+    capture_in(repo, paths, &paths.private, base)
 }
 
 fn captured_changes(
@@ -126,13 +155,17 @@ fn captured_changes(
     store_dir: &Path,
     base: &CommitId,
 ) -> Result<(Captured, Changes)> {
-    let lenders = [RunStore::at(repo, store_dir, base)?.objects()];
-    let identity = Identity::of_user(repo)?;
-    let request = CaptureRequest { lenders: &lenders, identity: &identity, message: "treehand: work in progress\n" };
-    let captured = capture(repo, paths, &request)?;
+    let captured = capture_in(repo, paths, store_dir, base)?;
     let command = |args: &[&str]| repo.git.bare(&captured.scratch, args);
     let changes = collect(command, base.as_str(), captured.commit.as_str())?;
     Ok((captured, changes))
+}
+
+fn capture_in(repo: &Repository, paths: &SealedPaths, store_dir: &Path, base: &CommitId) -> Result<Captured> {
+    let lenders = [RunStore::at(repo, store_dir, base)?.objects()];
+    let identity = Identity::of_user(repo)?;
+    let message = "treehand: work in progress\n";
+    capture(repo, paths, &CaptureRequest { base, lenders: &lenders, identity: &identity, message })
 }
 
 fn collect(command: impl Fn(&[&str]) -> GitCommand, from: &str, to: &str) -> Result<Changes> {

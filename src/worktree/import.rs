@@ -1,13 +1,16 @@
 //! Import: a captured commit comes into the repository as a pushed one would, through quarantine, strict checks and
 //! policy, and only then a branch names it (compare-and-swap).
 
+use std::path::Path;
+
 use super::capture::Captured;
 use super::error::{Result, WorktreeError};
+use super::import_submodules::import_around;
 use super::quarantine::Quarantine;
 use super::repository::Repository;
 use super::result_policy::{self, ResultChanges};
 use crate::model::{CommitId, Hooks};
-use crate::sys::git::{GitCommand, GitOutput};
+use crate::sys::git::{Git, GitCommand, GitOutput};
 
 /// The number of the signal that ends a writer whose reader is gone.
 const SIGPIPE: i32 = 13;
@@ -30,7 +33,12 @@ pub struct ImportRequest<'a> {
 }
 
 /// Imports a captured commit; what it changes is the answer.
+/// What was captured in its submodules comes into the repository's clones of them first.
 pub fn import(repo: &Repository, captured: &Captured, request: &ImportRequest<'_>) -> Result<ResultChanges> {
+    import_around(repo, captured, request, || import_commit(repo, captured, request))
+}
+
+fn import_commit(repo: &Repository, captured: &Captured, request: &ImportRequest<'_>) -> Result<ResultChanges> {
     let quarantine = Quarantine::create(repo, request.base)?;
     let imported = import_into(repo, &quarantine, captured, request);
     let discarded = quarantine.discard();
@@ -46,7 +54,7 @@ fn import_into(
     request: &ImportRequest<'_>,
 ) -> Result<ResultChanges> {
     let commit = &captured.commit;
-    receive(repo, quarantine, captured, request)?;
+    receive(&repo.git, quarantine, &captured.scratch, commit, Some(request.base), request.max_bytes)?;
     check_connected(quarantine, commit)?;
     let changes = changes(quarantine.command([] as [&str; 0]), request.base, commit)?;
     let allowed = result_policy::compile(request.paths).map_err(|message| WorktreeError::Refused {
@@ -63,12 +71,20 @@ fn import_into(
     Ok(changes)
 }
 
-/// `pack-objects` from the scratch dir into a strict `index-pack` in the quarantine.
-fn receive(repo: &Repository, quarantine: &Quarantine, captured: &Captured, request: &ImportRequest<'_>) -> Result<()> {
-    let revisions = format!("{}\n^{}\n", captured.commit, request.base);
+/// `pack-objects` from the scratch dir into a strict `index-pack` in the quarantine; what `known` reaches is there.
+pub(super) fn receive(
+    git: &Git,
+    quarantine: &Quarantine,
+    scratch: &Path,
+    commit: &CommitId,
+    known: Option<&CommitId>,
+    max_bytes: u64,
+) -> Result<()> {
+    let known = known.map(|known| format!("^{known}\n")).unwrap_or_default();
+    let revisions = format!("{commit}\n{known}");
     let args = ["pack-objects", "--revs", "--thin", "--stdout", "--delta-base-offset", "-q"];
-    let send = repo.git.bare(&captured.scratch, args).env("GIT_NO_REPLACE_OBJECTS", "1").stdin(revisions);
-    let limit = format!("--max-input-size={}", request.max_bytes);
+    let send = git.bare(scratch, args).env("GIT_NO_REPLACE_OBJECTS", "1").stdin(revisions);
+    let limit = format!("--max-input-size={max_bytes}");
     let take = quarantine.command(["index-pack", "--stdin", "--fix-thin", "--strict", &limit]);
     let (sent, taken) = send.pipe_into(take)?;
     // Who only wrote into a pipe that nobody read any more has nothing to say.
@@ -80,7 +96,8 @@ fn receive(repo: &Repository, quarantine: &Quarantine, captured: &Captured, requ
     }
 }
 
-fn check_connected(quarantine: &Quarantine, commit: &CommitId) -> Result<()> {
+/// An error unless everything is there that a commit reaches.
+pub(super) fn check_connected(quarantine: &Quarantine, commit: &CommitId) -> Result<()> {
     let walk = quarantine.command(["rev-list", "--objects", "--stdin", "--not", "--all", "--quiet"]);
     let output = walk.stdin(format!("{commit}\n")).output()?;
     if output.status.success() { Ok(()) } else { Err(rejected("walked", &output)) }

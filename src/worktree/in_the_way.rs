@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::folding::fold;
-use super::result_policy::RawChange;
+use super::result_policy::{GITLINK, RawChange};
 
 /// What lies at a place in the worktree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,12 @@ pub enum Present {
     File,
     /// A directory with these files beneath it, as full paths.
     Directory(Vec<Vec<u8>>),
+}
+
+impl Present {
+    fn holds_files(&self) -> bool {
+        matches!(self, Present::Directory(files) if !files.is_empty())
+    }
 }
 
 /// The paths in the way, sorted; empty means that the move touches nothing of the user's. Where names fold, a file that the
@@ -36,11 +42,16 @@ pub fn in_the_way(
         if locally_changed.contains(&change.path) {
             blocked.insert(change.path.clone());
         }
+        if is_replaced(change, changes) && present(&change.path).holds_files() {
+            blocked.insert(change.path.clone());
+        }
         if !change.is_new() {
             continue;
         }
         match present(&change.path) {
             Present::Nothing => {}
+            // A submodule that was taken out and comes in again: git leaves such a directory as it is.
+            Present::Directory(files) if change.new_mode == GITLINK && files.contains(&git_of(&change.path)) => {}
             Present::File if leaving.contains(&name(&change.path)) => {}
             Present::File => {
                 blocked.insert(change.path.clone());
@@ -57,6 +68,20 @@ pub fn in_the_way(
         }
     }
     blocked.into_iter().collect()
+}
+
+/// True for a submodule that gives way to something else. git would take its whole worktree away, whatever is in it.
+fn is_replaced(change: &RawChange, changes: &[RawChange]) -> bool {
+    let below = |other: &RawChange| {
+        other.is_new() && other.path.strip_prefix(&change.path[..]).is_some_and(|rest| rest.starts_with(b"/"))
+    };
+    let leaves = change.old_mode == GITLINK && change.new_mode != GITLINK;
+    leaves && (!change.is_removal() || changes.iter().any(below))
+}
+
+/// What makes a directory a repository.
+fn git_of(path: &[u8]) -> Vec<u8> {
+    [path, b"/.git"].concat()
 }
 
 fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -100,6 +125,19 @@ mod tests {
         check(std::slice::from_ref(&add), &[], &["d/other"], &[]);
         check(std::slice::from_ref(&add), &[], &["d"], &["d"]);
         check(&[gone, add], &[], &["d"], &[]);
+    }
+
+    #[test]
+    fn a_submodule_with_files_gives_way_to_nothing_and_may_come_back() {
+        let (gone, comes) = (change(GITLINK, "000000", "d"), change("000000", GITLINK, "d"));
+        let (linked, below) = (change(GITLINK, "120000", "d"), change("000000", "100644", "d/n"));
+        let files = ["d/.git", "d/a"];
+        check(std::slice::from_ref(&gone), &[], &files, &[]);
+        check(std::slice::from_ref(&linked), &[], &files, &["d"]);
+        check(std::slice::from_ref(&linked), &[], &[], &[]);
+        check(&[gone, below], &[], &files, &["d"]);
+        check(std::slice::from_ref(&comes), &[], &files, &[]);
+        check(&[comes], &[], &["d/a"], &["d/a"]);
     }
 
     #[test]

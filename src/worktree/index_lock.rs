@@ -179,7 +179,8 @@ fn remove_copy(git_dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn present(tree: &Path, path: &[u8]) -> Present {
+/// What lies at a place in a worktree.
+pub(super) fn present(tree: &Path, path: &[u8]) -> Present {
     use std::os::unix::ffi::OsStrExt;
     let full = tree.join(bytes_path(path));
     match std::fs::symlink_metadata(&full) {

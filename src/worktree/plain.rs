@@ -36,7 +36,7 @@ pub struct NewWorkspace<'a> {
     pub template: &'a str,
     /// With a private git dir.
     pub sealed: bool,
-    /// Which submodules come along (a sealed one has none).
+    /// Which submodules come along.
     pub submodules: Submodules,
     /// Patterns of ignored files that come along, besides those of the project's list.
     pub copy: &'a [String],
@@ -139,12 +139,12 @@ fn make(
     let (branch, commit) = (&record.branch, &record.base.commit);
     create_branch(repo, branch, commit)?;
     let made = match sealed {
-        None => add_tree(repo, &record.path, branch, commit),
-        Some(paths) => seal(repo, record, paths),
+        None => add_tree(repo, &record.path, branch, commit).map(|()| Vec::new()),
+        Some(paths) => seal(repo, record, paths, request.submodules),
     };
     // A signal of the terminal ends the git that was at work, too.
-    let made = made.map_err(|error| obey(held).err().unwrap_or(error)).and_then(|()| {
-        let along = bring_along(repo, record, sealed, request, observe, held);
+    let made = made.map_err(|error| obey(held).err().unwrap_or(error)).and_then(|submodules| {
+        let along = bring_along(repo, record, sealed, request, submodules, observe, held);
         if along.is_err() {
             match sealed {
                 None => remove_half_made(repo, &record.path)?,
@@ -164,11 +164,11 @@ fn bring_along(
     record: &WorkspaceRecord,
     sealed: Option<&SealedPaths>,
     request: &NewWorkspace<'_>,
+    mut submodules: Vec<Submodule>,
     observe: &dyn Fn(CopyProgress),
     held: &Held,
 ) -> Result<Along> {
     obey(held)?;
-    let mut submodules = Vec::new();
     if let (Submodules::Local, None) = (request.submodules, sealed)
         && let Some(checkout) = checkouts::at(repo, &record.path)?
     {
@@ -249,7 +249,12 @@ fn register(repo: &Repository, tree: &Path, branch: &BranchName) -> Result<()> {
     Ok(())
 }
 
-fn seal(repo: &Repository, record: &WorkspaceRecord, paths: &SealedPaths) -> Result<()> {
+fn seal(
+    repo: &Repository,
+    record: &WorkspaceRecord,
+    paths: &SealedPaths,
+    submodules: Submodules,
+) -> Result<Vec<Submodule>> {
     let lender = RunStore::at(repo, &paths.private, &record.base.commit)?;
     lender.fetch(&repo.common_dir, &record.base.commit)?;
     let lenders: Vec<PathBuf> = vec![lender.objects()];
@@ -261,6 +266,7 @@ fn seal(repo: &Repository, record: &WorkspaceRecord, paths: &SealedPaths) -> Res
         lenders: &lenders,
         identity: &Identity::of_user(repo)?,
         lock_reason: Some(format!("treehand sealed workspace {}", record.name)),
+        submodules,
     };
     sealed::create(repo, paths, &request)
 }

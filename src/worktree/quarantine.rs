@@ -93,8 +93,13 @@ pub fn object_format(commit: &CommitId) -> &'static str {
 impl Quarantine {
     /// Makes an empty quarantine; `like` is any id of the repository (its length tells the object format).
     pub fn create(repo: &Repository, like: &CommitId) -> Result<Quarantine> {
+        Quarantine::create_below(&repo.state_dir(), repo, like)
+    }
+
+    /// The same below another repository's state: that of the repository around a submodule, where `clean` looks.
+    pub fn create_below(state: &Path, repo: &Repository, like: &CommitId) -> Result<Quarantine> {
         let token = random::token().map_err(WorktreeError::Random)?;
-        let parent = repo.state_dir().join("quarantine");
+        let parent = state.join("quarantine");
         fs::create_private_dir_all(&parent)?;
         let dir = parent.join(token.as_str());
         fs::create_private_dir(&dir)?;

@@ -52,6 +52,9 @@ pub struct Refusal {
 /// The mode of a gitlink: a commit of another repository.
 pub const GITLINK: &str = "160000";
 
+/// Names that no pattern means but one that means every name, some directories deep.
+const ANYTHING: &[u8] = b"/\x01/\x02/\x03/\x04/\x05";
+
 /// Compiles the patterns of what a task may change; the message of the first bad one otherwise.
 pub fn compile(patterns: &[String]) -> Result<GlobSet, String> {
     let mut set = GlobSetBuilder::new();
@@ -75,7 +78,10 @@ pub fn judge(changes: &ResultChanges, patterns: &[String], allowed: &GlobSet) ->
     if patterns.is_empty() {
         return None;
     }
-    let outside = |change: &&RawChange| !allowed.is_match(std::ffi::OsStr::from_bytes(&change.path));
+    let matches = |path: &[u8]| allowed.is_match(std::ffi::OsStr::from_bytes(path));
+    // Of a submodule that was moved the files are not known here: what allows everything in it allows it.
+    let anything = |change: &RawChange| change.new_mode == GITLINK && matches(&[&change.path, ANYTHING].concat());
+    let outside = |change: &&RawChange| !matches(&change.path) && !anything(change);
     let outside: Vec<String> = changes.raw.iter().filter(outside).map(show).collect();
     if outside.is_empty() {
         return None;
@@ -128,6 +134,22 @@ mod tests {
         check(&["src/**"], &["srcx/a.rs", "README"], &["srcx/a.rs", "README"]);
         check(&["src/*.rs"], &["src/a.rs", "src/b/c.rs"], &["src/b/c.rs"]);
         check(&["docs/**", "*.md"], &["docs/x", "a.md", "b/a.md"], &["b/a.md"]);
+    }
+
+    #[test]
+    fn what_allows_everything_in_a_submodule_allows_its_move() {
+        let check = |pattern: &str, allows: bool| {
+            let patterns = [pattern.to_owned()];
+            let allowed = compile(&patterns).expect("valid");
+            let raw = vec![changed("lib", GITLINK, GITLINK)];
+            let verdict = judge(&ResultChanges { raw, count: ChangeCount::default() }, &patterns, &allowed);
+            assert_eq!(verdict.is_none(), allows, "{pattern}");
+        };
+        check("lib", true);
+        check("lib/**", true);
+        check("**", true);
+        check("lib/*", false);
+        check("lib/src/**", false);
     }
 
     #[test]

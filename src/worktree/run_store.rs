@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::Result;
+use super::originals;
 use super::quarantine::{copy_shallow, object_format, write_bare_skeleton};
 use super::repository::Repository;
 use crate::model::{CommitId, RunId};
@@ -18,6 +19,8 @@ use crate::sys::lock::FileLock;
 pub struct RunStore {
     repo: Repository,
     git_dir: PathBuf,
+    /// Nothing is asked of a remote.
+    local: bool,
 }
 
 impl RunStore {
@@ -28,9 +31,20 @@ impl RunStore {
 
     /// Opens the store in this private directory.
     pub fn at(repo: &Repository, private: &Path, like: &CommitId) -> Result<RunStore> {
-        let git_dir = private.join("base.git");
         fs::create_private_dir_all(private)?;
-        let store = RunStore { repo: repo.clone(), git_dir };
+        RunStore::make(repo, private.join("base.git"), like, false)
+    }
+
+    /// Opens the store of a submodule in the store of what is around it; `home` is the repository's own clone of it, and
+    /// nothing that this one lacks is asked of a remote.
+    pub fn of_submodule(home: &Repository, around: &Path, name: &Path, like: &CommitId) -> Result<RunStore> {
+        let modules = around.join("modules");
+        fs::create_private_dir_all(&modules)?;
+        RunStore::make(home, modules.join(originals::flat(name)), like, true)
+    }
+
+    fn make(repo: &Repository, git_dir: PathBuf, like: &CommitId, local: bool) -> Result<RunStore> {
+        let store = RunStore { repo: repo.clone(), git_dir, local };
         let _lock = store.lock()?;
         // `config` is the last file of the skeleton: without it an earlier attempt died half-way.
         if !fs::exists(&store.git_dir.join("config"))? {
@@ -58,7 +72,10 @@ impl RunStore {
         let args = ["-c", "protocol.version=2", "-c", "protocol.file.allow=always", "fetch", "--quiet", "--no-tags"];
         // A graft would keep back the commits that it hides, and the history here would be broken. What a partial clone lacks
         // of the commit's files is fetched from its remote; of those that are history, everything would be.
-        let whole = "--upload-pack=GIT_GRAFT_FILE=/dev/null/none GIT_NO_LAZY_FETCH=0 git upload-pack";
+        let whole = match self.local {
+            true => "--upload-pack=GIT_GRAFT_FILE=/dev/null/none GIT_NO_LAZY_FETCH=1 git upload-pack",
+            false => "--upload-pack=GIT_GRAFT_FILE=/dev/null/none GIT_NO_LAZY_FETCH=0 git upload-pack",
+        };
         let fetch = git.bare(&self.git_dir, args).args([whole, "--no-write-fetch-head", "--no-auto-maintenance"]);
         let fetch = fetch.args(self.is_partial()?.then_some("--depth=1")).arg("--end-of-options");
         fetch.arg(source).arg(format!("{commit}:{have}")).run()?;
@@ -69,6 +86,11 @@ impl RunStore {
     fn is_partial(&self) -> Result<bool> {
         let set = self.repo.bare(["config", "--get-regexp", r"^(extensions\.partialclone|remote\..*\.promisor)$"]);
         Ok(set.output()?.status.success())
+    }
+
+    /// Its git dir.
+    pub fn git_dir(&self) -> &Path {
+        &self.git_dir
     }
 
     /// The object directory that workspaces borrow from.

@@ -12,7 +12,9 @@ use super::conversion::{self, quote};
 use super::error::{Result, WorktreeError};
 use super::quarantine::{copy_shallow, object_format, write_bare_skeleton};
 use super::repository::{Repository, SIGN};
-use crate::model::{BranchName, CommitId, RunId, TaskId};
+use super::submodules::{self, Submodule};
+use crate::model::record::WorkspaceRecord;
+use crate::model::{BranchName, CommitId, RunId, Submodules, TaskId};
 use crate::sys::fs;
 
 /// The private dir's configuration: nothing in it starts a program, and gc never runs behind anybody's back.
@@ -67,6 +69,8 @@ pub struct SealRequest<'a> {
     pub identity: &'a Identity,
     /// Why the entry is locked; `None` makes no entry (gates).
     pub lock_reason: Option<String>,
+    /// Which submodules come along.
+    pub submodules: Submodules,
 }
 
 /// Name and address of who commits.
@@ -100,6 +104,24 @@ impl SealedPaths {
         SealedPaths::at(repo, template, &format!("{run}.{task}"), private)
     }
 
+    /// The paths of a person's sealed workspace, around its recorded tree.
+    pub fn of_record(repo: &Repository, record: &WorkspaceRecord) -> Result<SealedPaths> {
+        let part = record.name.path_part();
+        let private = repo.sealed_root()?.join("named").join(&part);
+        let enclosure = record.path.parent().unwrap_or(&record.path).to_owned();
+        let git_dir = private.join("common.git");
+        Ok(SealedPaths {
+            tree: record.path.clone(),
+            home: enclosure.join("home"),
+            tmp: enclosure.join("tmp"),
+            admin: git_dir.join("worktrees/wt"),
+            entry: repo.common_dir.join("worktrees").join(format!("treehand-{part}")),
+            enclosure,
+            private,
+            git_dir,
+        })
+    }
+
     /// The paths of a sealed workspace with this path part.
     pub fn at(repo: &Repository, template: &str, part: &str, private: PathBuf) -> Result<SealedPaths> {
         let filled = repo.workspace_tree(template, part)?;
@@ -123,8 +145,8 @@ impl SealedPaths {
     }
 }
 
-/// Makes a sealed workspace; on failure nothing of it is left.
-pub fn create(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<()> {
+/// Makes a sealed workspace; on failure nothing of it is left. The submodules that came along, or did not, are the answer.
+pub fn create(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<Vec<Submodule>> {
     if let Some(parent) = paths.enclosure.parent() {
         fs::create_dir_all(parent)?;
     }
@@ -139,7 +161,7 @@ pub fn create(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>)
     made
 }
 
-fn fill(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<()> {
+fn fill(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<Vec<Submodule>> {
     fs::create_private_dir(&paths.home)?;
     fs::create_private_dir(&paths.tmp)?;
     fs::create_private_dir_all(&paths.private)?;
@@ -147,18 +169,20 @@ fn fill(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Re
     fs::write_new(&paths.private.join(SIGN), repo.common_dir.as_os_str().as_bytes())?;
     write_private_dir(repo, paths, request)?;
     add_tree(repo, paths, request)?;
-    match &request.lock_reason {
-        Some(reason) => show(repo, paths, request.branch, reason),
-        None => Ok(()),
+    let store = request.lenders.first().and_then(|objects| objects.parent());
+    let submodules = match (request.submodules, store) {
+        (Submodules::Local, Some(store)) => submodules::bring_sealed(repo, paths, store, request.identity)?,
+        _ => Vec::new(),
+    };
+    if let Some(reason) = &request.lock_reason {
+        show(repo, paths, request.branch, reason)?;
     }
+    Ok(submodules)
 }
 
 fn write_private_dir(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<()> {
-    let Identity { name, email } = request.identity;
-    let user = format!("[user]\n\tname = {}\n\temail = {}\n", quote(name), quote(email));
     let format = object_format(request.base);
-    // The skeleton ends in `[core]` for SHA-1; naming the section again is right for both formats.
-    let config = format!("[core]\n{PRIVATE_CONFIG}{user}{}", conversion::settings(repo)?);
+    let config = private_config(repo, request.identity)?;
     write_bare_skeleton(&paths.git_dir, format, request.lenders, &config)?;
     if let Some(lender) = request.lenders.first().and_then(|objects| objects.parent()) {
         copy_shallow(lender, &paths.git_dir)?;
@@ -174,6 +198,14 @@ fn write_private_dir(repo: &Repository, paths: &SealedPaths, request: &SealReque
     let link = paths.git_dir.join("packed-refs");
     std::os::unix::fs::symlink("rw/packed-refs", &link).map_err(fs::at("create", &link))?;
     Ok(())
+}
+
+/// The configuration of a private git dir: the user's identity, and what of the repository's settings decides about bytes.
+pub(super) fn private_config(repo: &Repository, identity: &Identity) -> Result<String> {
+    let Identity { name, email } = identity;
+    let user = format!("[user]\n\tname = {}\n\temail = {}\n", quote(name), quote(email));
+    // The skeleton ends in `[core]` for SHA-1; naming the section again is right for both formats.
+    Ok(format!("[core]\n{PRIVATE_CONFIG}{user}{}", conversion::settings(repo)?))
 }
 
 fn add_tree(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<()> {

@@ -3,16 +3,20 @@
 //! Those that are initialised in the repository (`git submodule init`) and whose commit it has come along, nested ones too, as
 //! clones that share their files with the repository's own by hard links, in the places where git itself puts them. They stand
 //! at the commit that the workspace's own commit names, on no branch, with the remotes and the tracked branches of the original.
-//! What cannot be brought is told and left to `git submodule update`; it is no reason not to make the workspace.
+//! What cannot be brought is told and left to `git submodule update`; it is no reason not to make the workspace. Those of a sealed
+//! workspace borrow from a store of treehand's own and share no file with the repository.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
+use super::conversion;
 use super::error::{Result, WorktreeError};
+use super::originals::{self, HINT, Originals};
+use super::quarantine::{copy_shallow, object_format, write_bare_skeleton};
 use super::repository::{Repository, bytes_path};
 use super::result_policy::GITLINK;
-use super::sealed::link_line;
+use super::run_store::RunStore;
+use super::sealed::{self, Identity, SealedPaths, link_line};
 use crate::model::CommitId;
 use crate::model::cause::chain;
 use crate::sys::fs;
@@ -39,6 +43,29 @@ pub fn bring(repo: &Repository, tree: &Path, git_dir: &Path) -> Result<Vec<Submo
         top.bring(&mut found)?;
         fs::remove_file(&git_dir.join(UNDER_WAY))?;
     }
+    Ok(found)
+}
+
+/// What the submodules of a sealed workspace are made with.
+#[derive(Clone, Debug)]
+struct Seal<'a> {
+    /// The git dir of the store that the worktree around them borrows from; theirs are in it.
+    store: PathBuf,
+    /// Who commits in them.
+    identity: &'a Identity,
+}
+
+/// Brings the submodules of a sealed workspace that was just made, into its private git dir; `store` is the git dir of the
+/// store that it borrows from.
+pub fn bring_sealed(
+    repo: &Repository,
+    paths: &SealedPaths,
+    store: &Path,
+    identity: &Identity,
+) -> Result<Vec<Submodule>> {
+    let mut found = Vec::new();
+    let seal = Some(Seal { store: store.to_owned(), identity });
+    Level { seal, ..Level::top(repo, &paths.tree, &paths.admin) }.bring(&mut found)?;
     Ok(found)
 }
 
@@ -93,18 +120,15 @@ struct Level<'a> {
     git: &'a Git,
     tree: &'a Path,
     git_dir: &'a Path,
-    /// The git dir whose own submodules are cloned.
-    original: &'a Path,
-    /// Where the tree is, from the root of the workspace.
-    at: &'a Path,
-    /// The repository's main worktree.
-    main: Option<&'a Path>,
+    /// The clones that they come from.
+    originals: Originals,
+    /// The store that those of a sealed workspace borrow from, and who commits in them; `None` for a plain one.
+    seal: Option<Seal<'a>>,
 }
 
 impl<'a> Level<'a> {
     fn top(repo: &'a Repository, tree: &'a Path, git_dir: &'a Path) -> Self {
-        let (original, main) = (&repo.common_dir, repo.main_tree.as_deref());
-        Level { git: &repo.git, tree, git_dir, original, at: Path::new(""), main }
+        Level { git: &repo.git, tree, git_dir, originals: Originals::of(repo), seal: None }
     }
 
     fn has_any(&self) -> bool {
@@ -115,19 +139,19 @@ impl<'a> Level<'a> {
         if !self.has_any() {
             return Ok(());
         }
-        let names = self.names()?;
+        let names = originals::names(self.git.within(self.tree, ["config", "--file", ".gitmodules"]))?;
         for (path, commit) in self.gitlinks()? {
-            let Some(name) = names.get(&path).filter(|name| is_plain(name)) else { continue };
-            if !self.is_initialised(name)? {
+            let Some(name) = names.get(&path) else { continue };
+            if !self.originals.is_initialised(name)? {
                 continue;
             }
             let (tree, git_dir) = (self.tree.join(&path), self.git_dir.join("modules").join(name));
-            let at = self.at.join(&path);
+            let at = self.originals.at().join(&path);
             match self.bring_one(name, &path, &commit, &tree, &git_dir) {
-                Ok(original) => {
-                    found.push(Submodule { path: at.clone(), missing: None });
-                    let original = &original;
-                    Level { tree: &tree, git_dir: &git_dir, original, at: &at, ..*self }.bring(found)?;
+                Ok((original, seal)) => {
+                    found.push(Submodule { path: at, missing: None });
+                    let originals = self.originals.below(&original, &path);
+                    Level { git: self.git, tree: &tree, git_dir: &git_dir, originals, seal }.bring(found)?;
                 }
                 Err(error) => found.push(Submodule { path: at, missing: Some(chain(&error)) }),
             }
@@ -135,47 +159,24 @@ impl<'a> Level<'a> {
         Ok(())
     }
 
-    /// Brings one; where it was cloned from is the answer.
-    fn bring_one(&self, name: &Path, path: &Path, commit: &CommitId, tree: &Path, git_dir: &Path) -> Result<PathBuf> {
-        let original = self.original_of(name, path, commit)?;
-        let clone = Clone { level: self, commit, original: &original, git_dir, tree };
+    /// Brings one; where it was cloned from is the answer, and what its own submodules borrow from.
+    fn bring_one(
+        &self,
+        name: &Path,
+        path: &Path,
+        commit: &CommitId,
+        tree: &Path,
+        git_dir: &Path,
+    ) -> Result<(PathBuf, Option<Seal<'a>>)> {
+        let original = self.originals.with(name, path, commit)?;
+        let clone = Clone { level: self, name, commit, original: &original, git_dir, tree };
         clone.is_free()?;
-        clone.make().inspect_err(|_| clone.unmake())?;
-        Ok(original)
-    }
-
-    /// The clone of a submodule that is here: the repository's own; or, where that has not the commit, the one in the main
-    /// worktree itself, as git once kept them, or one of another worktree's, as in a bare repository.
-    fn original_of(&self, name: &Path, path: &Path, commit: &CommitId) -> Result<PathBuf> {
-        let admin = self.original.join("worktrees");
-        let mut candidates = vec![self.original.join("modules").join(name)];
-        candidates.extend(self.main.map(|main| main.join(self.at).join(path).join(".git")));
-        if fs::exists(&admin)? {
-            for entry in std::fs::read_dir(&admin).map_err(fs::at("read", &admin))? {
-                let git_dir = entry.map_err(fs::at("read", &admin))?.path();
-                candidates.push(git_dir.join("modules").join(name));
-            }
-        }
-        let mut why = "it was never cloned here".to_owned();
-        for candidate in candidates.into_iter().filter(|candidate| candidate.join("HEAD").is_file()) {
-            if Reader::open(self.git, &candidate).has_commit(commit)? {
-                return Ok(candidate);
-            }
-            why = format!("its commit {} is not here", commit.short());
-        }
-        Err(WorktreeError::refused(why, HINT))
-    }
-
-    /// The names of the submodules by their paths, as `.gitmodules` has them.
-    fn names(&self) -> Result<BTreeMap<PathBuf, PathBuf>> {
-        let args = ["config", "--file", ".gitmodules", "-z", "--get-regexp", "^submodule\\..*\\.path$"];
-        let output = self.git.within(self.tree, args).output()?;
-        let entry = |record: &[u8]| {
-            let end = record.iter().position(|byte| *byte == b'\n')?;
-            let name = record[..end].strip_prefix(b"submodule.")?.strip_suffix(b".path")?;
-            Some((bytes_path(&record[end + 1..]), bytes_path(name)))
+        let made = match &self.seal {
+            None => clone.make().map(|()| None),
+            Some(seal) => clone.seal(seal).map(Some),
         };
-        Ok(output.records().filter_map(entry).collect())
+        let below = made.inspect_err(|_| clone.unmake())?;
+        Ok((original, below))
     }
 
     /// The gitlinks of the index that a sparse checkout does not leave out.
@@ -191,32 +192,17 @@ impl<'a> Level<'a> {
         };
         Ok(output.records().filter_map(entry).collect())
     }
-
-    /// As git sees it: what is said of it counts, else whether its address is known.
-    fn is_initialised(&self, name: &Path) -> Result<bool> {
-        let key = |variable: &str| format!("submodule.{}.{variable}", name.display());
-        let active = self.git.bare(self.original, [] as [&str; 0]).flag(&key("active"))?;
-        Ok(active != Some(false) && Reader::open(self.git, self.original).config(&key("url"))?.is_some())
-    }
-}
-
-/// True for a name that leads nowhere else: it becomes a path.
-fn is_plain(name: &Path) -> bool {
-    let mut parts = name.components().peekable();
-    parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(part) if part != OsStr::new(".git")))
 }
 
 /// A submodule's clone.
 struct Clone<'a> {
     level: &'a Level<'a>,
+    name: &'a Path,
     commit: &'a CommitId,
     original: &'a Path,
     git_dir: &'a Path,
     tree: &'a Path,
 }
-
-/// What brings what did not come along.
-const HINT: &str = "git submodule update --init --recursive";
 
 /// Settings of the original that its clone has too: whence it comes, and which of its own submodules are initialised.
 const SETTINGS: &str = "^(remote|submodule|user)\\.";
@@ -227,7 +213,11 @@ impl Clone<'_> {
         let resolve = |path: &Path| path.canonicalize().map_err(fs::at("resolve", path));
         let inside = resolve(self.tree)?.starts_with(resolve(self.level.tree)?);
         let empty = std::fs::read_dir(self.tree).map_err(fs::at("read", self.tree))?.next().is_none();
-        match inside && empty && !fs::exists(self.git_dir)? {
+        // The git dir of one whose name is the beginning of this one's is no place for it.
+        let modules = self.level.git_dir.join("modules");
+        let above = self.git_dir.ancestors().skip(1).take_while(|dir| *dir != modules);
+        let free = !fs::exists(self.git_dir)? && !above.into_iter().any(|dir| dir.join("HEAD").is_file());
+        match inside && empty && free {
             true => Ok(()),
             false => Err(WorktreeError::refused("its place is taken", HINT)),
         }
@@ -275,6 +265,51 @@ impl Clone<'_> {
         Ok(())
     }
 
+    /// Makes one that borrows from a store of treehand's own instead of sharing files with the original: what a task could
+    /// write is never a file of the user's. It has no remote, as little as the workspace around it.
+    fn seal<'s>(&self, seal: &Seal<'s>) -> Result<Seal<'s>> {
+        let git = self.level.git;
+        let home = Repository::at_common_dir(git, self.original)?;
+        let store = RunStore::of_submodule(&home, &seal.store, self.name, self.commit)?;
+        store.fetch(self.original, self.commit)?;
+        if let Some(parent) = self.git_dir.parent() {
+            fs::create_private_dir_all(parent)?;
+        }
+        let config = format!("[core]\n\tbare = false\n{}", sealed::private_config(&home, seal.identity)?);
+        write_bare_skeleton(self.git_dir, object_format(self.commit), &[store.objects()], &config)?;
+        copy_shallow(store.git_dir(), self.git_dir)?;
+        conversion::copy_info(&home, self.git_dir)?;
+        fs::create_private_dir(&self.git_dir.join("logs"))?;
+        fs::write_atomic(&self.git_dir.join("HEAD"), format!("{}\n", self.commit).as_bytes())?;
+        self.link()?;
+        let fill = git.tree(self.git_dir, self.tree, ["reset", "--quiet", "--hard", "--no-recurse-submodules"]);
+        fill.env("GIT_LFS_SKIP_DOWNLOAD_ERRORS", "1").run()?;
+        self.register()?;
+        Ok(Seal { store: store.git_dir().to_owned(), identity: seal.identity })
+    }
+
+    /// What `git submodule init` would write into the configuration around it, which a task may not be able to write. The
+    /// address is the one that everybody reads in `.gitmodules`: in the repository's own there may be a secret.
+    fn register(&self) -> Result<()> {
+        let git = self.level.git;
+        let key = |variable: &str| format!("submodule.{}.{variable}", self.name.display());
+        let set = |variable, value: &OsStr| git.bare(self.level.git_dir, ["config", &key(variable)]).arg(value).run();
+        set("active", "true".as_ref())?;
+        for variable in ["url", "update"] {
+            let get = ["config", "--file", ".gitmodules", "--no-includes", "-z", "--get", &key(variable)];
+            let known = git.within(self.level.tree, get).output()?;
+            let value = known.records().next();
+            // Anything else is a command.
+            let plain = |value: &&[u8]| {
+                variable != "update" || [&b"checkout"[..], b"rebase", b"merge", b"none"].contains(value)
+            };
+            if let Some(value) = value.filter(plain) {
+                set(variable, bytes_path(value).as_os_str())?;
+            }
+        }
+        Ok(())
+    }
+
     /// The links between tree and git dir, relative as git makes them for submodules, so that both can be moved together.
     fn link(&self) -> Result<()> {
         let resolve = |path: &Path| path.canonicalize().map_err(fs::at("resolve", path));
@@ -314,15 +349,5 @@ mod tests {
         check("/a/b", "/a/c/d", "../c/d");
         check("/a", "/a/b", "b");
         check("/a/b/c", "/a", "../..");
-    }
-
-    #[test]
-    fn a_name_that_leads_elsewhere_is_none() {
-        let check = |name: &str, plain: bool| assert_eq!(is_plain(Path::new(name)), plain, "{name}");
-        check("lib", true);
-        check("libs/lib", true);
-        for bad in ["", "..", "../x", "a/../../x", "/x", ".git", "a/.git/b"] {
-            check(bad, false);
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Apply: brings a plain workspace up to its base, by rebase or by merge.
+//! Apply: brings a workspace up to its base, by rebase or by merge: a plain one here, a sealed one by [`super::update_sealed`].
 //!
 //! Everything is made in memory first: a conflict is known before anything is touched, and leaves nothing behind. Then the
 //! branch moves by compare-and-swap and the files with it, as in a landing: local changes stay, or nothing moves.
@@ -16,6 +16,7 @@ use super::quarantine::Quarantine;
 use super::replay::{self, Replayed};
 use super::repository::Repository;
 use super::resume::{Recovered, Resumed, contains, resume};
+use super::update_sealed::{self, Finished};
 use crate::model::record::{UpdateRecord, WorkspaceRecord, WorkspaceState};
 use crate::model::{BaseReport, CommitId, UpdateBy};
 use crate::store::{Entry, EntryDraft, Store};
@@ -75,22 +76,16 @@ pub enum Updated {
 
 /// Brings the workspace up to its base.
 pub fn update(repo: &Repository, store: &Store, request: &UpdateRequest<'_>) -> Result<Updated> {
+    require_present(request.record)?;
+    if request.record.sealed {
+        return update_sealed::update(repo, store, request);
+    }
     let before = require_updatable(repo, request.record)?;
-    let reader = repo.reader();
-    if reader.is_ancestor(&request.base.commit, &before)? {
-        if request.record.base.commit != request.base.commit {
-            // It was brought in by hand: what the workspace changed is seen against that from now on.
-            store.record_update(&record_of(request, &before, &before), clock::now(), "", None)?;
-        }
-        return Ok(Updated::Already);
+    if repo.reader().is_ancestor(&request.base.commit, &before)? {
+        return already(store, request, &before);
     }
     let quarantine = Quarantine::create(repo, &before)?;
-    let made = match request.by {
-        _ if reader.is_ancestor(&before, &request.base.commit)? => Ok(Ok(request.base.commit.clone())),
-        UpdateBy::Rebase => rebased(&quarantine, repo, request, &before),
-        UpdateBy::Merge => merged(&quarantine, repo, request, &before),
-    };
-    let outcome = match made {
+    let outcome = match made(&quarantine, repo, request, &before) {
         Ok(Ok(after)) => moved(repo, store, &quarantine, request, &before, after),
         Ok(Err(conflict)) => Ok(conflict),
         Err(error) => Err(error),
@@ -99,26 +94,27 @@ pub fn update(repo: &Repository, store: &Store, request: &UpdateRequest<'_>) -> 
     outcome
 }
 
+/// Nothing is to be done; `tip` is where its branch is.
+pub(super) fn already(store: &Store, request: &UpdateRequest<'_>, tip: &CommitId) -> Result<Updated> {
+    if request.record.base.commit != request.base.commit {
+        // It was brought in by hand: what the workspace changed is seen against that from now on.
+        store.record_update(&record_of(request, tip, tip), clock::now(), "", None)?;
+    }
+    Ok(Updated::Already)
+}
+
+/// What becomes of a commit that is brought up to the base.
+pub(super) fn made(quarantine: &Quarantine, repo: &Repository, request: &UpdateRequest<'_>, before: &CommitId) -> Made {
+    match request.by {
+        _ if repo.reader().is_ancestor(before, &request.base.commit)? => Ok(Ok(request.base.commit.clone())),
+        UpdateBy::Rebase => rebased(quarantine, repo, request, before),
+        UpdateBy::Merge => merged(quarantine, repo, request, before),
+    }
+}
+
 /// The tip of its branch, if the workspace is one that can be brought up to its base now.
 fn require_updatable(repo: &Repository, record: &WorkspaceRecord) -> Result<CommitId> {
     let name = &record.name;
-    if record.sealed {
-        let message = format!("workspace {name} is sealed: only its own processes change its files");
-        let hint = format!(
-            "bring its work onto its branch (treehand diff {name}), then start from that: --base {}",
-            record.branch
-        );
-        return Err(WorktreeError::refused(message, hint));
-    }
-    if record.state != WorkspaceState::Ready {
-        return Err(WorktreeError::refused(
-            format!("workspace {name} is being made or removed"),
-            "see: treehand clean",
-        ));
-    }
-    if !fs::exists(&record.path)? {
-        return Err(WorktreeError::NotFound { kind: "workspace any more at", name: record.path.display().to_string() });
-    }
     let Some(checkout) = checkouts::at(repo, &record.path)? else {
         return Err(WorktreeError::NotFound { kind: "worktree at", name: record.path.display().to_string() });
     };
@@ -131,8 +127,23 @@ fn require_updatable(repo: &Repository, record: &WorkspaceRecord) -> Result<Comm
     tip.ok_or_else(|| WorktreeError::NotFound { kind: "branch", name: record.branch.to_string() })
 }
 
+/// Refuses a workspace that is not there, or not whole.
+fn require_present(record: &WorkspaceRecord) -> Result<()> {
+    let name = &record.name;
+    if record.state != WorkspaceState::Ready {
+        return Err(WorktreeError::refused(
+            format!("workspace {name} is being made or removed"),
+            "see: treehand clean",
+        ));
+    }
+    if !fs::exists(&record.path)? {
+        return Err(WorktreeError::NotFound { kind: "workspace any more at", name: record.path.display().to_string() });
+    }
+    Ok(())
+}
+
 /// A commit, or what stands against one.
-type Made = Result<std::result::Result<CommitId, Updated>>;
+pub(super) type Made = Result<std::result::Result<CommitId, Updated>>;
 
 /// What the workspace has beyond its base, put on the base's tip. Its recorded base is left out also where the base no
 /// longer has it: a branch that was amended or forced elsewhere.
@@ -217,7 +228,7 @@ pub fn summary(record: &UpdateRecord) -> String {
     format!("updated {} to {} at {}", record.workspace, record.base_after.reference, record.base_after.commit.short())
 }
 
-fn record_of(request: &UpdateRequest<'_>, before: &CommitId, after: &CommitId) -> UpdateRecord {
+pub(super) fn record_of(request: &UpdateRequest<'_>, before: &CommitId, after: &CommitId) -> UpdateRecord {
     let base_after = BaseReport { ahead: 0, behind: 0, missing: Vec::new(), ..request.base.clone() };
     UpdateRecord {
         workspace: request.record.name.clone(),
@@ -226,6 +237,7 @@ fn record_of(request: &UpdateRequest<'_>, before: &CommitId, after: &CommitId) -
         after: after.clone(),
         base_before: request.record.base.clone(),
         base_after,
+        sealed: None,
     }
 }
 
@@ -238,6 +250,20 @@ pub fn recover(repo: &Repository, store: &Store) -> Result<Recovered> {
             continue;
         };
         let what = format!("update of {}", record.workspace);
+        if let Some((before, after)) = update_sealed::states(&record) {
+            match update_sealed::finish(repo, store, &record, &before, &after)? {
+                Finished::Whole => {
+                    store.record_update(&record, clock::now(), &summary(&record), Some(&entry.intent()))?;
+                    recovered.settled.push(format!("{what}: completed"));
+                }
+                Finished::Never => {
+                    store.failed(entry.intent(), json!({"why": "its process died, and the branch is elsewhere"}))?;
+                    recovered.settled.push(format!("{what}: the branch never moved"));
+                }
+                Finished::Blocked(why) => recovered.blocked.push(format!("{what}: {why}")),
+            }
+            continue;
+        }
         let (branch, from, to) = (&record.branch, &record.before, &record.after);
         let message = "treehand: update completed";
         match resume(repo, &Advance { branch, from, to, message, lock_wait: Duration::ZERO })? {

@@ -50,7 +50,7 @@ fn ident() {
 }
 
 /// A repository with a library as a submodule, initialised, and a nested one in that.
-const SUBMODULE: &str = "export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=protocol.file.allow GIT_CONFIG_VALUE_0=always; \
+pub const SUBMODULE: &str = "export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=protocol.file.allow GIT_CONFIG_VALUE_0=always; \
     git init -q inner; (cd inner; seed); git init -q lib; (cd lib; seed; git submodule --quiet add ../inner inner; git commit -qm inner); \
     git init -q repo; cd repo; seed; git submodule --quiet add ../lib lib; git submodule --quiet update --init --recursive; git commit -qm lib; mess";
 
@@ -218,7 +218,7 @@ fn submodule_shallow() {
 fn submodule_moved_by_a_task() {
     let row = Row::make(SUBMODULE);
     row.sh("cd lib; echo next > next.txt; git add -A; git commit -qm next");
-    let next = row.sh("git -C lib rev-parse HEAD").trim().to_owned();
+    let next = row.sh("git -C lib rev-parse HEAD; git -C repo/lib fetch -q origin").trim().to_owned();
     let row = row.changing(&format!(
         "git update-index --cacheinfo 160000,{next},lib; git commit -qm 'lib moves'; echo landed > landed.txt"
     ));

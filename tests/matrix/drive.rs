@@ -217,7 +217,7 @@ impl Row {
             command = ["sh", "-ec", "cat a.new b.new > c.new; grep -q a a.txt; git log --format=%s > /dev/null"]
         "#;
         let before = self.look();
-        let run = self.run_file(tasks).expect(0).json();
+        let run = self.run_tasks(tasks).expect(0).json();
         assert_eq!((&run["state"], &run["strategy"]), (&"landed".into(), &"rebase".into()), "{run}");
         assert_eq!(self.git(&["show", &format!("{}:c.new", self.target)]), "a\nb");
         self.check_objects();
@@ -340,10 +340,11 @@ impl Row {
     pub fn run(&self) -> Answer {
         // Strings of JSON are strings of TOML.
         let command = serde_json::json!(["sh", "-ec", self.change]);
-        self.run_file(&format!("[[task]]\nid = \"t\"\ncommand = {command}\n"))
+        self.run_tasks(&format!("[[task]]\nid = \"t\"\ncommand = {command}\n"))
     }
 
-    fn run_file(&self, tasks: &str) -> Answer {
+    /// A run of this tasks file.
+    pub fn run_tasks(&self, tasks: &str) -> Answer {
         let file = self.world.path().join("tasks.toml");
         std::fs::write(&file, tasks).expect("a tasks file");
         let file = file.to_string_lossy().into_owned();

@@ -42,8 +42,6 @@ pub fn run(session: &Session, args: &FreshArgs) -> Result<u8, CliError> {
     let mut lines = Vec::new();
     for record in &records {
         let outcome = match args.update {
-            // Of all workspaces, those that cannot be brought up are told and left.
-            Some(_) if args.names.is_empty() && record.sealed => Outcome::not("it is sealed", 0),
             Some(by) => bring_up(session, &store, &mut survey, record, by),
             None => Outcome::default(),
         };

@@ -56,6 +56,7 @@ fn settings(session: &Session, args: &RunArgs) -> StartSettings {
         jobs: args.jobs.unwrap_or_else(|| config.supervise.jobs.on(cores)),
         strategy: args.strategy.unwrap_or(config.merge.strategy),
         lock_wait: config.merge.lock_wait,
+        submodules: config.worktree.submodules,
         template: config.worktree.path.clone(),
         output_limit: config.confine.limits.output,
         bounds: config.confine.bounds(),
