@@ -168,7 +168,7 @@ impl TaskBox<'_> {
         let reader = repo.reader();
         let tip = reader.ref_commit(&task.branch.full_ref())?.unwrap_or_else(|| base.clone());
         let name = format!("{}{}/{}/{stamp}/worktree", salvage::PREFIX, run.id, task.id);
-        if captured.commit == *base || salvage::captured_tree(repo, &captured)? == reader.tree_of(&tip)? {
+        if captured.commit == *base || salvage::captured_tree(&captured)? == reader.tree_of(&tip)? {
             salvage::import_submodules(repo, &captured, base, &name, None)?;
             return Ok(None);
         }

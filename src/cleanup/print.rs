@@ -13,7 +13,7 @@ use crate::sys::fs;
 use crate::worktree::{Repository, WorktreeError};
 
 /// What treehand itself writes beside private git dirs whenever it looks at what is in them; nobody else's work is there.
-const SCRATCH: [&str; 3] = ["capture.git", "base.git", "base.lock"];
+const SCRATCH: [&str; 3] = ["capture", "base.git", "base.lock"];
 
 /// Files of a git dir up to this size are told apart by what they say.
 const READ_MAX: u64 = 1 << 20;

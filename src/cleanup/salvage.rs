@@ -10,6 +10,7 @@ use super::error::{CleanupError, Result};
 use crate::model::CommitId;
 use crate::sys::fs;
 use crate::sys::git::{GitCommand, Reader};
+use crate::worktree::apart::Touch;
 use crate::worktree::capture::{CaptureRequest, Captured, capture, capture_commits};
 use crate::worktree::import::{ImportRequest, changes, import, update_ref};
 use crate::worktree::import_submodules::import_alone;
@@ -189,7 +190,11 @@ pub fn capture_sealed(repo: &Repository, paths: &SealedPaths, store_dir: &Path, 
     let lenders = lenders(repo, paths, store_dir, base)?;
     let identity = identity(repo);
     let message = "treehand: what lay in the worktree\n";
-    Ok(capture(repo, paths, &CaptureRequest { base, lenders: &lenders, identity: &identity, message })?)
+    Ok(capture(
+        repo,
+        paths,
+        &CaptureRequest { base, lenders: &lenders, identity: &identity, message, touch: Touch::Nothing },
+    )?)
 }
 
 /// What was committed in a sealed workspace whose tree is gone.
@@ -240,7 +245,7 @@ pub fn import_submodules(
 }
 
 /// The tree of what was captured.
-pub fn captured_tree(repo: &Repository, captured: &Captured) -> Result<CommitId> {
+pub fn captured_tree(captured: &Captured) -> Result<CommitId> {
     let rev = format!("{}^{{tree}}", captured.commit);
-    Ok(repo.git.bare(&captured.scratch, ["rev-parse", "--verify", "--end-of-options", &rev]).object_id()?)
+    Ok(captured.git().bare(&captured.scratch, ["rev-parse", "--verify", "--end-of-options", &rev]).object_id()?)
 }

@@ -19,6 +19,7 @@ use crate::model::cause::chain;
 use crate::model::record::{AttemptError, AttemptRecord, TaskRecord};
 use crate::model::{BranchName, CommitId, Reason, ReasonKind, TaskEvent, TaskId, TaskState, Token};
 use crate::sys::{clock, fs, random};
+use crate::worktree::apart::Touch;
 use crate::worktree::capture::{CaptureRequest, capture};
 use crate::worktree::exported::Exported;
 use crate::worktree::folding;
@@ -369,7 +370,13 @@ fn capture_and_import(
     let origin = Origin { run: &context.run.id, task: id };
     let message = messages::capture(&task.spec, &origin);
     let base = &prepared.base;
-    let request = CaptureRequest { base, lenders: &prepared.lenders, identity: &context.identity, message: &message };
+    let request = CaptureRequest {
+        base,
+        lenders: &prepared.lenders,
+        identity: &context.identity,
+        message: &message,
+        touch: Touch::Nothing,
+    };
     let captured = capture(&context.repo, &prepared.paths, &request)?;
     if captured.commit == prepared.base {
         return Ok(None);

@@ -158,7 +158,7 @@ fn set_modified(path: &Path, modified: std::time::SystemTime) -> Result<(), FsEr
 
 /// Opens a file that another party may have made: a regular file beneath `root`, reached without following any link, at
 /// most `limit` bytes. `None` when there is no such file.
-fn open_beneath(root: &Path, relative: &Path, limit: u64) -> Result<Option<(File, fs::Metadata)>, FsError> {
+pub fn open_beneath(root: &Path, relative: &Path, limit: u64) -> Result<Option<(File, fs::Metadata)>, FsError> {
     use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
     let full = root.join(relative);
     if relative.components().any(|part| !matches!(part, Component::Normal(_))) {

@@ -34,8 +34,18 @@ pub struct Apart {
     _shim: Option<Shim>,
 }
 
+/// What of a workspace git may change in its sandbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Touch {
+    /// Nothing: it looks.
+    #[default]
+    Nothing,
+    /// The files of its tree: it is brought to another commit.
+    Tree,
+}
+
 /// git for a look at a sealed workspace. It may write below `scratch`, a directory of ours.
-pub fn git(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf], scratch: &Path) -> Result<Apart> {
+pub fn git(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf], scratch: &Path, touch: Touch) -> Result<Apart> {
     let level = repo.confinement.level;
     if matches!(level, ConfineLevel::Off | ConfineLevel::External) {
         return Ok(Apart { git: repo.git.clone(), _shim: None });
@@ -53,9 +63,11 @@ pub fn git(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf], scratch:
     launch.env = environment::enclosed(&home, &tmp, scratch, &launch.token);
     let settings = conversion::outside(repo)?;
     let mut read = vec![paths.git_dir.clone(), paths.enclosure.clone()];
-    read.extend(lenders.iter().cloned().chain(settings.read));
+    // Beside the objects of a lender are those of its submodules.
+    read.extend(lenders.iter().filter_map(|objects| objects.parent()).map(Path::to_owned).chain(settings.read));
     let mut write = vec![scratch.to_owned()];
     write.extend(settings.write);
+    write.extend((touch == Touch::Tree).then(|| paths.tree.clone()));
     let there = |paths: Vec<PathBuf>| paths.into_iter().filter(|path| path.exists()).collect();
     let (tmp, home) = (Some(tmp), Some(home));
     launch.reach = Reach { read: there(read), write, tmp, home, private: true, ..Reach::default() };

@@ -8,7 +8,9 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::apart::{self, Apart, Touch};
 use super::capture_submodules::CapturedModule;
 use super::conversion;
 use super::error::{Result, WorktreeError};
@@ -20,7 +22,7 @@ use super::repository::Repository;
 use super::sealed::{Identity, SealedPaths};
 use crate::model::CommitId;
 use crate::sys::fs;
-use crate::sys::git::GitCommand;
+use crate::sys::git::{Git, GitCommand};
 
 /// Largest index that is taken over: some four million files.
 const INDEX_MAX: u64 = 512 << 20;
@@ -34,6 +36,15 @@ pub struct Captured {
     pub scratch: PathBuf,
     /// What was captured in its submodules, inner ones before those around them.
     pub submodules: Vec<CapturedModule>,
+    /// The git that may look into the scratch dir, which reaches what a task could write.
+    pub apart: Arc<Apart>,
+}
+
+impl Captured {
+    /// The git for the scratch dir.
+    pub fn git(&self) -> &Git {
+        &self.apart.git
+    }
 }
 
 /// What the capture is made with.
@@ -47,6 +58,8 @@ pub struct CaptureRequest<'a> {
     pub identity: &'a Identity,
     /// Message of the commit that takes what lay uncommitted.
     pub message: &'a str,
+    /// What of the workspace git may change afterwards.
+    pub touch: Touch,
 }
 
 /// The commits that a workspace's HEAD has, and those of its submodules, for one whose tree is gone.
@@ -56,23 +69,32 @@ pub fn capture_commits(
     base: &CommitId,
     lenders: &[PathBuf],
 ) -> Result<Captured> {
-    let place = Place::top(repo, paths, base, lenders);
+    let apart = Arc::new(apart::git(repo, paths, lenders, &scratch_of(paths), Touch::Nothing)?);
+    let place = Place::top(repo, &apart.git, paths, base, lenders);
     let commit = place.open()?;
     let mut submodules = Vec::new();
     place.take_commits(&mut submodules)?;
-    Ok(Captured { commit, scratch: place.scratch, submodules })
+    Ok(Captured { commit, scratch: place.scratch, submodules, apart })
 }
 
 /// Captures a workspace in which nothing runs any more.
 pub fn capture(repo: &Repository, paths: &SealedPaths, request: &CaptureRequest<'_>) -> Result<Captured> {
-    let place = Place::top(repo, paths, request.base, request.lenders);
+    let apart = Arc::new(apart::git(repo, paths, request.lenders, &scratch_of(paths), request.touch)?);
+    let place = Place::top(repo, &apart.git, paths, request.base, request.lenders);
     let mut submodules = Vec::new();
     let commit = place.capture(request, &mut submodules)?;
-    Ok(Captured { commit, scratch: place.scratch, submodules })
+    Ok(Captured { commit, scratch: place.scratch, submodules, apart })
+}
+
+/// The directory of ours in which all of a capture is made.
+fn scratch_of(paths: &SealedPaths) -> PathBuf {
+    paths.private.join("capture")
 }
 
 /// A worktree that is captured: the workspace's own, or that of a submodule in it.
 pub(super) struct Place<'a> {
+    /// The git that may look at what the workspace's processes could write.
+    pub(super) git: Git,
     /// Whose settings decide about bytes: the repository, or its own clone of the submodule.
     pub(super) home: Repository,
     /// `home` is a clone of what is captured, not of what is around it.
@@ -96,8 +118,9 @@ pub(super) struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    fn top(repo: &Repository, paths: &'a SealedPaths, base: &CommitId, lenders: &[PathBuf]) -> Place<'a> {
+    fn top(repo: &Repository, git: &Git, paths: &'a SealedPaths, base: &CommitId, lenders: &[PathBuf]) -> Place<'a> {
         Place {
+            git: git.clone(),
             home: repo.clone(),
             cloned: true,
             originals: Some(Originals::of(repo)),
@@ -108,7 +131,7 @@ impl<'a> Place<'a> {
             lenders: lenders.to_owned(),
             root: &paths.tree,
             at: PathBuf::new(),
-            scratch: paths.private.join("capture.git"),
+            scratch: scratch_of(paths).join("capture.git"),
             base: base.clone(),
         }
     }
@@ -158,11 +181,11 @@ impl<'a> Place<'a> {
     }
 
     pub(super) fn bare<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> GitCommand {
-        self.home.git.bare(&self.scratch, args).env("GIT_NO_REPLACE_OBJECTS", "1")
+        self.git.bare(&self.scratch, args).env("GIT_NO_REPLACE_OBJECTS", "1")
     }
 
     pub(super) fn tree<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> GitCommand {
-        let command = self.home.git.tree(&self.scratch, &self.files(), exact::SETTINGS);
+        let command = self.git.tree(&self.scratch, &self.files(), exact::SETTINGS);
         command.env("GIT_NO_REPLACE_OBJECTS", "1").args(args)
     }
 

@@ -17,6 +17,7 @@ use super::repository::{Repository, bytes_path};
 use super::result_policy::GITLINK;
 use crate::model::CommitId;
 use crate::sys::fs;
+use crate::sys::git::Git;
 
 /// Largest `.gitmodules` that is read.
 const MODULES_MAX: u64 = 16 << 20;
@@ -26,6 +27,8 @@ const MODULES_MAX: u64 = 16 << 20;
 pub struct CapturedModule {
     /// Where it is, from the root of the workspace.
     pub at: PathBuf,
+    /// The git for the scratch dir.
+    pub git: Git,
     /// The repository's own clone of it; where there is none, what its objects are kept in instead.
     pub home: Repository,
     /// `home` is a clone of it.
@@ -109,6 +112,7 @@ impl<'a> Place<'a> {
     fn captured(&self, commit: CommitId) -> CapturedModule {
         CapturedModule {
             at: self.at.clone(),
+            git: self.git.clone(),
             home: self.home.clone(),
             cloned: self.cloned,
             base: self.base.clone(),
@@ -141,7 +145,7 @@ impl<'a> Place<'a> {
         // What is not as git wants it says nothing.
         let there = fs::copy_beneath(self.root, &name, &copy, MODULES_MAX).unwrap_or(false);
         let mut now = match there {
-            true => originals::names(self.home.git.command(["config", "--file"]).arg(&copy))?,
+            true => originals::names(self.git.command(["config", "--file"]).arg(&copy))?,
             false => BTreeMap::new(),
         };
         now.retain(|path, _| links.contains_key(path));
@@ -153,7 +157,7 @@ impl<'a> Place<'a> {
             return Ok(BTreeMap::new());
         }
         let mut known = BTreeMap::new();
-        for registered in originals::registered(&self.home.git, &self.scratch, &self.base)? {
+        for registered in originals::registered(&self.git, &self.scratch, &self.base)? {
             let moved = now.iter().find(|(_, name)| **name == registered.name).map(|(path, _)| path);
             known.insert(moved.unwrap_or(&registered.path).clone(), registered);
         }
@@ -189,6 +193,7 @@ impl<'a> Place<'a> {
         let of_store = |objects: &PathBuf| Some(objects.parent()?.join("modules").join(flat(name)).join("objects"));
         let lenders = self.lenders.iter().filter_map(of_store).filter(|objects| objects.is_dir()).collect();
         Ok(Some(Place {
+            git: self.git.clone(),
             home,
             cloned: original.is_some(),
             originals,

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use super::apart::Touch;
 use super::capture::{CaptureRequest, Captured, capture};
 use super::checkouts;
 use super::error::{Result, WorktreeError};
@@ -146,7 +147,7 @@ pub(super) fn import_beside(
 
 /// What a person's sealed workspace holds now.
 pub(super) fn capture_work(repo: &Repository, paths: &SealedPaths, base: &CommitId) -> Result<Captured> {
-    capture_in(repo, paths, &paths.private, base)
+    capture_in(repo, paths, &paths.private, base, Touch::Tree)
 }
 
 fn captured_changes(
@@ -155,17 +156,23 @@ fn captured_changes(
     store_dir: &Path,
     base: &CommitId,
 ) -> Result<(Captured, Changes)> {
-    let captured = capture_in(repo, paths, store_dir, base)?;
-    let command = |args: &[&str]| repo.git.bare(&captured.scratch, args);
+    let captured = capture_in(repo, paths, store_dir, base, Touch::Nothing)?;
+    let command = |args: &[&str]| captured.git().bare(&captured.scratch, args);
     let changes = collect(command, base.as_str(), captured.commit.as_str())?;
     Ok((captured, changes))
 }
 
-fn capture_in(repo: &Repository, paths: &SealedPaths, store_dir: &Path, base: &CommitId) -> Result<Captured> {
+fn capture_in(
+    repo: &Repository,
+    paths: &SealedPaths,
+    store_dir: &Path,
+    base: &CommitId,
+    touch: Touch,
+) -> Result<Captured> {
     let lenders = [RunStore::at(repo, store_dir, base)?.objects()];
     let identity = Identity::of_user(repo)?;
     let message = "treehand: work in progress\n";
-    capture(repo, paths, &CaptureRequest { base, lenders: &lenders, identity: &identity, message })
+    capture(repo, paths, &CaptureRequest { base, lenders: &lenders, identity: &identity, message, touch })
 }
 
 fn collect(command: impl Fn(&[&str]) -> GitCommand, from: &str, to: &str) -> Result<Changes> {

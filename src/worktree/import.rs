@@ -10,6 +10,7 @@ use super::quarantine::Quarantine;
 use super::repository::Repository;
 use super::result_policy::{self, ResultChanges};
 use crate::model::{CommitId, Hooks};
+use crate::sys::fs;
 use crate::sys::git::{Git, GitCommand, GitOutput};
 
 /// The number of the signal that ends a writer whose reader is gone.
@@ -54,7 +55,7 @@ fn import_into(
     request: &ImportRequest<'_>,
 ) -> Result<ResultChanges> {
     let commit = &captured.commit;
-    receive(&repo.git, quarantine, &captured.scratch, commit, Some(request.base), request.max_bytes)?;
+    receive(captured.git(), quarantine, &captured.scratch, commit, Some(request.base), request.max_bytes)?;
     check_connected(quarantine, commit)?;
     let changes = changes(quarantine.command([] as [&str; 0]), request.base, commit)?;
     let allowed = result_policy::compile(request.paths).map_err(|message| WorktreeError::Refused {
@@ -86,7 +87,18 @@ pub(super) fn receive(
     let send = git.bare(scratch, args).env("GIT_NO_REPLACE_OBJECTS", "1").stdin(revisions);
     let limit = format!("--max-input-size={max_bytes}");
     let take = quarantine.command(["index-pack", "--stdin", "--fix-thin", "--strict", &limit]);
-    let (sent, taken) = send.pipe_into(take)?;
+    let (sent, taken) = match git.is_apart() {
+        false => send.pipe_into(take)?,
+        true => {
+            let outgoing = scratch.join("outgoing.pack");
+            let sent = send.into_file(&outgoing).output()?;
+            let pack = fs::open_beneath(scratch, "outgoing.pack".as_ref(), u64::MAX)?;
+            let (pack, _) = pack.ok_or_else(|| rejected("packed", &sent))?;
+            let taken = take.output_from(pack)?;
+            fs::remove_file(&outgoing)?;
+            (sent, taken)
+        }
+    };
     // Who only wrote into a pipe that nobody read any more has nothing to say.
     let cut_off = sent.code() == -SIGPIPE && !taken.status.success();
     match (sent.status.success() || cut_off, taken.status.success()) {

@@ -32,7 +32,8 @@ pub fn of_sealed(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf], ma
         home: Some(paths.home.clone()),
         private: true,
     };
-    reach.read.extend(lenders.iter().cloned());
+    // Beside the objects of a lender are those of its submodules.
+    reach.read.extend(lenders.iter().filter_map(|objects| objects.parent()).map(Path::to_owned));
     reach.write.extend(WRITTEN.iter().map(|part| paths.git_dir.join(part)));
     Ok(reach)
 }

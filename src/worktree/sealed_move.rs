@@ -118,7 +118,7 @@ impl<'a> Still<'a> {
     }
 
     fn git<'s>(&self, args: impl IntoIterator<Item = &'s str>) -> GitCommand {
-        let command = self.repo.git.tree(&self.captured.scratch, &self.paths.tree, exact::SETTINGS);
+        let command = self.captured.git().tree(&self.captured.scratch, &self.paths.tree, exact::SETTINGS);
         command.env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_LFS_SKIP_DOWNLOAD_ERRORS", "1").args(args)
     }
 }

@@ -20,13 +20,14 @@ use super::run_store::RunStore;
 use super::sealed::SealedPaths;
 use crate::model::CommitId;
 use crate::sys::fs;
-use crate::sys::git::GitCommand;
+use crate::sys::git::{Git, GitCommand};
 
 /// A submodule that is to follow.
 #[derive(Debug)]
 pub(super) struct Follower {
     repo: Repository,
     /// Its git dir, beneath the private dir.
+    git: Git,
     git_dir: PathBuf,
     private: PathBuf,
     tree: PathBuf,
@@ -45,7 +46,7 @@ pub(super) fn followers(
     captured: &Captured,
     to: &CommitId,
 ) -> Result<std::result::Result<Vec<Follower>, (String, PathBuf)>> {
-    let now = registered(&repo.git, &captured.scratch, &captured.commit)?;
+    let now = registered(captured.git(), &captured.scratch, &captured.commit)?;
     let mut found = Vec::new();
     for next in registered(&repo.git, &repo.common_dir, to)? {
         let Some(from) = now.iter().find(|one| one.path == next.path && one.name == next.name) else { continue };
@@ -69,7 +70,8 @@ pub(super) fn followers(
         let scratch = captured.scratch.join("modules").join(flat(&next.name));
         let tree = paths.tree.join(&next.path);
         let (from, to, private) = (from.commit.clone(), next.commit, paths.git_dir.clone());
-        let follower = Follower { repo: repo.clone(), git_dir, private, tree, scratch, from, to };
+        let follower =
+            Follower { repo: repo.clone(), git: captured.git().clone(), git_dir, private, tree, scratch, from, to };
         if let Some(why) = follower.obstacle()? {
             return Ok(Err((why, next.path)));
         }
@@ -107,7 +109,7 @@ impl Follower {
     }
 
     fn git<'s>(&self, args: impl IntoIterator<Item = &'s str>) -> GitCommand {
-        let command = self.repo.git.tree(&self.scratch, &self.tree, exact::SETTINGS);
+        let command = self.git.tree(&self.scratch, &self.tree, exact::SETTINGS);
         command.env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_LFS_SKIP_DOWNLOAD_ERRORS", "1").args(args)
     }
 }

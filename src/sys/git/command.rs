@@ -149,6 +149,11 @@ impl Git {
         Git { version: self.version, line: Some(line) }
     }
 
+    /// True when it is started at the other end of a line: no pipe leads there.
+    pub fn is_apart(&self) -> bool {
+        self.line.is_some()
+    }
+
     /// Which one it is.
     pub fn version(&self) -> Version {
         self.version
@@ -271,6 +276,13 @@ impl GitCommand {
         communicate(child, self.stdin, self.deadline, name)
     }
 
+    /// Runs it here with a file as its standard input.
+    pub fn output_from(self, input: std::fs::File) -> Result<GitOutput, GitError> {
+        let name = self.name();
+        let child = self.start_with(input.into()).map_err(GitError::Start)?;
+        communicate(child, None, self.deadline, name)
+    }
+
     fn parts(&self) -> Parts<'_> {
         Parts {
             args: &self.args,
@@ -280,11 +292,6 @@ impl GitCommand {
             output: self.file.as_deref(),
             deadline: self.deadline,
         }
-    }
-
-    /// True when it is started at the other end of a line: no pipe leads there.
-    pub fn is_apart(&self) -> bool {
-        self.line.is_some()
     }
 
     /// Runs it; anything but exit 0 is an error.
