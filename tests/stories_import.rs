@@ -98,6 +98,23 @@ fn a_nested_repository_is_refused_and_named() {
 }
 
 #[test]
+fn objects_of_another_repository_do_not_come_in() {
+    let other = tempfile::tempdir().expect("a directory");
+    let secret = World::new();
+    secret.commit("a secret", &[("secret.txt", "secret\n")]);
+    let (commit, objects) = (secret.git(&["rev-parse", "HEAD"]), secret.repo().join(".git/objects"));
+    let name = "common=$(git rev-parse --git-common-dir)/objects";
+    for plant in [
+        format!("echo {} >> $common/info/alternates", objects.display()),
+        format!("rm -rf $common/pack; ln -s {}/pack $common/pack", objects.display()),
+        format!("for d in {}/??; do ln -s $d $common/ 2>/dev/null || true; done", objects.display()),
+        format!("cp -r $common {0}/copy; rm -rf $common; ln -s {0}/copy $common", other.path().display()),
+    ] {
+        refused(&format!("{name}; {plant}; echo {commit} > $(git rev-parse --git-dir)/HEAD"), "has objects elsewhere");
+    }
+}
+
+#[test]
 fn configuration_and_hooks_of_the_private_dir_are_not_obeyed() {
     let world = World::new();
     let witness = world.path().join("witness");

@@ -17,8 +17,8 @@ use super::error::{Result, WorktreeError};
 use super::exact;
 use super::head::{HeadPlace, head_beneath};
 use super::originals::Originals;
-use super::quarantine::{copy_shallow, object_format, write_bare_skeleton};
-use super::repository::Repository;
+use super::quarantine::{alternates_file, copy_shallow, object_format, write_bare_skeleton};
+use super::repository::{Repository, bytes_path};
 use super::sealed::{Identity, SealedPaths};
 use crate::model::CommitId;
 use crate::sys::fs;
@@ -26,6 +26,9 @@ use crate::sys::git::{Git, GitCommand};
 
 /// Largest index that is taken over: some four million files.
 const INDEX_MAX: u64 = 512 << 20;
+
+/// Largest list of places that objects are borrowed from.
+const ALTERNATES_MAX: u64 = 1 << 20;
 
 /// A captured commit and where its objects are.
 #[derive(Clone, Debug)]
@@ -139,6 +142,7 @@ impl<'a> Place<'a> {
     /// Makes the scratch dir, which reaches what HEAD names; that commit is the answer.
     pub(super) fn open(&self) -> Result<CommitId> {
         let head = head_beneath(self.private, &self.head)?;
+        self.require_own_objects()?;
         fs::remove_tree(&self.scratch)?;
         let mut alternates = vec![self.private.join(&self.objects)];
         alternates.extend_from_slice(&self.lenders);
@@ -148,6 +152,36 @@ impl<'a> Place<'a> {
         }
         conversion::copy_info(&self.home, &self.scratch)?;
         Ok(head)
+    }
+
+    /// Refuses objects that are reached through something that was planted: git would read in places that the workspace's own
+    /// processes may not reach, and what it finds there would come in.
+    fn require_own_objects(&self) -> Result<()> {
+        let alternates = self.objects.join("info/alternates");
+        let elsewhere = || bad("the workspace has objects elsewhere than in its own git dir");
+        if !fs::is_directory_beneath(self.private, &self.objects)? {
+            return Err(elsewhere());
+        }
+        let borrowed = fs::read_beneath(self.private, &alternates, ALTERNATES_MAX).map_err(|_| elsewhere())?;
+        let borrowed = borrowed.unwrap_or_default();
+        if borrowed != alternates_file(&self.lenders) {
+            // The same place may have another name by now.
+            let lent = |line: &[u8]| {
+                let place = bytes_path(line).canonicalize().ok();
+                place.is_some() && self.lenders.iter().any(|lender| lender.canonicalize().ok() == place)
+            };
+            if !borrowed.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).all(lent) {
+                return Err(elsewhere());
+            }
+        }
+        let root = self.private.join(&self.objects);
+        for entry in walkdir::WalkDir::new(&root).follow_links(false) {
+            let entry = entry.map_err(|error| fs::at("read", &root)(error.into()))?;
+            if entry.path_is_symlink() {
+                return Err(elsewhere());
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn capture(

@@ -33,7 +33,6 @@ pub struct Kept {
 
 /// Writes the files that make a directory a bare git repository, without a process and without the user's template.
 pub fn write_bare_skeleton(dir: &Path, object_format: &str, alternates: &[PathBuf], config: &str) -> Result<()> {
-    use std::os::unix::ffi::OsStrExt;
     fs::create_private_dir_all(&dir.join("objects/info"))?;
     fs::create_private_dir_all(&dir.join("objects/pack"))?;
     fs::create_private_dir_all(&dir.join("refs/heads"))?;
@@ -46,15 +45,22 @@ pub fn write_bare_skeleton(dir: &Path, object_format: &str, alternates: &[PathBu
         )
     };
     fs::write_new(&dir.join("config"), format!("{format}{config}").as_bytes())?;
+    let lines = alternates_file(alternates);
+    if !lines.is_empty() {
+        fs::write_new(&dir.join("objects/info/alternates"), &lines)?;
+    }
+    Ok(())
+}
+
+/// The file that lets git find objects in these directories.
+pub fn alternates_file(alternates: &[PathBuf]) -> Vec<u8> {
+    use std::os::unix::ffi::OsStrExt;
     let mut lines = Vec::new();
     for path in alternates {
         lines.extend_from_slice(&quote_alternate(path.as_os_str().as_bytes()));
         lines.push(b'\n');
     }
-    if !lines.is_empty() {
-        fs::write_new(&dir.join("objects/info/alternates"), &lines)?;
-    }
-    Ok(())
+    lines
 }
 
 /// Tells a git dir that borrows the objects of another where that one's history is cut off, if it is shallow.
