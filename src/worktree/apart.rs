@@ -64,7 +64,7 @@ pub fn git(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf], scratch:
     let settings = conversion::outside(repo)?;
     let mut read = vec![paths.git_dir.clone(), paths.enclosure.clone()];
     // Beside the objects of a lender are those of its submodules.
-    read.extend(lenders.iter().filter_map(|objects| objects.parent()).map(Path::to_owned).chain(settings.read));
+    read.extend(lenders.iter().filter_map(|objects| objects.parent()).map(Path::to_owned));
     let mut write = vec![scratch.to_owned()];
     write.extend(settings.write);
     write.extend((touch == Touch::Tree).then(|| paths.tree.clone()));

@@ -146,7 +146,12 @@ impl<'a> Place<'a> {
         fs::remove_tree(&self.scratch)?;
         let mut alternates = vec![self.private.join(&self.objects)];
         alternates.extend_from_slice(&self.lenders);
-        write_bare_skeleton(&self.scratch, object_format(&head), &alternates, &conversion::settings(&self.home)?)?;
+        write_bare_skeleton(
+            &self.scratch,
+            object_format(&head),
+            &alternates,
+            &conversion::settings_in(&self.home, &self.scratch)?,
+        )?;
         if let Some(lender) = self.lenders.first().and_then(|objects| objects.parent()) {
             copy_shallow(lender, &self.scratch)?;
         }

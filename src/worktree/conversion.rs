@@ -9,22 +9,62 @@ use std::path::{Path, PathBuf};
 use super::error::Result;
 use super::repository::{Repository, bytes_path};
 use crate::sys::fs;
+use crate::sys::git::user_file;
 
 /// What of `core` decides which bytes, modes and names are taken in, and which files are not.
 const CORE: &str = "autocrlf|eol|checkroundtripencoding|filemode|symlinks|ignorecase|precomposeunicode|protecthfs|\
-    protectntfs|excludesfile|attributesfile";
+    protectntfs";
 
-/// Copies the repository's own ignore rules and attributes, which live outside its tracked files.
+/// Where a git dir of ours keeps a copy of the user's own attributes for all repositories, below it.
+const USER_ATTRIBUTES: &str = "info/user-attributes";
+
+/// Copies ignore rules and attributes that live outside the tracked files: the repository's own, and the user's for all
+/// repositories, which a sandbox does not show.
 pub fn copy_info(repo: &Repository, git_dir: &Path) -> Result<()> {
-    for name in ["exclude", "attributes"] {
-        let from = repo.common_dir.join("info").join(name);
-        if fs::exists(&from)? {
-            let to = git_dir.join("info");
-            fs::create_private_dir_all(&to)?;
-            std::fs::copy(&from, to.join(name)).map_err(fs::at("copy", &from))?;
+    let info = repo.common_dir.join("info");
+    let user = |key, usual| for_all_repositories(repo, key, usual);
+    // In one file the later pattern counts, as between the two.
+    let excludes = [user("core.excludesFile", "ignore")?, read(&info.join("exclude"))?].into_iter().flatten();
+    let excludes: Vec<Vec<u8>> = excludes.collect();
+    let files = [
+        ("info/exclude", (!excludes.is_empty()).then(|| excludes.join(&b'\n'))),
+        ("info/attributes", read(&info.join("attributes"))?),
+        (USER_ATTRIBUTES, user("core.attributesFile", "attributes")?),
+    ];
+    for (name, content) in files {
+        if let Some(content) = content {
+            fs::create_private_dir_all(&git_dir.join("info"))?;
+            fs::write_atomic(&git_dir.join(name), &content)?;
         }
     }
     Ok(())
+}
+
+/// A file of the user's for all repositories, where the configuration says or where git looks by itself.
+fn for_all_repositories(repo: &Repository, key: &str, usual: &str) -> Result<Option<Vec<u8>>> {
+    let set = repo.bare(["config", "--includes", "-z", "--type=path", "--get", key]).output()?;
+    let set = set.records().next().map(bytes_path);
+    // A relative path is meant from wherever git is started; nobody can follow that.
+    set.or_else(|| user_file(usual)).filter(|path| path.is_absolute()).map_or(Ok(None), |path| read(&path))
+}
+
+/// What is in a file; a file that is not there, or that git could not read either, has nothing.
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    use std::io::ErrorKind;
+    match std::fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::IsADirectory) => Ok(None),
+        Err(error) => Err(fs::at("read", path)(error).into()),
+    }
+}
+
+/// The settings for a git dir of ours, with what [`copy_info`] puts there.
+pub fn settings_in(repo: &Repository, git_dir: &Path) -> Result<String> {
+    let attributes = git_dir.join(USER_ATTRIBUTES);
+    let own =
+        format!("[core]\n\texcludesFile = /dev/null\n\tattributesFile = {}\n", quote(&attributes.to_string_lossy()));
+    Ok(settings(repo)? + &own)
 }
 
 /// The settings as lines of a configuration file.
@@ -59,8 +99,6 @@ fn lfs_place(repo: &Repository) -> Result<PathBuf> {
 /// What the settings lead to outside the git dir.
 #[derive(Debug, Default)]
 pub struct Outside {
-    /// Files that are read.
-    pub read: Vec<PathBuf>,
     /// Directories that a filter keeps content in.
     pub write: Vec<PathBuf>,
 }
@@ -68,10 +106,6 @@ pub struct Outside {
 /// Which files and directories the settings name, for who has to make them visible.
 pub fn outside(repo: &Repository) -> Result<Outside> {
     let mut outside = Outside::default();
-    for key in ["core.excludesFile", "core.attributesFile"] {
-        let set = repo.bare(["config", "--includes", "-z", "--type=path", "--get", key]).output()?;
-        outside.read.extend(set.records().next().map(bytes_path).filter(|path| path.is_absolute()));
-    }
     if settings(repo)?.contains("[filter \"lfs\"]") {
         let place = lfs_place(repo)?;
         fs::create_dir_all(&place)?;

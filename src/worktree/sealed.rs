@@ -182,7 +182,7 @@ fn fill(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Re
 
 fn write_private_dir(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<()> {
     let format = object_format(request.base);
-    let config = private_config(repo, request.identity)?;
+    let config = private_config(repo, &paths.git_dir, request.identity)?;
     write_bare_skeleton(&paths.git_dir, format, request.lenders, &config)?;
     if let Some(lender) = request.lenders.first().and_then(|objects| objects.parent()) {
         copy_shallow(lender, &paths.git_dir)?;
@@ -201,11 +201,11 @@ fn write_private_dir(repo: &Repository, paths: &SealedPaths, request: &SealReque
 }
 
 /// The configuration of a private git dir: the user's identity, and what of the repository's settings decides about bytes.
-pub(super) fn private_config(repo: &Repository, identity: &Identity) -> Result<String> {
+pub(super) fn private_config(repo: &Repository, git_dir: &Path, identity: &Identity) -> Result<String> {
     let Identity { name, email } = identity;
     let user = format!("[user]\n\tname = {}\n\temail = {}\n", quote(name), quote(email));
     // The skeleton ends in `[core]` for SHA-1; naming the section again is right for both formats.
-    Ok(format!("[core]\n{PRIVATE_CONFIG}{user}{}", conversion::settings(repo)?))
+    Ok(format!("[core]\n{PRIVATE_CONFIG}{user}{}", conversion::settings_in(repo, git_dir)?))
 }
 
 fn add_tree(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<()> {

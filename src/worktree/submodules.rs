@@ -275,7 +275,7 @@ impl Clone<'_> {
         if let Some(parent) = self.git_dir.parent() {
             fs::create_private_dir_all(parent)?;
         }
-        let config = format!("[core]\n\tbare = false\n{}", sealed::private_config(&home, seal.identity)?);
+        let config = format!("[core]\n\tbare = false\n{}", sealed::private_config(&home, self.git_dir, seal.identity)?);
         write_bare_skeleton(self.git_dir, object_format(self.commit), &[store.objects()], &config)?;
         copy_shallow(store.git_dir(), self.git_dir)?;
         conversion::copy_info(&home, self.git_dir)?;

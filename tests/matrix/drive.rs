@@ -49,6 +49,8 @@ pub struct Row {
     pub env: Vec<(String, String)>,
     /// How deep git looks for what is wrong: `--strict` unless what the row is about is not strictly right.
     pub fsck: &'static [&'static str],
+    /// How far its commands are confined: as far as can be, unless the row is about what lies outside.
+    pub level: &'static str,
     /// Configuration that the row's own checks put beside the user's, so that they are not what the row is about.
     pub checks: Vec<&'static str>,
 }
@@ -78,6 +80,7 @@ impl Row {
             run_flags: Vec::new(),
             env: Vec::new(),
             fsck: &["--full", "--strict"],
+            level: crate::support::level(),
             checks: vec!["-c", "core.hooksPath=/dev/null"],
         };
         row.sh(script);
@@ -99,6 +102,13 @@ impl Row {
     /// Another change of the task.
     pub fn changing(mut self, script: &str) -> Row {
         self.change = script.into();
+        self
+    }
+
+    /// A row whose commands reach outside their worktree.
+    pub fn unconfined(mut self) -> Row {
+        self.level = "off";
+        self.env.push(("TREEHAND_CONFINE__LEVEL".into(), "off".into()));
         self
     }
 
@@ -232,8 +242,8 @@ impl Row {
         let mut args = vec!["new", "s", "--sealed", "--json"];
         args.extend(self.new_flags.iter().map(String::as_str));
         self.treehand(&args).expect(0);
-        self.treehand(&["exec", "s", "--confine", "off", "--", "sh", "-ec", "echo sealed > sealed.txt; git status"])
-            .expect(0);
+        let work = "echo sealed > sealed.txt; git status";
+        self.treehand(&["exec", "s", "--confine", self.level, "--", "sh", "-ec", work]).expect(0);
         let diff = self.treehand(&["diff", "s", "--json"]).expect(0).json();
         assert_eq!(diff["files"][0]["path"], "sealed.txt", "{diff}");
         assert_eq!(diff["files"].as_array().map(Vec::len), Some(1), "{diff}");
@@ -348,7 +358,7 @@ impl Row {
         let file = self.world.path().join("tasks.toml");
         std::fs::write(&file, tasks).expect("a tasks file");
         let file = file.to_string_lossy().into_owned();
-        let mut args = vec!["run", "--json", "--confine", "off", "--tasks", &file];
+        let mut args = vec!["run", "--json", "--confine", self.level, "--tasks", &file];
         args.extend(self.run_flags.iter().map(String::as_str));
         self.treehand(&args)
     }

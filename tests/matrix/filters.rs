@@ -52,7 +52,8 @@ fn drive_with_pointers(row: Row, pointer: &str) {
 
 #[test]
 fn lfs_by_file() {
-    drive_with_pointers(with_attributes(ATTRIBUTES, FAKE_LFS), "version fake");
+    // The filter of this row is not among the programs that a sandbox shows.
+    drive_with_pointers(with_attributes(ATTRIBUTES, FAKE_LFS).unconfined(), "version fake");
 }
 
 #[test]
@@ -60,7 +61,7 @@ fn lfs_by_process() {
     if Row::make("").try_sh("perl -e 1").code != 0 {
         return did_not_run("lfs_by_process", "there is no perl to play the filter");
     }
-    drive_with_pointers(with_attributes(ATTRIBUTES, FAKE_PROCESS), "version fake");
+    drive_with_pointers(with_attributes(ATTRIBUTES, FAKE_PROCESS).unconfined(), "version fake");
 }
 
 #[test]

@@ -74,14 +74,15 @@ fn submodule_in_a_sealed_workspace() {
     let looks = "c=$(git rev-parse --git-common-dir); cp $c/config ../config; git submodule --quiet update --init --recursive; \
         git submodule status --recursive; git status --porcelain; (cd lib; git commit -q --allow-empty -m x; git reset -q --hard HEAD~1); \
         cmp $c/config ../config; rm ../config";
-    row.treehand(&["exec", "s", "--confine", "off", "--", "sh", "-ec", looks]).expect(0);
+    row.treehand(&["exec", "s", "--confine", row.level, "--", "sh", "-ec", looks]).expect(0);
     let work = "cd lib; echo one > one.txt; git add -A; git commit -qm one; echo two > two.txt";
-    row.treehand(&["exec", "s", "--confine", "off", "--", "sh", "-ec", work]).expect(0);
+    row.treehand(&["exec", "s", "--confine", row.level, "--", "sh", "-ec", work]).expect(0);
     let diff = row.treehand(&["diff", "s", "--json"]).expect(0).json();
     assert_eq!(diff["files"][0]["path"], "lib", "{diff}");
     let first = row.sh("git -C repo/lib rev-parse treehand/s");
     // What comes after that is put where it was put before, and nothing of the person's is moved away.
-    row.treehand(&["exec", "s", "--confine", "off", "--", "sh", "-ec", "echo three > lib/inner/three.txt"]).expect(0);
+    row.treehand(&["exec", "s", "--confine", row.level, "--", "sh", "-ec", "echo three > lib/inner/three.txt"])
+        .expect(0);
     row.treehand(&["diff", "s"]).expect(0);
     assert_ne!(row.sh("git -C repo/lib rev-parse treehand/s"), first);
     assert_eq!(
@@ -89,7 +90,7 @@ fn submodule_in_a_sealed_workspace() {
         "two\nthree\n"
     );
     row.sh("git -C repo/lib branch -f treehand/s HEAD~1");
-    row.treehand(&["exec", "s", "--confine", "off", "--", "sh", "-ec", "echo four > lib/four.txt"]).expect(0);
+    row.treehand(&["exec", "s", "--confine", row.level, "--", "sh", "-ec", "echo four > lib/four.txt"]).expect(0);
     let removed = row.treehand(&["rm", "s", "--force", "--json"]).expect(0).json();
     assert_eq!(removed["removed"][0]["branch_outcome"], "kept", "{removed}");
     let link = row.git(&["rev-parse", "s:lib"]);

@@ -34,6 +34,24 @@ impl Answer {
     }
 }
 
+/// How far stories are confined that do not say: `strict` where this machine has a sandbox, else `off`, loudly.
+pub fn level() -> &'static str {
+    static LEVEL: std::sync::OnceLock<&str> = std::sync::OnceLock::new();
+    LEVEL.get_or_init(|| {
+        let world = World::new();
+        world.treehand(&["new", "probe", "--sealed"]).expect(0);
+        let probed = world.treehand(&["exec", "probe", "--confine", "strict", "--", "true"]);
+        if probed.code == 0 {
+            return "strict";
+        }
+        let required = std::env::var("TREEHAND_REQUIRE").unwrap_or_default();
+        assert!(!required.split(',').any(|name| name == "userns"), "a sandbox is required: {}", probed.stderr);
+        writeln!(std::io::stderr(), "NOT RUN: confined, this machine has no sandbox: {}", probed.stderr)
+            .expect("stderr is open");
+        "off"
+    })
+}
+
 impl World {
     /// A repository with one commit and no remote.
     pub fn new() -> World {
