@@ -19,7 +19,7 @@ use super::level::Granted;
 use super::policy::{Limits, LogPlan, Policy, PolicyError};
 use super::shim::{ExitRecord, Order, Refusal, Report, read_frame, write_frame};
 use super::view::{Reach, System};
-use super::{descriptor, view};
+use super::{descriptor, proxy, view};
 use crate::model::record::ConfineLevel;
 use crate::model::{Network, Token};
 use crate::sys::{env, proc};
@@ -154,6 +154,9 @@ impl Launch {
                 policy.view = view::compose(machine, &self.reach);
                 policy.private = self.reach.private;
                 policy.network.clone_from(&self.network);
+                if matches!(self.network, Network::Hosts(_)) {
+                    policy.env.extend(proxy::environment());
+                }
                 policy.limits.clone_from(&self.limits);
             }
         }
@@ -162,6 +165,11 @@ impl Launch {
 
     /// Starts it. Asking for that takes the proof that the level of confinement was granted.
     pub fn start(&self, granted: Granted, machine: &System) -> Result<Shim, LaunchError> {
+        if granted.level() == ConfineLevel::Landlock && matches!(self.network, Network::Hosts(_)) {
+            let (step, text) =
+                ("keep the network to a list", "only `strict` can; choose none or full, or --confine strict");
+            return Err(LaunchError::Confinement { step: step.into(), text: text.into() });
+        }
         let document = self.policy(granted.level(), machine).encode()?;
         let policy = descriptor::sealed(&document).map_err(LaunchError::Shim)?;
         let (control, theirs) = UnixStream::pair().map_err(LaunchError::Shim)?;

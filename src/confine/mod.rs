@@ -10,6 +10,7 @@ pub mod level;
 pub mod machine;
 pub mod policy;
 pub mod ports;
+pub mod proxy;
 #[cfg(target_os = "linux")]
 pub mod sandbox;
 pub mod selftest;

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::context::RunError;
 use crate::confine::launch::Shim;
 use crate::confine::level::Granted;
+use crate::confine::proxy::Line;
 use crate::confine::shim::{ExitRecord, Order, Report, Stopped, read_frame, write_frame};
 use crate::confine::view::System;
 use crate::confine::{Launch, LaunchError};
@@ -45,6 +46,8 @@ pub struct AttemptEnd {
     pub stopped: Option<Stopped>,
     /// Processes that it left behind and that were killed.
     pub left_behind: usize,
+    /// What went through the network's proxy.
+    pub network: Vec<Line>,
 }
 
 /// Runs a child to its end. `started` hears who holds it before anything else happens.
@@ -71,8 +74,8 @@ pub async fn run(
     .map_err(RunError::panicked)?;
     waited.map_err(RunError::io("cannot wait for a shim"))?;
     let killed = killed.map_err(RunError::io("cannot end what an attempt left behind"))?;
-    let ExitRecord { exit, signal, stopped, left_behind } = ended?;
-    Ok(AttemptEnd { exit, signal, stopped, left_behind: left_behind + killed })
+    let ExitRecord { exit, signal, stopped, left_behind, network } = ended?;
+    Ok(AttemptEnd { exit, signal, stopped, left_behind: left_behind + killed, network })
 }
 
 /// Listens to a shim until its child has ended; asks it to stop when everything has to.

@@ -288,8 +288,9 @@ fn close_attempt(
     error: Option<(&str, String)>,
 ) -> Result<(), RunError> {
     let left_behind = end.map_or(0, |end| end.left_behind);
-    let data =
-        json!({"exit": end.and_then(|e| e.exit), "signal": end.and_then(|e| e.signal), "left_behind": left_behind});
+    let network = end.map(|end| &end.network[..]).unwrap_or_default();
+    let data = json!({"exit": end.and_then(|e| e.exit), "signal": end.and_then(|e| e.signal),
+        "left_behind": left_behind, "network": network});
     context.store(|store| {
         store.edit_task(&context.run.id, id, "attempt.ended", data, |task| {
             if let Some(attempt) = task.attempts.last_mut() {

@@ -150,7 +150,13 @@ impl Child {
                         let stopped = ended.memory.then_some(Stopped::Limit(LimitKind::Memory));
                         let sandbox::Ended { exit, signal, left_behind, .. } = ended;
                         reap(handle)?;
-                        return Ok(Report::Ended(ExitRecord { exit, signal, stopped, left_behind }));
+                        return Ok(Report::Ended(ExitRecord {
+                            exit,
+                            signal,
+                            stopped,
+                            left_behind,
+                            network: Vec::new(),
+                        }));
                     }
                     Some(_) => {}
                     None => {
@@ -165,7 +171,7 @@ impl Child {
                 let status = process.wait()?;
                 let left_behind = proc::kill_marked(token)?;
                 let (exit, signal) = (status.code(), status.signal());
-                Ok(Report::Ended(ExitRecord { exit, signal, stopped: None, left_behind }))
+                Ok(Report::Ended(ExitRecord { exit, signal, stopped: None, left_behind, network: Vec::new() }))
             }
         }
     }

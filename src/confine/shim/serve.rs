@@ -2,13 +2,15 @@
 //! Returns when everything of the child is gone.
 
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::child::{Child, Started};
@@ -16,6 +18,9 @@ use super::disk::{self, DiskWatch};
 use super::output::Log;
 use super::wire::{ExitRecord, LimitKind, Order, Report, Stopped, read_frame, write_frame};
 use crate::confine::policy::Policy;
+use crate::confine::ports::PROXY;
+use crate::confine::proxy::{self, AllowList, Ledger};
+use crate::model::Network;
 use crate::sys::fs;
 
 /// How long a child may take to end after its deadline.
@@ -47,11 +52,17 @@ pub async fn serve(policy: &Policy, held: Held) -> io::Result<()> {
     let mut pending = Vec::new();
     let mut buffer = [0; 4096];
     let mut listening = true;
-    let mut no_listener = |_port: u16, _listener: OwnedFd| {};
+    let ledger = Arc::new(Mutex::new(Ledger::default()));
+    // Dropped with this, and with it every connection.
+    let mut proxies = JoinSet::new();
+    let mut take_listener = |port: u16, listener: OwnedFd| serve_port(policy, &ledger, &mut proxies, port, listener);
     let ended = loop {
         tokio::select! {
-            report = child.next(&mut no_listener) => match report? {
-                Report::Ended(record) => break Report::Ended(keeper.judge(record)),
+            report = child.next(&mut take_listener) => match report? {
+                Report::Ended(record) => {
+                    let network = ledger.lock().unwrap_or_else(PoisonError::into_inner).lines();
+                    break Report::Ended(ExitRecord { network, ..keeper.judge(record) });
+                }
                 Report::Refused(refusal) => break Report::Refused(refusal),
                 started @ Report::Started { .. } => tell(&mut reports, &started).await,
             },
@@ -76,6 +87,26 @@ pub async fn serve(policy: &Policy, held: Held) -> io::Result<()> {
     }
     tell(&mut reports, &ended).await;
     Ok(())
+}
+
+/// Serves a port inside from here: the proxy's, or one of this machine's that is listed.
+fn serve_port(
+    policy: &Policy,
+    ledger: &Arc<Mutex<Ledger>>,
+    proxies: &mut JoinSet<io::Result<()>>,
+    port: u16,
+    listener: OwnedFd,
+) {
+    let (listener, ledger) = (TcpListener::from(listener), Arc::clone(ledger));
+    match &policy.network {
+        Network::Hosts(hosts) if port == PROXY => {
+            proxies.spawn(proxy::serve(listener, AllowList::new(hosts), ledger));
+        }
+        Network::Hosts(_) => {
+            proxies.spawn(proxy::forward(listener, port, ledger));
+        }
+        Network::None | Network::Full => {}
+    }
 }
 
 /// Who supervises may be gone; then the exit record on disk is what is left to say.

@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::confine::proxy::Line;
 use crate::model::ProcId;
 
 /// Most bytes of a frame.
@@ -63,6 +64,9 @@ pub struct ExitRecord {
     pub stopped: Option<Stopped>,
     /// Processes that it left behind and that were killed.
     pub left_behind: usize,
+    /// What went through the proxy.
+    #[serde(default)]
+    pub network: Vec<Line>,
 }
 
 /// Why a child was stopped.
