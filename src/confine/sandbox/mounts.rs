@@ -98,27 +98,32 @@ pub fn below(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
 }
 
-/// Opens a mount point without following any link, making it where it is missing.
+/// Opens a mount point without following any link, making it (and what leads to it) where it is missing.
 fn mount_point(root: impl AsFd, path: &Path, directory: bool) -> io::Result<OwnedFd> {
     let root = root.as_fd();
-    match open_beneath(root, path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        opened => return opened,
-    }
-    let mut parents: Vec<&Path> = path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()).collect();
-    parents.reverse();
-    let mut at = open_beneath(root, Path::new("."))?;
-    for parent in parents {
-        let Some(name) = parent.file_name() else { continue };
-        at = enter(&at, Path::new(name))?;
-    }
     let name = path.file_name().map(Path::new).ok_or(io::ErrorKind::InvalidInput)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = match open_beneath(root, parent) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make_way(root, parent)?,
+        opened => opened?,
+    };
     if directory {
-        return enter(&at, name);
+        return enter(&parent, name);
     }
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    drop(rustix::fs::openat(&at, name, flags, Mode::from_raw_mode(0o600))?);
-    open_beneath(at.as_fd(), name)
+    match rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600)) {
+        Err(rustix::io::Errno::EXIST) => open_beneath(parent.as_fd(), name),
+        made => Ok(made?),
+    }
+}
+
+/// Makes the directories of a path, one in the other.
+fn make_way(root: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
+    let mut at = open_beneath(root, Path::new("."))?;
+    for part in path.components() {
+        at = enter(&at, Path::new(part.as_os_str()))?;
+    }
+    Ok(at)
 }
 
 /// A directory in another, made where it is missing.
