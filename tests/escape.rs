@@ -93,3 +93,25 @@ attacks!(check_strict:
     write_kernel_settings,
     rename_the_pinned_link,
 );
+
+#[test]
+fn repository_and_siblings_are_hidden_in_what_the_user_shows() {
+    let world = support::World::new();
+    world.treehand(&["new", "s", "--sealed"]).expect(0);
+    world.treehand(&["new", "sibling", "--sealed"]).expect(0);
+    let sibling = world.treehand(&["path", "sibling"]).expect(0).stdout.trim().to_owned();
+    let read = format!("confine.read={}", world.path().display());
+    let look = |level: &str, path: &str| {
+        let script = "cat \"$1\" >/dev/null 2>&1";
+        world.treehand(&["exec", "s", "--set", &read, "--confine", level, "--", "sh", "-c", script, "sh", path]).code
+    };
+    let (config, main) = (world.repo().join(".git/config"), world.repo().join("a.txt"));
+    let hidden =
+        [config.to_string_lossy().into_owned(), main.to_string_lossy().into_owned(), format!("{sibling}/a.txt")];
+    let shown = world.path().join("home/.gitconfig").to_string_lossy().into_owned();
+    assert!(hidden.iter().all(|path| look("off", path) == 0));
+    if support::level() == "strict" {
+        assert_eq!(look("strict", &shown), 0, "the user asked for it");
+        assert!(hidden.iter().all(|path| look("strict", path) == 1));
+    }
+}

@@ -27,7 +27,7 @@ pub fn of_sealed(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf], ma
         write: vec![paths.enclosure.clone()],
         read: vec![paths.git_dir.clone()],
         pins: pins(paths)?,
-        hide: hidden(repo, machine)?,
+        hide: hidden(repo, paths.enclosure.parent(), machine)?,
         tmp: Some(paths.tmp.clone()),
         home: Some(paths.home.clone()),
         private: true,
@@ -94,7 +94,15 @@ pub fn of_plain(repo: &Repository, quarters: &Quarters, machine: &System) -> Res
     let pins = vec![(config, repo.common_dir.join("config")), (link.clone(), link)];
     let write = vec![quarters.tree.clone(), quarters.home.clone()];
     let (tmp, home) = (Some(quarters.tmp.clone()), Some(quarters.home.clone()));
-    Ok(Reach { write, read, pins, hide: hidden(repo, machine)?, tmp, home, private: false })
+    Ok(Reach {
+        write,
+        read,
+        pins,
+        hide: hidden(repo, quarters.enclosure.parent(), machine)?,
+        tmp,
+        home,
+        private: false,
+    })
 }
 
 fn plain_config(repo: &Repository) -> Result<String> {
@@ -127,13 +135,16 @@ pub fn launch_in(
     };
     launch.reach = reach;
     launch.network = bounds.network.clone();
-    launch.limits = Limits::of(bounds, &quarters.enclosure);
+    // Beside a plain workspace there may be anything.
+    let measured = if quarters.directory.is_some() { &quarters.tree } else { &quarters.enclosure };
+    launch.limits = Limits::of(bounds, measured);
     launch
 }
 
 /// What of the user's would be seen because it lies in a directory of programs.
-fn hidden(repo: &Repository, machine: &System) -> Result<Vec<PathBuf>> {
-    let places = [Some(repo.common_dir.clone()), repo.main_tree.clone(), env::state_home()];
+fn hidden(repo: &Repository, siblings: Option<&Path>, machine: &System) -> Result<Vec<PathBuf>> {
+    let siblings = siblings.map(Path::to_owned);
+    let places = [Some(repo.common_dir.clone()), repo.main_tree.clone(), siblings, env::state_home()];
     Ok(places.into_iter().flatten().filter(|place| needs_hiding(place, machine)).collect())
 }
 
