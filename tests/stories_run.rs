@@ -429,3 +429,16 @@ fn results_land_on_no_branch_that_looks_like_a_remotes() {
     assert!(answer.json()["hint"].as_str().expect("a hint").contains("--into main"));
     assert_eq!(world.git(&["for-each-ref", "refs/heads/origin"]), "");
 }
+
+#[test]
+fn a_dry_run_says_what_its_children_are_kept_within() {
+    let world = World::new();
+    let tasks = "[[task]]\nid = \"t\"\ncommand = [\"true\"]\nnet = [\"api.example.com:443\"]\n";
+    world.write("tasks.toml", tasks);
+    let flags = ["run", "--dry-run", "--set", "confine.limits.memory=2G", "--tasks", "tasks.toml"];
+    let text = world.treehand(&flags).expect(0).stdout;
+    assert!(text.contains("(net api.example.com:443)") && text.contains("confined: strict, network none"), "{text}");
+    let document = world.treehand(&[&flags[..], &["--json"]].concat()).expect(0).json();
+    assert_eq!(document["confinement"]["bounds"]["memory"], "2G", "{document}");
+    assert_eq!(document["confinement"]["level"], "strict");
+}

@@ -148,7 +148,7 @@ pub struct AttemptRecord {
 /// Why an attempt counts as failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptError {
-    /// `exit`, `signal`, `timeout`, `spawn`, `capture`, `cancelled` or `crashed`.
+    /// `exit`, `signal`, `timeout`, `limit`, `spawn`, `capture`, `cancelled` or `crashed`.
     pub kind: String,
     /// One sentence.
     pub message: String,

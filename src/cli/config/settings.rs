@@ -101,7 +101,7 @@ impl MemoryLimit {
     /// The limit on a machine with so many bytes.
     pub fn of(self, total: u64) -> ByteSize {
         match self {
-            MemoryLimit::Share(percent) => ByteSize(total / 100 * u64::from(percent)),
+            MemoryLimit::Share(percent) => ByteSize(total / 100 * u64::from(percent) / MEBIBYTE * MEBIBYTE),
             MemoryLimit::Bytes(bytes) => bytes,
         }
     }

@@ -9,8 +9,8 @@ use crate::cli::error::CliError;
 use crate::cli::output::{Paint, plain, with_schema};
 use crate::cli::session::Session;
 use crate::cli::{document, tasks_source};
-use crate::model::record::TaskRecord;
-use crate::model::{GateSpec, RunId, RunSpec, TaskState};
+use crate::model::record::{ConfineLevel, TaskRecord};
+use crate::model::{Bounds, GateSpec, Network, RunId, RunSpec, TaskState};
 use crate::orchestrator::client::{self, Followed, OnInterrupt};
 use crate::orchestrator::context::RunError;
 use crate::orchestrator::start::{self, RunPlan, StartSettings};
@@ -88,6 +88,7 @@ fn apply_flags(session: &Session, mut spec: RunSpec, args: &RunArgs) -> RunSpec 
 fn dry_run(session: &Session, plan: &RunPlan) -> Result<u8, CliError> {
     let mut document = document::run(&plan.run, &plan.tasks);
     document["dry_run"] = json!(true);
+    document["confinement"] = json!({"level": plan.run.confine, "bounds": plan.run.bounds});
     session.out.answer("treehand/run/v1", document, || {
         let base = &plan.run.base;
         let mut text =
@@ -95,14 +96,45 @@ fn dry_run(session: &Session, plan: &RunPlan) -> Result<u8, CliError> {
         for task in &plan.tasks {
             let needs: Vec<&str> = task.spec.needs.iter().map(|need| need.as_str()).collect();
             let after = if needs.is_empty() { String::new() } else { format!(" after {}", needs.join(", ")) };
-            text.push_str(&format!("  {}{after}: {}\n", task.id, plain(&task.spec.command.join(" "))));
+            let net = network(task.spec.net.as_ref());
+            text.push_str(&format!("  {}{after}: {}{net}\n", task.id, plain(&task.spec.command.join(" "))));
         }
         for gate in &plan.run.spec.gates {
-            text.push_str(&format!("  gate: {}\n", plain(&gate.run)));
+            text.push_str(&format!("  gate: {}{}\n", plain(&gate.run), network(gate.net.as_ref())));
         }
+        text.push_str(&confinement(plan));
         text
     })?;
     Ok(0)
+}
+
+/// What of the network a task or a gate asks for by itself.
+fn network(asked: Option<&Network>) -> String {
+    asked.map(|network| format!(" (net {})", shown(network))).unwrap_or_default()
+}
+
+fn shown(network: &Network) -> String {
+    match network {
+        Network::None => "none".to_owned(),
+        Network::Full => "full".to_owned(),
+        Network::Hosts(hosts) => hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// What every child of the run is kept within, unless its task or gate says.
+fn confinement(plan: &RunPlan) -> String {
+    let bounds = &plan.run.bounds;
+    let mut text = format!("confined: {}, network {}\n", plan.run.confine, shown(&bounds.network));
+    if matches!(plan.run.confine, ConfineLevel::Strict | ConfineLevel::Landlock) {
+        let Bounds { processes, memory, file_size, open_files, disk, .. } = bounds;
+        text.push_str(&format!(
+            "limits: {processes} processes, {memory} of memory, {file_size} a file, {open_files} open files, {disk} on disk\n"
+        ));
+        for path in &bounds.read {
+            text.push_str(&format!("reads: {}\n", plain(&path.display().to_string())));
+        }
+    }
+    text
 }
 
 /// Follows a run, telling its progress as lines or its events as JSON.
