@@ -109,6 +109,12 @@ impl Token {
         Token(bytes.iter().map(|b| format!("{b:02x}")).collect())
     }
 
+    /// Reads a token back; `None` for what is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        (text.len() == 32 && text.bytes().all(digits)).then(|| Token(text.to_owned()))
+    }
+
     /// The token as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -4,6 +4,7 @@
 //! repository git works with are laid over by copies that are kept where no child can write.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::checkouts;
 use super::conversion;
@@ -16,7 +17,7 @@ use crate::confine::view::{System, needs_hiding};
 use crate::confine::{Launch, environment};
 use crate::model::record::ConfineLevel;
 use crate::model::{Bounds, Token};
-use crate::sys::{env, fs};
+use crate::sys::{env, fs, proc};
 
 /// Parts of the private git dir that git has to write; its root, its configuration and its hooks stay closed.
 const WRITTEN: &[&str] = &["objects", "refs", "logs", "rw", "worktrees/wt"];
@@ -71,11 +72,30 @@ pub fn quarters_of_plain(tree: &Path, level: ConfineLevel, token: &Token) -> Res
         return Ok(Quarters { tree, home, tmp, enclosure, directory: None });
     }
     let state = env::state_home().ok_or_else(|| WorktreeError::refused("there is no home directory", "set HOME"))?;
-    let directory = state.join("treehand/exec").join(token.as_str());
+    let all = state.join("treehand/exec");
+    sweep(&all);
+    let directory = all.join(token.as_str());
     let (home, tmp) = (directory.join("home"), directory.join("tmp"));
     fs::create_private_dir_all(&home)?;
     fs::create_private_dir_all(&tmp)?;
     Ok(Quarters { tree, home, tmp, enclosure, directory: Some(directory) })
+}
+
+/// Removes the quarters of commands that were killed before they could do that themselves: old, and nobody carries their mark.
+fn sweep(all: &Path) {
+    const OLD: Duration = Duration::from_secs(3600);
+    // Not to be able to look here keeps nobody from a command; the next one looks again.
+    for entry in std::fs::read_dir(all).into_iter().flatten().flatten() {
+        let modified = entry.metadata().and_then(|meta| meta.modified());
+        let old = modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > OLD));
+        let token = entry.file_name().to_str().and_then(Token::parse);
+        let Some(token) = token.filter(|_| old) else { continue };
+        if proc::marked(&token).is_ok_and(|living| living.is_empty())
+            && let Err(error) = fs::remove_tree(&entry.path())
+        {
+            tracing::debug!(%error, "old quarters stay");
+        }
+    }
 }
 
 /// What a child in a plain workspace reaches: the tree, and of the repository what git needs to look at it. The user's
@@ -178,5 +198,26 @@ pub fn furnish(paths: &SealedPaths, identity: &Identity) -> Result<()> {
     match fs::write_new(&paths.home.join(".gitconfig"), text.as_bytes()) {
         Err(error) if error.source.kind() != std::io::ErrorKind::AlreadyExists => Err(WorktreeError::from(error)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_old_quarters_that_nobody_uses_are_swept() {
+        let all = tempfile::tempdir().expect("a directory");
+        let (old, young, other) = ([1; 16], [2; 16], "not-ours");
+        let place = |token: [u8; 16]| all.path().join(Token::from_bytes(token).as_str());
+        for path in [place(old), place(young), all.path().join(other)] {
+            std::fs::create_dir(path).expect("made");
+        }
+        let long_ago = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        for path in [place(old), all.path().join(other)] {
+            std::fs::File::open(path).and_then(|dir| dir.set_modified(long_ago)).expect("set");
+        }
+        sweep(all.path());
+        assert!(!place(old).exists() && place(young).exists() && all.path().join(other).exists());
     }
 }
