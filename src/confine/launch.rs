@@ -13,10 +13,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::level::Granted;
-use super::policy::{Limits, LogPlan, Policy, PolicyError};
+use super::granted::Granted;
+use super::policy::{Limits, LogPlan, Policy, PolicyError, Streams};
 use super::shim::{ExitRecord, Order, Refusal, Report, read_frame, write_frame};
 use super::view::{Reach, System};
 use super::{descriptor, proxy, view};
@@ -54,20 +52,6 @@ pub struct Launch {
     pub line: Option<Arc<OwnedFd>>,
     /// A descriptor of ours that is left open on purpose: a canary of the self-test.
     pub left_open: Option<i32>,
-}
-
-/// Where a child's streams go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Streams {
-    /// Standard input from `/dev/null`, output to a log, a session of its own.
-    Own,
-    /// Those of the caller: a person looks on.
-    Inherited,
-    /// Those of the caller, but its output goes to standard error: the answer is the caller's.
-    Narrated,
-    /// A socket of the caller's; a session of its own, and what it says on standard error is lost.
-    Line,
 }
 
 /// Why a child was not started.

@@ -5,6 +5,7 @@
 
 pub mod descriptor;
 pub mod environment;
+pub mod granted;
 pub mod launch;
 pub mod level;
 pub mod machine;
@@ -17,5 +18,6 @@ pub mod selftest;
 pub mod shim;
 pub mod view;
 
+pub use granted::Unavailable;
 pub use launch::{Launch, LaunchError};
-pub use level::{Unavailable, require};
+pub use level::require;

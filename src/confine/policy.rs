@@ -6,7 +6,6 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::launch::Streams;
 use crate::model::record::ConfineLevel;
 use crate::model::{Bounds, Network, Token};
 
@@ -45,6 +44,20 @@ pub struct Policy {
     pub log: Option<LogPlan>,
     /// How long it may run, in milliseconds.
     pub timeout_ms: Option<u64>,
+}
+
+/// Where a child's streams go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Streams {
+    /// Standard input from `/dev/null`, output to a log, a session of its own.
+    Own,
+    /// Those of the caller: a person looks on.
+    Inherited,
+    /// Those of the caller, but its output goes to standard error: the answer is the caller's.
+    Narrated,
+    /// A socket of the caller's; a session of its own, and what it says on standard error is lost.
+    Line,
 }
 
 /// What of the file system exists for a child. Order does not matter: parents are put in place before what is in them.

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::granted::{Granted, Unavailable};
 use super::launch::{Launch, LaunchError};
-use super::level::{Granted, Unavailable};
 use super::{descriptor, machine};
 use crate::model::Token;
 use crate::model::record::ConfineLevel;

@@ -11,8 +11,8 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 
 use super::context::RunError;
+use crate::confine::granted::Granted;
 use crate::confine::launch::Shim;
-use crate::confine::level::Granted;
 use crate::confine::proxy::Line;
 use crate::confine::shim::{ExitRecord, Order, Report, Stopped, read_frame, write_frame};
 use crate::confine::view::System;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::confine::level::Granted;
+use crate::confine::granted::Granted;
 use crate::confine::policy::LogPlan;
 use crate::confine::view::System;
 use crate::confine::{Launch, machine};

@@ -16,7 +16,7 @@ use super::board::{Board, Effect, Event, Slot};
 use super::context::{Context, RunError};
 use super::worker;
 use super::{control, landing, recover};
-use crate::confine::level::Granted;
+use crate::confine::granted::Granted;
 use crate::model::{Confinement, cause::chain};
 use crate::model::{MergePolicy, Reason, ReasonKind, RunId, RunState, TaskEvent, TaskId, TaskState};
 use crate::store::EntryDraft;

@@ -9,7 +9,7 @@ use crate::cli::args::ExecArgs;
 use crate::cli::error::CliError;
 use crate::cli::output::plain;
 use crate::cli::session::Session;
-use crate::confine::launch::Streams;
+use crate::confine::policy::Streams;
 use crate::confine::view::System;
 use crate::confine::{self, Launch, LaunchError, machine};
 use crate::model::Network;
@@ -85,7 +85,7 @@ fn prepare(
 }
 
 fn warn(session: &Session, args: &ExecArgs, level: ConfineLevel) {
-    if let Some(caution) = confine::level::caution(level) {
+    if let Some(caution) = confine::granted::caution(level) {
         session.out.warn(caution);
     }
     let open = matches!(level, ConfineLevel::Off | ConfineLevel::External);

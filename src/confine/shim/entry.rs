@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use super::child::{self, refusal};
 use super::serve::{Held, serve};
 use super::wire::{Refusal, Report, write_frame};
-use crate::confine::launch::Streams;
+use crate::confine::policy::Streams;
 use crate::confine::policy::{POLICY_MAX, Policy};
 use crate::confine::{descriptor, ports};
 use crate::sys::proc;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::apart::{Line, Parts};
+use super::line::{Line, Parts};
 use crate::sys::interrupt::release_in_child;
 use crate::sys::proc;
 
@@ -263,7 +263,9 @@ impl GitCommand {
     pub fn output(self) -> Result<GitOutput, GitError> {
         let name = self.name();
         if let Some(line) = &self.line {
-            return line.run(self.parts()).map_err(|source| GitError::Io { command: name, source });
+            let answer = line.run(self.parts()).map_err(|source| GitError::Io { command: name, source })?;
+            let (stdout, stderr) = (answer.stdout, answer.stderr);
+            return Ok(GitOutput { status: ExitStatus::from_raw(answer.status), stdout, stderr });
         }
         let mut command = self.build();
         command.stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() });

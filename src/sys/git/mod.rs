@@ -3,10 +3,12 @@
 //! Promises: every git process has the same hardened environment, no prompt, a checked minimum version, and its
 //! machine-readable output is returned whole; prose is never parsed. Knows nothing of workspaces or runs.
 
-mod apart;
 mod command;
+mod line;
 mod read;
+mod serve;
 
-pub use apart::{Line, serve};
 pub use command::{Git, GitCommand, GitError, GitOutput, MINIMUM_VERSION, Version};
+pub use line::Line;
 pub use read::{ReadError, Reader, index_hides, user_file};
+pub use serve::serve;

@@ -1,0 +1,50 @@
+//! What was asked of confinement and what was got: the proof that a level was checked, and the refusal.
+//!
+//! Decision file: types and words alone; `level` does the checking.
+
+use crate::model::record::ConfineLevel;
+
+/// Confinement at the demanded level cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("confinement `{level}` is unavailable: {why}")]
+pub struct Unavailable {
+    /// What was demanded.
+    pub level: ConfineLevel,
+    /// The probe that failed, and how.
+    pub why: String,
+    /// What helps.
+    pub remedy: String,
+}
+
+/// Proof that a level was checked: what starts a child asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted(pub(super) ConfineLevel);
+
+impl Granted {
+    /// The level.
+    pub fn level(self) -> ConfineLevel {
+        self.0
+    }
+
+    /// For a self-test, which is the check itself, and for who acts on a record that was made after one.
+    pub fn on_record(level: ConfineLevel) -> Granted {
+        Granted(level)
+    }
+}
+
+/// What is said, plainly, wherever a child runs at a level that is not the default.
+pub fn caution(level: ConfineLevel) -> Option<&'static str> {
+    match level {
+        ConfineLevel::Strict => None,
+        ConfineLevel::Landlock => Some(
+            "confined by landlock alone: the commands can change modes and times of your files, see your processes' command \
+             lines, and processes that they leave behind may outlive a killed treehand (--confine landlock)",
+        ),
+        ConfineLevel::External => {
+            Some("treehand does not confine the commands: you say that something outside does (--confine external)")
+        }
+        ConfineLevel::Off => {
+            Some("nothing confines the commands: they can read and change everything that you can (--confine off)")
+        }
+    }
+}
