@@ -45,7 +45,37 @@ fn no_hook_runs_by_default_and_a_project_cannot_change_that() {
     let warned = world.treehand(&["new", "again"]).expect(0).stderr;
     assert!(warned.contains("worktree.hooks"), "{warned}");
     assert_eq!(ran(&world), "");
-    world.treehand(&["new", "third", "--set", "worktree.hooks=confined"]).expect(10);
+}
+
+#[test]
+fn confined_hooks_change_the_worktree_and_nothing_else() {
+    if support::level() != "strict" {
+        return;
+    }
+    let world = World::new();
+    let outside = world.path().join("outside");
+    for name in ["post-checkout", "post-merge"] {
+        let script = format!(
+            "#!/bin/sh\ngit status --short >/dev/null || exit 3\necho evil 2>/dev/null > '{0}'\necho evil 2>/dev/null >> .git/config\n\
+             test ! -e \"$(git rev-parse --git-common-dir)/treehand/state.db\" || exit 4\necho \"$*\" > ran-{name}\n",
+            outside.display()
+        );
+        world.write(&format!(".git/hooks/{name}"), &script);
+        world.shell(&format!("chmod +x .git/hooks/{name}; echo 'ran-*' >> .git/info/exclude")).expect(0);
+    }
+    let config = std::fs::read(world.repo().join(".git/config")).expect("read");
+    let confined = ["--set", "worktree.hooks=confined"];
+    world.treehand(&[&["new", "w"], &confined[..]].concat()).expect(0);
+    let ran = std::fs::read_to_string(world.trees().join("w/repo/ran-post-checkout")).expect("it ran");
+    assert!(ran.starts_with("0000000000") && ran.ends_with(" 1\n"), "{ran}");
+    let tasks = "[[task]]\nid = \"t\"\ncommand = [\"sh\", \"-c\", \"echo t > t.txt\"]\n";
+    world.run_tasks(tasks, &confined).expect(0);
+    assert_eq!(std::fs::read_to_string(world.repo().join("ran-post-merge")).expect("it ran"), "0\n");
+    assert!(!outside.exists());
+    assert_eq!(std::fs::read(world.repo().join(".git/config")).expect("read"), config);
+    world.write(".git/hooks/post-checkout", "#!/bin/sh\necho not here >&2\nexit 1\n");
+    let refused = world.treehand(&[&["new", "x", "--json"], &confined[..]].concat()).expect(4).json();
+    assert!(refused["message"].as_str().is_some_and(|message| message.contains("not here")), "{refused}");
 }
 
 #[test]

@@ -8,7 +8,8 @@ use super::args::Global;
 use super::config::{self, Settings, Sources};
 use super::error::CliError;
 use super::output::{Output, plain};
-use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord};
+use crate::confine;
+use crate::model::record::{ConfineLevel, RunRecord, TaskRecord, WorkspaceRecord};
 use crate::model::{Confinement, Hooks, RunId, TaskId};
 use crate::store::Store;
 use crate::sys::env;
@@ -71,8 +72,7 @@ impl Session {
     /// Refuses what cannot be had: hooks that are to run in a sandbox, where there is none.
     pub fn require_hooks(&self) -> Result<(), CliError> {
         match self.settings.worktree.hooks {
-            Hooks::Confined => Err(CliError::unavailable("hooks cannot be confined by this version")
-                .hint("hooks that are not confined run with: --set worktree.hooks=unconfined; none runs with never")),
+            Hooks::Confined => Ok(confine::require(ConfineLevel::Strict).map(|_| ())?),
             Hooks::Never | Hooks::Unconfined => Ok(()),
         }
     }

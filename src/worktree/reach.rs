@@ -114,15 +114,10 @@ pub fn of_plain(repo: &Repository, quarters: &Quarters, machine: &System) -> Res
     let pins = vec![(config, repo.common_dir.join("config")), (link.clone(), link)];
     let write = vec![quarters.tree.clone(), quarters.home.clone()];
     let (tmp, home) = (Some(quarters.tmp.clone()), Some(quarters.home.clone()));
-    Ok(Reach {
-        write,
-        read,
-        pins,
-        hide: hidden(repo, quarters.enclosure.parent(), machine)?,
-        tmp,
-        home,
-        private: false,
-    })
+    let mut hide = hidden(repo, quarters.enclosure.parent(), machine)?;
+    // In the main worktree the pin shows the whole git dir; what treehand keeps there is nobody's.
+    hide.extend(repo.common_dir.starts_with(&quarters.tree).then(|| repo.state_dir()));
+    Ok(Reach { write, read, pins, hide, tmp, home, private: false })
 }
 
 fn plain_config(repo: &Repository) -> Result<String> {
