@@ -230,3 +230,25 @@ fn a_removal_and_an_update_are_done_again_and_taken_back_again() {
     let operations = world.treehand(&["--json", "log"]).expect(0).json();
     assert_eq!(operations["operations"].as_array().map(Vec::len), Some(2), "{operations}");
 }
+
+#[test]
+fn a_branch_comes_back_with_its_reflog() {
+    let world = World::new();
+    world.treehand(&["new", "w"]).expect(0);
+    let tree = world.trees().join("w/repo");
+    let tree = tree.to_str().expect("UTF-8");
+    for n in ["one", "two"] {
+        world.git(&["-C", tree, "commit", "-q", "--allow-empty", "-m", n]);
+    }
+    let before = world.git(&["reflog", "show", "w"]);
+    world.treehand(&["rm", "w", "-D"]).expect(0);
+    world.treehand(&["undo"]).expect(0);
+    let now = world.git(&["reflog", "show", "w"]);
+    let older: Vec<&str> = now.lines().skip(1).map(|line| line.split_once(' ').expect("an entry").0).collect();
+    let expected: Vec<&str> = before.lines().map(|line| line.split_once(' ').expect("an entry").0).collect();
+    assert_eq!(older, expected, "{now}");
+    // Once more: what was put back is what it was.
+    world.treehand(&["redo"]).expect(0);
+    world.treehand(&["undo"]).expect(0);
+    assert!(world.git(&["reflog", "show", "w"]).contains("commit: one"));
+}

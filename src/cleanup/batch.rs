@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::error::Result;
-use super::{restore, trash};
+use super::{reflog, restore, trash};
 use crate::model::cause::chain;
 use crate::model::record::{RemovedItem, WorkspaceRecord};
 use crate::model::{CommitId, RunId, TaskId};
@@ -122,8 +122,10 @@ impl<'a> Batch<'a> {
                 items.push(RemovedItem::Directory { from: from.clone(), trash });
             }
         }
-        let refs = what.refs.iter().map(|r| RemovedItem::Ref { name: r.name.clone(), commit: r.commit.clone() });
-        items.extend(refs);
+        for DoomedRef { name, commit, .. } in &what.refs {
+            let reflog = reflog::keep(self.repo, name, &self.stamp)?;
+            items.push(RemovedItem::Ref { name: name.clone(), commit: commit.clone(), reflog });
+        }
         items.extend(what.workspace.clone().map(|record| RemovedItem::Workspace { record: Box::new(record) }));
         let task = what.task.clone();
         items.extend(task.map(|(run, task, path)| RemovedItem::TaskWorkspace { run, task, path }));

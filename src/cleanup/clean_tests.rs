@@ -182,7 +182,7 @@ fn a_removal_that_died_half_way_is_put_back() {
     let items = vec![
         items(1, &record.path.to_string_lossy()),
         items(2, &git_dir),
-        RemovedItem::Ref { name: "refs/heads/w".into(), commit: tip.clone() },
+        RemovedItem::Ref { name: "refs/heads/w".into(), commit: tip.clone(), reflog: None },
         RemovedItem::Workspace { record: Box::new(record.clone()) },
     ];
     // As it stands when the process dies after the first rename and the deletion of the branch.

@@ -20,6 +20,7 @@ mod print;
 pub mod recover;
 pub mod redo;
 mod redo_scan;
+mod reflog;
 mod removal_again;
 pub mod remove;
 pub mod remove_plan;

@@ -45,7 +45,7 @@ pub fn look(
     for item in items {
         let found = match item {
             RemovedItem::Directory { from, .. } => directory(repo, how, from, &processes, &mut again.places)?,
-            RemovedItem::Ref { name, commit } => match repo.reader().ref_commit(name)? {
+            RemovedItem::Ref { name, commit, .. } => match repo.reader().ref_commit(name)? {
                 Some(now) if now == *commit => in_use(repo, name, all)?,
                 Some(now) => Some(format!("{name} is at {} now", now.short())),
                 None => Some(format!("{name} is gone")),

@@ -83,7 +83,7 @@ impl<'a> Removal<'a> {
         }
         batch::trash_directories(&self.items)?;
         for item in &self.items {
-            if let RemovedItem::Ref { name, commit } = item
+            if let RemovedItem::Ref { name, commit, .. } = item
                 && self.repo.reader().ref_commit(name)?.is_some()
             {
                 let doomed = DoomedRef { name: name.clone(), commit: commit.clone(), held: false };

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::error::{CleanupError, Result};
 use super::print::{is_git_dir, print};
 use super::remove_scan::linked_git_dir;
-use super::trash;
+use super::{reflog, trash};
 use crate::model::cause::chain;
 use crate::model::record::{PutBack, PutBackDirectory, RemovedItem};
 use crate::store::Store;
@@ -29,7 +29,7 @@ pub fn obstacles(repo: &Repository, store: &Store, items: &[RemovedItem], resume
     for item in items {
         match item {
             RemovedItem::Directory { from, trash } => found.extend(directory_obstacle(repo, from, trash, resumed)?),
-            RemovedItem::Ref { name, commit } => match reader.ref_commit(name)? {
+            RemovedItem::Ref { name, commit, .. } => match reader.ref_commit(name)? {
                 Some(now) if now != *commit => found.push(format!("{name} is there again, at {}", now.short())),
                 None if !reader.has_commit(commit)? => {
                     found.push(format!("the commit {} of {name} is gone", commit.short()));
@@ -86,8 +86,9 @@ pub fn put_back(repo: &Repository, store: &Store, items: &[RemovedItem]) -> Resu
     // The last that went comes back first: it may be around one that went before it.
     for item in items.iter().rev() {
         match item {
-            RemovedItem::Ref { name, commit } => {
+            RemovedItem::Ref { name, commit, reflog } => {
                 if repo.reader().ref_commit(name)?.is_none() {
+                    reflog::put_back(repo, name, reflog.as_deref());
                     update_ref(repo, name, Some(commit), None, "treehand: put back")?;
                 }
             }

@@ -386,6 +386,9 @@ pub enum RemovedItem {
         name: String,
         /// Where it pointed.
         commit: CommitId,
+        /// Where its reflog is kept, where it had one in a file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reflog: Option<PathBuf>,
     },
     /// A record of the store.
     Workspace {
