@@ -115,3 +115,17 @@ fn repository_and_siblings_are_hidden_in_what_the_user_shows() {
         assert!(hidden.iter().all(|path| look("strict", path) == 1));
     }
 }
+
+#[test]
+fn a_directory_of_the_box_is_not_exchanged_for_a_link() {
+    let stage = Stage::new();
+    if support::level() == "strict" {
+        for directory in ["repo", "home", "tmp"] {
+            let script = "cd .. && mv \"$1\" \"$1.old\" && ln -s / \"$1\"";
+            assert_ne!(stage.run("strict", &["sh", "-c", script, "sh", directory]), 0, "{directory} could be renamed");
+        }
+        // Where something else made one, the next view is refused.
+        assert_eq!(stage.run("off", &["sh", "-c", "cd ../tmp && cd .. && mv tmp tmp.old && ln -s / tmp"]), 0);
+        assert_eq!(stage.run("strict", &["true"]), 10);
+    }
+}

@@ -67,7 +67,8 @@ pub fn git(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf], scratch:
     // Beside the objects of a lender are those of its submodules.
     read.extend(lenders.iter().filter_map(|objects| objects.parent()).map(Path::to_owned));
     let mut write = vec![scratch.to_owned()];
-    write.extend(settings.write);
+    // The user's own place, which may be a link.
+    write.extend(settings.write.into_iter().map(|place| place.canonicalize().unwrap_or(place)));
     write.extend((touch == Touch::Tree).then(|| paths.tree.clone()));
     let there = |paths: Vec<PathBuf>| paths.into_iter().filter(|path| path.exists()).collect();
     let (tmp, home) = (Some(tmp), Some(home));

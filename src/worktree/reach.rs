@@ -25,8 +25,9 @@ const WRITTEN: &[&str] = &["objects", "refs", "logs", "rw", "worktrees/wt"];
 /// What a child of a sealed workspace reaches.
 pub fn of_sealed(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf], machine: &System) -> Result<Reach> {
     let mut reach = Reach {
-        write: vec![paths.enclosure.clone()],
-        read: vec![paths.git_dir.clone()],
+        // Each by itself, and what holds them closed: one that could be renamed could be a link to anything next time.
+        write: vec![paths.tree.clone(), paths.home.clone(), paths.tmp.clone()],
+        read: vec![paths.enclosure.clone(), paths.git_dir.clone()],
         pins: pins(paths)?,
         hide: hidden(repo, paths.enclosure.parent(), machine)?,
         tmp: Some(paths.tmp.clone()),

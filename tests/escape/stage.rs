@@ -92,6 +92,11 @@ impl Stage {
         self.world.treehand(&args).code
     }
 
+    /// Runs a command in the workspace at a level; its exit code.
+    pub fn run(&self, level: &str, command: &[&str]) -> i32 {
+        self.world.treehand(&[&["exec", "s", "--confine", level, "--"], command].concat()).code
+    }
+
     /// Nothing that an attack is after has changed, nobody came to the listeners, the process lives.
     pub fn assert_unharmed(&self) {
         assert_eq!(self.look(), self.before);

@@ -39,7 +39,8 @@ pub fn detach(mount: &Mount) -> io::Result<Detached> {
     if mount.access == Access::Hide {
         return Ok(Detached { tree: tmpfs("size=1m,mode=0755", 0)?, target, directory: true, close: true });
     }
-    let tree = copy_of(CWD, &mount.source)?;
+    let tree =
+        if mount.access == Access::Write { copy_of_directory(&mount.source)? } else { copy_of(CWD, &mount.source)? };
     let read_only = if mount.access == Access::Write { 0 } else { READ_ONLY };
     raw::mount_setattr(&tree, true, read_only | NO_SUID | NO_DEVICES)?;
     Ok(Detached { directory: is_directory(&tree)?, tree, target, close: false })
@@ -49,6 +50,14 @@ pub fn detach(mount: &Mount) -> io::Result<Detached> {
 pub fn copy_of(at: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     Ok(open_tree(at, path, flags)?)
+}
+
+/// The same for a directory that a child may have had in its hands: a link in its place is refused, not followed.
+fn copy_of_directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    Ok(open_tree(directory, "", flags | OpenTreeFlags::AT_EMPTY_PATH)?)
 }
 
 /// Makes a mount read-only for good, without those below it.
