@@ -71,9 +71,9 @@ fn submodule_in_a_sealed_workspace() {
     let place = std::path::PathBuf::from(made["path"].as_str().expect("a path"));
     assert_eq!(row.git_in(&place, &["status", "--porcelain", "--ignore-submodules=none"]), "");
     // The configuration need not be writable.
-    let looks = "c=$(git rev-parse --git-common-dir); cp $c/config ../config; git submodule --quiet update --init --recursive; \
+    let looks = "c=$(git rev-parse --git-common-dir); cp $c/config /tmp/config.before; git submodule --quiet update --init --recursive; \
         git submodule status --recursive; git status --porcelain; (cd lib; git commit -q --allow-empty -m x; git reset -q --hard HEAD~1); \
-        cmp $c/config ../config; rm ../config";
+        cmp $c/config /tmp/config.before; rm /tmp/config.before";
     row.treehand(&["exec", "s", "--confine", row.level, "--", "sh", "-ec", looks]).expect(0);
     let work = "cd lib; echo one > one.txt; git add -A; git commit -qm one; echo two > two.txt";
     row.treehand(&["exec", "s", "--confine", row.level, "--", "sh", "-ec", work]).expect(0);
