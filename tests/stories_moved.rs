@@ -109,3 +109,93 @@ fn a_repository_that_moved_and_has_a_stranger_in_its_place_is_no_copy() {
     let mine = at(&world, &now, &["path", "w"]).expect(0).stdout;
     assert_eq!(world.git_in(Path::new(mine.trim()), &["status", "--porcelain"]), "");
 }
+
+/// A world with a submodule, a plain workspace that has it, and three that were removed: plain with it, sealed, a task's.
+fn removed() -> World {
+    let world = World::new();
+    let lib = world.path().join("lib");
+    world.git_in(world.path(), &["init", "-q", "-b", "main", "lib"]);
+    std::fs::write(lib.join("l"), "l\n").expect("written");
+    world.git_in(&lib, &["add", "l"]);
+    world.git_in(&lib, &["commit", "-q", "-m", "lib"]);
+    let address = lib.to_string_lossy().into_owned();
+    world.git(&["-c", "protocol.file.allow=always", "submodule", "add", "-q", &address, "deep/lib"]);
+    world.git(&["commit", "-q", "-m", "with lib"]);
+    for name in ["plain", "gone"] {
+        world.treehand(&["new", name]).expect(0);
+        std::fs::write(world.trees().join(name).join("repo/deep/lib/mine"), "mine\n").expect("written");
+    }
+    world.treehand(&["new", "shut", "--sealed"]).expect(0);
+    let make = ["exec", "shut", "--confine", "off", "--", "sh", "-c", "echo s > s; git add s; git commit -qm sealed"];
+    world.treehand(&make).expect(0);
+    let shut = world.trees().join("shut/repo");
+    std::fs::write(shut.join("untracked"), "u\n").expect("written");
+    let task = "[[task]]\nid = \"t\"\ncommand = [\"sh\", \"-c\", \"echo t > t.txt; exit 1\"]\n";
+    world.run_tasks(task, &[]).expect(1);
+    world.treehand(&["rm", "-f", "gone"]).expect(0);
+    world.treehand(&["rm", "-f", "shut"]).expect(0);
+    world.treehand(&["clean", "--yes", "--min-age", "0s"]).expect(0);
+    world
+}
+
+fn comes_back(world: &World, repo: &Path) {
+    let repaired = at(world, repo, &["doctor", "--repair", "--set", "confine.level=off"]).expect(0).stdout;
+    assert!(!repaired.contains("not repaired"), "{repaired}");
+    let has_lib = |name: &str| {
+        let tree = at(world, repo, &["path", name]).expect(0).stdout;
+        let tree = Path::new(tree.trim());
+        assert_eq!(world.git_in(&tree.join("deep/lib"), &["status", "--porcelain"]), "?? mine", "{name}");
+        assert_eq!(world.git_in(tree, &["submodule", "status"]).chars().next(), Some(' '), "{name}");
+        assert_eq!(world.git_in(tree, &["status", "--porcelain"]), " M deep/lib", "{name}");
+    };
+    has_lib("plain");
+    for _ in 0..3 {
+        at(world, repo, &["undo"]).expect(0);
+    }
+    has_lib("gone");
+    let shut = at(world, repo, &["path", "shut"]).expect(0).stdout;
+    let shut = Path::new(shut.trim());
+    assert_eq!(world.git_in(shut, &["status", "--porcelain"]), "?? untracked");
+    assert_eq!(world.git_in(shut, &["log", "-1", "--format=%s"]), "sealed");
+    assert_eq!(world.git_in(shut, &["fsck", "--strict"]), "");
+    assert!(at(world, repo, &["diff", "shut"]).expect(0).stdout.contains("+s"));
+    let run = at(world, repo, &["--json", "ps"]).expect(0).json()["runs"][0]["run"].as_str().expect("a run").to_owned();
+    let task = at(world, repo, &["path", &format!("{run}/t")]).expect(0).stdout;
+    assert_eq!(world.git_in(Path::new(task.trim()), &["status", "--porcelain"]), "?? t.txt");
+    let listed = at(world, repo, &["--json", "ls"]).expect(0).json();
+    for workspace in listed["workspaces"].as_array().expect("a list") {
+        assert_eq!((&workspace["present"], &workspace["error"]), (&true.into(), &().into()), "{workspace}");
+    }
+    assert_eq!(
+        world.git_in(repo, &["worktree", "list"]).lines().count(),
+        5,
+        "{}",
+        world.git_in(repo, &["worktree", "list"])
+    );
+    at(world, repo, &["exec", "shut", "--confine", "off", "--", "sh", "-c", "git commit -q --allow-empty -m more"])
+        .expect(0);
+    at(world, repo, &["rm", "-f", "-D", "plain", "shut", "gone"]).expect(0);
+    assert_eq!(at(world, repo, &["doctor", "--set", "confine.level=off"]).expect(0).stderr, "");
+}
+
+#[test]
+fn a_sealed_workspace_that_was_removed_before_a_move_did_not_come_back() {
+    let world = removed();
+    let now = world.path().join("elsewhere/renamed");
+    std::fs::create_dir(now.parent().expect("a parent")).expect("made");
+    std::fs::rename(world.repo(), &now).expect("moved");
+    comes_back(&world, &now);
+}
+
+#[test]
+fn what_was_removed_before_a_move_with_its_workspaces_comes_back() {
+    let world = removed();
+    let place = world.path().join("elsewhere");
+    std::fs::create_dir(&place).expect("made");
+    for name in ["repo", "repo.trees"] {
+        if world.path().join(name).exists() {
+            std::fs::rename(world.path().join(name), place.join(name)).expect("moved");
+        }
+    }
+    comes_back(&world, &place.join("repo"));
+}

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::error::Result;
-use super::{reflog, restore, trash};
+use super::{restore, traces, trash};
 use crate::model::cause::chain;
 use crate::model::record::{RemovedItem, WorkspaceRecord};
 use crate::model::{CommitId, RunId, TaskId};
@@ -122,10 +122,8 @@ impl<'a> Batch<'a> {
                 items.push(RemovedItem::Directory { from: from.clone(), trash });
             }
         }
-        for DoomedRef { name, commit, .. } in &what.refs {
-            let reflog = reflog::keep(self.repo, name, &self.stamp)?;
-            items.push(RemovedItem::Ref { name: name.clone(), commit: commit.clone(), reflog });
-        }
+        let refs: Vec<_> = what.refs.iter().map(|doomed| (doomed.name.clone(), doomed.commit.clone())).collect();
+        items.extend(traces::items(self.repo, &self.stamp, &refs)?);
         items.extend(what.workspace.clone().map(|record| RemovedItem::Workspace { record: Box::new(record) }));
         let task = what.task.clone();
         items.extend(task.map(|(run, task, path)| RemovedItem::TaskWorkspace { run, task, path }));
@@ -138,6 +136,7 @@ impl<'a> Batch<'a> {
         for doomed in &what.refs {
             kept.extend(delete_ref(self.repo, &self.stamp, doomed)?);
         }
+        traces::take_sections(self.repo, items)?;
         Ok(kept)
     }
 
@@ -180,11 +179,11 @@ pub(super) fn trash_directories(items: &[RemovedItem]) -> Result<()> {
     Ok(())
 }
 
-/// Deletes a ref if it is where it must be, keeping its commit within reach.
+/// Deletes a ref if it is where it must be, keeping its commit within reach, and the reflog of a branch.
 pub(super) fn delete_ref(repo: &Repository, stamp: &str, doomed: &DoomedRef) -> Result<Option<KeptRef>> {
     let DoomedRef { name, commit, held } = doomed;
-    let short = name.strip_prefix("refs/").unwrap_or(name);
-    let undo = format!("{UNDO_PREFIX}{stamp}/{short}");
+    let undo = traces::kept_as(stamp, name);
+    traces::keep_log(repo, stamp, name, commit)?;
     let held = *held || repo.reader().ref_commit(&undo)?.as_ref() == Some(commit);
     if !held {
         update_ref(repo, &undo, Some(commit), None, "treehand: tip of a deleted ref")?;
@@ -192,7 +191,7 @@ pub(super) fn delete_ref(repo: &Repository, stamp: &str, doomed: &DoomedRef) -> 
     match update_ref(repo, name, None, Some(commit), "treehand: removed") {
         Ok(()) => Ok(None),
         Err(WorktreeError::Busy { holder, .. }) => {
-            if !held {
+            if repo.reader().ref_commit(&undo)?.as_ref() == Some(commit) {
                 update_ref(repo, &undo, None, Some(commit), "treehand: not needed")?;
             }
             Ok(Some(KeptRef { name: name.clone(), why: format!("it moved meanwhile: {holder}") }))

@@ -23,7 +23,7 @@ use crate::worktree::sealed::{self, Identity, SealRequest, SealedPaths};
 
 const DAY: i64 = 86_400_000;
 
-fn policy(days_later: i64) -> CleanPolicy {
+pub fn policy(days_later: i64) -> CleanPolicy {
     CleanPolicy {
         min_age: Duration::from_secs(86_400),
         retention: Duration::from_secs(14 * 86_400),
@@ -39,7 +39,7 @@ fn planned(fixture: &Fixture, policy: &CleanPolicy) -> CleanPlan {
 }
 
 /// Plans and applies; everything must come out as planned, and a second plan be empty.
-fn clean(fixture: &Fixture, policy: &CleanPolicy) -> CleanReport {
+pub fn clean(fixture: &Fixture, policy: &CleanPolicy) -> CleanReport {
     let report = clean::apply(&fixture.repo, &fixture.store, planned(fixture, policy)).expect("applied");
     assert!(report.actions.iter().all(|action| action.outcome == Outcome::Done), "{:#?}", report.actions);
     assert_eq!(items(&planned(fixture, policy)), [] as [String; 0], "a second call still finds something");
@@ -182,7 +182,7 @@ fn a_removal_that_died_half_way_is_put_back() {
     let items = vec![
         items(1, &record.path.to_string_lossy()),
         items(2, &git_dir),
-        RemovedItem::Ref { name: "refs/heads/w".into(), commit: tip.clone(), reflog: None },
+        RemovedItem::Ref { name: "refs/heads/w".into(), commit: tip.clone(), traces: None },
         RemovedItem::Workspace { record: Box::new(record.clone()) },
     ];
     // As it stands when the process dies after the first rename and the deletion of the branch.

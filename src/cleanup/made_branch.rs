@@ -4,6 +4,7 @@
 //! and undos of ours, no run, workspace or worktree has to do with it, and nobody configured it. Else it stays.
 
 use super::error::Result;
+use super::traces;
 use crate::model::record::{OperationRecord, UndoData};
 use crate::model::{BranchName, CommitId, RunId};
 use crate::store::Store;
@@ -42,6 +43,9 @@ fn is_used(repo: &Repository, store: &Store, branch: &BranchName) -> Result<bool
         if value?.is_some() {
             return Ok(true);
         }
+    }
+    if traces::is_configured(repo, branch.as_str())? {
+        return Ok(true);
     }
     // Of a workspace that is, or of one that was: then it was not the run that made the branch.
     let made = |entry: &crate::store::Entry| {

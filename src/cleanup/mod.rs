@@ -4,6 +4,7 @@
 //! rechecks what it expects, and `undo` brings it back until the retention ends. Never uses the orchestrator.
 
 pub mod batch;
+mod branch_log;
 pub mod clean;
 mod clean_apply;
 mod clean_look;
@@ -12,6 +13,8 @@ mod clean_runs;
 mod clean_scan;
 mod clean_scan_runs;
 pub mod clean_types;
+mod config_lock;
+mod config_text;
 pub mod error;
 pub mod integration;
 mod made_branch;
@@ -20,7 +23,6 @@ mod print;
 pub mod recover;
 pub mod redo;
 mod redo_scan;
-mod reflog;
 mod removal_again;
 pub mod remove;
 pub mod remove_plan;
@@ -32,6 +34,7 @@ pub mod salvage;
 pub mod salvaged;
 pub mod saved;
 mod shift;
+mod traces;
 mod trash;
 pub mod undo;
 pub mod undo_plan;
@@ -48,5 +51,7 @@ mod redo_tests;
 mod remove_tests;
 #[cfg(test)]
 mod revert_tests;
+#[cfg(test)]
+mod traces_tests;
 
 pub use error::{CleanupError, Result};

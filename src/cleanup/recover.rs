@@ -12,7 +12,7 @@ use serde_json::json;
 use super::error::Result;
 use super::removal_again::{self, Removal};
 use super::undo::sealed_update;
-use super::{made_branch, restore};
+use super::{config_lock, made_branch, restore};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, PutBack, UndoData, WorkspaceState};
 use crate::model::{BranchName, CommitId, Token, WorkspaceName};
@@ -47,6 +47,7 @@ const TAKING_BACK: [&str; 3] = ["undo", removal_again::KIND, REVERT];
 /// gone.
 pub fn recover(repo: &Repository, store: &Store) -> Result<Recovery> {
     let mut recovery = Recovery::default();
+    config_lock::break_dead(repo)?;
     let ours = |kind: &str| ["workspace.create", update::KIND].contains(&kind) || TAKING_BACK.contains(&kind);
     if !store.open_intents()?.iter().any(|entry| ours(&entry.kind)) {
         return Ok(recovery);

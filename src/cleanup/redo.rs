@@ -13,7 +13,7 @@ use super::removal_again::{KIND, Removal};
 use super::shift::{Shifted, require_commit, shift, shift_sealed};
 use super::undo::{alone, sealed_update};
 use super::undo_plan::{self, Next, Verdict};
-use super::{recover, trash};
+use super::{recover, traces, trash};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, RemovedItem, UndoData};
 use crate::model::{BaseReport, BranchName, CommitId};
@@ -154,6 +154,8 @@ fn redo_removal(repo: &Repository, store: &Store, operation: &OperationRecord, i
 /// The items with where each is now and where it will go.
 fn moved_to(repo: &Repository, again: &Again, items: &[RemovedItem], stamp: &str) -> Result<Vec<RemovedItem>> {
     let mut moved = Vec::new();
+    let refs: Vec<_> = items.iter().filter_map(ref_item).collect();
+    let mut refs = traces::items(repo, stamp, &refs)?.into_iter();
     for (n, item) in items.iter().enumerate() {
         moved.push(match item {
             RemovedItem::Directory { from, .. } => {
@@ -162,8 +164,17 @@ fn moved_to(repo: &Repository, again: &Again, items: &[RemovedItem], stamp: &str
                 let trash = trash::place(repo, &from, stamp)?.join(format!("{}-{name}", n + 1));
                 RemovedItem::Directory { from, trash }
             }
+            // With what there is of a branch by now.
+            RemovedItem::Ref { .. } => refs.next().unwrap_or_else(|| item.clone()),
             other => other.clone(),
         });
     }
     Ok(moved)
+}
+
+fn ref_item(item: &RemovedItem) -> Option<(String, CommitId)> {
+    match item {
+        RemovedItem::Ref { name, commit, .. } => Some((name.clone(), commit.clone())),
+        _ => None,
+    }
 }

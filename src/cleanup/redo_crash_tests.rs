@@ -13,12 +13,12 @@ use crate::store::{EntryDraft, Store};
 use crate::sys::proc;
 use crate::worktree::fixture::Fixture;
 
-fn dead() -> Option<ProcId> {
+pub fn dead() -> Option<ProcId> {
     proc::own().map(|own| ProcId { start_time: own.start_time + 1, ..own })
 }
 
 /// Makes what this process left open look as if the process had died.
-fn die(fixture: &Fixture) {
+pub fn die(fixture: &Fixture) {
     for entry in fixture.store.open_intents().expect("read") {
         let mut data = entry.data.clone();
         data["owner"] = json!(dead());
@@ -30,7 +30,7 @@ fn die(fixture: &Fixture) {
     }
 }
 
-fn cut(fixture: &Fixture, writes: u64) -> Store {
+pub fn cut(fixture: &Fixture, writes: u64) -> Store {
     let store = fixture.repo.store().expect("a second handle");
     store.cut_after(writes);
     store

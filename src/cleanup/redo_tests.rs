@@ -35,7 +35,8 @@ pub fn everything(fixture: &Fixture, tree: &Path) -> String {
         }
     }
     let head = std::fs::read_to_string(Path::new(&git_dir(fixture, tree)).join("HEAD")).expect("a HEAD");
-    format!("{text}{head}{}", fixture.picture(tree))
+    let config = std::fs::read_to_string(fixture.repo.common_dir.join("config")).expect("read");
+    format!("{text}{config}{head}{}", fixture.picture(tree))
 }
 
 fn git_dir(fixture: &Fixture, tree: &Path) -> String {

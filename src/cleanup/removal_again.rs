@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::batch::{self, DoomedRef};
 use super::error::{CleanupError, Result};
 use super::remove::tidy_parents;
-use super::{redo_scan, restore, salvage};
+use super::{redo_scan, restore, salvage, traces};
 use crate::model::record::{OperationRecord, RemovedItem, WorkspaceRecord, WorkspaceState};
 use crate::store::{Intent, Store};
 use crate::sys::{fs, proc};
@@ -92,7 +92,7 @@ impl<'a> Removal<'a> {
                 }
             }
         }
-        Ok(())
+        traces::take_sections(self.repo, &self.items)
     }
 
     /// Forgets what is gone and says that the operation is in effect again.

@@ -10,13 +10,12 @@ use serde_json::json;
 use super::error::{CleanupError, Result};
 use super::print::{is_git_dir, print};
 use super::remove_scan::linked_git_dir;
-use super::{reflog, trash};
+use super::{traces, trash};
 use crate::model::cause::chain;
 use crate::model::record::{PutBack, PutBackDirectory, RemovedItem};
 use crate::store::Store;
 use crate::sys::fs;
 use crate::worktree::checkouts::{self, Checkout};
-use crate::worktree::import::update_ref;
 use crate::worktree::repository::bytes_path;
 use crate::worktree::sealed::{link_line, remove_if_empty};
 use crate::worktree::{Repository, submodules};
@@ -86,12 +85,7 @@ pub fn put_back(repo: &Repository, store: &Store, items: &[RemovedItem]) -> Resu
     // The last that went comes back first: it may be around one that went before it.
     for item in items.iter().rev() {
         match item {
-            RemovedItem::Ref { name, commit, reflog } => {
-                if repo.reader().ref_commit(name)?.is_none() {
-                    reflog::put_back(repo, name, reflog.as_deref());
-                    update_ref(repo, name, Some(commit), None, "treehand: put back")?;
-                }
-            }
+            RemovedItem::Ref { name, commit, traces } => traces::put_back(repo, name, commit, traces.as_deref())?,
             RemovedItem::Directory { from, trash } => {
                 let renamed = put_directory(repo, from, trash)?;
                 renumbered.extend(renamed.map(|to| (from.clone(), to)));

@@ -386,9 +386,9 @@ pub enum RemovedItem {
         name: String,
         /// Where it pointed.
         commit: CommitId,
-        /// Where its reflog is kept, where it had one in a file.
+        /// What went with it (branches only).
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        reflog: Option<PathBuf>,
+        traces: Option<Box<BranchTraces>>,
     },
     /// A record of the store.
     Workspace {
@@ -404,4 +404,23 @@ pub enum RemovedItem {
         /// The box.
         path: PathBuf,
     },
+}
+
+/// What a repository knows of a branch besides its tip.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BranchTraces {
+    /// The ref that has its reflog since.
+    pub log: String,
+    /// Its sections in the configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sections: Vec<ConfigSection>,
+}
+
+/// A section of a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigSection {
+    /// Where it began, in the text without it and what was removed with it.
+    pub at: usize,
+    /// Its lines, as they were.
+    pub text: String,
 }

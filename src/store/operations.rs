@@ -2,7 +2,7 @@
 //! Kept until the retention ends; what an operation needs to be undone is in its record.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::journal::{EntryDraft, Intent, Phase, append, append_closing};
 use super::runs::{parse, render};
@@ -123,13 +123,19 @@ impl Store {
     }
 
     /// Changes what is known of every operation, in one transaction.
-    pub fn edit_operations(&self, kind: &str, change: impl Fn(&mut OperationRecord)) -> Result<(), StoreError> {
+    /// A note of this kind in the journal says so.
+    pub fn edit_operations(
+        &self,
+        kind: &str,
+        note: Value,
+        change: impl Fn(&mut OperationRecord),
+    ) -> Result<(), StoreError> {
         let all = self.operations()?;
         self.write(|transaction| {
             for operation in &all {
                 edit(transaction, operation.op, &change)?;
             }
-            append(transaction, &EntryDraft::new(kind, json!({"operations": all.len()})), Phase::Note, None)?;
+            append(transaction, &EntryDraft::new(kind, note), Phase::Note, None)?;
             Ok(())
         })
     }

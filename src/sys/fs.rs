@@ -61,6 +61,22 @@ pub fn create_dir_all(path: &Path) -> Result<(), FsError> {
     fs::create_dir_all(path).map_err(at("create", path))
 }
 
+/// Makes a directory and those around it, each as open to others as the one that it is made in: in a repository that a
+/// group shares nobody's umask shuts the others out.
+pub fn create_dir_all_alike(path: &Path) -> Result<(), FsError> {
+    if exists(path)? {
+        return Ok(());
+    }
+    let Some(parent) = path.parent() else { return create_dir_all(path) };
+    create_dir_all_alike(parent)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        made => made.map_err(at("create", path))?,
+    }
+    let like = fs::metadata(parent).map_err(at("read", parent))?;
+    fs::set_permissions(path, like.permissions()).map_err(at("create", path))
+}
+
 /// Creates a directory and its parents, readable by the owner alone.
 pub fn create_private_dir_all(path: &Path) -> Result<(), FsError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at("create", path))
@@ -213,15 +229,17 @@ pub fn copy_beneath(root: &Path, relative: &Path, to: &Path, limit: u64) -> Resu
 }
 
 /// Replaces a file where another party may have planted links: beneath `root`, reached without following any, with its
-/// directories made where they lack. It gets this time where one is given; see [`copy_keeping_time`].
+/// directories made where they lack. It keeps the permissions of the one before, and gets this time where one is given;
+/// see [`copy_keeping_time`].
 pub fn write_beneath(
     root: &Path,
     relative: &Path,
     content: &[u8],
     modified: Option<std::time::SystemTime>,
 ) -> Result<(), FsError> {
-    use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, renameat};
+    use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, renameat, statat};
     use rustix::io::Errno;
+    use std::os::unix::fs::PermissionsExt;
     let full = root.join(relative);
     let failed = |errno: Errno| at("write", &full)(errno.into());
     let (Some(name), parent) = (relative.file_name(), relative.parent().unwrap_or(Path::new(""))) else {
@@ -242,7 +260,13 @@ pub fn write_beneath(
     }
     let temp = format!(".treehand-{}", std::process::id());
     let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let before = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).ok();
+    let before = before.filter(|before| FileType::from_raw_mode(before.st_mode) == FileType::RegularFile);
     let mut file = File::from(openat(&dir, temp.as_str(), create, Mode::RUSR | Mode::WUSR).map_err(failed)?);
+    if let Some(before) = before {
+        let mode = fs::Permissions::from_mode(before.st_mode & 0o777);
+        file.set_permissions(mode).map_err(at("write", &full))?;
+    }
     file.write_all(content).map_err(at("write", &full))?;
     if let Some(modified) = modified {
         file.set_modified(modified).map_err(at("set the time of", &full))?;

@@ -31,6 +31,8 @@ pub mod index_copy;
 pub mod index_lock;
 pub mod merge;
 pub mod moved;
+mod moved_submodules;
+mod moved_trash;
 pub mod originals;
 pub mod overlap;
 pub mod place;

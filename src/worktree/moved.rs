@@ -9,22 +9,29 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::conversion::quote;
 use super::error::Result;
+use super::moved_submodules::{self, Pair};
 use super::place::{self, Place};
 use super::plain::named_sealed;
 use super::repository::{Repository, SIGN, bytes_path};
 use super::sealed::{SealedPaths, link_line, path_line};
-use super::store_place;
-use crate::model::record::{RemovedItem, UndoData, WorkspaceRecord};
+use super::{checkouts, moved_trash, store_place};
+use crate::model::record::WorkspaceRecord;
 use crate::store::Store;
 use crate::sys::fs;
 
 /// Parts a copy from the original's store, where that lies outside both; to be done before a store is opened.
 pub fn part(repo: &Repository) -> Result<Option<String>> {
     let Place::CopyOf(original) = place::place(&repo.common_dir)? else { return Ok(None) };
-    if !store_place::disown(repo)? {
-        return Ok(None);
+    // One that died half-way has nothing left of the original's but its place.
+    if !place::is_parting(&repo.common_dir)? {
+        if !store_place::is_elsewhere(repo)? {
+            return Ok(None);
+        }
+        place::part_from(&repo.common_dir, &original)?;
     }
+    store_place::disown(repo)?;
     renew_id(repo)?;
     place::settle(&repo.common_dir)?;
     Ok(Some(format!("this copy of {} has a store and an id of its own", original.display())))
@@ -43,7 +50,12 @@ pub fn repair(repo: &Repository, store: &Store, template: &str) -> Result<Vec<St
         Place::Same => return Ok(done),
         Place::CopyOf(original) => make_own(repo, store, &original, &mut done)?,
         Place::MovedFrom(before) => {
-            let shift = Shift { before: top(&before), now: top(&repo.common_dir) };
+            let shift = Shift {
+                before: top(&before),
+                now: top(&repo.common_dir),
+                common: (before.clone(), repo.common_dir.clone()),
+                private: repo.sealed_root().ok(),
+            };
             for record in store.workspaces()? {
                 match if record.sealed {
                     sealed(repo, store, &record, template, &shift)
@@ -60,7 +72,7 @@ pub fn repair(repo: &Repository, store: &Store, template: &str) -> Result<Vec<St
                 }
             }
             tasks(repo, store, &shift, &mut done)?;
-            operations(store, &before, &repo.common_dir, &shift)?;
+            moved_trash::mend(repo, store, template, &shift)?;
             done.push(format!("the repository was moved from {}", before.display()));
         }
     }
@@ -69,12 +81,16 @@ pub fn repair(repo: &Repository, store: &Store, template: &str) -> Result<Vec<St
 }
 
 /// Most bytes that a file with one path in it has.
-const LINK_MAX: u64 = 64 << 10;
+pub(super) const LINK_MAX: u64 = 64 << 10;
 
 /// From where to where the repository moved: main worktree or bare repository.
-struct Shift {
+pub(super) struct Shift {
     before: PathBuf,
     now: PathBuf,
+    /// The same of its common git dir.
+    pub common: (PathBuf, PathBuf),
+    /// Where private git dirs are, now.
+    pub private: Option<PathBuf>,
 }
 
 fn top(common_dir: &Path) -> PathBuf {
@@ -84,7 +100,7 @@ fn top(common_dir: &Path) -> PathBuf {
 
 impl Shift {
     /// Where something may be now, most likely first: where it was; at the same place as seen from the repository.
-    fn candidates(&self, path: &Path) -> Vec<PathBuf> {
+    pub fn candidates(&self, path: &Path) -> Vec<PathBuf> {
         let mut found = vec![path.to_owned()];
         found.extend(path.strip_prefix(&self.before).ok().map(|rest| self.now.join(rest)));
         if let (Some(before), Some(now)) = (self.before.parent(), self.now.parent()) {
@@ -93,8 +109,25 @@ impl Shift {
         found
     }
 
+    /// Where something in the git dir is now.
+    pub fn within(&self, path: &Path) -> Option<PathBuf> {
+        path.strip_prefix(&self.common.0).ok().map(|rest| self.common.1.join(rest))
+    }
+
+    /// Where something that was removed comes back: at the same place as seen from the repository.
+    pub fn beside(&self, path: &Path) -> PathBuf {
+        let stays = self.private.as_ref().is_some_and(|private| path.starts_with(private));
+        let seen = || self.candidates(path).pop().filter(|_| !stays);
+        self.within(path).or_else(seen).unwrap_or_else(|| path.to_owned())
+    }
+
+    /// Where something is that is there.
+    pub fn there(&self, path: &Path) -> PathBuf {
+        self.within(path).or_else(|| self.find(path)).unwrap_or_else(|| self.beside(path))
+    }
+
     /// The repository's name before, which the tree of every sealed workspace has.
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         let name = self.before.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         name.strip_suffix(".git").map_or(name.clone(), str::to_owned)
     }
@@ -109,6 +142,13 @@ fn plain(repo: &Repository, store: &Store, record: &WorkspaceRecord, shift: &Shi
     let Some(path) = shift.find(&record.path) else { return Ok(None) };
     repo.bare(["worktree", "repair"]).arg(&path).run()?;
     repo.git.within(&path, ["rev-parse", "--git-dir"]).run()?;
+    if let Some(checkout) = checkouts::at(repo, &path)? {
+        let git_dir = &checkout.git_dir;
+        let before = git_dir.strip_prefix(&shift.common.1).map_or(git_dir.clone(), |rest| shift.common.0.join(rest));
+        let now = Pair { tree: &path, git_dir };
+        moved_submodules::mend(repo, Pair { tree: &record.path, git_dir: &before }, now, now)?;
+        moved_submodules::mend_storage(repo, git_dir, &shift.common.0)?;
+    }
     if path != record.path {
         store.put_workspace("workspace.moved", &WorkspaceRecord { path: path.clone(), ..record.clone() })?;
     }
@@ -141,18 +181,86 @@ fn settle(repo: &Repository, paths: &SealedPaths, enclosure: &Path, tree: &Path,
         }
         fs::move_path(&found, &paths.enclosure)?;
     }
-    let inside = paths.enclosure.join(tree.file_name().unwrap_or_default());
-    if inside != paths.tree && fs::exists(&inside)? {
-        fs::move_path(&inside, &paths.tree)?;
-    }
-    fs::write_atomic(&paths.private.join(SIGN), repo.common_dir.as_os_str().as_bytes())?;
-    let link = path_line(&paths.tree.join(".git"));
-    for git_dir in [&paths.admin, &paths.entry] {
-        if fs::exists(git_dir)? {
-            fs::write_atomic(&git_dir.join("gitdir"), &link)?;
+    let place = BoxPlace { enclosure: &paths.enclosure, private: Some(&paths.private), entry: Some(&paths.entry) };
+    mend_box(repo, shift, paths, &[tree.to_owned()], place)?;
+    Ok(true)
+}
+
+/// Where the parts of a sealed workspace are now: in their places, or in the trash still.
+#[derive(Clone, Copy)]
+pub(super) struct BoxPlace<'a> {
+    /// The directory around the tree.
+    pub enclosure: &'a Path,
+    /// The directory of its private git dir.
+    pub private: Option<&'a Path>,
+    /// Its entry in the repository.
+    pub entry: Option<&'a Path>,
+}
+
+/// Writes every path in a sealed workspace anew, for the places in `paths`; before, its tree was at one of `trees`. Its
+/// processes could write there, so no link is followed. Repeating it changes nothing.
+pub(super) fn mend_box(
+    repo: &Repository,
+    shift: &Shift,
+    paths: &SealedPaths,
+    trees: &[PathBuf],
+    at: BoxPlace<'_>,
+) -> Result<()> {
+    let tree = at.enclosure.join(&repo.name);
+    for inside in trees.iter().filter_map(|tree| tree.file_name()).map(|name| at.enclosure.join(name)) {
+        if !fs::exists(&tree)? && fs::exists(&inside)? {
+            fs::move_path(&inside, &tree)?;
         }
     }
-    Ok(true)
+    let back = path_line(&paths.tree.join(".git"));
+    if let Some(entry) = at.entry.filter(|entry| entry.is_dir()) {
+        fs::write_atomic(&entry.join("gitdir"), &back)?;
+    }
+    let Some(private) = at.private.filter(|private| private.is_dir()) else { return Ok(()) };
+    fs::write_atomic(&private.join(SIGN), repo.common_dir.as_os_str().as_bytes())?;
+    let git_dir = private.join("common.git");
+    let (admin, link) = (Path::new("worktrees/wt"), Path::new(&repo.name).join(".git"));
+    if !fs::is_directory_beneath(&git_dir, admin)? {
+        return Ok(());
+    }
+    fs::write_beneath(&git_dir, &admin.join("gitdir"), &back, None)?;
+    if fs::open_beneath(at.enclosure, &link, LINK_MAX)?.is_some() {
+        fs::write_beneath(at.enclosure, &link, &link_line(&paths.admin), None)?;
+        let (will, now) = (Pair { tree: &paths.tree, git_dir: &paths.admin }, git_dir.join(admin));
+        for was in trees {
+            let was = Pair { tree: was, git_dir: &paths.admin };
+            moved_submodules::mend(repo, was, will, Pair { tree: &tree, git_dir: &now })?;
+        }
+    }
+    lend_again(paths, private)?;
+    let [was, is] = [&shift.common.0, &shift.common.1].map(|common| quote(&common.join("lfs").to_string_lossy()));
+    rewrite(&git_dir, "config", &format!("\tstorage = {was}\n"), &format!("\tstorage = {is}\n"))
+}
+
+/// Lets a private git dir borrow from its lender where that is now.
+fn lend_again(paths: &SealedPaths, private: &Path) -> Result<()> {
+    let beneath = Path::new("common.git/objects/info/alternates");
+    let Some(text) = fs::read_beneath(private, beneath, LINK_MAX)? else { return Ok(()) };
+    let lenders = [Some(paths.private.as_path()), paths.private.parent()].into_iter().flatten();
+    let mut lenders = lenders.map(|place| place.join("base.git/objects"));
+    let own = private.join("base.git/objects").is_dir();
+    let Some(lender) = (if own { lenders.next() } else { lenders.nth(1) }) else { return Ok(()) };
+    let named = bytes_path(text.trim_ascii_end());
+    // One that the trash has, too, is named by where it comes back.
+    if named != lender && named.ends_with("base.git/objects") && !named.is_dir() {
+        fs::write_beneath(private, beneath, &path_line(&lender), None)?;
+    }
+    Ok(())
+}
+
+/// Replaces one text in a file of a private git dir by another.
+fn rewrite(git_dir: &Path, name: &str, was: &str, is: &str) -> Result<()> {
+    let Some(bytes) = fs::read_beneath(git_dir, Path::new(name), LINK_MAX)? else { return Ok(()) };
+    let Ok(text) = String::from_utf8(bytes) else { return Ok(()) };
+    if was != is && text.contains(was) {
+        fs::write_atomic(&git_dir.join(name), text.replace(was, is).as_bytes())?;
+    }
+    Ok(())
 }
 
 fn tasks(repo: &Repository, store: &Store, shift: &Shift, done: &mut Vec<String>) -> Result<()> {
@@ -171,65 +279,13 @@ fn tasks(repo: &Repository, store: &Store, shift: &Shift, done: &mut Vec<String>
     Ok(())
 }
 
-/// What `undo` needs: the trash is in the repository and moved with it; what was removed comes back beside it.
-fn operations(store: &Store, before: &Path, now: &Path, shift: &Shift) -> Result<()> {
-    let beside = |path: &Path| shift.candidates(path).pop().unwrap_or_else(|| path.to_owned());
-    let within = |path: &Path| path.strip_prefix(before).map_or_else(|_| path.to_owned(), |rest| now.join(rest));
-    store.edit_operations("operation.moved", |operation| {
-        let UndoData::Removal { items } = &mut operation.undo else { return };
-        let place = |path: &Path| if path.starts_with(before) { within(path) } else { beside(path) };
-        for directory in operation.taken_back.iter_mut().flat_map(|how| &mut how.put_back.directories) {
-            (directory.from, directory.at) = (place(&directory.from), place(&directory.at));
-        }
-        for item in items {
-            match item {
-                RemovedItem::Directory { from, trash } => (*from, *trash) = (place(from), within(trash)),
-                RemovedItem::Workspace { record } => record.path = beside(&record.path),
-                RemovedItem::TaskWorkspace { path, .. } => *path = beside(path),
-                RemovedItem::Ref { .. } => {}
-            }
-        }
-    })?;
-    for operation in store.operations()? {
-        if let UndoData::Removal { items } = &operation.undo {
-            relink(before, now, items)?;
-        }
-    }
-    Ok(())
-}
-
-/// The links between a worktree and its git dir, both in the trash, as they are to be when both are back.
-fn relink(before: &Path, now: &Path, items: &[RemovedItem]) -> Result<()> {
-    let directories = || {
-        items.iter().filter_map(|item| match item {
-            RemovedItem::Directory { from, trash } => Some((from, trash)),
-            _ => None,
-        })
-    };
-    for (tree, trash) in directories() {
-        let link = trash.join(".git");
-        if !std::fs::symlink_metadata(&link).is_ok_and(|meta| meta.is_file()) {
-            continue;
-        }
-        let Some(bytes) = fs::read_beneath(trash, Path::new(".git"), LINK_MAX)? else { continue };
-        let Some(named) = bytes.strip_prefix(b"gitdir: ") else { continue };
-        let Ok(rest) = bytes_path(named.trim_ascii_end()).strip_prefix(before).map(Path::to_owned) else { continue };
-        let git_dir = now.join(rest);
-        fs::write_atomic(&link, &link_line(&git_dir))?;
-        let beside = directories().find(|(from, _)| **from == git_dir);
-        if let Some((_, admin)) = beside.filter(|(_, admin)| admin.join("gitdir").is_file()) {
-            fs::write_atomic(&admin.join("gitdir"), &path_line(&tree.join(".git")))?;
-        }
-    }
-    Ok(())
-}
-
 /// A copy becomes a repository of its own: what is recorded of the original's workspaces is none of its business.
 fn make_own(repo: &Repository, store: &Store, original: &Path, done: &mut Vec<String>) -> Result<()> {
     for record in store.workspaces()? {
         store.forget_workspace(&record.name, "it belongs to the repository that this one was copied from")?;
         done.push(format!("workspace {} is {}'s and forgotten here", record.name, original.display()));
     }
+    place::part_from(&repo.common_dir, original)?;
     renew_id(repo)?;
     done.push(format!("this copy of {} has an id of its own", original.display()));
     Ok(())

@@ -290,7 +290,7 @@ fn canonical(path: &Path) -> Result<PathBuf> {
 }
 
 /// Resolves `.` and `..` in a path whose leading part is canonical already; needs nothing to exist.
-fn lexical(path: &Path) -> PathBuf {
+pub(super) fn lexical(path: &Path) -> PathBuf {
     use std::path::Component;
     let mut plain = PathBuf::new();
     for part in path.components() {

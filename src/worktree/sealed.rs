@@ -257,13 +257,7 @@ fn show(repo: &Repository, paths: &SealedPaths, branch: &BranchName, reason: &st
 
 /// The directory of all entries; where a group shares the repository, as open to it as git would make it.
 fn make_entries_dir(repo: &Repository) -> Result<()> {
-    let dir = repo.common_dir.join("worktrees");
-    if fs::exists(&dir)? {
-        return Ok(());
-    }
-    fs::create_dir_all(&dir)?;
-    let like = std::fs::metadata(repo.common_dir.join("objects")).map_err(fs::at("read", &repo.common_dir))?;
-    Ok(std::fs::set_permissions(&dir, like.permissions()).map_err(fs::at("open", &dir))?)
+    Ok(fs::create_dir_all_alike(&repo.common_dir.join("worktrees"))?)
 }
 
 /// Removes every part of a sealed workspace whose work is safe elsewhere. Absent parts are fine.

@@ -94,11 +94,14 @@ fn refuse_by_sudo(repo: &Repository) -> Result<()> {
     Err(WorktreeError::refused(message, "run treehand without sudo"))
 }
 
-/// Lets a copied repository go its own way: what it says of the original's store is forgotten; false when it said nothing.
-pub fn disown(repo: &Repository) -> Result<bool> {
-    let named = pointer(repo)?.is_some();
-    fs::remove_file(&repo.state_dir().join(POINTER))?;
-    Ok(named)
+/// True when the store is not in the repository.
+pub fn is_elsewhere(repo: &Repository) -> Result<bool> {
+    Ok(pointer(repo)?.is_some())
+}
+
+/// Lets a copied repository go its own way: what it says of the original's store is forgotten.
+pub fn disown(repo: &Repository) -> Result<()> {
+    Ok(fs::remove_file(&repo.state_dir().join(POINTER))?)
 }
 
 fn pointer(repo: &Repository) -> Result<Option<PathBuf>> {
@@ -124,7 +127,9 @@ mod tests {
         assert!(open_existing(repo).expect("looked").is_none());
         open(repo).expect("made there");
         assert!(Store::file_in(&elsewhere).exists() && open_existing(repo).expect("looked").is_some());
-        assert!(disown(repo).expect("forgotten") && !disown(repo).expect("nothing"));
+        assert!(is_elsewhere(repo).expect("looked"));
+        disown(repo).expect("forgotten");
+        assert!(!is_elsewhere(repo).expect("looked"));
         assert_eq!(store_dir(repo).expect("a place"), repo.state_dir());
     }
 }
