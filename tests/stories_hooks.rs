@@ -1,4 +1,5 @@
-//! Stories of the repository's hooks: none runs unless the user's own configuration says so.
+//! Stories of the repository's hooks: those that treehand runs, it runs in a sandbox, unless the user's own configuration says
+//! otherwise.
 
 mod support;
 
@@ -37,9 +38,11 @@ fn everything(world: &World, flags: &[&str]) {
 }
 
 #[test]
-fn no_hook_runs_by_default_and_a_project_cannot_change_that() {
+fn no_hook_reaches_outside_by_default_and_a_project_cannot_change_that() {
     let world = world();
     everything(&world, &[]);
+    assert_eq!(ran(&world), "");
+    everything(&world, &["--set", "worktree.hooks=never"]);
     assert_eq!(ran(&world), "");
     world.write(".treehand.toml", "[worktree]\nhooks = \"unconfined\"\n");
     let warned = world.treehand(&["new", "again"]).expect(0).stderr;
@@ -54,6 +57,7 @@ fn confined_hooks_change_the_worktree_and_nothing_else() {
     }
     let world = World::new();
     let outside = world.path().join("outside");
+    let fails = |name: &str| world.write(&format!(".git/hooks/{name}"), "#!/bin/sh\necho not here >&2\nexit 1\n");
     for name in ["post-checkout", "post-merge"] {
         let script = format!(
             "#!/bin/sh\ngit status --short >/dev/null || exit 3\necho evil 2>/dev/null > '{0}'\necho evil 2>/dev/null >> .git/config\n\
@@ -64,18 +68,41 @@ fn confined_hooks_change_the_worktree_and_nothing_else() {
         world.shell(&format!("chmod +x .git/hooks/{name}; echo 'ran-*' >> .git/info/exclude")).expect(0);
     }
     let config = std::fs::read(world.repo().join(".git/config")).expect("read");
-    let confined = ["--set", "worktree.hooks=confined"];
-    world.treehand(&[&["new", "w"], &confined[..]].concat()).expect(0);
+    assert_eq!(world.treehand(&["new", "w"]).expect(0).stderr.matches("hook").count(), 0);
     let ran = std::fs::read_to_string(world.trees().join("w/repo/ran-post-checkout")).expect("it ran");
     assert!(ran.starts_with("0000000000") && ran.ends_with(" 1\n"), "{ran}");
     let tasks = "[[task]]\nid = \"t\"\ncommand = [\"sh\", \"-c\", \"echo t > t.txt\"]\n";
-    world.run_tasks(tasks, &confined).expect(0);
+    world.run_tasks(tasks, &[]).expect(0);
     assert_eq!(std::fs::read_to_string(world.repo().join("ran-post-merge")).expect("it ran"), "0\n");
     assert!(!outside.exists());
     assert_eq!(std::fs::read(world.repo().join(".git/config")).expect("read"), config);
-    world.write(".git/hooks/post-checkout", "#!/bin/sh\necho not here >&2\nexit 1\n");
-    let refused = world.treehand(&[&["new", "x", "--json"], &confined[..]].concat()).expect(4).json();
-    assert!(refused["message"].as_str().is_some_and(|message| message.contains("not here")), "{refused}");
+    // One that may fail for the sandbox's sake is no reason to refuse anything.
+    fails("post-checkout");
+    let told = world.treehand(&["new", "x"]).expect(0).stderr;
+    assert!(
+        told.contains("`post-checkout` failed in its sandbox") && told.contains("not here (exit code 1)"),
+        "{told}"
+    );
+    assert!(world.trees().join("x/repo/.git").exists());
+}
+
+#[test]
+fn a_hook_that_is_a_file_of_the_checkout_does_not_run_where_a_person_works() {
+    if support::level() != "strict" {
+        return;
+    }
+    let world = World::new();
+    let hook = "#!/bin/sh\necho \"$PWD\" > \"ran-${0##*/}\"\n";
+    for name in ["post-checkout", "post-merge"] {
+        world.write(&format!(".husky/{name}"), hook);
+    }
+    let commit = "chmod +x .husky/*; echo 'ran-*' >> .git/info/exclude; git add -A; git commit -qm hooks; git config core.hooksPath .husky";
+    world.shell(commit).expect(0);
+    world.treehand(&["new", "w"]).expect(0);
+    assert!(world.trees().join("w/repo/ran-post-checkout").exists());
+    world.run_tasks("[[task]]\nid = \"t\"\ncommand = [\"sh\", \"-c\", \"echo t > t.txt\"]\n", &[]).expect(0);
+    assert_eq!(std::fs::read_to_string(world.repo().join("t.txt")).expect("landed"), "t\n");
+    assert!(!world.repo().join("ran-post-merge").exists(), "a task could have written it");
 }
 
 #[test]
@@ -111,7 +138,30 @@ fn a_request_to_end_while_a_workspace_is_made_unmakes_it() {
     world.shell("chmod +x .git/hooks/post-checkout").expect(0);
     let stopped = world.treehand(&["--json", "new", "w", "--set", "worktree.hooks=unconfined"]).expect(143).json();
     assert_eq!(stopped["kind"], "interrupted");
+    not_made(&world);
+    world.treehand(&["new", "w", "--set", "worktree.hooks=never"]).expect(0);
+}
+
+fn not_made(world: &World) {
     assert_eq!((world.git(&["branch", "--list", "w"]).as_str(), world.trees().exists()), ("", false));
     assert_eq!(world.git(&["worktree", "list"]).lines().count(), 1);
-    world.treehand(&["new", "w"]).expect(0);
+}
+
+#[test]
+fn a_request_to_end_ended_no_hook_in_a_sandbox() {
+    if support::level() != "strict" {
+        return;
+    }
+    let world = World::new();
+    world.write(".git/hooks/post-checkout", "#!/bin/sh\nmkfifo never; touch runs; read -r _ < never\n");
+    world.shell("chmod +x .git/hooks/post-checkout").expect(0);
+    let runs = world.trees().join("w/repo/runs");
+    let script = format!(
+        "'{}' --json new w & while test ! -e '{}'; do kill -0 $! || exit 9; done; kill -TERM $!; wait $!",
+        env!("CARGO_BIN_EXE_treehand"),
+        runs.display()
+    );
+    let stopped = world.shell(&script).expect(143).json();
+    assert_eq!(stopped["kind"], "interrupted");
+    not_made(&world);
 }

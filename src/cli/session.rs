@@ -8,9 +8,8 @@ use super::args::Global;
 use super::config::{self, Settings, Sources};
 use super::error::CliError;
 use super::output::{Output, plain};
-use crate::confine;
-use crate::model::record::{ConfineLevel, RunRecord, TaskRecord, WorkspaceRecord};
-use crate::model::{Confinement, Hooks, RunId, TaskId};
+use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord};
+use crate::model::{Confinement, RunId, TaskId};
 use crate::store::Store;
 use crate::sys::env;
 use crate::sys::git::Git;
@@ -67,14 +66,6 @@ impl Session {
     /// The store for a verb that only looks: nothing is made where there is none.
     pub fn look(&self) -> Result<Store, CliError> {
         Ok(self.repo.look()?)
-    }
-
-    /// Refuses what cannot be had: hooks that are to run in a sandbox, where there is none.
-    pub fn require_hooks(&self) -> Result<(), CliError> {
-        match self.settings.worktree.hooks {
-            Hooks::Confined => Ok(confine::require(ConfineLevel::Strict).map(|_| ())?),
-            Hooks::Never | Hooks::Unconfined => Ok(()),
-        }
     }
 
     /// How bases are looked up.

@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -215,8 +215,19 @@ impl Shim {
     }
 
     /// Waits for the end of the child, and of the shim.
-    pub fn wait(mut self) -> Result<ExitRecord, LaunchError> {
+    pub fn wait(self) -> Result<ExitRecord, LaunchError> {
+        self.wait_unless(None)
+    }
+
+    /// The same, and ends the child when there is something to read from this.
+    pub fn wait_unless(mut self, mut asked: Option<BorrowedFd<'_>>) -> Result<ExitRecord, LaunchError> {
         let ended = loop {
+            if let Some(other) = asked
+                && self.is_after(other).map_err(LaunchError::Shim)?
+            {
+                self.order(Order::Kill).map_err(LaunchError::Shim)?;
+                asked = None;
+            }
             match self.listen().map_err(LaunchError::Shim)? {
                 Some(Report::Started { .. }) => {}
                 Some(Report::Refused(refusal)) => break Err(refusal.into()),
@@ -226,5 +237,18 @@ impl Shim {
         };
         self.process.wait().map_err(LaunchError::Shim)?;
         ended
+    }
+
+    /// Waits until there is something to read from the shim or from this; true when it is this alone.
+    fn is_after(&self, other: BorrowedFd<'_>) -> io::Result<bool> {
+        use rustix::event::{PollFd, PollFlags, poll};
+        loop {
+            let mut fds = [PollFd::new(&self.control, PollFlags::IN), PollFd::from_borrowed_fd(other, PollFlags::IN)];
+            match poll(&mut fds, None) {
+                Ok(_) => return Ok(fds[0].revents().is_empty()),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
     }
 }

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "lowercase")]
 pub enum Hooks {
     /// Never.
-    #[default]
     Never,
     /// In a sandbox.
+    #[default]
     Confined,
     /// As git itself runs them, with all that the user can.
     Unconfined,

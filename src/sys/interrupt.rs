@@ -4,7 +4,7 @@
 //! ignore stays ignored. For work of this thread alone; what it starts meanwhile obeys them ([`release_in_child`]).
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -57,6 +57,13 @@ impl Held {
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
+    }
+}
+
+/// To wait for a signal beside something else: there is something to read when one came.
+impl AsFd for Held {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.noticed.as_fd()
     }
 }
 

@@ -1,36 +1,45 @@
-//! Hooks of the repository that treehand's own git operations fire: never, unless the user's own configuration says otherwise.
+//! Hooks of the repository that treehand's own git operations fire: in a sandbox, unless the user's own configuration says otherwise.
 //!
-//! Confined ones run in a sandbox like that of a command in the worktree (`reference-transaction` does not: git itself would run it, and
-//! wait for it with its locks held). As git does means: `post-checkout` in a new plain workspace, `post-merge` in a checkout that a landing, an update or an undo
-//! brought along, `reference-transaction` for branches that treehand moves. Commits are made in memory, where `pre-commit`
-//! and `commit-msg` have nothing to look at: gates are their place.
+//! They are `post-checkout` in a new plain workspace and `post-merge` in a checkout that a landing, an update or an undo brought
+//! along. A sandbox is like that of a command in the worktree; where there is none they do not run, and one that fails in it may
+//! fail for its sake alone: both are told, and nothing is refused. `post-merge` does not run there when it is a file of the checkout
+//! itself, for then a task could have written it, and what it would change is a person's. As git runs them means with all that the
+//! user can, `reference-transaction` too: git itself runs that one, with its locks held, so no sandbox is around it. Commits are
+//! made in memory, where `pre-commit` and `commit-msg` have nothing to look at: gates are their place.
 
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::{Result, WorktreeError};
 use super::reach::{self, Quarters};
 use super::repository::{Repository, bytes_path};
-use crate::confine::granted::Granted;
-use crate::confine::machine;
+use crate::confine::launch::Launch;
 use crate::confine::policy::LogPlan;
+use crate::confine::shim::ExitRecord;
+use crate::confine::view::System;
+use crate::confine::{level, machine};
 use crate::model::record::ConfineLevel;
 use crate::model::{Bounds, CommitId, Hooks, Token};
+use crate::sys::interrupt::Held;
 use crate::sys::{env, fs, random};
 
 /// How long a hook in a sandbox may take, and how much of what it says is kept.
 const DEADLINE: Duration = Duration::from_secs(600);
 const SAID_MAX: u64 = 4096;
 
-/// Runs `post-checkout` for a new worktree; one that fails is an error, as it is with `git worktree add`.
-pub fn post_checkout(repo: &Repository, tree: &Path, commit: &CommitId) -> Result<()> {
+/// Runs `post-checkout` for a new worktree; one that fails as git runs it is an error, as it is with `git worktree add`.
+/// A signal that comes meanwhile ends it.
+pub fn post_checkout(repo: &Repository, tree: &Path, commit: &CommitId, held: &Held) -> Result<()> {
     let zero = commit.zero_like();
     match repo.hooks {
         Hooks::Never => return Ok(()),
         Hooks::Confined => {
-            let failed = confined(repo, tree, "post-checkout", &[&zero, commit.as_str(), "1"])?;
-            return failed.map_or(Ok(()), |why| Err(refused(&why)));
+            if let Some(hook) = find(repo, tree, "post-checkout")? {
+                confined(repo, tree, &hook, &[&zero, commit.as_str(), "1"], Some(held))?;
+            }
+            return Ok(());
         }
         Hooks::Unconfined => {}
     }
@@ -40,38 +49,52 @@ pub fn post_checkout(repo: &Repository, tree: &Path, commit: &CommitId) -> Resul
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ");
-    Err(refused(&said))
+    let message = format!("the hook `post-checkout` failed: {said}");
+    Err(WorktreeError::refused(message, "mend it, or: --set worktree.hooks=never"))
 }
 
-fn refused(why: &str) -> WorktreeError {
-    let message = format!("the hook `post-checkout` failed: {why}");
-    WorktreeError::refused(message, "mend it, or: --set worktree.hooks=never")
-}
-
-/// Runs a hook in a sandbox of a command in this worktree: it can change the files, and look at the repository. The answer says
-/// how it failed, if it did.
-fn confined(repo: &Repository, tree: &Path, name: &str, arguments: &[&str]) -> Result<Option<String>> {
+/// The file of a hook, where there is one that can run.
+fn find(repo: &Repository, tree: &Path, name: &str) -> Result<Option<PathBuf>> {
     let place = repo.git.within(tree, ["rev-parse", "--git-path", &format!("hooks/{name}")]).with_hooks().run()?;
     let line = place.stdout.strip_suffix(b"\n").unwrap_or(&place.stdout);
     let hook = tree.join(bytes_path(line));
-    if !hook.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0) {
-        return Ok(None);
-    }
+    let runs = |meta: std::fs::Metadata| meta.is_file() && meta.permissions().mode() & 0o111 != 0;
+    Ok(hook.metadata().is_ok_and(runs).then_some(hook))
+}
+
+/// Runs a hook in a sandbox of a command in this worktree: it can change the files, and look at the repository. What went
+/// wrong with it is told, and no error.
+fn confined(repo: &Repository, tree: &Path, hook: &Path, arguments: &[&str], held: Option<&Held>) -> Result<()> {
+    let name = hook.file_name().unwrap_or_default().display();
+    let granted = match level::require(ConfineLevel::Strict) {
+        Ok(granted) => granted,
+        Err(error) => {
+            tracing::warn!("the hook `{name}` did not run in {}: {error} (worktree.hooks)", tree.display());
+            return Ok(());
+        }
+    };
     let token = random::token().map_err(WorktreeError::Random)?;
     let quarters = reach::quarters_of_plain(tree, ConfineLevel::Strict, &token)?;
-    let ran = run_in(repo, &quarters, &hook, (arguments, token));
+    let ran = launch(repo, &quarters, hook, arguments, token).and_then(|(launch, machine)| {
+        let ended = launch.start(granted, &machine)?.wait_unless(held.map(AsFd::as_fd))?;
+        Ok(complaint(&launch, &ended))
+    });
     if let Some(directory) = &quarters.directory {
         fs::remove_tree(directory)?;
     }
-    ran
+    if let Some(why) = ran? {
+        tracing::warn!("the hook `{name}` failed in its sandbox in {}: {why} (worktree.hooks)", tree.display());
+    }
+    Ok(())
 }
 
-fn run_in(
+fn launch(
     repo: &Repository,
     quarters: &Quarters,
     hook: &Path,
-    (arguments, token): (&[&str], Token),
-) -> Result<Option<String>> {
+    arguments: &[&str],
+    token: Token,
+) -> Result<(Launch, System)> {
     let machine = machine::look(env::home().as_deref(), &env::vars(), &repo.confinement.read);
     let mut reach = reach::of_plain(repo, quarters, &machine)?;
     reach.read.extend(hook.parent().map(Path::to_owned));
@@ -82,21 +105,26 @@ fn run_in(
     let mut launch = reach::launch_in(quarters, reach, &bounds, ConfineLevel::Strict, (argv, token));
     launch.timeout = Some(DEADLINE);
     launch.log = Some(LogPlan { output: output.clone(), limit: SAID_MAX, record: output.with_extension("end.json") });
-    let ended = launch.start(Granted::on_record(ConfineLevel::Strict), &machine)?.wait()?;
+    Ok((launch, machine))
+}
+
+/// What a hook that failed said, and how it ended.
+fn complaint(launch: &Launch, ended: &ExitRecord) -> Option<String> {
     if ended.exit == Some(0) && ended.stopped.is_none() {
-        return Ok(None);
+        return None;
     }
-    let said = String::from_utf8_lossy(&std::fs::read(&output).unwrap_or_default()).trim().replace('\n', " ");
+    let output = launch.log.as_ref().and_then(|log| std::fs::read(&log.output).ok()).unwrap_or_default();
+    let said = String::from_utf8_lossy(&output).trim().replace('\n', " ");
     let how = ended.stopped.map_or_else(|| format!("exit code {}", ended.exit.unwrap_or(-1)), |why| why.to_string());
-    Ok(Some(if said.is_empty() { how } else { format!("{said} ({how})") }))
+    Some(if said.is_empty() { how } else { format!("{said} ({how})") })
 }
 
 /// Runs `post-merge` in a checkout whose files have moved. Its outcome changes nothing, as with `git merge`.
 pub fn post_merge(repo: &Repository, tree: &Path) -> Result<()> {
     if repo.hooks == Hooks::Confined
-        && let Some(why) = confined(repo, tree, "post-merge", &["0"])?
+        && let Some(hook) = find(repo, tree, "post-merge")?.filter(|hook| !is_of(hook, tree, &repo.common_dir))
     {
-        tracing::warn!("the hook `post-merge` failed in {}: {why}", tree.display());
+        confined(repo, tree, &hook, &["0"], None)?;
     }
     if repo.hooks == Hooks::Unconfined {
         let args = ["hook", "run", "--ignore-missing", "post-merge", "--", "0"];
@@ -104,4 +132,11 @@ pub fn post_merge(repo: &Repository, tree: &Path) -> Result<()> {
         tracing::debug!(tree = %tree.display(), status = %output.status, "post-merge ran");
     }
     Ok(())
+}
+
+/// True for a file of this worktree, by whatever link it is reached. What is in its git dir is none.
+fn is_of(hook: &Path, tree: &Path, git_dir: &Path) -> bool {
+    let Ok(place) = hook.canonicalize() else { return true };
+    let within = |directory: &Path| directory.canonicalize().is_ok_and(|directory| place.starts_with(directory));
+    within(tree) && !within(git_dir)
 }

@@ -139,7 +139,7 @@ fn make(
     let (branch, commit) = (&record.branch, &record.base.commit);
     create_branch(repo, branch, commit)?;
     let made = match sealed {
-        None => add_tree(repo, &record.path, branch, commit).map(|()| Vec::new()),
+        None => add_tree(repo, &record.path, branch, commit, held).map(|()| Vec::new()),
         Some(paths) => seal(repo, record, paths, request.submodules),
     };
     // A signal of the terminal ends the git that was at work, too.
@@ -211,14 +211,15 @@ pub fn create_branch(repo: &Repository, branch: &BranchName, commit: &crate::mod
     }
 }
 
-fn add_tree(repo: &Repository, tree: &Path, branch: &BranchName, commit: &CommitId) -> Result<()> {
+fn add_tree(repo: &Repository, tree: &Path, branch: &BranchName, commit: &CommitId, held: &Held) -> Result<()> {
     if let Some(parent) = tree.parent() {
         fs::create_dir_all(parent)?;
     }
     let added = register(repo, tree, branch).and_then(|()| {
         let args = ["reset", "--quiet", "--hard", "--no-recurse-submodules"];
         repo.git.within(tree, args).run()?;
-        hooks::post_checkout(repo, tree, commit)
+        hooks::post_checkout(repo, tree, commit, held)?;
+        obey(held)
     });
     if let Err(error) = added {
         remove_half_made(repo, tree)?;

@@ -113,7 +113,7 @@ const HOOKS: &str = "for name in applypatch-msg commit-msg fsmonitor-watchman po
     printf '#!/bin/sh\\necho %s >> \"%s/ran\"\\nexit 1\\n' $name \"$MARKS\" > $HOOKS/$name; chmod +x $HOOKS/$name; done";
 
 #[test]
-fn hooks_do_not_run() {
+fn hooks_that_reach_outside() {
     let script = format!("{PLAIN}; MARKS=$PWD/..; HOOKS=$PWD/.git/hooks; mkdir -p $HOOKS; {HOOKS}");
     hooks(&script);
 }

@@ -110,7 +110,7 @@ fn stale_is_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
 
 fn hooks_are_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
     let (user, project) = (user.worktree.hooks, with_project.worktree.hooks);
-    project == Hooks::Never || project == user
+    project == Hooks::Never || project == user || (user, project) == (Hooks::Unconfined, Hooks::Confined)
 }
 
 /// `external` rests on the user's word, so a project can neither give it nor take `landlock` for it.

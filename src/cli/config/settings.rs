@@ -170,7 +170,7 @@ impl Default for WorktreeSettings {
             base: None,
             stale: StalePolicy::default(),
             fetch_deadline: seconds(20),
-            hooks: Hooks::Never,
+            hooks: Hooks::Confined,
             fetch_window: seconds(0),
             submodules: Submodules::Local,
             copy: Vec::new(),

@@ -35,7 +35,7 @@ fn without_layers_everything_is_the_documented_default() {
         ("worktree.stale", "\"warn\""),
         ("worktree.fetch_deadline", "\"20s\""),
         ("worktree.fetch_window", "\"0s\""),
-        ("worktree.hooks", "\"never\""),
+        ("worktree.hooks", "\"confined\""),
         ("worktree.submodules", "\"local\""),
         ("worktree.copy", "[]"),
         ("confine.level", "\"strict\""),

@@ -34,7 +34,6 @@ pub fn run(session: &Session, args: &FreshArgs) -> Result<u8, CliError> {
         args.names.iter().map(|name| session.workspace(&store, name)).collect::<Result<_, _>>()?
     };
     if args.update.is_some() {
-        session.require_hooks()?;
         orchestrator::recover::recover(&session.repo, &store)?;
         cleanup::recover::recover(&session.repo, &store)?;
     }

@@ -21,7 +21,6 @@ use crate::worktree::{WorktreeError, accept, base, base_name, exported, stack};
 /// Makes a workspace.
 pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
     let begun = Instant::now();
-    session.require_hooks()?;
     let usage = |error: crate::model::names::NameError| CliError::usage(error.to_string());
     let name = WorkspaceName::parse(&args.name).map_err(usage)?;
     let branch = args.branch.clone().map_or_else(|| BranchName::parse(&args.name), Ok).map_err(usage)?;

@@ -19,7 +19,6 @@ use crate::worktree::quarantine::Kept;
 
 /// Runs tasks.
 pub fn run(session: &Session, args: RunArgs) -> Result<u8, CliError> {
-    session.require_hooks()?;
     let settings = settings(session, &args);
     let spec = apply_flags(session, tasks_source::load(&args)?, &args);
     let mut plan = start::plan(&session.repo, spec, &settings)?;
