@@ -11,7 +11,7 @@ use serde_json::json;
 use super::args::Cli;
 use super::error::CliError;
 use super::output::{Output, print, with_schema};
-use super::verbs;
+use super::{trace, verbs};
 use crate::confine::{launch, selftest, shim};
 use crate::sys::git;
 use crate::worktree::apart;
@@ -64,7 +64,7 @@ fn finish(printed: std::io::Result<()>, code: u8) -> u8 {
 
 fn run(cli: Cli) -> u8 {
     let out = Output::new(&cli.global);
-    trace(cli.global.verbose);
+    trace::start(&out, cli.global.verbose);
     match verbs::run(cli, &out) {
         Ok(code) => code,
         Err(error) => report(&error, &out),
@@ -79,16 +79,4 @@ fn report(error: &CliError, out: &Output) -> u8 {
     }
     out.error(&error.message, error.hint.as_deref());
     error.code
-}
-
-fn trace(verbose: u8) {
-    let level = match verbose {
-        0 => "warn",
-        1 => "info",
-        2 => "debug",
-        _ => "trace",
-    };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("TREEHAND_TRACE")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("treehand={level}")));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
 }

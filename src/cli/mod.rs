@@ -15,6 +15,7 @@ pub mod output;
 pub mod session;
 pub mod submodules;
 pub mod tasks_source;
+pub mod trace;
 pub mod verbs;
 
 pub use entry::main;

@@ -45,6 +45,11 @@ impl Output {
         std::io::stdout().is_terminal()
     }
 
+    /// True when nothing is wanted but the answer and errors.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// True when the answer is one JSON document.
     pub fn is_json(&self) -> bool {
         self.json
