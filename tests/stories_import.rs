@@ -127,7 +127,8 @@ fn configuration_and_hooks_of_the_private_dir_are_not_obeyed() {
     );
     std::fs::write(world.path().join("attack.sh"), script).expect("a script");
     let attack = world.path().join("attack.sh").to_string_lossy().into_owned();
-    world.treehand(&["run", "--confine", "off", "--", "sh", "-e", &attack]).expect(0);
+    let freely = ["--set", "merge.sensitive.git_files=allow"];
+    world.treehand(&[&["run", "--confine", "off"], &freely[..], &["--", "sh", "-e", &attack]].concat()).expect(0);
     assert!(!witness.exists(), "a program that the agent planted was started");
     assert_eq!(world.show("main", "y"), "y\n");
 }

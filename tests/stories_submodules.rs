@@ -25,12 +25,15 @@ fn world() -> World {
     world
 }
 
+/// Attributes, `.gitmodules` and links are no matter for a person here.
+const FREELY: [&str; 4] = ["--set", "merge.sensitive.git_files=allow", "--set", "merge.sensitive.links=allow"];
+
 /// Runs one task with this script.
 fn run(world: &World, script: &str) -> Answer {
     let path = world.path().join("attack.sh");
     std::fs::write(&path, script).expect("a script");
     let path = path.to_string_lossy().into_owned();
-    world.run_tasks(&format!("[[task]]\nid = \"t\"\ncommand = [\"sh\", \"-e\", \"{path}\"]\n"), &[])
+    world.run_tasks(&format!("[[task]]\nid = \"t\"\ncommand = [\"sh\", \"-e\", \"{path}\"]\n"), &FREELY)
 }
 
 fn lib(world: &World, args: &[&str]) -> String {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::{
     BaseReport, Bounds, BranchName, ByteSize, CommitId, Hooks, MergePolicy, ProcId, Reason, RunId, RunSpec, RunState,
-    Span, Strategy, Submodules, TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
+    Sensitive, Span, Strategy, Submodules, TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
 };
 
 /// A run, with everything that was decided when it started: nothing is looked up again later.
@@ -45,6 +45,9 @@ pub struct RunRecord {
     /// What its children may use up and reach.
     #[serde(default)]
     pub bounds: Bounds,
+    /// What becomes of results that change what runs by itself.
+    #[serde(default)]
+    pub sensitive: Sensitive,
     /// Tip of the target when the run started.
     pub before: CommitId,
     /// Tip of the target after its last landing.

@@ -61,11 +61,13 @@ pub enum TaskEvent {
     Land,
     /// The result was refused.
     Reject,
+    /// The result waits for a person.
+    Hold,
     /// Something that it needs did not end well.
     Skip,
     /// A person or the run's end cancelled it.
     Cancel,
-    /// A person landed a rejected result.
+    /// A person landed a result that was rejected or waited for one.
     Merge,
 }
 
@@ -130,8 +132,9 @@ impl TaskState {
             (S::Captured, E::Enqueue) => S::Candidate,
             (S::Candidate, E::Land) => S::Landed,
             (S::Leased | S::Running | S::Captured | S::Candidate, E::Reject) => S::Rejected,
+            (S::Captured, E::Hold) => S::NeedsAttention,
             (S::Queued, E::Skip) => S::Skipped,
-            (S::Rejected, E::Merge) => S::Landed,
+            (S::Rejected | S::NeedsAttention, E::Merge) => S::Landed,
             (state, E::Cancel) if !state.is_terminal() => S::Cancelled,
             (state, event) => return Err(Illegal { state, event }),
         };
@@ -236,7 +239,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const EVENTS: [TaskEvent; 12] = [
+    const EVENTS: [TaskEvent; 13] = [
         TaskEvent::Lease,
         TaskEvent::Start,
         TaskEvent::TryAgain,
@@ -246,16 +249,18 @@ mod tests {
         TaskEvent::Enqueue,
         TaskEvent::Land,
         TaskEvent::Reject,
+        TaskEvent::Hold,
         TaskEvent::Skip,
         TaskEvent::Cancel,
         TaskEvent::Merge,
     ];
 
     #[test]
-    fn terminal_states_absorb_everything_but_a_merge_of_a_rejected_result() {
+    fn terminal_states_absorb_everything_but_a_merge_of_a_result_that_did_not_land() {
         for state in TaskState::ALL.into_iter().filter(|s| s.is_terminal()) {
             for event in EVENTS {
-                let expected = state == TaskState::Rejected && event == TaskEvent::Merge;
+                let did_not_land = matches!(state, TaskState::Rejected | TaskState::NeedsAttention);
+                let expected = did_not_land && event == TaskEvent::Merge;
                 assert_eq!(state.next(event).is_ok(), expected, "{state:?} + {event:?}");
             }
         }

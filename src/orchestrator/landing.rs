@@ -301,10 +301,18 @@ fn keep(repo: &Repository, run: &crate::model::RunId, id: &TaskId, commit: &Comm
 
 /// Refuses the result of a task for this reason.
 pub fn reject(context: &Context, id: &TaskId, reason: Reason) -> Result<TaskState, RunError> {
+    keep_back(context, id, TaskEvent::Reject, reason)
+}
+
+/// Leaves the result of a task to a person for this reason.
+pub fn hold(context: &Context, id: &TaskId, reason: Reason) -> Result<TaskState, RunError> {
+    keep_back(context, id, TaskEvent::Hold, reason)
+}
+
+fn keep_back(context: &Context, id: &TaskId, event: TaskEvent, reason: Reason) -> Result<TaskState, RunError> {
     let data = json!({"reason": reason});
-    let task = context.store(|store| {
-        store.move_task(&context.run.id, id, TaskEvent::Reject, data, |task| task.reason = Some(reason))
-    })?;
+    let task =
+        context.store(|store| store.move_task(&context.run.id, id, event, data, |task| task.reason = Some(reason)))?;
     Ok(task.state)
 }
 

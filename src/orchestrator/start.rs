@@ -4,8 +4,8 @@
 use crate::confine;
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord};
 use crate::model::{
-    BaseReport, Bounds, BranchName, ByteSize, CommitId, MergePolicy, Network, RunId, RunSpec, RunState, Span,
-    StalePolicy, Strategy, Submodules, TaskState,
+    BaseReport, Bounds, BranchName, ByteSize, CommitId, MergePolicy, Network, RunId, RunSpec, RunState, Sensitive,
+    Span, StalePolicy, Strategy, Submodules, TaskState,
 };
 use crate::store::{Store, StoreError};
 use crate::sys::{clock, random};
@@ -43,6 +43,8 @@ pub struct StartSettings {
     pub output_limit: ByteSize,
     /// What children may use up and reach.
     pub bounds: Bounds,
+    /// What becomes of results that change what runs by itself.
+    pub sensitive: Sensitive,
 }
 
 /// A run as it would be recorded, with what is to be said about it.
@@ -91,6 +93,7 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
         template: settings.template.clone(),
         output_limit: settings.output_limit,
         bounds: settings.bounds.clone(),
+        sensitive: settings.sensitive.clone(),
         before,
         after: None,
         created_at: now,

@@ -17,7 +17,7 @@ use crate::agent::profile;
 use crate::confine::shim::Stopped;
 use crate::model::cause::chain;
 use crate::model::record::{AttemptError, AttemptRecord, TaskRecord};
-use crate::model::{BranchName, CommitId, Reason, ReasonKind, TaskEvent, TaskId, TaskState, Token};
+use crate::model::{BranchName, CommitId, Handling, Reason, ReasonKind, TaskEvent, TaskId, TaskState, Token};
 use crate::sys::{clock, fs, random};
 use crate::worktree::apart::Touch;
 use crate::worktree::capture::{CaptureRequest, capture};
@@ -32,6 +32,7 @@ use crate::worktree::result_policy::{self, Refusal, ResultChanges};
 use crate::worktree::sealed::{self, SealRequest, SealedPaths};
 use crate::worktree::submodule_moves;
 use crate::worktree::{Repository, WorktreeError};
+use crate::worktree::{hooks, sensitive};
 
 /// Most bytes that one result may bring.
 const RESULT_MAX: u64 = 20 << 30;
@@ -332,6 +333,9 @@ fn fail(context: &Context, id: &TaskId, message: String) -> Result<TaskState, Ru
     Ok(task.state)
 }
 
+/// What keeps a result from landing by itself, and how far.
+type Verdict = Option<(Handling, Refusal)>;
+
 /// Captures what the task did and imports it onto its branch.
 fn take_result(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<TaskState, RunError> {
     match capture_and_import(context, id, prepared) {
@@ -340,7 +344,7 @@ fn take_result(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<Ta
             let task = context.store(|s| s.move_task(run, id, TaskEvent::NothingChanged, json!({}), |_| {}))?;
             Ok(task.state)
         }
-        Ok(Some((commit, changes, refusal))) => {
+        Ok(Some((commit, changes, verdict))) => {
             let run = &context.run.id;
             let data = json!({"commit": commit, "changes": changes.count});
             context.store(|store| {
@@ -349,8 +353,13 @@ fn take_result(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<Ta
                     task.changes = Some(changes.count);
                 })
             })?;
-            if let Some(Refusal { message, paths }) = refusal {
-                return landing::reject(context, id, Reason::new(ReasonKind::Policy, message).with_paths(paths));
+            let reason = |kind, Refusal { message, paths }: Refusal| Reason::new(kind, message).with_paths(paths);
+            match verdict {
+                Some((Handling::Refuse, why)) => return landing::reject(context, id, reason(ReasonKind::Policy, why)),
+                Some((Handling::NeedsPerson, why)) => {
+                    return landing::hold(context, id, reason(ReasonKind::Attention, why));
+                }
+                Some((Handling::Allow, _)) | None => {}
             }
             let task = context.store(|store| store.move_task(run, id, TaskEvent::Enqueue, json!({}), |_| {}))?;
             Ok(task.state)
@@ -366,7 +375,7 @@ fn capture_and_import(
     context: &Context,
     id: &TaskId,
     prepared: &Prepared,
-) -> Result<Option<(CommitId, ResultChanges, Option<Refusal>)>, RunError> {
+) -> Result<Option<(CommitId, ResultChanges, Verdict)>, RunError> {
     let task = context.task(id)?;
     let origin = Origin { run: &context.run.id, task: id };
     let message = messages::capture(&task.spec, &origin);
@@ -394,16 +403,32 @@ fn capture_and_import(
         message: &reflog,
     };
     let changes = import(&context.repo, &captured, &request)?;
-    let allowed = result_policy::compile(&task.spec.paths).map_err(|message| RunError::Usage { message })?;
-    let refusal = match result_policy::judge(&changes, &task.spec.paths, &allowed) {
-        None => folding::refuse_twins(&context.repo, &captured.commit, &changes.raw)?,
-        refusal => refusal,
-    };
-    let refusal = match refusal {
-        None => submodule_moves::refuse_unknown(&context.repo, base, &captured.commit, &changes.raw)?,
-        refusal => refusal,
-    };
-    Ok(Some((captured.commit, changes, refusal)))
+    let verdict = judge(context, &task.spec.paths, (base, &captured.commit), &changes)?;
+    Ok(Some((captured.commit, changes, verdict)))
+}
+
+/// Every rule for results, the ones that refuse first.
+fn judge(
+    context: &Context,
+    patterns: &[String],
+    (base, commit): (&CommitId, &CommitId),
+    changes: &ResultChanges,
+) -> Result<Verdict, RunError> {
+    let repo = &context.repo;
+    let allowed = result_policy::compile(patterns).map_err(|message| RunError::Usage { message })?;
+    let refused = |refusal| Ok(Some((Handling::Refuse, refusal)));
+    if let Some(refusal) = result_policy::judge(changes, patterns, &allowed) {
+        return refused(refusal);
+    }
+    if let Some(refusal) = folding::refuse_twins(repo, commit, &changes.raw)? {
+        return refused(refusal);
+    }
+    if let Some(refusal) = submodule_moves::refuse_unknown(repo, base, commit, &changes.raw)? {
+        return refused(refusal);
+    }
+    let hooks = hooks::directory_in_tree(repo)?;
+    let named = (patterns, hooks.as_deref());
+    Ok(sensitive::judge(repo, (base, commit), &changes.raw, named, &context.run.sensitive)?)
 }
 
 /// Removes the pins of a run that is over; while it lives a later task may build on any of them.

@@ -88,10 +88,13 @@ pub fn advance(repo: &Repository, request: &Advance<'_>) -> Result<Advanced> {
     }
     let mut behind = Vec::new();
     for lock in held {
-        let tree = lock.tree().to_owned();
-        let moved = lock.update(request.from, request.to).and_then(|()| hooks::post_merge(repo, &tree));
-        if let Err(error) = moved {
-            behind.push(format!("the files in {} are behind `{}`: {}", tree.display(), request.branch, chain(&error)));
+        let (git_dir, tree) = (lock.git_dir().to_owned(), lock.tree().to_owned());
+        match lock.update(request.from, request.to) {
+            Ok(()) => hooks::post_merge(repo, &git_dir, &tree),
+            Err(error) => {
+                let message = format!("the files in {} are behind `{}`", tree.display(), request.branch);
+                behind.push(format!("{message}: {}", chain(&error)));
+            }
         }
     }
     Ok(if behind.is_empty() { Advanced::Done } else { Advanced::Behind { message: behind.join("; ") } })

@@ -14,14 +14,16 @@ use std::time::Duration;
 
 use super::error::{Result, WorktreeError};
 use super::reach::{self, Quarters};
-use super::repository::{Repository, bytes_path};
+use super::repository::{Repository, bytes_path, lexical};
 use crate::confine::launch::Launch;
 use crate::confine::policy::LogPlan;
 use crate::confine::shim::ExitRecord;
 use crate::confine::view::System;
 use crate::confine::{level, machine};
+use crate::model::cause::chain;
 use crate::model::record::ConfineLevel;
 use crate::model::{Bounds, CommitId, Hooks, Token};
+use crate::sys::git::GitCommand;
 use crate::sys::interrupt::Held;
 use crate::sys::{env, fs, random};
 
@@ -36,7 +38,7 @@ pub fn post_checkout(repo: &Repository, tree: &Path, commit: &CommitId, held: &H
     match repo.hooks {
         Hooks::Never => return Ok(()),
         Hooks::Confined => {
-            if let Some(hook) = find(repo, tree, "post-checkout")? {
+            if let Some(hook) = find(repo.git.within(tree, WHERE), tree, "post-checkout")? {
                 confined(repo, tree, &hook, &[&zero, commit.as_str(), "1"], Some(held))?;
             }
             return Ok(());
@@ -53,9 +55,11 @@ pub fn post_checkout(repo: &Repository, tree: &Path, commit: &CommitId, held: &H
     Err(WorktreeError::refused(message, "mend it, or: --set worktree.hooks=never"))
 }
 
-/// The file of a hook, where there is one that can run.
-fn find(repo: &Repository, tree: &Path, name: &str) -> Result<Option<PathBuf>> {
-    let place = repo.git.within(tree, ["rev-parse", "--git-path", &format!("hooks/{name}")]).with_hooks().run()?;
+const WHERE: [&str; 2] = ["rev-parse", "--git-path"];
+
+/// The file of a hook, where there is one that can run; the command asks git for it.
+fn find(command: GitCommand, tree: &Path, name: &str) -> Result<Option<PathBuf>> {
+    let place = command.args([format!("hooks/{name}")]).with_hooks().run()?;
     let line = place.stdout.strip_suffix(b"\n").unwrap_or(&place.stdout);
     let hook = tree.join(bytes_path(line));
     let runs = |meta: std::fs::Metadata| meta.is_file() && meta.permissions().mode() & 0o111 != 0;
@@ -120,18 +124,40 @@ fn complaint(launch: &Launch, ended: &ExitRecord) -> Option<String> {
 }
 
 /// Runs `post-merge` in a checkout whose files have moved. Its outcome changes nothing, as with `git merge`.
-pub fn post_merge(repo: &Repository, tree: &Path) -> Result<()> {
-    if repo.hooks == Hooks::Confined
-        && let Some(hook) = find(repo, tree, "post-merge")?.filter(|hook| !is_of(hook, tree, &repo.common_dir))
-    {
-        confined(repo, tree, &hook, &["0"], None)?;
+pub fn post_merge(repo: &Repository, git_dir: &Path, tree: &Path) {
+    let ran = match repo.hooks {
+        Hooks::Never => Ok(()),
+        Hooks::Confined => post_merge_confined(repo, git_dir, tree),
+        Hooks::Unconfined => {
+            let args = ["hook", "run", "--ignore-missing", "post-merge", "--", "0"];
+            let output = repo.git.tree(git_dir, tree, args).with_hooks().output().map_err(WorktreeError::from);
+            output.map(|output| tracing::debug!(tree = %tree.display(), status = %output.status, "post-merge ran"))
+        }
+    };
+    if let Err(error) = ran {
+        tracing::warn!("the hook `post-merge` did not run in {}: {}", tree.display(), chain(&error));
     }
-    if repo.hooks == Hooks::Unconfined {
-        let args = ["hook", "run", "--ignore-missing", "post-merge", "--", "0"];
-        let output = repo.git.within(tree, args).with_hooks().output()?;
-        tracing::debug!(tree = %tree.display(), status = %output.status, "post-merge ran");
+}
+
+fn post_merge_confined(repo: &Repository, git_dir: &Path, tree: &Path) -> Result<()> {
+    let hook = find(repo.git.tree(git_dir, tree, WHERE), tree, "post-merge")?;
+    match hook.filter(|hook| !is_of(hook, tree, &repo.common_dir)) {
+        Some(hook) => confined(repo, tree, &hook, &["0"], None),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The directory of the repository's hooks, where the configuration names one in the tree; from its root.
+pub fn directory_in_tree(repo: &Repository) -> Result<Option<String>> {
+    let place = repo.bare(WHERE).args(["hooks"]).with_hooks().run()?;
+    let configured = bytes_path(place.stdout.strip_suffix(b"\n").unwrap_or(&place.stdout));
+    let inside = match &repo.main_tree {
+        _ if configured.starts_with(&repo.common_dir) => None,
+        Some(tree) if configured.is_absolute() => configured.strip_prefix(tree).ok().map(Path::to_owned),
+        _ => Some(configured).filter(|path| !path.is_absolute()),
+    };
+    let inside = inside.map(|path| lexical(&path).to_string_lossy().into_owned());
+    Ok(inside.filter(|path| !path.is_empty()))
 }
 
 /// True for a file of this worktree, by whatever link it is reached. What is in its git dir is none.

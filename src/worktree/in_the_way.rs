@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     fn change(old_mode: &str, new_mode: &str, path: &str) -> RawChange {
-        RawChange { old_mode: old_mode.into(), new_mode: new_mode.into(), path: path.into() }
+        RawChange { old_mode: old_mode.into(), new_mode: new_mode.into(), id: String::new(), path: path.into() }
     }
 
     fn check(changes: &[RawChange], local: &[&str], files: &[&str], expected: &[&str]) {

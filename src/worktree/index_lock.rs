@@ -83,6 +83,11 @@ impl<'a> IndexLock<'a> {
     }
 
     /// The worktree's root.
+    pub fn git_dir(&self) -> &Path {
+        &self.git_dir
+    }
+
+    /// The worktree.
     pub fn tree(&self) -> &Path {
         &self.tree
     }

@@ -49,6 +49,8 @@ pub mod sealed;
 pub mod sealed_move;
 mod sealed_submodules;
 pub mod seen;
+pub mod sensitive;
+pub mod sensitive_paths;
 pub mod stack;
 pub mod status;
 pub mod store_place;

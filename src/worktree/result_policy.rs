@@ -12,6 +12,8 @@ pub struct RawChange {
     pub old_mode: String,
     /// Mode after; `000000` when it is gone.
     pub new_mode: String,
+    /// The object after; zeros when it is gone.
+    pub id: String,
     /// The path, as bytes.
     pub path: Vec<u8>,
 }
@@ -97,9 +99,9 @@ pub fn parse_diff(output: &[u8]) -> ResultChanges {
         let text = String::from_utf8_lossy(field);
         if let Some(raw) = text.strip_prefix(':') {
             let mut words = raw.split(' ');
-            let (old_mode, new_mode) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
-            let path = fields.next().unwrap_or_default().to_vec();
-            changes.raw.push(RawChange { old_mode: old_mode.into(), new_mode: new_mode.into(), path });
+            let mut word = || words.next().unwrap_or_default().to_owned();
+            let (old_mode, new_mode, _, id) = (word(), word(), word(), word());
+            changes.raw.push(RawChange { old_mode, new_mode, id, path: fields.next().unwrap_or_default().to_vec() });
         } else if let Some((insertions, rest)) = text.split_once('\t') {
             // Binary files count as changed without lines: git prints `-`.
             let deletions = rest.split('\t').next().unwrap_or("");
@@ -116,7 +118,7 @@ mod tests {
     use super::*;
 
     fn changed(path: &str, old_mode: &str, new_mode: &str) -> RawChange {
-        RawChange { old_mode: old_mode.into(), new_mode: new_mode.into(), path: path.into() }
+        RawChange { old_mode: old_mode.into(), new_mode: new_mode.into(), id: String::new(), path: path.into() }
     }
 
     fn check(patterns: &[&str], paths: &[&str], outside: &[&str]) {
@@ -160,6 +162,19 @@ mod tests {
         assert!(judge_one(changed("sub", "000000", GITLINK)).is_some());
         assert!(judge_one(changed("sub", "100644", GITLINK)).is_some());
         assert!(judge_one(changed("sub", GITLINK, GITLINK)).is_none());
+    }
+
+    proptest::proptest! {
+        /// Whatever git, or somebody in its place, prints: it is read without a panic, and every path in it is judged.
+        #[test]
+        fn any_output_is_read(output in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
+            let changes = parse_diff(&output);
+            let patterns = ["src/**".to_owned()];
+            let allowed = compile(&patterns).expect("valid");
+            let outside = judge(&changes, &patterns, &allowed).map_or(0, |refusal| refusal.paths.len());
+            proptest::prop_assert!(outside <= changes.raw.len());
+            proptest::prop_assert_eq!(changes.count.files_changed, changes.raw.len());
+        }
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct Move {
     pub after: CommitId,
     /// Whether that is here.
     pub found: Found,
+    /// A clone that has both it and the one before.
+    pub within: Option<(PathBuf, CommitId)>,
 }
 
 /// The submodules that were moved between two commits that the repository has.
@@ -92,10 +94,15 @@ impl Level<'_> {
                 None if clones.is_empty() => Found::Unknown,
                 None => Found::Nowhere,
             };
-            found.push(Move { at, after: after.clone(), found: place });
-            if let Some(clone) = here
-                && Reader::open(self.git, clone).has_commit(&before)?
-            {
+            let both = match here {
+                Some(clone) => {
+                    Some(clone).filter(|_| Reader::open(self.git, clone).has_commit(&before).unwrap_or(false))
+                }
+                None => None,
+            };
+            let within = both.map(|clone| (clone.clone(), before.clone()));
+            found.push(Move { at, after: after.clone(), found: place, within });
+            if let Some(clone) = both {
                 let originals = self.originals.below(clone, &path);
                 Level { git: self.git, git_dir: clone, originals }.walk(&before, &after, found)?;
             }

@@ -14,7 +14,7 @@ use toml::de::DeValue;
 use super::error::shown;
 use super::settings::{Jobs, MemoryLimit};
 use crate::model::record::ConfineLevel;
-use crate::model::{BranchName, ByteSize, Hooks, HostPort, Network, Span, StalePolicy, Strategy, Submodules};
+use crate::model::{BranchName, ByteSize, Handling, Hooks, HostPort, Network, Span, StalePolicy, Strategy, Submodules};
 
 /// A value in a file, with where it stands.
 pub(super) type Node<'i> = Spanned<DeValue<'i>>;
@@ -96,6 +96,7 @@ macro_rules! word_form {
 }
 word_form!(StalePolicy, "block");
 word_form!(Hooks, "unconfined");
+word_form!(Handling, "refuse");
 word_form!(Submodules, "never");
 word_form!(ConfineLevel, "strict");
 word_form!(Strategy, "squash");

@@ -8,7 +8,7 @@ use super::lists::{Gates, IgnoreLines, Paths, Patterns};
 use super::nearest::nearest;
 use super::settings::{Jobs, MemoryLimit, Settings};
 use crate::model::record::ConfineLevel;
-use crate::model::{BranchName, ByteSize, Hooks, Network, Span, StalePolicy, Strategy, Submodules};
+use crate::model::{BranchName, ByteSize, Handling, Hooks, Network, Span, StalePolicy, Strategy, Submodules};
 
 /// One key.
 pub(super) struct Key {
@@ -86,6 +86,14 @@ pub(super) const KEYS: &[Key] = keys! {
     "merge.strategy" => merge.strategy: Strategy, Project::Free;
     "merge.gates" => merge.gates: Gates, Project::Free;
     "merge.lock_wait" => merge.lock_wait: Span, Project::Free;
+    "merge.sensitive.ci" => merge.sensitive.ci: Handling, Project::Tighten(sensitive_is_no_looser);
+    "merge.sensitive.hooks" => merge.sensitive.hooks: Handling, Project::Tighten(sensitive_is_no_looser);
+    "merge.sensitive.environment" => merge.sensitive.environment: Handling, Project::Tighten(sensitive_is_no_looser);
+    "merge.sensitive.editors" => merge.sensitive.editors: Handling, Project::Tighten(sensitive_is_no_looser);
+    "merge.sensitive.agents" => merge.sensitive.agents: Handling, Project::Tighten(sensitive_is_no_looser);
+    "merge.sensitive.git_files" => merge.sensitive.git_files: Handling, Project::Tighten(sensitive_is_no_looser);
+    "merge.sensitive.treehand" => merge.sensitive.treehand: Handling, Project::Tighten(sensitive_is_no_looser);
+    "merge.sensitive.links" => merge.sensitive.links: Handling, Project::Tighten(sensitive_is_no_looser);
     "clean.min_age" => clean.min_age: Span, Project::Refused;
     "clean.retention" => clean.retention: Span, Project::Refused;
     "clean.protect" => clean.protect: Patterns, Project::Add(join_patterns);
@@ -111,6 +119,10 @@ fn stale_is_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
 fn hooks_are_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
     let (user, project) = (user.worktree.hooks, with_project.worktree.hooks);
     project == Hooks::Never || project == user || (user, project) == (Hooks::Unconfined, Hooks::Confined)
+}
+
+fn sensitive_is_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
+    with_project.merge.sensitive.is_no_looser_than(&user.merge.sensitive)
 }
 
 /// `external` rests on the user's word, so a project can neither give it nor take `landlock` for it.

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::record::ConfineLevel;
-use crate::model::{Bounds, BranchName, ByteSize, GateSpec, Hooks, Network, Span, StalePolicy, Strategy, Submodules};
+use crate::model::{
+    Bounds, BranchName, ByteSize, GateSpec, Hooks, Network, Sensitive, Span, StalePolicy, Strategy, Submodules,
+};
 
 const MEBIBYTE: u64 = 1 << 20;
 const DAY_SECONDS: u64 = 86_400;
@@ -150,6 +152,8 @@ pub struct MergeSettings {
     pub gates: Vec<GateSpec>,
     /// How long to wait for a lock of git's.
     pub lock_wait: Span,
+    /// What becomes of results that change what runs by itself.
+    pub sensitive: Sensitive,
 }
 
 /// What cleanup may take.
@@ -193,7 +197,13 @@ impl Default for Limits {
 
 impl Default for MergeSettings {
     fn default() -> Self {
-        MergeSettings { into: None, strategy: Strategy::default(), gates: Vec::new(), lock_wait: seconds(10) }
+        MergeSettings {
+            into: None,
+            strategy: Strategy::default(),
+            gates: Vec::new(),
+            lock_wait: seconds(10),
+            sensitive: Sensitive::default(),
+        }
     }
 }
 

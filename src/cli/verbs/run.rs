@@ -59,6 +59,7 @@ fn settings(session: &Session, args: &RunArgs) -> StartSettings {
         template: config.worktree.path.clone(),
         output_limit: config.confine.limits.output,
         bounds: config.confine.bounds(),
+        sensitive: config.merge.sensitive.clone(),
     }
 }
 
