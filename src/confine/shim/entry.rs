@@ -12,6 +12,7 @@ use super::wire::{Refusal, Report, write_frame};
 use crate::confine::policy::Streams;
 use crate::confine::policy::{POLICY_MAX, Policy};
 use crate::confine::{descriptor, ports};
+use crate::model::record::ConfineLevel;
 use crate::sys::proc;
 
 /// Runs a shim; the answer is its own exit code, not the child's.
@@ -66,12 +67,30 @@ fn read(policy: OwnedFd) -> io::Result<Policy> {
     Policy::decode(&text).map_err(io::Error::other)
 }
 
+/// A directory that is handed in would be a way to what is beside it and below, past every mount.
+fn refuse_directories() -> io::Result<()> {
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    for (stream, name) in streams.into_iter().zip(["input", "output", "error"]) {
+        // One that is closed leads nowhere.
+        let Ok(stat) = rustix::fs::fstat(stream) else { continue };
+        if rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory {
+            return Err(io::Error::other(format!(
+                "the standard {name} is a directory, which leads out of the workspace"
+            )));
+        }
+    }
+    Ok(())
+}
+
 type Prepared = (Option<[OwnedFd; 3]>, Vec<(&'static str, OwnedFd)>);
 
 /// A session and pipes of its own for a child whose output is kept; for one that a person looks at, their terminal.
 fn prepare(policy: &Policy) -> io::Result<Prepared> {
     descriptor::ignore_terminal()?;
     if matches!(policy.streams, Streams::Inherited | Streams::Narrated) {
+        if matches!(policy.level, ConfineLevel::Strict | ConfineLevel::Landlock) {
+            refuse_directories()?;
+        }
         return Ok((None, Vec::new()));
     }
     proc::leave_session()?;
