@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::model::record::ConfineLevel;
-use crate::model::{BranchName, MergePolicy, Network, Span, StalePolicy, Strategy, UpdateBy};
+use crate::model::{BranchName, MergePolicy, Network, Span, StalePolicy, Strategy, UpdateBy, Variable, VariableName};
 
 /// Fresh git worktrees for every task, merged back under control.
 #[derive(Parser, Debug)]
@@ -248,6 +248,12 @@ pub struct ExecArgs {
     /// What of the network it may reach, as far as it is confined: none, full or HOST:PORT,…
     #[arg(long, value_name = "NET")]
     pub net: Option<Network>,
+    /// Give it a variable, as it is set here or with this value; repeat for more
+    #[arg(long = "env", value_name = "NAME[=VALUE]")]
+    pub env: Vec<Variable>,
+    /// Give it a variable that is kept out of logs; repeat for more
+    #[arg(long = "secret", value_name = "NAME")]
+    pub secrets: Vec<VariableName>,
     /// How far it is confined: strict, landlock, external or off
     #[arg(long)]
     pub confine: Option<ConfineLevel>,
@@ -334,6 +340,12 @@ pub struct RunArgs {
     /// What of the network tasks may reach, as far as they are confined: none, full or HOST:PORT,…
     #[arg(long, value_name = "NET")]
     pub net: Option<Network>,
+    /// Give every task a variable, as it is set here or with this value; repeat for more
+    #[arg(long = "env", value_name = "NAME[=VALUE]")]
+    pub env: Vec<Variable>,
+    /// Give every task a variable that is kept out of logs; repeat for more
+    #[arg(long = "secret", value_name = "NAME")]
+    pub secrets: Vec<VariableName>,
     /// How far commands are confined: strict, landlock, external or off
     #[arg(long)]
     pub confine: Option<ConfineLevel>,

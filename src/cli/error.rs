@@ -3,6 +3,7 @@
 //! The table of exit codes is that of `docs/cli.md`.
 
 use crate::cleanup::CleanupError;
+use crate::confine::environment::SecretError;
 use crate::confine::{LaunchError, Unavailable};
 use crate::model::Freshness;
 use crate::model::cause::chain;
@@ -73,6 +74,15 @@ impl From<std::io::Error> for CliError {
 impl From<Unavailable> for CliError {
     fn from(error: Unavailable) -> Self {
         CliError::unavailable(error.to_string()).hint(error.remedy)
+    }
+}
+
+impl From<SecretError> for CliError {
+    fn from(error: SecretError) -> CliError {
+        let name = match &error {
+            SecretError::Unset { name } | SecretError::Short { name } => name.clone(),
+        };
+        CliError::new(9, "secret", error.to_string()).hint(format!("set it where you start treehand: export {name}=…"))
     }
 }
 
@@ -203,6 +213,7 @@ impl From<RunError> for CliError {
             RunError::Behind { .. } => {
                 CliError::new(1, "behind", text).hint("make room, then: treehand doctor --repair")
             }
+            RunError::Secret(error) => error.into(),
             RunError::Launch(error) => error.into(),
             RunError::Fs(_) | RunError::Io { .. } => CliError::new(1, "io", text),
         }

@@ -52,6 +52,8 @@ fn one_command(args: &RunArgs) -> Result<RunSpec, CliError> {
         paths: Vec::new(),
         timeout: None,
         net: None,
+        env: Vec::new(),
+        secrets: Vec::new(),
         stale: None,
         retries: 0,
         gates: Vec::new(),

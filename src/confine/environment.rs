@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use super::machine;
-use crate::model::Token;
+use super::mask::VALUE_MIN;
+use crate::model::{Token, Variable, VariableName};
 use crate::sys::{env, proc};
 
 /// Variables that are passed on when they are set: what finds programs, homes, words and clocks. No secrets.
@@ -48,6 +49,48 @@ const LEADING_OUTSIDE: &[&str] = &[
     "XDG_CONFIG_HOME",
     "XDG_DATA_HOME",
 ];
+
+/// A secret that cannot be given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// It is not set here.
+    #[error("the secret `{name}` is not set")]
+    Unset {
+        /// Which.
+        name: VariableName,
+    },
+    /// So short a text is in too much by chance to be kept out of logs.
+    #[error("the secret `{name}` has fewer than {VALUE_MIN} characters, too few to be kept out of logs")]
+    Short {
+        /// Which.
+        name: VariableName,
+    },
+}
+
+/// The variables that are named, as they are set here unless they have a value; what is not set is left out.
+pub fn passed(variables: &[Variable]) -> Vec<(String, String)> {
+    let here = env::vars();
+    let value = |variable: &Variable| variable.value(|name| set(&here, name));
+    variables.iter().filter_map(|variable| Some((variable.name().to_string(), value(variable)?))).collect()
+}
+
+/// The secrets that are named, as they are set here.
+pub fn secrets(names: &[VariableName]) -> Result<Vec<(String, String)>, SecretError> {
+    let here = env::vars();
+    let one = |name: &VariableName| {
+        let value = set(&here, name.as_str()).filter(|value| !value.is_empty());
+        let value = value.ok_or_else(|| SecretError::Unset { name: name.clone() })?;
+        if value.len() < VALUE_MIN {
+            return Err(SecretError::Short { name: name.clone() });
+        }
+        Ok((name.to_string(), value))
+    };
+    names.iter().map(one).collect()
+}
+
+fn set(here: &[(String, String)], name: &str) -> Option<String> {
+    here.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+}
 
 /// The environment of a child in a sandbox: a home and a temporary directory of its own, and where the toolchains are.
 pub fn enclosed(home: &Path, tmp: &Path, ceiling: &Path, token: &Token) -> Vec<(String, String)> {

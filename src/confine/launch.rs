@@ -13,13 +13,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::environment::SecretError;
 use super::granted::Granted;
 use super::policy::{Limits, LogPlan, Policy, PolicyError, Streams};
 use super::shim::{ExitRecord, Order, Refusal, Report, read_frame, write_frame};
 use super::view::{Reach, System};
-use super::{descriptor, proxy, view};
+use super::{descriptor, environment, proxy, view};
 use crate::model::record::ConfineLevel;
-use crate::model::{Network, Token};
+use crate::model::{Network, Token, Variable, VariableName};
 use crate::sys::{env, proc};
 
 /// The argument that makes our own executable a shim.
@@ -32,6 +33,8 @@ pub struct Launch {
     pub argv: Vec<String>,
     /// The whole environment.
     pub env: Vec<(String, String)>,
+    /// The values in it that are kept out of its log.
+    pub secrets: Vec<String>,
     /// The directory it starts in.
     pub directory: PathBuf,
     /// Whether it shares our standard streams and session (`exec`) or has its own (tasks, gates).
@@ -108,6 +111,7 @@ impl Launch {
         Launch {
             argv,
             env: Vec::new(),
+            secrets: Vec::new(),
             directory,
             streams: Streams::Own,
             token,
@@ -121,10 +125,28 @@ impl Launch {
         }
     }
 
+    /// Gives it variables, in the place of those that it has under these names.
+    pub fn set(&mut self, variables: Vec<(String, String)>) {
+        for (name, value) in variables {
+            self.env.retain(|(known, _)| *known != name);
+            self.env.push((name, value));
+        }
+    }
+
+    /// Gives it what it is named for: variables, and secrets, which are kept out of its log.
+    pub fn give(&mut self, variables: &[Variable], secrets: &[VariableName]) -> Result<(), SecretError> {
+        let secrets = environment::secrets(secrets)?;
+        self.secrets.extend(secrets.iter().map(|(_, value)| value.clone()));
+        self.set(environment::passed(variables));
+        self.set(secrets);
+        Ok(())
+    }
+
     /// The policy that a shim gets, on a machine that has this.
     pub fn policy(&self, level: ConfineLevel, machine: &System) -> Policy {
         let mut policy = Policy::new(level, self.argv.clone(), self.directory.clone(), self.token.clone());
         policy.env.clone_from(&self.env);
+        policy.secrets.clone_from(&self.secrets);
         policy.streams = self.streams;
         policy.log.clone_from(&self.log);
         policy.timeout_ms = self.timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));

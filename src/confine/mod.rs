@@ -9,6 +9,7 @@ pub mod granted;
 pub mod launch;
 pub mod level;
 pub mod machine;
+pub mod mask;
 pub mod policy;
 pub mod ports;
 pub mod proxy;

@@ -26,6 +26,9 @@ pub struct Policy {
     pub argv: Vec<String>,
     /// The whole environment.
     pub env: Vec<(String, String)>,
+    /// The values in it that are kept out of the log.
+    #[serde(default)]
+    pub secrets: Vec<String>,
     /// Where it starts.
     pub directory: PathBuf,
     /// The mark of everything it starts.
@@ -162,6 +165,7 @@ impl Policy {
             level,
             argv,
             env: Vec::new(),
+            secrets: Vec::new(),
             directory,
             token,
             streams: Streams::Own,

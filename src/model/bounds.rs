@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::record::ConfineLevel;
-use super::{ByteSize, Network};
+use super::{ByteSize, Network, Variable};
 
 /// How far everything is confined that a repository brings, and what of the user it may read all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,4 +34,7 @@ pub struct Bounds {
     pub read: Vec<PathBuf>,
     /// What of the network they may reach, unless a task or a gate says.
     pub network: Network,
+    /// Variables that they get beyond those that every command has.
+    #[serde(default)]
+    pub env: Vec<Variable>,
 }

@@ -44,6 +44,7 @@ pub mod spec;
 pub mod state;
 pub mod submodules;
 pub mod time;
+pub mod variable;
 
 pub use bounds::{Bounds, Confinement};
 pub use commit::CommitId;
@@ -59,3 +60,4 @@ pub use spec::{GateSpec, MergePolicy, RunSpec, Strategy, TaskSpec};
 pub use state::{RunState, TaskEvent, TaskState};
 pub use submodules::Submodules;
 pub use time::{ByteSize, Span, Timestamp};
+pub use variable::{Variable, VariableName};

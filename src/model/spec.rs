@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BranchName, Network, Span, StalePolicy, TaskId};
+use super::{BranchName, Network, Span, StalePolicy, TaskId, Variable, VariableName};
 
 /// How results become commits of the target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -48,12 +48,18 @@ pub struct GateSpec {
     /// What of the network it may reach, if given.
     #[serde(default)]
     pub net: Option<Network>,
+    /// Variables that it gets beyond those that every command has.
+    #[serde(default)]
+    pub env: Vec<Variable>,
+    /// Variables that it gets and that are kept out of logs.
+    #[serde(default)]
+    pub secrets: Vec<VariableName>,
 }
 
 impl GateSpec {
     /// A gate of which nothing is said but its command.
     pub fn plain(run: impl Into<String>) -> Self {
-        GateSpec { run: run.into(), flaky: false, timeout: None, net: None }
+        GateSpec { run: run.into(), flaky: false, timeout: None, net: None, env: Vec::new(), secrets: Vec::new() }
     }
 }
 
@@ -81,6 +87,12 @@ pub struct TaskSpec {
     /// What of the network it may reach, if given.
     #[serde(default)]
     pub net: Option<Network>,
+    /// Variables that it gets beyond those that every command has.
+    #[serde(default)]
+    pub env: Vec<Variable>,
+    /// Variables that it gets and that are kept out of logs.
+    #[serde(default)]
+    pub secrets: Vec<VariableName>,
     /// What a base that is not fresh means to it, if given.
     #[serde(default)]
     pub stale: Option<StalePolicy>,

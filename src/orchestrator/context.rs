@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::confine::environment::SecretError;
 use crate::confine::granted::Granted;
 use crate::confine::policy::LogPlan;
 use crate::confine::view::System;
@@ -55,6 +56,9 @@ pub enum RunError {
     /// A child did not start.
     #[error(transparent)]
     Launch(#[from] crate::confine::LaunchError),
+    /// A secret that is not there.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// A lock.
     #[error(transparent)]
     Lock(#[from] crate::sys::lock::LockError),

@@ -166,6 +166,7 @@ async fn run_once(
     let mut launch = context.launch_in(paths, &context.gate_lenders()?, (argv, token.clone()))?;
     launch.env.push(("TREEHAND_RUN".into(), context.run.id.to_string()));
     launch.env.push(("TREEHAND_GATE".into(), judged.task.to_string()));
+    launch.give(&gate.env, &gate.secrets)?;
     launch.network = gate.net.clone().unwrap_or(launch.network);
     launch.timeout = gate.timeout.map(|span| span.0);
     let name = format!("gate-{}-{}.{try_number}.log", judged.task, token.short());

@@ -151,6 +151,8 @@ mod tests {
             paths: Vec::new(),
             timeout: None,
             net: None,
+            env: Vec::new(),
+            secrets: Vec::new(),
             stale: None,
             retries: 0,
             gates: Vec::new(),

@@ -1,11 +1,13 @@
 //! From what was asked for to a recorded run: everything that can be refused is refused before anything is made.
 //! Planning touches nothing but tracking refs; `record` is the first effect.
 
-use crate::confine;
+use std::collections::BTreeSet;
+
+use crate::confine::{self, environment};
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord};
 use crate::model::{
     BaseReport, Bounds, BranchName, ByteSize, CommitId, MergePolicy, Network, RunId, RunSpec, RunState, Sensitive,
-    Span, StalePolicy, Strategy, Submodules, TaskState,
+    Span, StalePolicy, Strategy, Submodules, TaskState, VariableName,
 };
 use crate::store::{Store, StoreError};
 use crate::sys::{clock, random};
@@ -64,6 +66,7 @@ pub struct RunPlan {
 pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Result<RunPlan, RunError> {
     confine::require(settings.confine)?;
     Identity::of_user(repo)?;
+    check_secrets(&spec)?;
     let base = base::resolve(repo, spec.base.as_deref(), settings.lookup)?;
     let accepted = accept::enforce(repo, &base, spec.stale_policy(settings.stale))?;
     let mut warnings = accepted.warnings;
@@ -106,6 +109,26 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
         spec,
     };
     Ok(RunPlan { run, tasks, warnings, kept: accepted.kept })
+}
+
+/// An error unless every secret is there, and written down nowhere: what is written here is kept and shown.
+fn check_secrets(spec: &RunSpec) -> Result<(), RunError> {
+    let tasks = spec.tasks.iter();
+    let named =
+        tasks.clone().flat_map(|task| task.secrets.iter().chain(task.gates.iter().flat_map(|gate| &gate.secrets)));
+    let named: BTreeSet<&VariableName> = named.chain(spec.gates.iter().flat_map(|gate| &gate.secrets)).collect();
+    let named: Vec<VariableName> = named.into_iter().cloned().collect();
+    let gates = tasks.clone().flat_map(|task| &task.gates).chain(&spec.gates).map(|gate| &gate.run);
+    let texts = tasks.flat_map(|task| task.command.iter().chain(&task.prompt)).chain(gates).chain(&spec.goal);
+    let texts: Vec<&String> = texts.collect();
+    for (name, value) in environment::secrets(&named)? {
+        if texts.iter().any(|text| text.contains(&value)) {
+            let message =
+                format!("a command or a prompt has the value of the secret `{name}` in it: write ${name} instead");
+            return Err(RunError::Usage { message });
+        }
+    }
+    Ok(())
 }
 
 /// Said when a network is restricted and nothing enforces it.

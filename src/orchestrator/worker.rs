@@ -248,6 +248,7 @@ async fn run_attempt(
     let mut launch = context.launch_in(&prepared.paths, &prepared.lenders, command)?;
     launch.env.extend(invocation.env);
     launch.env.extend(Exported { name: &name, branch, base, path, repo }.variables());
+    launch.give(&task.spec.env, &task.spec.secrets)?;
     launch.network = task.spec.net.clone().unwrap_or(launch.network);
     launch.timeout = task.spec.timeout.map(|span| span.0);
     let log = context.repo.attempt_log(run, id, n);

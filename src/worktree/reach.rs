@@ -149,6 +149,7 @@ pub fn launch_in(
         }
         _ => environment::baseline(&quarters.tmp, &quarters.enclosure, &launch.token),
     };
+    launch.set(environment::passed(&bounds.env));
     launch.reach = reach;
     launch.network = bounds.network.clone();
     // Beside a plain workspace there may be anything.

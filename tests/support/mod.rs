@@ -11,6 +11,7 @@ use serde_json::Value;
 /// A temporary directory with a home, a state directory and a repository `repo` on branch `main`.
 pub struct World {
     dir: tempfile::TempDir,
+    variables: Vec<(&'static str, &'static str)>,
 }
 
 /// What a command answered.
@@ -79,7 +80,7 @@ impl World {
         std::fs::create_dir(dir.path().join("home")).expect("a home");
         let config = "[user]\n\tname = Tester\n\temail = tester@example.com\n[init]\n\tdefaultBranch = main\n";
         std::fs::write(dir.path().join("home/.gitconfig"), config).expect("a configuration");
-        World { dir }
+        World { dir, variables: Vec::new() }
     }
 
     pub fn path(&self) -> &Path {
@@ -98,6 +99,11 @@ impl World {
         self.path().join("repo.trees")
     }
 
+    /// Sets a variable for every command, as in a person's shell.
+    pub fn set(&mut self, name: &'static str, value: &'static str) {
+        self.variables.push((name, value));
+    }
+
     /// Gives a command the environment of this world and nothing else.
     pub fn clean(&self, command: &mut Command) {
         command
@@ -105,6 +111,7 @@ impl World {
             .env("HOME", self.path().join("home"))
             .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("XDG_STATE_HOME", self.path().join("state")).env("GIT_CONFIG_NOSYSTEM", "1").env("TZ", "UTC");
+        command.envs(self.variables.iter().copied());
     }
 
     /// The binary, ready to be started in the repository.

@@ -59,6 +59,8 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("", "from_pr", Kind::Free),
     ("", "strategy", Kind::Words(Strategy::WORDS)),
     ("", "net", Kind::Words(&["none", "full"])),
+    ("", "env", Kind::Free),
+    ("", "secrets", Kind::Free),
     ("", "agent", Kind::Free),
     ("", "execute", Kind::Free),
     ("", "gates", Kind::Free),

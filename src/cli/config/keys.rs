@@ -4,11 +4,11 @@
 //! that they are not mistaken for typing errors.
 
 use super::forms::{Count, Fault, Form, Maybe, Node, Notes, Reference, Template};
-use super::lists::{Gates, IgnoreLines, Paths, Patterns};
+use super::lists::{Gates, IgnoreLines, Paths, Patterns, Variables};
 use super::nearest::nearest;
 use super::settings::{Jobs, MemoryLimit, Settings};
 use crate::model::record::ConfineLevel;
-use crate::model::{BranchName, ByteSize, Handling, Hooks, Network, Span, StalePolicy, Strategy, Submodules};
+use crate::model::{BranchName, ByteSize, GateSpec, Handling, Hooks, Network, Span, StalePolicy, Strategy, Submodules};
 
 /// One key.
 pub(super) struct Key {
@@ -74,6 +74,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "confine.level" => confine.level: ConfineLevel, Project::Tighten(level_is_no_looser);
     "confine.network" => confine.network: Network, Project::Tighten(network_is_no_looser);
     "confine.read" => confine.read: Paths, Project::Refused;
+    "confine.env" => confine.env: Variables, Project::Refused;
     "confine.limits.processes" => confine.limits.processes: Count, Project::Refused;
     "confine.limits.memory" => confine.limits.memory: MemoryLimit, Project::Refused;
     "confine.limits.file_size" => confine.limits.file_size: ByteSize, Project::Refused;
@@ -84,7 +85,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "supervise.wall" => supervise.wall: Maybe<Span>, Project::Refused;
     "merge.into" => merge.into: Maybe<BranchName>, Project::Free;
     "merge.strategy" => merge.strategy: Strategy, Project::Free;
-    "merge.gates" => merge.gates: Gates, Project::Free;
+    "merge.gates" => merge.gates: Gates, Project::Tighten(gates_take_nothing);
     "merge.lock_wait" => merge.lock_wait: Span, Project::Free;
     "merge.sensitive.ci" => merge.sensitive.ci: Handling, Project::Tighten(sensitive_is_no_looser);
     "merge.sensitive.hooks" => merge.sensitive.hooks: Handling, Project::Tighten(sensitive_is_no_looser);
@@ -119,6 +120,14 @@ fn stale_is_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
 fn hooks_are_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
     let (user, project) = (user.worktree.hooks, with_project.worktree.hooks);
     project == Hooks::Never || project == user || (user, project) == (Hooks::Unconfined, Hooks::Confined)
+}
+
+/// A project's gates are commands and no more: what of the network and of variables they get is the user's to say.
+fn gates_take_nothing(user: &Settings, with_project: &mut Settings) -> bool {
+    let takes_nothing = |gate: &GateSpec| {
+        gate.env.is_empty() && gate.secrets.is_empty() && gate.net.as_ref().is_none_or(|net| *net == Network::None)
+    };
+    with_project.merge.gates.iter().all(|gate| takes_nothing(gate) || user.merge.gates.contains(gate))
 }
 
 fn sensitive_is_no_looser(user: &Settings, with_project: &mut Settings) -> bool {

@@ -3,6 +3,7 @@
 //! As a bare text a list is one entry, or none when the text is empty: the environment and `--set` replace the whole.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use toml::Value;
 use toml::de::{DeTable, DeValue};
@@ -11,9 +12,10 @@ use super::error::shown;
 use super::forms::{Fault, Form, Node, Notes, found_type};
 use super::nearest::nearest;
 use crate::confine::policy::is_plain;
-use crate::model::{GateSpec, Network, Span};
+use crate::model::variable::VariableError;
+use crate::model::{GateSpec, Network, Span, Variable};
 
-const GATE_FIELDS: [&str; 4] = ["run", "flaky", "timeout", "net"];
+const GATE_FIELDS: [&str; 6] = ["run", "flaky", "timeout", "net", "env", "secrets"];
 
 /// Commands that judge a merged tree.
 pub(super) struct Gates;
@@ -68,10 +70,21 @@ fn gate_from_table(node: &Node<'_>, table: &DeTable<'_>, notes: &mut Notes) -> R
         let named = |fault: Fault| Fault { reason: format!("`net`: {}", fault.reason), ..fault };
         gate.net = Some(Network::from_toml(net, notes).map_err(named)?);
     }
+    gate.env = variables(table, "env")?;
+    gate.secrets = variables(table, "secrets")?;
     for (field, _) in table {
         notes.extend(field_warning(field.get_ref()).map(|warning| (field.span(), warning)));
     }
     Ok(gate)
+}
+
+/// The variables under a key of a table.
+fn variables<T: FromStr<Err = VariableError>>(table: &DeTable<'_>, key: &str) -> Result<Vec<T>, Fault> {
+    let Some(node) = table.get(key) else { return Ok(Vec::new()) };
+    let named = |fault: Fault| Fault { reason: format!("`{key}`: {}", fault.reason), ..fault };
+    let read = |text: &str| text.parse::<T>().map(|_| text.to_owned()).map_err(|error| error.to_string());
+    let texts = texts(node, read).map_err(named)?;
+    Ok(texts.iter().filter_map(|text| text.parse().ok()).collect())
 }
 
 fn field_warning(field: &str) -> Option<String> {
@@ -84,7 +97,7 @@ fn field_warning(field: &str) -> Option<String> {
 
 fn gate_to_toml(gate: &GateSpec) -> Value {
     let run = Value::String(gate.run.clone());
-    if !gate.flaky && gate.timeout.is_none() && gate.net.is_none() {
+    if *gate == GateSpec::plain(&gate.run) {
         return run;
     }
     let mut table = toml::Table::new();
@@ -98,7 +111,41 @@ fn gate_to_toml(gate: &GateSpec) -> Value {
     if let Some(net) = gate.net.as_ref().and_then(Network::to_toml) {
         table.insert("net".to_owned(), net);
     }
+    for (key, texts) in [("env", shown_all(&gate.env)), ("secrets", shown_all(&gate.secrets))] {
+        if !texts.is_empty() {
+            table.insert(key.to_owned(), Value::Array(texts));
+        }
+    }
     Value::Table(table)
+}
+
+fn shown_all(items: &[impl ToString]) -> Vec<Value> {
+    items.iter().map(|item| Value::String(item.to_string())).collect()
+}
+
+/// Variables that commands are given.
+pub(super) struct Variables;
+
+impl Form for Variables {
+    type Value = Vec<Variable>;
+    const EXAMPLE: &'static str = "CI=true";
+    fn expected() -> String {
+        "a list of variables, each NAME or NAME=VALUE".to_owned()
+    }
+    fn from_text(text: &str) -> Result<Vec<Variable>, String> {
+        if text.is_empty() { Ok(Vec::new()) } else { Ok(vec![variable(text)?]) }
+    }
+    fn from_toml(node: &Node<'_>, _notes: &mut Notes) -> Result<Vec<Variable>, Fault> {
+        let written = texts(node, |text| variable(text).map(|_| text.to_owned()))?;
+        Ok(written.iter().filter_map(|text| text.parse().ok()).collect())
+    }
+    fn to_toml(value: &Vec<Variable>) -> Option<Value> {
+        Some(Value::Array(shown_all(value)))
+    }
+}
+
+fn variable(text: &str) -> Result<Variable, String> {
+    text.parse().map_err(|error: VariableError| error.to_string())
 }
 
 /// Glob patterns of branches.

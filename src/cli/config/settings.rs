@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::model::record::ConfineLevel;
 use crate::model::{
     Bounds, BranchName, ByteSize, GateSpec, Hooks, Network, Sensitive, Span, StalePolicy, Strategy, Submodules,
+    Variable,
 };
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -58,6 +59,8 @@ pub struct ConfineSettings {
     pub network: Network,
     /// What they may read beside their workspace, the system and the toolchains.
     pub read: Vec<PathBuf>,
+    /// Variables that they get beyond those that every command has.
+    pub env: Vec<Variable>,
     /// What they may use up.
     pub limits: Limits,
 }
@@ -68,8 +71,8 @@ impl ConfineSettings {
         let Limits { processes, memory, file_size, open_files, disk, .. } = self.limits;
         let memory =
             memory.of(rustix::system::sysinfo().totalram as u64 * u64::from(rustix::system::sysinfo().mem_unit));
-        let (read, network) = (self.read.clone(), self.network.clone());
-        Bounds { processes, memory, file_size, open_files, disk, read, network }
+        let (read, network, env) = (self.read.clone(), self.network.clone(), self.env.clone());
+        Bounds { processes, memory, file_size, open_files, disk, read, network, env }
     }
 }
 

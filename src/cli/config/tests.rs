@@ -41,6 +41,7 @@ fn without_layers_everything_is_the_documented_default() {
         ("confine.level", "\"strict\""),
         ("confine.network", "\"none\""),
         ("confine.read", "[]"),
+        ("confine.env", "[]"),
         ("confine.limits.processes", "4096"),
         ("confine.limits.memory", "\"80%\""),
         ("confine.limits.file_size", "\"8G\""),
@@ -110,6 +111,11 @@ fn a_project_tightens_and_never_loosens() {
         ("confine.network='full'", "confine.network='none'", "confine.network", "\"none\"", true),
         ("", "confine.network='full'", "confine.network", "\"none\"", false),
         ("", "confine.read=['/etc']", "confine.read", "[]", false),
+        ("", "confine.env=['HOME']", "confine.env", "[]", false),
+        ("", "merge.gates=[{run='a', net='none'}]", "merge.gates", "[{ net = \"none\", run = \"a\" }]", true),
+        ("", "merge.gates=[{run='a', net='full'}]", "merge.gates", "[]", false),
+        ("", "merge.gates=[{run='a', env=['HOME']}]", "merge.gates", "[]", false),
+        ("", "merge.gates=[{run='a', secrets=['TOKEN']}]", "merge.gates", "[]", false),
         ("", "confine.limits.output='1K'", "confine.limits.output", "\"64M\"", false),
         ("", "supervise.wall='1s'", "supervise.wall", "", false),
         ("", "worktree.path='/x/{workspace}'", "worktree.path", "\"../{repo}.trees/{workspace}/{repo}\"", false),
@@ -257,7 +263,7 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 22] = [
+const ACCEPTED: [(&str, &[&str]); 23] = [
     ("worktree.path", &["'/x/{workspace}'", "'../{workspace}/{repo}'"]),
     ("worktree.base", &["'main'", "'origin/\u{e9}~3'"]),
     ("worktree.stale", &["'warn'", "'block'"]),
@@ -266,6 +272,7 @@ const ACCEPTED: [(&str, &[&str]); 22] = [
     ("confine.level", &["'strict'", "'landlock'", "'external'", "'off'"]),
     ("confine.network", &["'none'", "'full'", "'a.b:443, [::1]:80'", "['a.b:443']"]),
     ("confine.read", &["[]", "['/opt/x', '/srv/a b']"]),
+    ("confine.env", &["[]", "['CI=true', 'LANGUAGE', 'A=b=c ']"]),
     ("confine.limits.processes", &["0", "4096", "4294967295"]),
     ("confine.limits.memory", &["'80%'", "'8G'", "0"]),
     ("confine.limits.open_files", &["0", "17"]),

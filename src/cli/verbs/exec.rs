@@ -12,8 +12,8 @@ use crate::cli::session::Session;
 use crate::confine::policy::Streams;
 use crate::confine::view::System;
 use crate::confine::{self, Launch, LaunchError, machine};
-use crate::model::Network;
 use crate::model::record::{ConfineLevel, WorkspaceRecord};
+use crate::model::{Network, VariableName};
 use crate::store::EntryDraft;
 use crate::sys::{env, fs, random};
 use crate::worktree::reach::{self, Quarters};
@@ -32,13 +32,24 @@ pub fn run(session: &Session, args: &ExecArgs) -> Result<u8, CliError> {
     let machine = machine::look(env::home().as_deref(), &env::vars(), &bounds.read);
     let (mut launch, quarters) = prepare(session, args, &record, level, &machine)?;
     launch.env.extend(exported::variables(&session.repo, &record));
+    launch.give(&args.env, &args.secrets)?;
     launch.network = args.net.clone().unwrap_or(launch.network);
     launch.streams = if session.out.is_json() { Streams::Narrated } else { Streams::Inherited };
     if args.dry_run {
-        return dry_run(session, &launch, level, &machine);
+        return dry_run(session, &launch, &args.secrets, level, &machine);
     }
     let granted = confine::require(level)?;
     warn(session, args, level);
+    if let Some(value) =
+        launch.secrets.iter().find(|value| launch.argv.iter().any(|argument| argument.contains(*value)))
+    {
+        let name =
+            launch.env.iter().find(|(_, other)| other == value).map(|(name, _)| name.as_str()).unwrap_or_default();
+        let message = format!("the command has the value of the secret `{name}` in it");
+        return Err(
+            CliError::usage(message).hint(format!("what is written there is kept: write ${name} in a shell's line"))
+        );
+    }
     let data = json!({"workspace": record.name, "command": launch.argv, "confine": level, "net": launch.network,
         "token": launch.token});
     store.note(&EntryDraft::new("exec", data))?;
@@ -95,11 +106,17 @@ fn warn(session: &Session, args: &ExecArgs, level: ConfineLevel) {
 }
 
 /// The policy as it would be handed to the kernel; of the environment only the names.
-fn dry_run(session: &Session, launch: &Launch, level: ConfineLevel, machine: &System) -> Result<u8, CliError> {
+fn dry_run(
+    session: &Session,
+    launch: &Launch,
+    secrets: &[VariableName],
+    level: ConfineLevel,
+    machine: &System,
+) -> Result<u8, CliError> {
     let policy = launch.policy(level, machine);
     let names: Vec<&String> = policy.env.iter().map(|(name, _)| name).collect();
     let document = json!({"dry_run": true, "command": policy.argv, "directory": policy.directory, "confine": level,
-        "environment": names, "network": policy.network, "mounts": policy.view.mounts, "links": policy.view.links,
+        "environment": names, "secrets": secrets, "network": policy.network, "mounts": policy.view.mounts, "links": policy.view.links,
         "limits": policy.limits});
     let text = || {
         let command = plain(&policy.argv.join(" ")).to_string();
@@ -116,6 +133,10 @@ fn dry_run(session: &Session, launch: &Launch, level: ConfineLevel, machine: &Sy
         }
         let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
         text.push_str(&format!("environment: {}\n", plain(&names.join(" "))));
+        let secrets: Vec<&str> = secrets.iter().map(VariableName::as_str).collect();
+        if !secrets.is_empty() {
+            text.push_str(&format!("of these kept out of logs: {}\n", secrets.join(" ")));
+        }
         text
     };
     session.out.answer("treehand/exec/v1", document, text)?;

@@ -10,7 +10,7 @@ use crate::cli::output::{Paint, plain, with_schema};
 use crate::cli::session::Session;
 use crate::cli::{document, tasks_source};
 use crate::model::record::{ConfineLevel, TaskRecord};
-use crate::model::{Bounds, GateSpec, Network, RunId, RunSpec, TaskState};
+use crate::model::{Bounds, GateSpec, Network, RunId, RunSpec, TaskState, Variable, VariableName};
 use crate::orchestrator::client::{self, Followed, OnInterrupt};
 use crate::orchestrator::context::RunError;
 use crate::orchestrator::start::{self, RunPlan, StartSettings};
@@ -81,6 +81,8 @@ fn apply_flags(session: &Session, mut spec: RunSpec, args: &RunArgs) -> RunSpec 
         task.stale = task.stale.filter(|_| args.stale.is_none());
         task.timeout = task.timeout.or(args.timeout).or(config.supervise.wall);
         task.net = task.net.take().or(args.net.clone());
+        task.env.extend(args.env.iter().cloned());
+        task.secrets.extend(args.secrets.iter().cloned());
     }
     spec
 }
@@ -97,10 +99,16 @@ fn dry_run(session: &Session, plan: &RunPlan) -> Result<u8, CliError> {
             let needs: Vec<&str> = task.spec.needs.iter().map(|need| need.as_str()).collect();
             let after = if needs.is_empty() { String::new() } else { format!(" after {}", needs.join(", ")) };
             let net = network(task.spec.net.as_ref());
-            text.push_str(&format!("  {}{after}: {}{net}\n", task.id, plain(&task.spec.command.join(" "))));
+            text.push_str(&format!(
+                "  {}{after}: {}{net}{}\n",
+                task.id,
+                plain(&task.spec.command.join(" ")),
+                given(&task.spec.env, &task.spec.secrets)
+            ));
         }
         for gate in &plan.run.spec.gates {
-            text.push_str(&format!("  gate: {}{}\n", plain(&gate.run), network(gate.net.as_ref())));
+            let (net, given) = (network(gate.net.as_ref()), given(&gate.env, &gate.secrets));
+            text.push_str(&format!("  gate: {}{net}{given}\n", plain(&gate.run)));
         }
         text.push_str(&confinement(plan));
         text
@@ -189,4 +197,10 @@ pub fn report(session: &Session, store: &Store, run: &RunId) -> Result<u8, CliEr
 /// The exit code of a run that is over.
 pub fn exit_code(store: &Store, run: &RunId) -> Result<u8, CliError> {
     Ok(document::run_exit_code(&store.run(run)?, &store.tasks(run)?))
+}
+
+/// The names of what a command is given; the values are nobody's business.
+fn given(variables: &[Variable], secrets: &[VariableName]) -> String {
+    let names: Vec<&str> = variables.iter().map(Variable::name).chain(secrets).map(VariableName::as_str).collect();
+    if names.is_empty() { String::new() } else { format!(" [{}]", names.join(" ")) }
 }

@@ -7,42 +7,34 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::confine::mask::{Mask, MaskedStream};
+
 /// A log that several streams write into.
 #[derive(Clone, Debug)]
 pub struct Log {
     file: Arc<Mutex<File>>,
     limit: u64,
+    mask: Arc<Mask>,
 }
 
 impl Log {
-    /// A log on an open file; of each stream at most `limit` bytes are kept.
-    pub fn new(file: File, limit: u64) -> Log {
-        Log { file: Arc::new(Mutex::new(file)), limit }
+    /// A log on an open file; of each stream at most `limit` bytes are kept, without what the mask keeps out.
+    pub fn new(file: File, limit: u64, mask: Arc<Mask>) -> Log {
+        Log { file: Arc::new(Mutex::new(file)), limit, mask }
     }
 
     /// Copies a stream to its end. What is beyond the limit is read and dropped, with a line that says so. A log that
     /// cannot be written (a full disk) is given up with a warning; the child is not.
     pub async fn copy(self, name: &'static str, stream: Option<impl AsyncRead + Unpin>) {
         let Some(mut stream) = stream else { return };
-        let (mut buffer, mut kept, mut writable) = (vec![0u8; 64 * 1024], 0u64, true);
+        let mask = Arc::clone(&self.mask);
+        let (mut buffer, mut masked) = (vec![0u8; 64 * 1024], MaskedStream::new(&mask));
+        let mut keeper = Keeper { log: self, name, kept: 0, writable: true };
         loop {
-            let read = match stream.read(&mut buffer).await {
-                Ok(0) | Err(_) => return,
-                Ok(read) => read,
-            };
-            let room = usize::try_from(self.limit.saturating_sub(kept)).unwrap_or(usize::MAX);
-            let fits = read.min(room);
-            if writable && fits > 0 {
-                writable = self.write(&buffer[..fits], name);
+            match stream.read(&mut buffer).await {
+                Ok(0) | Err(_) => return keeper.keep(&masked.rest()),
+                Ok(read) => keeper.keep(&masked.piece(&buffer[..read])),
             }
-            if writable && fits < read && room > 0 {
-                let limit = self.limit;
-                writable = self.write(
-                    format!("\n[treehand: {name} went beyond {limit} bytes; the rest is dropped]\n").as_bytes(),
-                    name,
-                );
-            }
-            kept += read as u64;
         }
     }
 
@@ -58,6 +50,30 @@ impl Log {
     }
 }
 
+/// What is kept of one stream.
+struct Keeper {
+    log: Log,
+    name: &'static str,
+    kept: u64,
+    writable: bool,
+}
+
+impl Keeper {
+    fn keep(&mut self, bytes: &[u8]) {
+        let limit = self.log.limit;
+        let room = usize::try_from(limit.saturating_sub(self.kept)).unwrap_or(usize::MAX);
+        let fits = bytes.len().min(room);
+        if self.writable && fits > 0 {
+            self.writable = self.log.write(&bytes[..fits], self.name);
+        }
+        if self.writable && fits < bytes.len() && room > 0 {
+            let line = format!("\n[treehand: {} went beyond {limit} bytes; the rest is dropped]\n", self.name);
+            self.writable = self.log.write(line.as_bytes(), self.name);
+        }
+        self.kept += bytes.len() as u64;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,7 +83,7 @@ mod tests {
     fn a_stream_beyond_the_limit_is_read_to_its_end_and_cut_with_a_line_that_says_so() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let mut file = tempfile::NamedTempFile::new().expect("a file");
-        let log = Log::new(file.reopen().expect("reopened"), 10);
+        let log = Log::new(file.reopen().expect("reopened"), 10, Arc::default());
         let flood = vec![b'x'; 200_000];
         runtime.block_on(log.copy("stdout", Some(&flood[..])));
         let mut text = String::new();

@@ -17,6 +17,7 @@ use super::child::{Child, Started};
 use super::disk::{self, DiskWatch};
 use super::output::Log;
 use super::wire::{ExitRecord, LimitKind, Order, Report, Stopped, read_frame, write_frame};
+use crate::confine::mask::Mask;
 use crate::confine::policy::Policy;
 use crate::confine::ports::PROXY;
 use crate::confine::proxy::{self, AllowList, Ledger};
@@ -44,7 +45,8 @@ pub async fn serve(policy: &Policy, held: Held) -> io::Result<()> {
     held.control.set_nonblocking(true)?;
     let (mut orders, mut reports) = UnixStream::from_std(held.control)?.into_split();
     let mut child = Child::watch(held.started, policy)?;
-    let copies = copy_output(policy, held.pipes)?;
+    let mask = Arc::new(Mask::new(&policy.secrets).map_err(io::Error::other)?);
+    let copies = copy_output(policy, held.pipes, &mask)?;
     let mut keeper = Keeper::new(policy);
     if child.runs_already() {
         tell(&mut reports, &Report::Started { process: crate::sys::proc::own() }).await;
@@ -60,7 +62,8 @@ pub async fn serve(policy: &Policy, held: Held) -> io::Result<()> {
         tokio::select! {
             report = child.next(&mut take_listener) => match report? {
                 Report::Ended(record) => {
-                    let network = ledger.lock().unwrap_or_else(PoisonError::into_inner).lines();
+                    let mut network = ledger.lock().unwrap_or_else(PoisonError::into_inner).lines();
+                    network.iter_mut().for_each(|line| line.host = mask.text(&line.host));
                     break Report::Ended(ExitRecord { network, ..keeper.judge(record) });
                 }
                 Report::Refused(refusal) => break Report::Refused(refusal),
@@ -117,9 +120,13 @@ async fn tell(reports: &mut tokio::net::unix::OwnedWriteHalf, report: &Report) {
     }
 }
 
-fn copy_output(policy: &Policy, pipes: Vec<(&'static str, OwnedFd)>) -> io::Result<Vec<JoinHandle<()>>> {
+fn copy_output(
+    policy: &Policy,
+    pipes: Vec<(&'static str, OwnedFd)>,
+    mask: &Arc<Mask>,
+) -> io::Result<Vec<JoinHandle<()>>> {
     let Some(plan) = &policy.log else { return Ok(Vec::new()) };
-    let log = Log::new(fs::open_log(&plan.output).map_err(|error| error.source)?, plan.limit);
+    let log = Log::new(fs::open_log(&plan.output).map_err(|error| error.source)?, plan.limit, Arc::clone(mask));
     let copy = |(name, end): (&'static str, OwnedFd)| -> io::Result<JoinHandle<()>> {
         rustix::io::ioctl_fionbio(&end, true)?;
         let end = pipe::Receiver::from_owned_fd(end)?;

@@ -12,7 +12,7 @@ use crate::model::{BranchName, MergePolicy, RunSpec, StalePolicy, Strategy, Task
 use crate::orchestrator::graph::find_cycle;
 
 use super::fault::{Faults, TaskFileError, shown};
-use super::fields::{Fields, did_you_mean, gates, integer, net, text, texts, timeout, word};
+use super::fields::{Fields, did_you_mean, gates, integer, net, text, texts, timeout, variables, word};
 use super::json;
 use super::tree::{Format, Node, Value, read_toml};
 
@@ -20,8 +20,10 @@ use super::tree::{Format, Node, Value, read_toml};
 pub const SIZE_MAX: usize = 16 * 1024 * 1024;
 
 const RUN_KEYS: [&str; 10] = ["goal", "base", "into", "stale", "gates", "strategy", "merge", "jobs", "task", "tasks"];
-const TASK_KEYS: [&str; 11] =
-    ["id", "agent", "prompt", "command", "needs", "paths", "net", "timeout", "stale", "retries", "gates"];
+const TASK_KEYS: [&str; 13] = [
+    "id", "agent", "prompt", "command", "needs", "paths", "net", "env", "secrets", "timeout", "stale", "retries",
+    "gates",
+];
 /// The only agent that there is: a plain command.
 const COMMAND_AGENT: &str = "command";
 const RETRIES_MAX: u32 = 100;
@@ -161,8 +163,11 @@ fn task<'t>(node: &Node<'t>, ids: &Ids<'_>, faults: &mut Faults<'t>) -> Option<(
     let fields = Fields::of("each task", node, &TASK_KEYS, faults)?;
     let id = task_id(node, &fields, faults);
     let name = written_id(node).map_or("this task".to_owned(), |(id, _)| format!("task `{}`", shown(id)));
+    let (env, secrets) = variables(&fields, faults);
     let spec = TaskSpec {
         net: net(&fields, faults),
+        env,
+        secrets,
         agent: COMMAND_AGENT.to_owned(),
         command: work(&name, node, &fields, faults),
         prompt: fields.get("prompt").and_then(|node| text("`prompt`", node, faults)).map(str::to_owned),

@@ -5,12 +5,13 @@
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use crate::model::{GateSpec, Network, Span};
+use crate::model::variable::VariableError;
+use crate::model::{GateSpec, Network, Span, Variable, VariableName};
 
 use super::fault::{Faults, shown};
 use super::tree::{Entry, Node, Value};
 
-const GATE_KEYS: [&str; 4] = ["run", "flaky", "timeout", "net"];
+const GATE_KEYS: [&str; 6] = ["run", "flaky", "timeout", "net", "env", "secrets"];
 /// Most names that one unknown name is compared with: a hint is not worth more.
 const COMPARED_MAX: usize = 1000;
 /// Longest name that is worth comparing.
@@ -133,11 +134,12 @@ fn gate<'t>(node: &Node<'t>, faults: &mut Faults<'t>) -> Option<GateSpec> {
             let flaky = fields.get("flaky").and_then(|node| flag("`flaky`", node, faults)).unwrap_or(false);
             let timeout = fields.get("timeout").and_then(|node| timeout(node, faults));
             let net = net(&fields, faults);
+            let (env, secrets) = variables(&fields, faults);
             let Some(run) = fields.get("run") else {
                 faults.push(node.at, "this gate has no `run`");
                 return None;
             };
-            gate_command(run, faults).map(|run| GateSpec { run, flaky, timeout, net })
+            gate_command(run, faults).map(|run| GateSpec { run, flaky, timeout, net, env, secrets })
         }
         _ => push_wrong_type("each gate", "a string or a table", node, faults),
     }
@@ -170,6 +172,20 @@ pub(super) fn net(fields: &Fields<'_, '_>, faults: &mut Faults<'_>) -> Option<Ne
         faults.push(node.at, "`net` must be \"none\", \"full\" or an array of \"host:port\" strings");
     }
     network
+}
+
+/// What a command gets of variables: `env` and `secrets`.
+pub(super) fn variables(fields: &Fields<'_, '_>, faults: &mut Faults<'_>) -> (Vec<Variable>, Vec<VariableName>) {
+    (parsed("env", fields, faults), parsed("secrets", fields, faults))
+}
+
+fn parsed<T: FromStr<Err = VariableError>>(key: &str, fields: &Fields<'_, '_>, faults: &mut Faults<'_>) -> Vec<T> {
+    let Some(node) = fields.get(key) else { return Vec::new() };
+    let written = texts(&format!("`{key}`"), node, faults);
+    let mut parse = |(text, at): (&str, usize)| {
+        text.parse().map_err(|error: VariableError| faults.push(at, format!("`{key}`: {error}"))).ok()
+    };
+    written.into_iter().filter_map(&mut parse).collect()
 }
 
 /// `, did you mean …?`, or nothing when no name is near.
