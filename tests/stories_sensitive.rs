@@ -94,3 +94,27 @@ fn what_needs_such_a_result_does_not_land_without_it() {
         run["tasks"].as_array().expect("tasks").iter().filter_map(|t| t["state"].as_str()).collect();
     assert_eq!(states, ["needs_attention", "skipped", "landed"], "{run}");
 }
+
+#[test]
+fn a_task_that_replaced_the_link_to_its_git_dir_is_looked_at_by_a_person() {
+    let world = World::new();
+    let attack = "rm .git; printf '[core]\\n\\tfsmonitor = touch /tmp/owned\\n' > x; mkdir .git; mv x .git/config; echo work > work";
+    let file = format!("[[task]]\nid = \"t\"\ncommand = [\"sh\", \"-ec\", {}]\n", json!(attack));
+    let answer = world.run_tasks(&file, &["--confine", "landlock"]);
+    if answer.code == 10 {
+        eprintln!("NOT RUN: this machine has no Landlock: {}", answer.stdout);
+        return;
+    }
+    let run = answer.json();
+    let task = &run["tasks"][0];
+    assert_eq!((answer.code, &task["state"]), (9, &json!("needs_attention")), "{run}");
+    assert!(task["reason"]["message"].as_str().is_some_and(|message| message.contains("its git dir")), "{task}");
+    assert_eq!(world.git(&["show", &format!("{}:work", task["branch"].as_str().expect("a branch"))]), "work");
+    let link = std::path::Path::new(task["workspace"].as_str().expect("a workspace")).join("repo/.git");
+    assert!(std::fs::read_to_string(&link).expect("a file again").starts_with("gitdir: "), "{}", link.display());
+    // The same in a workspace of a person's.
+    world.treehand(&["new", "w", "--sealed"]).expect(0);
+    let exec = ["exec", "w", "--confine", "landlock", "--", "sh", "-c", "rm .git; echo gitdir: /elsewhere > .git"];
+    assert!(world.treehand(&exec).expect(0).stderr.contains("it was put back"));
+    assert_eq!(world.git_in(&world.trees().join("w/repo"), &["status", "--porcelain"]), "");
+}

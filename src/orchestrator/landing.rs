@@ -316,6 +316,16 @@ fn keep_back(context: &Context, id: &TaskId, event: TaskEvent, reason: Reason) -
     Ok(task.state)
 }
 
+/// Ends a task that has nothing to land, for this reason.
+pub fn fail(context: &Context, id: &TaskId, message: String) -> Result<TaskState, RunError> {
+    let reason = Reason::new(ReasonKind::Failed, message);
+    let data = json!({"reason": reason});
+    let task = context.store(|store| {
+        store.move_task(&context.run.id, id, TaskEvent::Fail, data, |task| task.reason = Some(reason))
+    })?;
+    Ok(task.state)
+}
+
 /// Cancels a task.
 pub fn cancel(context: &Context, id: &TaskId) -> Result<TaskState, RunError> {
     let reason = Reason::new(ReasonKind::Cancelled, "the run was cancelled");

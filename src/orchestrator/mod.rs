@@ -13,6 +13,7 @@ pub mod graph;
 pub mod landing;
 pub mod messages;
 pub mod recover;
+pub mod result;
 pub mod start;
 pub mod supervisor;
 pub mod taskfile;

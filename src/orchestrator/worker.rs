@@ -3,46 +3,29 @@
 //! Every step is recorded before its effect. A worker ends with the state in which its task comes to rest: a candidate,
 //! nothing changed, refused, failed, cancelled, or queued again for another attempt.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::json;
 
 use super::attempt::{self, Attempt, AttemptEnd};
 use super::context::{Context, RunError, blocking};
-use super::landing::{cancel, reject};
-use super::messages::{self, Origin};
-use super::{gates, landing};
+use super::gates;
+use super::landing::{cancel, fail, reject};
+use super::result::{self, Prepared};
 use crate::agent::profile;
 use crate::confine::shim::Stopped;
 use crate::model::cause::chain;
 use crate::model::record::{AttemptError, AttemptRecord, TaskRecord};
-use crate::model::{BranchName, CommitId, Handling, Reason, ReasonKind, TaskEvent, TaskId, TaskState, Token};
+use crate::model::{BranchName, CommitId, Reason, ReasonKind, TaskEvent, TaskId, TaskState, Token};
 use crate::sys::{clock, fs, random};
-use crate::worktree::apart::Touch;
-use crate::worktree::capture::{CaptureRequest, capture};
 use crate::worktree::exported::Exported;
-use crate::worktree::folding;
-use crate::worktree::import::{ImportRequest, import, update_ref};
+use crate::worktree::import::update_ref;
 use crate::worktree::import_submodules;
 use crate::worktree::merge::{self, Merged, Signature, merge_trees};
 use crate::worktree::quarantine::Quarantine;
 use crate::worktree::reach;
-use crate::worktree::result_policy::{self, Refusal, ResultChanges};
 use crate::worktree::sealed::{self, SealRequest, SealedPaths};
-use crate::worktree::submodule_moves;
 use crate::worktree::{Repository, WorktreeError};
-use crate::worktree::{hooks, sensitive};
-
-/// Most bytes that one result may bring.
-const RESULT_MAX: u64 = 20 << 30;
-
-/// A workspace that is ready for an attempt.
-struct Prepared {
-    paths: SealedPaths,
-    base: CommitId,
-    lenders: Vec<PathBuf>,
-}
 
 /// What preparing came to.
 enum Preparation {
@@ -87,7 +70,7 @@ pub async fn work(context: Arc<Context>, id: TaskId) -> Result<TaskState, RunErr
         None if end.exit == Some(0) => {
             close_attempt(&context, &id, Some(&end), None)?;
             let (context, id) = (Arc::clone(&context), id.clone());
-            blocking(move || take_result(&context, &id, &prepared)).await?
+            blocking(move || result::take(&context, &id, &prepared)).await?
         }
         None => {
             let kind = if end.signal.is_some() { "signal" } else { "exit" };
@@ -323,113 +306,6 @@ fn retry_or_fail(context: &Context, id: &TaskId, kind: ReasonKind, message: Stri
     let data = json!({"why": message});
     let task = context.store(|store| store.move_task(&context.run.id, id, event, data, |task| task.reason = reason))?;
     Ok(task.state)
-}
-
-fn fail(context: &Context, id: &TaskId, message: String) -> Result<TaskState, RunError> {
-    let reason = Reason::new(ReasonKind::Failed, message);
-    let data = json!({"reason": reason});
-    let task = context.store(|store| {
-        store.move_task(&context.run.id, id, TaskEvent::Fail, data, |task| task.reason = Some(reason))
-    })?;
-    Ok(task.state)
-}
-
-/// What keeps a result from landing by itself, and how far.
-type Verdict = Option<(Handling, Refusal)>;
-
-/// Captures what the task did and imports it onto its branch.
-fn take_result(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<TaskState, RunError> {
-    match capture_and_import(context, id, prepared) {
-        Ok(None) => {
-            let run = &context.run.id;
-            let task = context.store(|s| s.move_task(run, id, TaskEvent::NothingChanged, json!({}), |_| {}))?;
-            Ok(task.state)
-        }
-        Ok(Some((commit, changes, verdict))) => {
-            let run = &context.run.id;
-            let data = json!({"commit": commit, "changes": changes.count});
-            context.store(|store| {
-                store.move_task(run, id, TaskEvent::Capture, data, |task| {
-                    task.commit = Some(commit);
-                    task.changes = Some(changes.count);
-                })
-            })?;
-            let reason = |kind, Refusal { message, paths }: Refusal| Reason::new(kind, message).with_paths(paths);
-            match verdict {
-                Some((Handling::Refuse, why)) => return landing::reject(context, id, reason(ReasonKind::Policy, why)),
-                Some((Handling::NeedsPerson, why)) => {
-                    return landing::hold(context, id, reason(ReasonKind::Attention, why));
-                }
-                Some((Handling::Allow, _)) | None => {}
-            }
-            let task = context.store(|store| store.move_task(run, id, TaskEvent::Enqueue, json!({}), |_| {}))?;
-            Ok(task.state)
-        }
-        Err(RunError::Worktree(WorktreeError::BadResult { message, paths })) => {
-            landing::reject(context, id, Reason::new(ReasonKind::Policy, message).with_paths(paths))
-        }
-        Err(error) => fail(context, id, format!("the result cannot be taken: {}", chain(&error))),
-    }
-}
-
-fn capture_and_import(
-    context: &Context,
-    id: &TaskId,
-    prepared: &Prepared,
-) -> Result<Option<(CommitId, ResultChanges, Verdict)>, RunError> {
-    let task = context.task(id)?;
-    let origin = Origin { run: &context.run.id, task: id };
-    let message = messages::capture(&task.spec, &origin);
-    let base = &prepared.base;
-    let request = CaptureRequest {
-        base,
-        lenders: &prepared.lenders,
-        identity: &context.identity,
-        message: &message,
-        touch: Touch::Nothing,
-    };
-    let captured = capture(&context.repo, &prepared.paths, &request)?;
-    if captured.commit == prepared.base {
-        return Ok(None);
-    }
-    let reference = task.branch.full_ref();
-    let reflog = format!("treehand: result of {}/{id}", context.run.id);
-    let request = ImportRequest {
-        base: &prepared.base,
-        reference: &reference,
-        expected: Some(&prepared.base),
-        // What is outside its paths comes onto its branch, to be looked at, and does not land.
-        paths: &[],
-        max_bytes: RESULT_MAX,
-        message: &reflog,
-    };
-    let changes = import(&context.repo, &captured, &request)?;
-    let verdict = judge(context, &task.spec.paths, (base, &captured.commit), &changes)?;
-    Ok(Some((captured.commit, changes, verdict)))
-}
-
-/// Every rule for results, the ones that refuse first.
-fn judge(
-    context: &Context,
-    patterns: &[String],
-    (base, commit): (&CommitId, &CommitId),
-    changes: &ResultChanges,
-) -> Result<Verdict, RunError> {
-    let repo = &context.repo;
-    let allowed = result_policy::compile(patterns).map_err(|message| RunError::Usage { message })?;
-    let refused = |refusal| Ok(Some((Handling::Refuse, refusal)));
-    if let Some(refusal) = result_policy::judge(changes, patterns, &allowed) {
-        return refused(refusal);
-    }
-    if let Some(refusal) = folding::refuse_twins(repo, commit, &changes.raw)? {
-        return refused(refusal);
-    }
-    if let Some(refusal) = submodule_moves::refuse_unknown(repo, base, commit, &changes.raw)? {
-        return refused(refusal);
-    }
-    let hooks = hooks::directory_in_tree(repo)?;
-    let named = (patterns, hooks.as_deref());
-    Ok(sensitive::judge(repo, (base, commit), &changes.raw, named, &context.run.sensitive)?)
 }
 
 /// Removes the pins of a run that is over; while it lives a later task may build on any of them.

@@ -56,6 +56,7 @@ pub mod status;
 pub mod store_place;
 pub mod submodule_moves;
 pub mod submodules;
+pub mod ties;
 pub mod together;
 pub mod unpushed;
 pub mod update;

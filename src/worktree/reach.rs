@@ -10,7 +10,8 @@ use super::checkouts;
 use super::conversion;
 use super::error::{Result, WorktreeError};
 use super::repository::Repository;
-use super::sealed::{Identity, SealedPaths, link_line, path_line};
+use super::sealed::{Identity, SealedPaths};
+use super::ties::ties;
 use crate::confine::policy::Limits;
 pub use crate::confine::view::Reach;
 use crate::confine::view::{System, needs_hiding};
@@ -170,19 +171,13 @@ fn hidden(repo: &Repository, siblings: Option<&Path>, machine: &System) -> Resul
 fn pins(paths: &SealedPaths) -> Result<Vec<(PathBuf, PathBuf)>> {
     let kept = paths.private.join("pins");
     fs::create_private_dir_all(&kept)?;
-    let files = [
-        ("link", link_line(&paths.admin), paths.tree.join(".git")),
-        ("commondir", b"../..\n".to_vec(), paths.admin.join("commondir")),
-        ("gitdir", path_line(&paths.tree.join(".git")), paths.admin.join("gitdir")),
-        ("config.worktree", Vec::new(), paths.admin.join("config.worktree")),
-    ];
-    let mut pins = Vec::with_capacity(files.len());
-    for (name, content, target) in files {
-        let copy = kept.join(name);
-        if std::fs::read(&copy).ok().as_deref() != Some(&content[..]) {
-            fs::write_atomic(&copy, &content)?;
+    let mut pins = Vec::new();
+    for tie in ties(paths) {
+        let copy = kept.join(tie.name);
+        if std::fs::read(&copy).ok().as_deref() != Some(&tie.content[..]) {
+            fs::write_atomic(&copy, &tie.content)?;
         }
-        pins.push((copy, target));
+        pins.push((copy, tie.path()));
     }
     Ok(pins)
 }

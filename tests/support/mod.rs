@@ -175,8 +175,11 @@ impl World {
         let file = self.path().join("tasks.toml");
         std::fs::write(&file, tasks).expect("a tasks file");
         let file = file.to_string_lossy().into_owned();
-        let mut args = vec!["run", "--json", "--confine", "off", "--tasks", &file];
+        let mut args = vec!["run", "--json", "--tasks", &file];
         args.extend(flags);
+        if !flags.contains(&"--confine") {
+            args.extend(["--confine", "off"]);
+        }
         self.treehand(&args)
     }
 

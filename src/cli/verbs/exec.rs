@@ -17,7 +17,7 @@ use crate::model::{Network, VariableName};
 use crate::store::EntryDraft;
 use crate::sys::{env, fs, random};
 use crate::worktree::reach::{self, Quarters};
-use crate::worktree::{WorktreeError, exported, sealed};
+use crate::worktree::{WorktreeError, exported, sealed, ties};
 
 /// Runs a command in a workspace.
 pub fn run(session: &Session, args: &ExecArgs) -> Result<u8, CliError> {
@@ -56,6 +56,13 @@ pub fn run(session: &Session, args: &ExecArgs) -> Result<u8, CliError> {
     let ended = launch.start(granted, &machine).and_then(|shim| shim.wait());
     if let Some(Quarters { directory: Some(directory), .. }) = quarters {
         fs::remove_tree(&directory).map_err(WorktreeError::from)?;
+    }
+    if record.sealed && !matches!(level, ConfineLevel::Off | ConfineLevel::External) {
+        let paths = remove::sealed_paths(&session.repo, &record, &session.settings.worktree.path)?;
+        for path in ties::mend(&paths)? {
+            let path = plain(&path.display().to_string());
+            session.out.warn(format!("the command replaced {path}, which says where the git dir is; it was put back"));
+        }
     }
     let ended = ended.map_err(not_started)?;
     if let Some(limit) = ended.stopped {

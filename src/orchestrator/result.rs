@@ -1,0 +1,152 @@
+//! From a task that ended well to a candidate: what it did is captured, imported onto its branch, and held against the rules.
+//!
+//! Whatever a rule says, the work is on its branch to be looked at; the rules decide whether it lands, waits or is rejected.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::context::{Context, RunError};
+use super::landing;
+use super::messages::{self, Origin};
+use crate::model::cause::chain;
+use crate::model::record::ConfineLevel;
+use crate::model::{CommitId, Handling, Reason, ReasonKind, TaskEvent, TaskId, TaskState};
+use crate::worktree::apart::Touch;
+use crate::worktree::capture::{CaptureRequest, capture};
+use crate::worktree::import::{ImportRequest, import};
+use crate::worktree::result_policy::{self, Refusal, ResultChanges};
+use crate::worktree::sealed::SealedPaths;
+use crate::worktree::{WorktreeError, folding, hooks, sensitive, submodule_moves, ties};
+
+/// Most bytes that one result may bring.
+const RESULT_MAX: u64 = 20 << 30;
+
+/// A workspace that is ready for an attempt.
+pub struct Prepared {
+    /// Its parts.
+    pub paths: SealedPaths,
+    /// The commit that it started from.
+    pub base: CommitId,
+    /// Object directories that are lent to it.
+    pub lenders: Vec<PathBuf>,
+}
+
+/// What keeps a result from landing by itself, and how far.
+type Verdict = Option<(Handling, Refusal)>;
+
+/// Captures what the task did and imports it onto its branch.
+pub fn take(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<TaskState, RunError> {
+    match capture_and_import(context, id, prepared) {
+        Ok(None) => {
+            let run = &context.run.id;
+            let task = context.store(|s| s.move_task(run, id, TaskEvent::NothingChanged, json!({}), |_| {}))?;
+            Ok(task.state)
+        }
+        Ok(Some((commit, changes, verdict))) => {
+            let run = &context.run.id;
+            let data = json!({"commit": commit, "changes": changes.count});
+            context.store(|store| {
+                store.move_task(run, id, TaskEvent::Capture, data, |task| {
+                    task.commit = Some(commit);
+                    task.changes = Some(changes.count);
+                })
+            })?;
+            let reason = |kind, Refusal { message, paths }: Refusal| Reason::new(kind, message).with_paths(paths);
+            match verdict {
+                Some((Handling::Refuse, why)) => return landing::reject(context, id, reason(ReasonKind::Policy, why)),
+                Some((Handling::NeedsPerson, why)) => {
+                    return landing::hold(context, id, reason(ReasonKind::Attention, why));
+                }
+                Some((Handling::Allow, _)) | None => {}
+            }
+            let task = context.store(|store| store.move_task(run, id, TaskEvent::Enqueue, json!({}), |_| {}))?;
+            Ok(task.state)
+        }
+        Err(RunError::Worktree(WorktreeError::BadResult { message, paths })) => {
+            landing::reject(context, id, Reason::new(ReasonKind::Policy, message).with_paths(paths))
+        }
+        Err(error) => landing::fail(context, id, format!("the result cannot be taken: {}", chain(&error))),
+    }
+}
+
+fn capture_and_import(
+    context: &Context,
+    id: &TaskId,
+    prepared: &Prepared,
+) -> Result<Option<(CommitId, ResultChanges, Verdict)>, RunError> {
+    let task = context.task(id)?;
+    let replaced = ties(context, id, prepared)?;
+    let origin = Origin { run: &context.run.id, task: id };
+    let message = messages::capture(&task.spec, &origin);
+    let base = &prepared.base;
+    let request = CaptureRequest {
+        base,
+        lenders: &prepared.lenders,
+        identity: &context.identity,
+        message: &message,
+        touch: Touch::Nothing,
+    };
+    let captured = capture(&context.repo, &prepared.paths, &request)?;
+    if captured.commit == prepared.base {
+        return Ok(None);
+    }
+    let reference = task.branch.full_ref();
+    let reflog = format!("treehand: result of {}/{id}", context.run.id);
+    let request = ImportRequest {
+        base: &prepared.base,
+        reference: &reference,
+        expected: Some(&prepared.base),
+        // What is outside its paths comes onto its branch, to be looked at, and does not land.
+        paths: &[],
+        max_bytes: RESULT_MAX,
+        message: &reflog,
+    };
+    let changes = import(&context.repo, &captured, &request)?;
+    let verdict = judge(context, &task.spec.paths, (base, &captured.commit), &changes)?;
+    Ok(Some((captured.commit, changes, verdict.or_else(|| tampered(&replaced)))))
+}
+
+/// Every rule for results, the ones that refuse first.
+fn judge(
+    context: &Context,
+    patterns: &[String],
+    (base, commit): (&CommitId, &CommitId),
+    changes: &ResultChanges,
+) -> Result<Verdict, RunError> {
+    let repo = &context.repo;
+    let allowed = result_policy::compile(patterns).map_err(|message| RunError::Usage { message })?;
+    let refused = |refusal| Ok(Some((Handling::Refuse, refusal)));
+    if let Some(refusal) = result_policy::judge(changes, patterns, &allowed) {
+        return refused(refusal);
+    }
+    if let Some(refusal) = folding::refuse_twins(repo, commit, &changes.raw)? {
+        return refused(refusal);
+    }
+    if let Some(refusal) = submodule_moves::refuse_unknown(repo, base, commit, &changes.raw)? {
+        return refused(refusal);
+    }
+    let hooks = hooks::directory_in_tree(repo)?;
+    let named = (patterns, hooks.as_deref());
+    Ok(sensitive::judge(repo, (base, commit), &changes.raw, named, &context.run.sensitive)?)
+}
+
+/// Puts back what ties the workspace to its git dir, where the task was to leave it alone; which of that it had replaced.
+fn ties(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<Vec<PathBuf>, RunError> {
+    if matches!(context.granted.level(), ConfineLevel::Off | ConfineLevel::External) {
+        return Ok(Vec::new());
+    }
+    let replaced = ties::mend(&prepared.paths)?;
+    if !replaced.is_empty() {
+        let data = json!({"paths": replaced});
+        context.store(|store| store.edit_task(&context.run.id, id, "task.tampered", data, |_| {}))?;
+    }
+    Ok(replaced)
+}
+
+/// A person looks at what a task did that went for the files around its work.
+fn tampered(replaced: &[PathBuf]) -> Verdict {
+    let paths: Vec<String> = replaced.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    let message = "the task replaced files that tie its workspace to its git dir (they were put back): a person has to look at it";
+    (!paths.is_empty()).then(|| (Handling::NeedsPerson, Refusal { message: message.into(), paths }))
+}
