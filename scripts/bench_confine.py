@@ -2,7 +2,8 @@
 """What confinement costs: called by `scripts/bench confine`, not by hand.
 
 Spawns in turn, in one run: a program as it is, the same in a treehand sandbox, the same in bwrap with the same binds (where
-bwrap is installed). Then a job that reads many files, outside and inside. Figures are medians and tenths of milliseconds.
+bwrap is installed). Then a job that reads many files, outside and inside in turn, which takes its own time: what it costs to
+start it is in the first part. Figures are medians and tenths of milliseconds.
 """
 
 import json
@@ -22,16 +23,26 @@ def tenth(values):
     return sorted(values)[len(values) // 10]
 
 
-def spawn(argv, **kwargs):
+def spawn(argv, stdout=subprocess.DEVNULL, **kwargs):
     """Wall and processor time of one program, its waited-for descendants included, in milliseconds."""
     began = time.perf_counter()
-    child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, **kwargs)
+    child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stdout, **kwargs)
     _, status, usage = os.wait4(child.pid, 0)
     wall = time.perf_counter() - began
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode != 0:
         sys.exit(f"{argv[0]} ended with {child.returncode}")
     return wall * 1000, (usage.ru_utime + usage.ru_stime) * 1000
+
+
+def timed(run, job):
+    """What a job says of its own time, in milliseconds."""
+    script = f"began=$(date +%s%N); {job}; ended=$(date +%s%N); echo $((ended - began))"
+    read, write = os.pipe()
+    run(["sh", "-c", script], write)
+    os.close(write)
+    with open(read) as said:
+        return int(said.read()) / 1e6
 
 
 def policy(treehand, place, argv):
@@ -48,13 +59,14 @@ def policy(treehand, place, argv):
     }
 
 
-def shim(treehand, document):
+def shim(treehand, document, stdout=subprocess.DEVNULL):
     text = json.dumps(document).encode()
     memory = os.memfd_create("policy")
     os.write(memory, text)
     os.lseek(memory, 0, os.SEEK_SET)
     ours, theirs = socket.socketpair()
-    result = spawn([treehand, "__shim", str(memory), str(theirs.fileno())], pass_fds=(memory, theirs.fileno()))
+    argv = [treehand, "__shim", str(memory), str(theirs.fileno())]
+    result = spawn(argv, stdout=stdout, pass_fds=(memory, theirs.fileno()))
     theirs.close()
     os.close(memory)
     ended = None
@@ -97,16 +109,19 @@ def main():
             figures[name].append(run())
     for name, all_of in figures.items():
         show(name, all_of)
-    job = "for n in 1 2 3; do git status >/dev/null; grep -rc line . >/dev/null; done"
-    document = policy(treehand, place, ["sh", "-c", job])
-    outside, inside = [], []
-    for _ in range(max(3, rounds // 10)):
-        outside.append(spawn(["sh", "-c", job], cwd=document["directory"]))
-        inside.append(shim(treehand, document))
-    show(f"{files} files, outside", outside)
-    show(f"{files} files, inside", inside)
-    ratio = tenth([one[0] for one in inside]) / tenth([one[0] for one in outside])
-    print(f"reading {files} files inside takes {ratio:.3f} of the time outside")
+    for name, job in {
+        "git status": "git status >/dev/null",
+        "grep -r": "grep -rc missing . >/dev/null || true",
+    }.items():
+        document = policy(treehand, place, ["true"])
+        outside, inside = [], []
+        for _ in range(max(3, rounds // 4)):
+            outside.append(timed(lambda argv, out: spawn(argv, stdout=out, cwd=document["directory"]), job))
+            inside.append(timed(lambda argv, out: shim(treehand, {**document, "argv": argv}, stdout=out), job))
+        ratios = [within / without for within, without in zip(inside, outside)]
+        print(f"{name}, {files} files: outside {median(outside):.1f} ms, inside {median(inside):.1f} ms; "
+              f"ratio of the medians {median(inside) / median(outside):.3f}, of the tenths "
+              f"{tenth(inside) / tenth(outside):.3f}, median of the pairs {median(ratios):.3f}")
 
 
 main()

@@ -22,3 +22,4 @@ pub mod view;
 pub use granted::Unavailable;
 pub use launch::{Launch, LaunchError};
 pub use level::require;
+pub use selftest::Ground;

@@ -1,8 +1,9 @@
 //! The self-test of a level: the real thing is started, and tries to get out.
 //!
-//! Not the kernel's version is asked but the kernel: a child under the very policy of a task tries to read a secret, to
-//! connect to listeners, to signal a process outside, to use a descriptor that was left open. Whatever succeeds refuses the
-//! level, and so does a step that fails, with its name and the kernel's answer.
+//! Not the kernel's version is asked but the kernel: a child under the very policy of a task tries to read a secret and the
+//! repository's configuration, to plant a hook, to connect to listeners, to signal a process outside, to use a descriptor
+//! that was left open. Whatever succeeds refuses the level, and so does a step that fails, with its name and the kernel's
+//! answer.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::granted::{Granted, Unavailable};
 use super::launch::{Launch, LaunchError};
+use super::view::{System, needs_hiding};
 use super::{descriptor, machine};
 use crate::model::Token;
 use crate::model::record::ConfineLevel;
@@ -35,6 +37,24 @@ pub struct Canaries {
     socket: PathBuf,
     process: u32,
     descriptor: i32,
+    config: Option<PathBuf>,
+    hook: Option<PathBuf>,
+}
+
+/// Where a level is to hold.
+#[derive(Clone, Debug, Default)]
+pub struct Ground {
+    /// What the machine shows to children.
+    pub machine: System,
+    /// The git dir of the repository that they must not reach.
+    pub repository: Option<PathBuf>,
+}
+
+impl Ground {
+    /// This machine, and no repository.
+    pub fn without_repository() -> Ground {
+        Ground { machine: machine::look(None, &[], &[]), repository: None }
+    }
 }
 
 /// What each exit code of the tester means, from [`FIRST`] on.
@@ -47,16 +67,18 @@ const BREACHES: &[&str] = &[
     "it signalled a process outside",
     "it read the environment of a process outside",
     "it used a descriptor that was left open",
+    "it read the configuration of the repository",
+    "it planted a hook in the repository",
 ];
 const FIRST: u8 = 100;
 
-/// Tries a level; whatever gets out refuses it.
-pub fn run(level: ConfineLevel) -> Result<(), Unavailable> {
+/// Tries a level on this ground; whatever gets out refuses it.
+pub fn run(level: ConfineLevel, ground: &Ground) -> Result<(), Unavailable> {
     let refused = |why: String, remedy: &str| Unavailable { level, why, remedy: remedy.to_owned() };
     let broken = |error: io::Error| refused(format!("the self-test cannot be made: {error}"), "see the error");
     let directory = tempfile::tempdir().map_err(broken)?;
-    let held = Held::new(directory.path()).map_err(broken)?;
-    let code = attempt(level, &held).map_err(|error| unavailable(level, &error))?;
+    let held = Held::new(directory.path(), guarded(level, ground)).map_err(broken)?;
+    let code = attempt(level, ground, &held).map_err(|error| unavailable(level, &error))?;
     match usize::from(code.checked_sub(FIRST).unwrap_or(u8::MAX)) {
         _ if code == 0 => Ok(()),
         breach if breach < BREACHES.len() => {
@@ -67,6 +89,13 @@ pub fn run(level: ConfineLevel) -> Result<(), Unavailable> {
             Err(refused(format!("the self-test ended with {code}"), "run `treehand doctor -v` and report what it says"))
         }
     }
+}
+
+/// The repository whose files are canaries. One that the user shows, in a directory that children may read, cannot be hidden
+/// again without namespaces; there its files are what the user's own configuration says.
+fn guarded(level: ConfineLevel, ground: &Ground) -> Option<&Path> {
+    let shown = |place: &Path| level == ConfineLevel::Landlock && needs_hiding(place, &ground.machine);
+    ground.repository.as_deref().filter(|place| !shown(place))
 }
 
 fn unavailable(level: ConfineLevel, error: &LaunchError) -> Unavailable {
@@ -104,19 +133,21 @@ struct Held {
 }
 
 impl Held {
-    fn new(directory: &Path) -> io::Result<Held> {
+    fn new(directory: &Path, repository: Option<&Path>) -> io::Result<Held> {
         let secret = directory.join("secret");
         std::fs::write(&secret, "canary")?;
         let socket = directory.join("socket");
         let tcp = TcpListener::bind(("127.0.0.1", 0))?;
-        let abstract_name = format!("treehand-canary-{}", random::token()?.as_str());
-        let hidden = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&abstract_name)?)?;
+        let name = format!("treehand-canary-{}", random::token()?.as_str());
+        let hidden = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
         let listeners = (tcp, hidden, UnixListener::bind(&socket)?);
         let left = std::os::fd::OwnedFd::from(std::fs::File::open(&secret)?);
         let canaries = Canaries {
             secret,
             tcp: listeners.0.local_addr()?.port(),
-            abstract_name,
+            config: repository.map(|place| place.join("config")),
+            hook: repository.map(|place| place.join("hooks").join(&name)),
+            abstract_name: name,
             socket,
             process: std::process::id(),
             descriptor: left.as_raw_fd(),
@@ -125,7 +156,7 @@ impl Held {
     }
 }
 
-fn attempt(level: ConfineLevel, held: &Held) -> Result<u8, LaunchError> {
+fn attempt(level: ConfineLevel, ground: &Ground, held: &Held) -> Result<u8, LaunchError> {
     let token: Token = random::token().map_err(LaunchError::Shim)?;
     let canaries = serde_json::to_string(&held.canaries).map_err(|error| LaunchError::Shim(error.into()))?;
     let inside = if level == ConfineLevel::Strict {
@@ -137,8 +168,9 @@ fn attempt(level: ConfineLevel, held: &Held) -> Result<u8, LaunchError> {
     let mut launch = Launch::new(argv, "/".into(), token);
     launch.left_open = Some(held.canaries.descriptor);
     show_self(&mut launch, level).map_err(LaunchError::Shim)?;
-    let machine = machine::look(None, &[], &[]);
-    let record = launch.start(Granted::on_record(level), &machine)?.wait()?;
+    let hidden = ground.repository.iter().filter(|place| needs_hiding(place, &ground.machine));
+    launch.reach.hide.extend(hidden.cloned());
+    let record = launch.start(Granted::on_record(level), &ground.machine)?.wait()?;
     Ok(record.exit.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
 }
 
@@ -166,9 +198,20 @@ pub fn escape(canaries: &str) -> u8 {
         can_signal(canaries.process),
         std::fs::read(format!("/proc/{}/environ", canaries.process)).is_ok(),
         descriptor::adopt(canaries.descriptor).is_ok(),
+        canaries.config.is_some_and(|config| std::fs::read(config).is_ok()),
+        canaries.hook.is_some_and(|hook| plants(&hook)),
     ];
     let breach = tried.iter().position(|open| *open).and_then(|at| u8::try_from(at).ok());
     breach.map_or(0, |at| FIRST.saturating_add(at))
+}
+
+/// True when a hook could be made; it is taken away again.
+fn plants(hook: &Path) -> bool {
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).open(hook).is_ok();
+    if made && let Err(error) = std::fs::remove_file(hook) {
+        tracing::warn!(%error, "the canary {} is left", hook.display());
+    }
+    made
 }
 
 #[expect(clippy::disallowed_methods, reason = "signal 0 reaches nobody: it only asks whether one could")]

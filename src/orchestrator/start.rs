@@ -18,7 +18,7 @@ use crate::worktree::import::update_ref;
 use crate::worktree::quarantine::Kept;
 use crate::worktree::remote::Lookup;
 use crate::worktree::sealed::Identity;
-use crate::worktree::{Repository, WorktreeError};
+use crate::worktree::{Repository, WorktreeError, reach};
 
 use super::context::RunError;
 
@@ -64,7 +64,7 @@ pub struct RunPlan {
 
 /// Plans a run; nothing is made.
 pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Result<RunPlan, RunError> {
-    confine::require(settings.confine)?;
+    confine::require(settings.confine, &reach::ground(repo))?;
     Identity::of_user(repo)?;
     check_secrets(&spec)?;
     let base = base::resolve(repo, spec.base.as_deref(), settings.lookup)?;

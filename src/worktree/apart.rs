@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::conversion;
 use super::error::{Result, WorktreeError};
+use super::reach;
 use super::repository::Repository;
 use super::sealed::SealedPaths;
 use crate::confine::granted::Granted;
@@ -18,7 +19,7 @@ use crate::confine::launch::Shim;
 use crate::confine::policy::Streams;
 use crate::confine::selftest::{SELF_INSIDE, show_self};
 use crate::confine::view::Reach;
-use crate::confine::{Launch, environment, machine};
+use crate::confine::{Launch, environment};
 use crate::model::record::ConfineLevel;
 use crate::sys::git::{Git, Line};
 use crate::sys::{env, fs, random};
@@ -77,7 +78,7 @@ pub fn git(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf], scratch:
     let (ours, theirs) = UnixStream::pair().map_err(WorktreeError::Apart)?;
     launch.streams = Streams::Line;
     launch.line = Some(Arc::new(OwnedFd::from(theirs)));
-    let machine = machine::look(env::home().as_deref(), &env::vars(), &repo.confinement.read);
+    let machine = reach::machine(repo);
     let shim = launch.start(Granted::on_record(level), &machine)?;
     launch.line = None;
     shim.wait_started()?;

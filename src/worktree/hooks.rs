@@ -16,16 +16,16 @@ use super::error::{Result, WorktreeError};
 use super::reach::{self, Quarters};
 use super::repository::{Repository, bytes_path, lexical};
 use crate::confine::launch::Launch;
+use crate::confine::level;
 use crate::confine::policy::LogPlan;
 use crate::confine::shim::ExitRecord;
 use crate::confine::view::System;
-use crate::confine::{level, machine};
 use crate::model::cause::chain;
 use crate::model::record::ConfineLevel;
 use crate::model::{Bounds, CommitId, Hooks, Token};
 use crate::sys::git::GitCommand;
 use crate::sys::interrupt::Held;
-use crate::sys::{env, fs, random};
+use crate::sys::{fs, random};
 
 /// How long a hook in a sandbox may take, and how much of what it says is kept.
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -70,7 +70,7 @@ fn find(command: GitCommand, tree: &Path, name: &str) -> Result<Option<PathBuf>>
 /// wrong with it is told, and no error.
 fn confined(repo: &Repository, tree: &Path, hook: &Path, arguments: &[&str], held: Option<&Held>) -> Result<()> {
     let name = hook.file_name().unwrap_or_default().display();
-    let granted = match level::require(ConfineLevel::Strict) {
+    let granted = match level::require(ConfineLevel::Strict, &reach::ground(repo)) {
         Ok(granted) => granted,
         Err(error) => {
             tracing::warn!("the hook `{name}` did not run in {}: {error} (worktree.hooks)", tree.display());
@@ -99,7 +99,7 @@ fn launch(
     arguments: &[&str],
     token: Token,
 ) -> Result<(Launch, System)> {
-    let machine = machine::look(env::home().as_deref(), &env::vars(), &repo.confinement.read);
+    let machine = reach::machine(repo);
     let mut reach = reach::of_plain(repo, quarters, &machine)?;
     reach.read.extend(hook.parent().map(Path::to_owned));
     let output = quarters.directory.as_deref().unwrap_or(&quarters.tmp).join("output");

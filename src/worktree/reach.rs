@@ -15,13 +15,23 @@ use super::ties::ties;
 use crate::confine::policy::Limits;
 pub use crate::confine::view::Reach;
 use crate::confine::view::{System, needs_hiding};
-use crate::confine::{Launch, environment};
+use crate::confine::{Ground, Launch, environment, machine};
 use crate::model::record::ConfineLevel;
 use crate::model::{Bounds, Token};
 use crate::sys::{env, fs, proc};
 
 /// Parts of the private git dir that git has to write; its root, its configuration and its hooks stay closed.
 const WRITTEN: &[&str] = &["objects", "refs", "logs", "rw", "worktrees/wt"];
+
+/// Where a level of confinement is to hold: this machine, and this repository.
+pub fn ground(repo: &Repository) -> Ground {
+    Ground { machine: machine(repo), repository: Some(repo.common_dir.clone()) }
+}
+
+/// What this machine shows to children in workspaces of a repository.
+pub fn machine(repo: &Repository) -> System {
+    machine::look(env::home().as_deref(), &env::vars(), &repo.confinement.read)
+}
 
 /// What a child of a sealed workspace reaches.
 pub fn of_sealed(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf], machine: &System) -> Result<Reach> {

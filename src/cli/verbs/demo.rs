@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::cli::error::CliError;
 use crate::cli::output::Output;
-use crate::confine;
+use crate::confine::{self, Ground};
 use crate::model::record::ConfineLevel;
 use crate::sys::git::Git;
 use crate::sys::{env, fs, proc};
@@ -49,7 +49,7 @@ const GATE: &str = "test -f check-me.txt || { echo 'check-me.txt is gone'; exit 
 
 /// Runs the demo.
 pub fn run(out: &Output, level: ConfineLevel) -> Result<u8, CliError> {
-    confine::require(level)
+    confine::require(level, &Ground::without_repository())
         .map_err(|error| CliError::from(error).hint("to see the demo all the same: demo --confine off"))?;
     let place = tempfile::Builder::new().prefix("treehand-demo-").tempdir();
     let place = place.map_err(|error| CliError::io("cannot make a temporary directory", &error))?;

@@ -17,7 +17,7 @@ use crate::sys::git::{Git, MINIMUM_VERSION};
 use crate::worktree::moved;
 use crate::worktree::place::{self, Place};
 use crate::worktree::sealed::Identity;
-use crate::worktree::{Repository, store_place, update};
+use crate::worktree::{Repository, reach, store_place, update};
 
 /// One thing that was looked at.
 struct Check {
@@ -125,7 +125,7 @@ fn interrupted(repo: &Repository) -> Result<String, CliError> {
 fn confinement(global: &Global, repo: &Repository) -> Result<String, CliError> {
     let resolved = resolve_config(global, repo.here.as_deref().or(repo.main_tree.as_deref()))?;
     let level = resolved.settings.confine.level;
-    confine::require(level)?;
+    confine::require(level, &reach::ground(repo))?;
     Ok(match confine::granted::caution(level) {
         Some(caution) => format!("{level}: {caution}"),
         None => format!("{level}: the self-test found no way out"),

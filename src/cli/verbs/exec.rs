@@ -11,11 +11,11 @@ use crate::cli::output::plain;
 use crate::cli::session::Session;
 use crate::confine::policy::Streams;
 use crate::confine::view::System;
-use crate::confine::{self, Launch, LaunchError, machine};
+use crate::confine::{self, Launch, LaunchError};
 use crate::model::record::{ConfineLevel, WorkspaceRecord};
 use crate::model::{Network, VariableName};
 use crate::store::EntryDraft;
-use crate::sys::{env, fs, random};
+use crate::sys::{fs, random};
 use crate::worktree::reach::{self, Quarters};
 use crate::worktree::{WorktreeError, exported, sealed, ties};
 
@@ -28,8 +28,7 @@ pub fn run(session: &Session, args: &ExecArgs) -> Result<u8, CliError> {
         let message = format!("the workspace `{}` is gone: {}", record.name, record.path.display());
         return Err(CliError::not_found(message).hint(format!("let it go: treehand rm {}", record.name)));
     }
-    let bounds = session.settings.confine.bounds();
-    let machine = machine::look(env::home().as_deref(), &env::vars(), &bounds.read);
+    let machine = reach::machine(&session.repo);
     let (mut launch, quarters) = prepare(session, args, &record, level, &machine)?;
     launch.env.extend(exported::variables(&session.repo, &record));
     launch.give(&args.env, &args.secrets)?;
@@ -38,7 +37,7 @@ pub fn run(session: &Session, args: &ExecArgs) -> Result<u8, CliError> {
     if args.dry_run {
         return dry_run(session, &launch, &args.secrets, level, &machine);
     }
-    let granted = confine::require(level)?;
+    let granted = confine::require(level, &reach::ground(&session.repo))?;
     warn(session, args, level);
     if let Some(value) =
         launch.secrets.iter().find(|value| launch.argv.iter().any(|argument| argument.contains(*value)))

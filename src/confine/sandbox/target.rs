@@ -65,6 +65,7 @@ fn confine(policy: &Policy) -> Result<(), Failure> {
             write: root::writable(policy),
             devices: devices.map(Into::into).to_vec(),
             no_network: false,
+            reading_is_free: step("look at the streams", holds_no_file())?,
         };
         step("put the fence up (landlock)", fence::enter(&fence, abi))?;
     }
@@ -72,6 +73,23 @@ fn confine(policy: &Policy) -> Result<(), Failure> {
     let plan = FilterPlan { ptrace: true, sockets: true, private: policy.private };
     let programs = step("make the filter (seccomp)", filter::programs(plan))?;
     step("install the filter (seccomp)", filter::install(&programs))
+}
+
+/// True when no stream is a file that can be opened anew through `/proc/self/fd`, to read or to truncate what was handed
+/// in for something else: all are pipes, sockets or devices of the terminal's kind.
+fn holds_no_file() -> io::Result<bool> {
+    use rustix::fs::FileType;
+    for stream in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
+        match rustix::fs::fstat(stream) {
+            Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Fifo | FileType::Socket | FileType::CharacterDevice => {}
+                _ => return Ok(false),
+            },
+            Err(rustix::io::Errno::BADF) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(true)
 }
 
 /// What stands around a child of level `landlock`: the fence and the filter, without namespaces.
@@ -89,7 +107,8 @@ pub fn enter_fence(policy: &Policy) -> io::Result<()> {
     let mut read = paths(&[Access::Read]);
     read.push("/proc".into());
     let no_network = policy.network == Network::None;
-    let fence = Fence { read, write: paths(&[Access::Write]), devices: devices.map(Into::into).to_vec(), no_network };
+    let devices = devices.map(Into::into).to_vec();
+    let fence = Fence { read, write: paths(&[Access::Write]), devices, no_network, reading_is_free: false };
     fence::enter(&fence, fence::abi()?)?;
     drop_capabilities()?;
     let plan = FilterPlan { ptrace: false, sockets: !no_network, private: policy.private };

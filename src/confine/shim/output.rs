@@ -29,7 +29,7 @@ impl Log {
         let Some(mut stream) = stream else { return };
         let mask = Arc::clone(&self.mask);
         let (mut buffer, mut masked) = (vec![0u8; 64 * 1024], MaskedStream::new(&mask));
-        let mut keeper = Keeper { log: self, name, kept: 0, writable: true };
+        let mut keeper = Keeper { log: self, name, kept: 0, cut: false, writable: true };
         loop {
             match stream.read(&mut buffer).await {
                 Ok(0) | Err(_) => return keeper.keep(&masked.rest()),
@@ -55,6 +55,7 @@ struct Keeper {
     log: Log,
     name: &'static str,
     kept: u64,
+    cut: bool,
     writable: bool,
 }
 
@@ -66,7 +67,8 @@ impl Keeper {
         if self.writable && fits > 0 {
             self.writable = self.log.write(&bytes[..fits], self.name);
         }
-        if self.writable && fits < bytes.len() && room > 0 {
+        if self.writable && fits < bytes.len() && !self.cut {
+            self.cut = true;
             let line = format!("\n[treehand: {} went beyond {limit} bytes; the rest is dropped]\n", self.name);
             self.writable = self.log.write(line.as_bytes(), self.name);
         }
@@ -90,5 +92,20 @@ mod tests {
         file.read_to_string(&mut text).expect("readable");
         assert!(text.starts_with("xxxxxxxxxx\n[treehand: stdout went beyond 10 bytes"), "{text}");
         assert!(text.len() < 200);
+    }
+
+    #[test]
+    fn a_stream_that_fills_its_log_to_the_byte_is_said_to_be_cut_when_more_comes() {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        let log = Log::new(file.reopen().expect("reopened"), 4, Arc::default());
+        let mut keeper = Keeper { log, name: "stderr", kept: 0, cut: false, writable: true };
+        keeper.keep(b"four");
+        let mut text = String::new();
+        file.read_to_string(&mut text).expect("readable");
+        assert_eq!(text, "four", "nothing is dropped yet");
+        keeper.keep(b"more");
+        keeper.keep(b"more");
+        file.read_to_string(&mut text).expect("readable");
+        assert_eq!(text, "four\n[treehand: stderr went beyond 4 bytes; the rest is dropped]\n");
     }
 }

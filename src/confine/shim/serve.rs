@@ -167,6 +167,7 @@ struct Keeper {
     kill_at: Option<Instant>,
     disk: Option<DiskWatch>,
     look_at: Option<Instant>,
+    file_size: bool,
 }
 
 impl Keeper {
@@ -178,6 +179,7 @@ impl Keeper {
             kill_at: None,
             look_at: disk.is_some().then(|| Instant::now() + disk::INTERVAL),
             disk,
+            file_size: policy.limits.file_size.is_some(),
         }
     }
 
@@ -231,6 +233,8 @@ impl Keeper {
     }
 
     fn judge(&self, record: ExitRecord) -> ExitRecord {
-        ExitRecord { stopped: self.stopped.or(record.stopped), ..record }
+        let too_large = self.file_size && record.by_file_size();
+        let limit = record.stopped.or(too_large.then_some(Stopped::Limit(LimitKind::FileSize)));
+        ExitRecord { stopped: self.stopped.or(limit), ..record }
     }
 }

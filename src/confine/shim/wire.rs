@@ -90,6 +90,7 @@ impl std::fmt::Display for Stopped {
             Stopped::Timeout => "it ran out of time",
             Stopped::Orphaned => "nobody supervised it any more",
             Stopped::Limit(LimitKind::Memory) => "it took more memory than confine.limits.memory allows",
+            Stopped::Limit(LimitKind::FileSize) => "it wrote a file larger than confine.limits.file_size allows",
             Stopped::Limit(LimitKind::Disk) => "it took more disk space than confine.limits.disk allows",
         })
     }
@@ -103,6 +104,16 @@ pub enum LimitKind {
     Memory,
     /// `confine.limits.disk`.
     Disk,
+    /// `confine.limits.file_size`.
+    FileSize,
+}
+
+impl ExitRecord {
+    /// True when it ended as the kernel ends who writes beyond the size of a file, itself or what a shell started last.
+    pub fn by_file_size(&self) -> bool {
+        const SHELL: i32 = 128;
+        self.signal == Some(libc::SIGXFSZ) || self.exit == Some(SHELL + libc::SIGXFSZ)
+    }
 }
 
 /// Writes one frame.
