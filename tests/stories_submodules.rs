@@ -363,3 +363,37 @@ fn a_submodule_that_a_task_removes_or_leaves_alone_is_as_it_says() {
     assert_eq!(lib(&world, &["show", &format!("{landed}:work.txt")]), "work");
     assert_eq!(std::fs::metadata(world.repo().join("lib")).expect("there").permissions().mode(), mode);
 }
+
+#[test]
+fn a_repository_in_the_place_of_a_submodule_of_a_plain_workspace_is_not_entered() {
+    let world = world();
+    world.treehand(&["new", "w"]).expect(0);
+    let tree = world.trees().join("w/repo");
+    let witness = world.path().join("witness");
+    // What it plants runs for whoever looks outside, where the witness can be written.
+    let script = format!(
+        "{} rm lib/.git; cd lib; git init -q; git add -f a.txt; git -c user.name=x -c user.email=x commit -qm x; plant; \
+         printf '#!/bin/sh\\ntouch {}; cat' > hooks/clean; chmod +x hooks/clean; git config filter.x.clean \"$PWD/hooks/clean\"; \
+         echo '* filter=x' > .gitattributes; echo two > a.txt; exit 0",
+        planted(&witness),
+        witness.display()
+    );
+    world.treehand(&["exec", "w", "--confine", support::level(), "--", "sh", "-c", &script]).expect(0);
+    world.git_in(&tree, &["status", "--short"]);
+    assert!(witness.exists(), "this is no attack: git itself does not run it");
+    for args in
+        [&["ls"][..], &["fresh", "w"], &["diff", "w"], &["clean", "--min-age", "0s"], &["rm", "w"], &["ls", "--json"]]
+    {
+        let _gone = std::fs::remove_file(&witness);
+        let answer = world.treehand(args);
+        assert!(!witness.exists(), "{args:?} started a program that was planted");
+        let refused = i32::from(args[0] == "rm") * 4;
+        assert_eq!(answer.code, refused, "{args:?}: {}", answer.stderr);
+    }
+    let listed = world.treehand(&["ls", "--json"]).expect(0).json();
+    assert_eq!(listed["workspaces"][0]["dirty"], true, "{listed}");
+    world.treehand(&["rm", "w", "-f"]).expect(0);
+    world.treehand(&["undo"]).expect(0);
+    assert!(!witness.exists());
+    assert_eq!(std::fs::read_to_string(tree.join("lib/a.txt")).expect("there"), "two\n");
+}

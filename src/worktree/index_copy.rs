@@ -1,7 +1,7 @@
 //! Looking at a plain worktree as it is, through a copy of its index, so that looking leaves the real one alone.
 //!
 //! What flags hide from git (assume-unchanged, skip-worktree) is seen here. `rm`, `clean`, `diff` and `ls` all look this way,
-//! so that none of them calls clean what another one would save.
+//! so that none of them calls clean what another one would save. git itself is kept out of submodules (see `gitlinks`).
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Result;
 use super::exact;
+use super::gitlinks::{self, KEEP_OUT};
 use super::repository::Repository;
 use crate::model::CommitId;
 use crate::sys::fs;
@@ -51,10 +52,17 @@ pub fn dirty_paths(repo: &Repository, git_dir: &Path, tree: &Path) -> Result<Vec
     let temp = repo.scratch()?;
     let copy = IndexCopy::take(repo, git_dir, tree, temp.path())?;
     copy.unhide()?;
-    let args = ["status", "--porcelain=v1", "-z", "--untracked-files=all", "--ignore-submodules=none", "--no-renames"];
+    let args = ["status", "--porcelain=v1", "-z", "--untracked-files=all", KEEP_OUT, "--no-renames"];
     let output = copy.git(args).run()?;
-    let path = |record: &[u8]| String::from_utf8_lossy(record.get(3..).unwrap_or_default()).into_owned();
-    Ok(output.records().map(path).collect())
+    let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+    let mut paths: Vec<String> = output.records().map(|record| text(record.get(3..).unwrap_or_default())).collect();
+    for submodule in gitlinks::changed(repo, git_dir, tree)? {
+        let path = text(&submodule.path);
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
 }
 
 /// What kinds of uncommitted changes a worktree has.
@@ -92,10 +100,13 @@ impl Dirt {
 
 /// What [`dirty_paths`] would name: asked first of git as the person set it up, and in full only when flags may hide files.
 pub fn look(repo: &Repository, git_dir: &Path, tree: &Path) -> Result<Dirt> {
-    let args =
-        ["status", "--porcelain=v1", "-z", "--untracked-files=normal", "--ignore-submodules=none", "--no-renames"];
+    let args = ["status", "--porcelain=v1", "-z", "--untracked-files=normal", KEEP_OUT, "--no-renames"];
     let mut dirt = Dirt::default();
     repo.git.tree(git_dir, tree, args).run()?.records().for_each(|record| dirt.add(record));
+    for submodule in gitlinks::changed(repo, git_dir, tree)? {
+        dirt.staged |= submodule.staged;
+        dirt.modified |= !submodule.staged;
+    }
     if dirt.is_clean() {
         let index = git_dir.join("index");
         let hides = match if fs::exists(&index)? { index_hides(&index) } else { Some(false) } {

@@ -22,6 +22,7 @@ pub mod exported;
 pub(crate) mod fixture;
 pub mod folding;
 pub mod freshness;
+pub mod gitlinks;
 pub mod head;
 pub mod hooks;
 pub mod import;
