@@ -8,6 +8,8 @@
 
 #[path = "escape/attacks.rs"]
 mod attacks;
+#[path = "escape/limits.rs"]
+mod limits;
 #[path = "escape/stage.rs"]
 mod stage;
 mod support;
@@ -184,6 +186,31 @@ fn a_file_that_is_handed_in_is_not_opened_anew() {
     }
     if stage::has_fence() {
         check("landlock", false);
+    }
+}
+
+#[test]
+fn a_socket_of_the_network_is_not_handed_in() {
+    use std::os::fd::OwnedFd;
+    if support::level() != "strict" {
+        return;
+    }
+    let stage = Stage::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let connected = std::net::TcpStream::connect(listener.local_addr().expect("an address")).expect("connected");
+    let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
+    let (line, _other) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    let (loose, _other) = std::os::unix::net::UnixDatagram::pair().expect("a pair");
+    let table = [
+        (OwnedFd::from(connected), "none", 10),
+        (OwnedFd::from(datagrams), "none", 10),
+        (OwnedFd::from(loose), "none", 10),
+        (OwnedFd::from(line), "none", 0),
+        (OwnedFd::from(listener), "full", 0),
+    ];
+    for (socket, net, code) in table {
+        let what = format!("{socket:?} with {net}");
+        assert_eq!(stage.with_input(socket, net, &["true"]), code, "{what}");
     }
 }
 

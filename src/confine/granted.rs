@@ -37,8 +37,9 @@ pub fn caution(level: ConfineLevel) -> Option<&'static str> {
     match level {
         ConfineLevel::Strict => None,
         ConfineLevel::Landlock => Some(
-            "confined by landlock alone: the commands can change modes and times of your files, see your processes' command \
-             lines, and processes that they leave behind may outlive a killed treehand (--confine landlock)",
+            "confined by landlock alone: the commands can change modes and times of your files and see your processes' command \
+             lines, what they leave behind may outlive a killed treehand, memory is bounded for each process alone, and for \
+             root the number of processes is not (--confine landlock)",
         ),
         ConfineLevel::External => {
             Some("treehand does not confine the commands: you say that something outside does (--confine external)")

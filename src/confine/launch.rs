@@ -176,6 +176,13 @@ impl Launch {
                 ("keep the network to a list", "only `strict` can; choose none or full, or --confine strict");
             return Err(LaunchError::Confinement { step: step.into(), text: text.into() });
         }
+        if granted.level() == ConfineLevel::Landlock
+            && let Some(hidden) = self.reach.hide.first()
+        {
+            let step = format!("hide {}", hidden.display());
+            let text = "it lies in a directory that is shown, and only `strict` can hide it".into();
+            return Err(LaunchError::Confinement { step, text });
+        }
         let document = self.policy(granted.level(), machine).encode()?;
         let policy = descriptor::sealed(&document).map_err(LaunchError::Shim)?;
         let (control, theirs) = UnixStream::pair().map_err(LaunchError::Shim)?;

@@ -4,6 +4,7 @@
 //! a child gets an explicit environment, its own session, no standard input. Knows nothing of runs or git.
 
 pub mod descriptor;
+mod disk;
 pub mod environment;
 pub mod granted;
 pub mod launch;

@@ -140,6 +140,18 @@ pub struct DiskLimit {
     pub bytes: u64,
 }
 
+/// A limit that ends a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitKind {
+    /// `confine.limits.memory`.
+    Memory,
+    /// `confine.limits.disk`.
+    Disk,
+    /// `confine.limits.file_size`.
+    FileSize,
+}
+
 /// Where output and end of a child are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

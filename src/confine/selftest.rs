@@ -77,7 +77,7 @@ pub fn run(level: ConfineLevel, ground: &Ground) -> Result<(), Unavailable> {
     let refused = |why: String, remedy: &str| Unavailable { level, why, remedy: remedy.to_owned() };
     let broken = |error: io::Error| refused(format!("the self-test cannot be made: {error}"), "see the error");
     let directory = tempfile::tempdir().map_err(broken)?;
-    let held = Held::new(directory.path(), guarded(level, ground)).map_err(broken)?;
+    let held = Held::new(directory.path(), ground.repository.as_deref()).map_err(broken)?;
     let code = attempt(level, ground, &held).map_err(|error| unavailable(level, &error))?;
     match usize::from(code.checked_sub(FIRST).unwrap_or(u8::MAX)) {
         _ if code == 0 => Ok(()),
@@ -89,13 +89,6 @@ pub fn run(level: ConfineLevel, ground: &Ground) -> Result<(), Unavailable> {
             Err(refused(format!("the self-test ended with {code}"), "run `treehand doctor -v` and report what it says"))
         }
     }
-}
-
-/// The repository whose files are canaries. One that the user shows, in a directory that children may read, cannot be hidden
-/// again without namespaces; there its files are what the user's own configuration says.
-fn guarded(level: ConfineLevel, ground: &Ground) -> Option<&Path> {
-    let shown = |place: &Path| level == ConfineLevel::Landlock && needs_hiding(place, &ground.machine);
-    ground.repository.as_deref().filter(|place| !shown(place))
 }
 
 fn unavailable(level: ConfineLevel, error: &LaunchError) -> Unavailable {
@@ -111,6 +104,8 @@ fn remedy(level: ConfineLevel, why: &str) -> &'static str {
     let namespaces = ["make the namespaces", "map the user", "mounts private", "make a root"];
     if !cfg!(target_os = "linux") {
         "this system has no sandbox that treehand knows; run it on Linux, or accept the risk: --confine off"
+    } else if level == ConfineLevel::Landlock && why.contains("cannot hide") {
+        "show less to commands (confine.read), or choose --confine strict, external or off"
     } else if level == ConfineLevel::Landlock {
         "it takes Linux 6.12 or later with Landlock enabled (`lsm=landlock,…`); or accept the risk: --confine off"
     } else if namespaces.iter().any(|step| why.contains(step)) {

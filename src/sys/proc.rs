@@ -160,6 +160,46 @@ pub fn kill_marked(token: &Token) -> io::Result<usize> {
     Err(io::Error::other(format!("processes with {MARK}={} do not die", token.as_str())))
 }
 
+/// Kills every child of this process, and what becomes one by that, and waits for their ends; how many there were.
+pub fn kill_children() -> io::Result<usize> {
+    let own = std::process::id();
+    let mut killed = 0;
+    for _ in 0..KILL_ROUNDS {
+        let children = children_of(own)?;
+        if children.is_empty() {
+            return Ok(killed);
+        }
+        for child in &children {
+            if kill(child)? == Signalled::Sent {
+                killed += 1;
+            }
+        }
+        for child in &children {
+            let pid = i32::try_from(child.pid).ok().and_then(Pid::from_raw);
+            match rustix::process::waitpid(pid, rustix::process::WaitOptions::empty()) {
+                Ok(_) | Err(rustix::io::Errno::CHILD | rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+    Err(io::Error::other("children do not die"))
+}
+
+fn children_of(parent: u32) -> io::Result<Vec<ProcId>> {
+    let pids = fs::read_dir("/proc")?.filter_map(Result::ok);
+    let pids = pids.filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+    let is_child = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+        stat.is_some_and(|stat| parent_in(&stat) == Some(parent))
+    };
+    Ok(pids.filter(is_child).filter_map(identify).collect())
+}
+
+/// The parent that a line of `/proc/PID/stat` names.
+fn parent_in(stat: &str) -> Option<u32> {
+    stat.get(stat.rfind(')')? + 2..)?.split(' ').nth(1)?.parse().ok()
+}
+
 /// Sends TERM to a whole process group whose leader is this living process.
 pub fn terminate_group(leader: &ProcId) -> io::Result<Signalled> {
     signal_group(leader, nix::sys::signal::Signal::SIGTERM)

@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::conversion;
 use super::error::{Result, WorktreeError};
@@ -35,6 +36,9 @@ pub struct Apart {
     // Ends the sandbox when it is dropped: the line closes, and the shim ends what it holds.
     _shim: Option<Shim>,
 }
+
+/// How long git may take for all of it: a workspace whose processes live can make it wait for ever.
+const DEADLINE: Duration = Duration::from_secs(30 * 60);
 
 /// What of a workspace git may change in its sandbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +81,7 @@ pub fn git(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf], scratch:
     show_self(&mut launch, level).map_err(WorktreeError::Apart)?;
     let (ours, theirs) = UnixStream::pair().map_err(WorktreeError::Apart)?;
     launch.streams = Streams::Line;
+    launch.timeout = Some(DEADLINE);
     launch.line = Some(Arc::new(OwnedFd::from(theirs)));
     let machine = reach::machine(repo);
     let shim = launch.start(Granted::on_record(level), &machine)?;

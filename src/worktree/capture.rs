@@ -21,6 +21,7 @@ use super::quarantine::{alternates_file, copy_shallow, object_format, write_bare
 use super::repository::{Repository, bytes_path};
 use super::sealed::{Identity, SealedPaths};
 use crate::model::CommitId;
+use crate::sys::footprint::trap;
 use crate::sys::fs;
 use crate::sys::git::{Git, GitCommand};
 
@@ -185,6 +186,9 @@ impl<'a> Place<'a> {
             if entry.path_is_symlink() {
                 return Err(elsewhere());
             }
+            if !entry.file_type().is_file() && !entry.file_type().is_dir() {
+                return Err(bad(format!("{} is no file: git would wait for it for ever", entry.path().display())));
+            }
         }
         Ok(())
     }
@@ -199,6 +203,9 @@ impl<'a> Place<'a> {
         let head_tree = head_tree.object_id();
         let head_tree =
             head_tree.map_err(|error| bad(format!("the workspace's HEAD {head} is not a whole commit: {error}")))?;
+        if let Some(path) = trap(&self.files()) {
+            return Err(bad(format!("{} is no file: git would wait for it for ever", path.display())));
+        }
         self.take_index(&head)?;
         self.unhide()?;
         let hint = "git cannot take in what the workspace holds";

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::error::Result;
+use super::error::{Result, WorktreeError};
 use super::exact;
 use super::gitlinks::{self, KEEP_OUT};
 use super::repository::Repository;
 use crate::model::CommitId;
+use crate::sys::footprint::trap;
 use crate::sys::fs;
 use crate::sys::git::{GitCommand, index_hides};
 
@@ -25,8 +26,9 @@ pub struct IndexCopy<'a> {
 }
 
 impl<'a> IndexCopy<'a> {
-    /// Copies the index into this directory.
+    /// Copies the index into this directory. A worktree in which git would wait for ever is refused.
     pub fn take(repo: &'a Repository, git_dir: &'a Path, tree: &'a Path, into: &Path) -> Result<Self> {
+        require_no_trap(tree)?;
         let (current, index) = (git_dir.join("index"), into.join("index"));
         if fs::exists(&current)? {
             fs::copy_keeping_time(&current, &index)?;
@@ -44,6 +46,18 @@ impl<'a> IndexCopy<'a> {
     pub fn unhide(&self) -> Result<()> {
         let listed = self.git(exact::LIST).run()?;
         exact::unhide(&listed, self.tree, |args| self.git(args))
+    }
+}
+
+/// Refuses what would keep git waiting for ever.
+pub(super) fn require_no_trap(tree: &Path) -> Result<()> {
+    match trap(tree) {
+        Some(path) => {
+            let path = path.display();
+            let hint = format!("git would wait for it for ever; take it away: rm '{path}'");
+            Err(WorktreeError::refused(format!("{path} is no file"), hint))
+        }
+        None => Ok(()),
     }
 }
 

@@ -173,7 +173,11 @@ pub fn launch_in(
 fn hidden(repo: &Repository, siblings: Option<&Path>, machine: &System) -> Result<Vec<PathBuf>> {
     let siblings = siblings.map(Path::to_owned);
     let places = [Some(repo.common_dir.clone()), repo.main_tree.clone(), siblings, env::state_home()];
-    Ok(places.into_iter().flatten().filter(|place| needs_hiding(place, machine)).collect())
+    let mut hidden: Vec<PathBuf> = places.into_iter().flatten().filter(|place| needs_hiding(place, machine)).collect();
+    // What the user shows on purpose may be the home itself.
+    let programs = System { toolchains: Vec::new(), ..machine.clone() };
+    hidden.extend(env::home().filter(|home| needs_hiding(home, &programs)));
+    Ok(hidden)
 }
 
 /// Copies of the files that tie a tree to its git dir: a child that rewrote one would have treehand's next look, or a

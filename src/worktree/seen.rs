@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::error::Result;
-use super::index_copy::{Dirt, LookedAt};
+use super::index_copy::{self, Dirt, LookedAt};
 use super::repository::Repository;
 use crate::model::Timestamp;
 use crate::sys::footprint::{Footprint, changed_at, stamp};
@@ -63,6 +63,9 @@ impl<'a> Seen<'a> {
 
     /// The uncommitted changes of a worktree whose footprint was just taken.
     pub fn dirt(&self, at: &LookedAt, footprint: &Footprint, now: Timestamp) -> Result<Dirt> {
+        if footprint.trap {
+            index_copy::require_no_trap(&at.tree)?;
+        }
         let Some(print) = self.print(at, footprint) else { return at.dirt(self.repo) };
         if let Some(known) = self.before.get(&print) {
             self.keep(print, *known);
@@ -144,7 +147,6 @@ mod tests {
     use crate::sys::clock;
     use crate::sys::footprint::footprint;
     use crate::worktree::fixture::Fixture;
-    use crate::worktree::index_copy;
     use crate::worktree::remote::Lookup;
     use crate::worktree::status::Survey;
 

@@ -188,18 +188,26 @@ fn found(change: &RawChange, sight: &Sight<'_>) -> Option<(String, PathClass, St
             return Some((path.clone(), PathClass::Links, path));
         }
     }
-    let (class, length) = class(&path, sight.hooks)?;
+    let (class, length) = class(&path, change.new_mode == LINK, sight.hooks)?;
     let name = path[..length].to_owned();
     Some((path, class, name))
 }
 
-/// The class of a path, and the length of the leading part that has it.
-fn class(path: &str, hooks: Option<&str>) -> Option<(PathClass, usize)> {
+/// The class of a path, and the length of the leading part that has it. A link in the place of a directory, or of one that leads
+/// to it, stands for what is in it.
+fn class(path: &str, link: bool, hooks: Option<&str>) -> Option<(PathClass, usize)> {
     let lower = path.to_ascii_lowercase();
+    let stands_for = |path: &str, directory: &str| {
+        directory.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let begins = |path: &str, name: &str| match name.strip_suffix('/') {
+        Some(directory) if link && stands_for(path, directory) => Some(path.len()),
+        _ => begins(path, name),
+    };
     if let Some(hooks) = hooks.map(|hooks| format!("{}/", hooks.trim_end_matches('/').to_ascii_lowercase()))
-        && lower.starts_with(&hooks)
+        && let Some(length) = begins(&lower, &hooks)
     {
-        return Some((PathClass::Hooks, hooks.len() - 1));
+        return Some((PathClass::Hooks, length));
     }
     let rooted = AT_ROOT.iter().flat_map(|(class, names)| names.iter().map(|name| (*class, *name)));
     let mut at_root = rooted.filter_map(|(class, name)| Some((class, begins(&lower, name)?)));
@@ -242,15 +250,21 @@ pub fn leads_out(path: &str, target: &[u8]) -> bool {
     }
     let mut place: Vec<&str> = path.split('/').collect();
     place.pop();
+    let mut named = false;
     for part in target.split('/') {
         match part {
             "" | "." => {}
+            // What was named before may be a link itself: up from where it leads to is anywhere.
+            ".." if named => return true,
             ".." => {
                 if place.pop().is_none() {
                     return true;
                 }
             }
-            other => place.push(other),
+            other => {
+                named = true;
+                place.push(other);
+            }
         }
     }
     place.iter().any(|part| part.eq_ignore_ascii_case(".git"))
@@ -272,6 +286,38 @@ mod tests {
         assert_eq!((handling, &refusal.paths[..]), (Handling::NeedsPerson, &[path.to_owned()][..]));
         let (_, word) = refusal.message.split_once('(').expect("the classes");
         Some(word.split_once(')').expect("the classes").0.to_owned())
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_directory_has_its_class() {
+        let table = [
+            (".vscode", Some("editors")),
+            ("a/.claude", Some("agents")),
+            (".github", Some("ci")),
+            ("tools", Some("hooks")),
+            ("tools/hooks", Some("hooks")),
+            (".config", Some("environment")),
+            ("docs", None),
+        ];
+        for (path, expected) in table {
+            let (changes, links) = ([changed(path, LINK)], [(path.as_bytes().to_vec(), b"elsewhere".to_vec())]);
+            let sight = Sight { changes: &changes, links: &links, hooks: Some("tools/hooks"), patterns: &[] };
+            let found = judge(&sight, &Sensitive::default()).map(|(_, refusal)| refusal.message);
+            assert_eq!(found.is_some(), expected.is_some(), "{path}");
+            assert!(found.is_none_or(|message| message.contains(expected.unwrap_or_default())), "{path}");
+            // A file of that name is what it is.
+            let changes = [changed(path, "100644")];
+            assert!(judge(&Sight { changes: &changes, ..sight }, &Sensitive::default()).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_link_that_goes_up_from_where_another_may_lead_is_taken_to_lead_out() {
+        for (target, out) in [("d/../etc", true), ("../d/..", true), ("./../d", false), ("d/./e", false), ("..", false)]
+        {
+            assert_eq!(leads_out("a/x", target.as_bytes()), out, "{target}");
+        }
+        assert!(leads_out("x", b"d/d/d/../../../etc/passwd"));
     }
 
     #[test]
@@ -333,7 +379,7 @@ mod tests {
             ("a/link", "file", false),
             ("a/link", "../file", false),
             ("a/link", "../../file", true),
-            ("a/b/link", "../../x/../y", false),
+            ("a/b/link", "../../x/../y", true),
             ("link", "/etc/passwd", true),
             ("link", ".git/hooks/pre-commit", true),
             ("a/link", "../.GIT/config", true),

@@ -137,6 +137,13 @@ impl Stage {
         self.world.path()
     }
 
+    /// Runs a confined command with this as its standard input; its exit code.
+    pub fn with_input(&self, input: std::os::fd::OwnedFd, net: &str, command: &[&str]) -> i32 {
+        let mut treehand = self.world.command(&[&["exec", "s", "--net", net, "--"], command].concat());
+        treehand.stdin(input);
+        support::answer(treehand).code
+    }
+
     /// Runs a command at a level with these as its standard input and output; what it said on standard error.
     pub fn with_files(&self, level: &str, input: &Path, output: &Path, command: &[&str]) -> String {
         let mut treehand = self.world.command(&[&["exec", "s", "--confine", level, "--"], command].concat());

@@ -122,12 +122,17 @@ fn hooks_are_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
     project == Hooks::Never || project == user || (user, project) == (Hooks::Unconfined, Hooks::Confined)
 }
 
-/// A project's gates are commands and no more: what of the network and of variables they get is the user's to say.
+/// A project's gates come after the user's, and are commands and no more: what of the network and of variables they get is the
+/// user's to say.
 fn gates_take_nothing(user: &Settings, with_project: &mut Settings) -> bool {
     let takes_nothing = |gate: &GateSpec| {
         gate.env.is_empty() && gate.secrets.is_empty() && gate.net.as_ref().is_none_or(|net| *net == Network::None)
     };
-    with_project.merge.gates.iter().all(|gate| takes_nothing(gate) || user.merge.gates.contains(gate))
+    let project = std::mem::replace(&mut with_project.merge.gates, user.merge.gates.clone());
+    let own: Vec<GateSpec> = project.into_iter().filter(|gate| !user.merge.gates.contains(gate)).collect();
+    let all_do = own.iter().all(takes_nothing);
+    with_project.merge.gates.extend(own);
+    all_do
 }
 
 fn sensitive_is_no_looser(user: &Settings, with_project: &mut Settings) -> bool {

@@ -126,7 +126,7 @@ fn a_project_tightens_and_never_loosens() {
         ("", "worktree.base='dev'", "worktree.base", "\"dev\"", true),
         ("", "merge.into='dev'", "merge.into", "\"dev\"", true),
         ("", "merge.strategy='ff'", "merge.strategy", "\"ff\"", true),
-        ("merge.gates=['a']", "merge.gates=['b']", "merge.gates", "[\"b\"]", true),
+        ("merge.gates=['a']", "merge.gates=['b']", "merge.gates", "[\"a\", \"b\"]", true),
         ("", "merge.sensitive.ci='refuse'", "merge.sensitive.ci", "\"refuse\"", true),
         ("", "merge.sensitive.ci='allow'", "merge.sensitive.ci", "\"needs_person\"", false),
         ("clean.protect=['a']", "clean.protect=['b', 'a']", "clean.protect", "[\"a\", \"b\"]", true),

@@ -41,6 +41,16 @@ impl AllowList {
         is_public(address) || loopback_by_name || self.entries.iter().any(literal)
     }
 
+    /// The addresses of this machine's loopback interface that are listed with a port.
+    pub fn loopback_addresses(&self, port: u16) -> Vec<IpAddr> {
+        let both = || vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        let of = |entry: &HostPort| match entry.host.as_str() {
+            "localhost" => both(),
+            host => host.parse().into_iter().filter(IpAddr::is_loopback).collect(),
+        };
+        self.entries.iter().filter(|entry| entry.port == port).flat_map(of).collect()
+    }
+
     /// Ports of this machine's loopback interface that are listed.
     pub fn loopback_ports(&self) -> Vec<u16> {
         let loopback = |entry: &&HostPort| {

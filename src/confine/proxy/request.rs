@@ -8,6 +8,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// Most bytes of a request's head.
 pub const HEAD_MAX: usize = 32 << 10;
 
+/// Most bytes of a host: no name is longer, and what is asked for is kept.
+const HOST_MAX: usize = 253;
+
 /// What bytes came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parsed<T> {
@@ -103,7 +106,8 @@ fn authority(text: &str, usual: Option<u16>) -> Option<(String, u16)> {
         None => text.rsplit_once(':').unwrap_or((text, "")),
     };
     let port = if port.is_empty() { usual? } else { port.parse().ok().filter(|port| *port > 0)? };
-    let fits = !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic() && !b"/@?#[]\\".contains(&b));
+    let fits =
+        (1..=HOST_MAX).contains(&host.len()) && host.bytes().all(|b| b.is_ascii_graphic() && !b"/@?#[]\\".contains(&b));
     let plain = text.starts_with('[') == host.contains(':');
     (fits && plain).then(|| (host.to_owned(), port))
 }
@@ -143,7 +147,7 @@ pub fn socks_request(bytes: &[u8]) -> Parsed<Wanted> {
             let Some(length) = rest.first().map(|length| usize::from(*length)) else { return Parsed::More };
             let Some(name) = rest.get(1..1 + length) else { return Parsed::More };
             match std::str::from_utf8(name) {
-                Ok(name) if !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic()) => {
+                Ok(name) if (1..=HOST_MAX).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic()) => {
                     (name.to_owned(), 1 + length)
                 }
                 _ => return Parsed::Bad("this is no name"),

@@ -2,7 +2,7 @@
 //! At most so many connections at once; who comes later waits in the kernel's queue.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener as StdListener};
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::copy_bidirectional;
@@ -37,12 +37,18 @@ pub(super) async fn serve_with(
     .await
 }
 
-/// Passes every connection on to the same port of this machine's loopback interface until it is dropped.
-pub async fn forward(listener: StdListener, port: u16, ledger: Arc<Mutex<Ledger>>) -> io::Result<()> {
-    accept(listener, ledger, move |mut client: TcpStream| async move {
-        let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok()?;
-        let bytes = copy_bidirectional(&mut client, &mut server).await.unwrap_or((0, 0));
-        Some(Outcome { host: "127.0.0.1".into(), port, allowed: true, bytes })
+/// Passes every connection on to the same port of this machine's loopback interface, to an address of it that is listed,
+/// until it is dropped.
+pub async fn forward(listener: StdListener, allow: AllowList, port: u16, ledger: Arc<Mutex<Ledger>>) -> io::Result<()> {
+    let places: Arc<[SocketAddr]> = allow.loopback_addresses(port).into_iter().map(|to| (to, port).into()).collect();
+    accept(listener, ledger, move |mut client: TcpStream| {
+        let places = Arc::clone(&places);
+        async move {
+            let mut server = TcpStream::connect(&places[..]).await.ok()?;
+            let host = server.peer_addr().ok()?.ip().to_string();
+            let bytes = copy_bidirectional(&mut client, &mut server).await.unwrap_or((0, 0));
+            Some(Outcome { host, port, allowed: true, bytes })
+        }
     })
     .await
 }
@@ -173,6 +179,31 @@ mod tests {
         let socks = [&b"\x05\x01\x00\x05\x01\x00\x03\x0callowed.test"[..], &port.to_be_bytes(), b"ping"].concat();
         let (answer, _) = ask(&loopback(port), &["127.0.0.1"], &[&socks]);
         assert!(answer.starts_with(&[5, 0, 5, 0, 0, 1]) && answer.ends_with(b"hello"), "{answer:?}");
+        assert_eq!(heard.join().expect("heard"), b"ping");
+    }
+
+    #[test]
+    fn a_forwarded_port_leads_to_the_listed_address_and_to_no_other() {
+        let (port, heard) = server();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let say = |entry: String| {
+            let allow = AllowList::new(&[entry.parse().expect("an entry")]);
+            let ledger = Arc::new(Mutex::new(Ledger::default()));
+            runtime.block_on(async {
+                let listener = StdListener::bind("127.0.0.1:0").expect("bound");
+                let address = listener.local_addr().expect("an address");
+                let serving = tokio::spawn(forward(listener, allow, port, ledger));
+                let mut client = TcpStream::connect(address).await.expect("connected");
+                let _refused = client.write_all(b"ping").await;
+                let mut answer = Vec::new();
+                let _refused = client.read_to_end(&mut answer).await;
+                serving.abort();
+                answer
+            })
+        };
+        assert_eq!(say(format!("[::1]:{port}")), b"", "nobody listens there");
+        assert_eq!(say(format!("127.0.0.2:{port}")), b"");
+        assert_eq!(say(format!("127.0.0.1:{port}")), b"hello");
         assert_eq!(heard.join().expect("heard"), b"ping");
     }
 

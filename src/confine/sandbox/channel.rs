@@ -11,6 +11,8 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::confine::policy::LimitKind;
+
 /// Most bytes of a message.
 const MESSAGE_MAX: usize = 16 << 10;
 
@@ -51,8 +53,9 @@ pub struct Ended {
     pub signal: Option<i32>,
     /// Processes that it left behind and that were killed.
     pub left_behind: usize,
-    /// All of it together took more memory than it may.
-    pub memory: bool,
+    /// The limit that it was ended for.
+    #[serde(default)]
+    pub passed: Option<LimitKind>,
 }
 
 /// A pair of connected ends.

@@ -105,8 +105,8 @@ const TERMINAL_REQUESTS: &[u64] = &[0x5412, 0x541C, 0x5423];
 /// What differs between the levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FilterPlan {
-    /// Whether processes may trace each other: harmless where a pid namespace shows only the child's own.
-    pub ptrace: bool,
+    /// Whether the child has a pid namespace, in which there are only its own processes, and pid 1, which watches them.
+    pub own_processes: bool,
     /// Whether the child has a network namespace of its own (or may use the host's).
     pub sockets: bool,
     /// Nobody else on the machine can go where the child writes. Then the modes of files that it opens need no look, and
@@ -157,15 +157,61 @@ fn refused(plan: FilterPlan) -> io::Result<Rules> {
         .collect::<io::Result<_>>()?;
     let unknown = if plan.sockets { unknown } else { vec![condition(0, SeccompCmpOp::Ge, 0)?] };
     add(&mut rules, libc::SYS_socket, unknown)?;
-    if !plan.ptrace {
-        rules.insert(libc::SYS_ptrace, Vec::new());
-        // Limits, priorities and the place of other processes: the fence does not cover these.
-        for call in [libc::SYS_prlimit64, libc::SYS_sched_setaffinity, libc::SYS_sched_setscheduler] {
-            add(&mut rules, call, vec![condition(0, SeccompCmpOp::Ne, 0)?])?;
+    if !plan.own_processes {
+        rules.extend(OTHERS_MEMORY.iter().map(|call| (*call, Vec::new())));
+        if !plan.sockets {
+            // One that is not connected can be sent from, to any address.
+            let kind = SeccompCmpOp::MaskedEq(0xf);
+            add(
+                &mut rules,
+                libc::SYS_socketpair,
+                vec![condition(1, kind, u64::from(libc::SOCK_DGRAM.cast_unsigned()))?],
+            )?;
         }
-        add(&mut rules, libc::SYS_setpriority, vec![condition(1, SeccompCmpOp::Ne, 0)?])?;
     }
+    others_limits(&mut rules, plan.own_processes)?;
     Ok(rules)
+}
+
+/// Memory that is shared by a number that anybody may know, and tracing: harmless where nobody else is.
+const OTHERS_MEMORY: &[i64] = &[
+    libc::SYS_ptrace,
+    libc::SYS_shmget,
+    libc::SYS_shmat,
+    libc::SYS_shmctl,
+    libc::SYS_semget,
+    libc::SYS_semctl,
+    libc::SYS_semop,
+    libc::SYS_semtimedop,
+    libc::SYS_msgget,
+    libc::SYS_msgsnd,
+    libc::SYS_msgrcv,
+    libc::SYS_msgctl,
+];
+
+/// Limits, priorities and the place of other processes: neither the fence nor the namespace covers these. In a pid namespace
+/// that is pid 1; groups and users of processes reach to where the child was started from.
+fn others_limits(rules: &mut Rules, own_processes: bool) -> io::Result<()> {
+    let another = |argument| match own_processes {
+        true => condition(argument, SeccompCmpOp::Eq, 1),
+        false => condition(argument, SeccompCmpOp::Ne, 0),
+    };
+    let calls = [
+        libc::SYS_prlimit64,
+        libc::SYS_sched_setaffinity,
+        libc::SYS_sched_setscheduler,
+        libc::SYS_sched_setparam,
+        libc::SYS_sched_setattr,
+    ];
+    for call in calls {
+        add(rules, call, vec![another(0)?])?;
+    }
+    // `WHICH, WHO`; of one process is 0 for `setpriority`, 1 for `ioprio_set`.
+    for (call, one_process) in [(libc::SYS_setpriority, 0), (libc::SYS_ioprio_set, 1)] {
+        add(rules, call, vec![condition(0, SeccompCmpOp::Ne, one_process)?])?;
+        add(rules, call, vec![another(1)?])?;
+    }
+    Ok(())
 }
 
 /// A copy of a shell with the set-user-id bit would lend the user's rights to everybody else on the machine.

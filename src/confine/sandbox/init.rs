@@ -5,7 +5,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -15,7 +14,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::channel::{self, Ended, Message};
 use super::target::{self, Failure};
-use super::{network, raw, root, usage};
+use super::watch::Watch;
+use super::{network, raw, root};
 use crate::confine::policy::Policy;
 use crate::model::Network;
 
@@ -135,15 +135,14 @@ fn confirm(channel: &OwnedFd, failures: OwnedFd) -> Result<(), Failure> {
     if said.is_empty() { Ok(()) } else { raw::exit_now(127) }
 }
 
-/// Reaps, listens, and looks at memory, until the program has ended or the shim is gone.
+/// Reaps, listens, and looks after the limits, until the program has ended or the shim is gone.
 fn supervise(start: &Start<'_>, program: Pid, deaths: &SignalFd) -> Result<(), Failure> {
     let Start { policy, channel, .. } = start;
-    let mut look_at = policy.limits.memory.map(|limit| (limit, Instant::now() + Duration::from_secs(1)));
+    let mut watch = Watch::new(policy);
     let mut ended = Ended::default();
     loop {
         let mut watched = [PollFd::new(channel, PollFlags::IN), PollFd::new(deaths, PollFlags::IN)];
-        let wait = look_at.map(|(_, at)| at.saturating_duration_since(Instant::now()));
-        let wait = wait.and_then(|wait| Timespec::try_from(wait).ok());
+        let wait = watch.next_look().filter(|_| ended.passed.is_none()).and_then(|wait| Timespec::try_from(wait).ok());
         match poll(&mut watched, wait.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(failed("wait for the program")(error.into())),
@@ -158,20 +157,16 @@ fn supervise(start: &Start<'_>, program: Pid, deaths: &SignalFd) -> Result<(), F
         }
         while deaths.read_signal().is_ok_and(|signal| signal.is_some()) {}
         if let Some(status) = reap(program) {
-            ended = Ended { memory: ended.memory, ..status };
+            ended = Ended { passed: ended.passed, ..status };
             ended.left_behind = end_all();
             channel::send(channel, &Message::Ended(ended), None).map_err(failed("tell the shim"))?;
             return Ok(());
         }
-        if let Some((limit, at)) = look_at
-            && Instant::now() >= at
-        {
-            let look = usage::look(limit);
-            if look.over && !ended.memory {
-                ended.memory = true;
+        if ended.passed.is_none() {
+            ended.passed = watch.look();
+            if ended.passed.is_some() {
                 kill(program, Signal::SIGKILL);
             }
-            look_at = Some((limit, Instant::now() + look.again));
         }
     }
 }

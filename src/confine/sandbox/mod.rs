@@ -14,6 +14,7 @@ mod root;
 mod spawn;
 mod target;
 mod usage;
+mod watch;
 
 pub use channel::{Ended, Message, receive, send};
 pub use fence::abi as landlock_abi;

@@ -29,6 +29,24 @@ const DEVICE_LINKS: &[(&str, &str)] = &[
 const KERNEL_SETTINGS: &[&str] =
     &["proc/sys", "proc/sysrq-trigger", "proc/irq", "proc/bus", "proc/fs", "proc/acpi", "proc/scsi", "proc/driver"];
 
+/// Files of `/proc` that only the host's root may read, which it may although it has no capability here.
+const KERNEL_SECRETS: &[&str] = &[
+    "proc/kallsyms",
+    "proc/kcore",
+    "proc/key-users",
+    "proc/keys",
+    "proc/kmsg",
+    "proc/kpagecgroup",
+    "proc/kpagecount",
+    "proc/kpageflags",
+    "proc/iomem",
+    "proc/ioports",
+    "proc/sched_debug",
+    "proc/slabinfo",
+    "proc/timer_list",
+    "proc/vmallocinfo",
+];
+
 /// Where the new root stands until it is the root.
 const STAGE: &[&str] = &["/tmp", "/usr", "/proc"];
 
@@ -141,6 +159,14 @@ fn shut_kernel_settings(root: &OwnedFd) -> Step<()> {
             Ok(rustix::mount::move_mount(&tree, "", root, path, flags)?)
         };
         step(format_args!("close /{}", path.display()), shut())?;
+    }
+    for path in KERNEL_SECRETS.iter().map(Path::new).filter(|path| mounts::exists(root, path)) {
+        let hide = || {
+            let nothing = mounts::copy_of(root, Path::new("dev/null"))?;
+            let flags = rustix::mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+            Ok(rustix::mount::move_mount(&nothing, "", root, path, flags)?)
+        };
+        step(format_args!("hide /{}", path.display()), hide())?;
     }
     Ok(())
 }

@@ -70,7 +70,7 @@ fn confine(policy: &Policy) -> Result<(), Failure> {
         step("put the fence up (landlock)", fence::enter(&fence, abi))?;
     }
     step("drop capabilities", drop_capabilities())?;
-    let plan = FilterPlan { ptrace: true, sockets: true, private: policy.private };
+    let plan = FilterPlan { own_processes: true, sockets: true, private: policy.private };
     let programs = step("make the filter (seccomp)", filter::programs(plan))?;
     step("install the filter (seccomp)", filter::install(&programs))
 }
@@ -111,7 +111,7 @@ pub fn enter_fence(policy: &Policy) -> io::Result<()> {
     let fence = Fence { read, write: paths(&[Access::Write]), devices, no_network, reading_is_free: false };
     fence::enter(&fence, fence::abi()?)?;
     drop_capabilities()?;
-    let plan = FilterPlan { ptrace: false, sockets: !no_network, private: policy.private };
+    let plan = FilterPlan { own_processes: false, sockets: !no_network, private: policy.private };
     debug_assert_eq!(policy.level, ConfineLevel::Landlock);
     filter::install(&filter::programs(plan)?)
 }

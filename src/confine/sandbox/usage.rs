@@ -1,12 +1,18 @@
-//! How much memory everything in the sandbox takes together, as pid 1 sees it in its own `/proc`.
-//! Looked at only where the kernel gives no event, and thoroughly only when a quick look comes near the limit.
+//! How much memory everything in the sandbox takes together, and what its open files without a name take of the disk, as pid 1
+//! sees it in its own `/proc`. Looked at only where the kernel gives no event, and thoroughly only when a quick look comes
+//! near the limit.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// How often memory is looked at while it is far from its limit, and while it is not.
-const FAR: Duration = Duration::from_secs(10);
-const NEAR: Duration = Duration::from_secs(2);
+const FAR: Duration = Duration::from_secs(2);
+const NEAR: Duration = Duration::from_secs(1);
 
 /// What a look came to.
 pub struct Look {
@@ -16,22 +22,72 @@ pub struct Look {
     pub again: Duration,
 }
 
-/// Looks at the memory of every process but this one, against a limit in bytes.
+/// Looks at the memory of every process but this one, against a limit in bytes. Not to be able to look is to be over it.
 pub fn look(limit: u64) -> Look {
-    let pids: Vec<String> = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| name != "1" && name.bytes().all(|byte| byte.is_ascii_digit()))
-        .collect();
+    let Ok(pids) = processes() else { return Look { over: true, again: NEAR } };
+    let shared = open_files(&pids).memory.saturating_add(kept_in_memory());
     let resident: u64 = pids.iter().filter_map(|pid| resident(pid)).sum();
-    if resident < limit / 4 {
+    if resident.saturating_add(shared) < limit / 4 {
         return Look { over: false, again: FAR };
     }
-    // What processes share is counted once for each of them above; near the limit each gets its part.
-    let over = resident > limit && pids.iter().filter_map(|pid| proportional(pid)).sum::<u64>() > limit;
+    // What processes share is counted once for each of them above; near the limit each gets its part, and of what is shared
+    // memory counts what is mapped or what there is, whichever is more.
+    let over = resident.saturating_add(shared) > limit && {
+        let parts = pids.iter().filter_map(|pid| proportional(pid));
+        let (all, mapped) = parts.fold((0, 0), |(all, mapped): (u64, u64), part| (all + part.0, mapped + part.1));
+        all.saturating_sub(mapped).saturating_add(mapped.max(shared)) > limit
+    };
     Look { over, again: NEAR }
+}
+
+/// What open files without a name take of the disk.
+pub fn nameless_files() -> u64 {
+    processes().map_or(0, |pids| open_files(&pids).disk)
+}
+
+fn processes() -> io::Result<Vec<String>> {
+    let names = fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    Ok(names.filter(|name| name != "1" && name.bytes().all(|byte| byte.is_ascii_digit())).collect())
+}
+
+/// Bytes of open files that no directory names.
+#[derive(Default)]
+struct OpenFiles {
+    memory: u64,
+    disk: u64,
+}
+
+fn open_files(pids: &[String]) -> OpenFiles {
+    let (mut found, mut seen) = (OpenFiles::default(), BTreeSet::new());
+    let descriptors = pids.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok());
+    for descriptor in descriptors.flatten().flatten() {
+        // A process that ends between two looks has nothing open any more.
+        let Ok(link) = fs::read_link(descriptor.path()) else { continue };
+        let link = link.as_os_str().as_bytes();
+        let in_memory = [&b"/memfd:"[..], b"/dev/zero", b"/SYSV"].iter().any(|start| link.starts_with(start));
+        if !in_memory && !link.ends_with(b" (deleted)") {
+            continue;
+        }
+        let Ok(meta) = fs::metadata(descriptor.path()) else { continue };
+        if meta.is_file() && seen.insert((meta.dev(), meta.ino())) {
+            let bytes = meta.blocks().saturating_mul(512);
+            *if in_memory { &mut found.memory } else { &mut found.disk } += bytes;
+        }
+    }
+    found
+}
+
+/// What is in the file systems in memory, and in memory that is shared by number.
+fn kept_in_memory() -> u64 {
+    let used = |place: &&str| {
+        let room = rustix::fs::statvfs(Path::new(place)).ok()?;
+        Some(room.f_blocks.saturating_sub(room.f_bfree).saturating_mul(room.f_frsize))
+    };
+    let files: u64 = ["/dev/shm", "/run"].iter().filter_map(used).sum();
+    // The second last column of each line is what is resident.
+    let segments = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+    let resident = |line: &str| line.split_ascii_whitespace().nth_back(1)?.parse::<u64>().ok();
+    files.saturating_add(segments.lines().filter_map(resident).sum())
 }
 
 fn resident(pid: &str) -> Option<u64> {
@@ -40,10 +96,13 @@ fn resident(pid: &str) -> Option<u64> {
     Some(pages.saturating_mul(rustix::param::page_size() as u64))
 }
 
-/// A process that ended meanwhile counts nothing.
-fn proportional(pid: &str) -> Option<u64> {
+/// The part of a process, all of it and what of it is shared memory. A process that ended meanwhile counts nothing.
+fn proportional(pid: &str) -> Option<(u64, u64)> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    Some(kilobytes.saturating_mul(1024))
+    let bytes = |key: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+        let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+        Some(kilobytes.saturating_mul(1024))
+    };
+    Some((bytes("Pss:")?, bytes("Pss_Shmem:").unwrap_or(0)))
 }

@@ -8,7 +8,7 @@ use std::process::{Child as Process, Command};
 
 use tokio::io::unix::AsyncFd;
 
-use super::wire::{ExitRecord, LimitKind, Refusal, Report, Stopped};
+use super::wire::{ExitRecord, Refusal, Report, Stopped};
 use crate::confine::policy::Policy;
 use crate::model::record::ConfineLevel;
 use crate::model::{ProcId, Token};
@@ -57,12 +57,24 @@ pub fn start(policy: &Policy, streams: Option<[OwnedFd; 3]>, ports: &[u16]) -> R
         return made.map(Started::Sandboxed).map_err(|error| refusal("make the namespaces", &error, false));
     }
     let _unused = ports;
+    adopt_orphans().map_err(|error| refusal("become the parent of what the command leaves behind", &error, false))?;
     let mut command = bare(policy, streams);
     let spawned = command.spawn();
     spawned.map(Started::Bare).map_err(|error| {
         let confinement = policy.level == ConfineLevel::Landlock && error.kind() == io::ErrorKind::Other;
         refusal(&format!("start `{}`", policy.argv[0]), &error, !confinement)
     })
+}
+
+/// Whatever a child leaves behind becomes a child of the shim, also when it has shed its mark.
+#[cfg(target_os = "linux")]
+fn adopt_orphans() -> io::Result<()> {
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn adopt_orphans() -> io::Result<()> {
+    Ok(())
 }
 
 /// What an error of a step says to who asked for the child.
@@ -147,7 +159,7 @@ impl Child {
                         return Ok(Report::Refused(Refusal { step, errno, text, program }));
                     }
                     Some((Message::Ended(ended), _)) => {
-                        let stopped = ended.memory.then_some(Stopped::Limit(LimitKind::Memory));
+                        let stopped = ended.passed.map(Stopped::Limit);
                         let sandbox::Ended { exit, signal, left_behind, .. } = ended;
                         reap(handle)?;
                         return Ok(Report::Ended(ExitRecord {
@@ -169,7 +181,7 @@ impl Child {
             Child::Bare { process, handle, token, .. } => {
                 let _ended = handle.readable().await?;
                 let status = process.wait()?;
-                let left_behind = proc::kill_marked(token)?;
+                let left_behind = proc::kill_marked(token)? + proc::kill_children()?;
                 let (exit, signal) = (status.code(), status.signal());
                 Ok(Report::Ended(ExitRecord { exit, signal, stopped: None, left_behind, network: Vec::new() }))
             }

@@ -3,8 +3,10 @@
 
 use std::ffi::OsString;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+
+use rustix::fs::FileType;
 
 use super::child::{self, refusal};
 use super::serve::{Held, serve};
@@ -12,6 +14,7 @@ use super::wire::{Refusal, Report, write_frame};
 use crate::confine::policy::Streams;
 use crate::confine::policy::{POLICY_MAX, Policy};
 use crate::confine::{descriptor, ports};
+use crate::model::Network;
 use crate::model::record::ConfineLevel;
 use crate::sys::proc;
 
@@ -67,19 +70,31 @@ fn read(policy: OwnedFd) -> io::Result<Policy> {
     Policy::decode(&text).map_err(io::Error::other)
 }
 
-/// A directory that is handed in would be a way to what is beside it and below, past every mount.
-fn refuse_directories() -> io::Result<()> {
+/// What is handed in as a standard stream and would be a way out: a directory, past every mount to what is beside it and below;
+/// a socket, which keeps the network that it was made in and can be connected anew.
+fn refuse_ways_out(network: &Network) -> io::Result<()> {
     let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     for (stream, name) in streams.into_iter().zip(["input", "output", "error"]) {
         // One that is closed leads nowhere.
         let Ok(stat) = rustix::fs::fstat(stream) else { continue };
-        if rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory {
-            return Err(io::Error::other(format!(
-                "the standard {name} is a directory, which leads out of the workspace"
-            )));
-        }
+        let what = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => "a directory, which leads out of the workspace",
+            FileType::Socket if *network != Network::Full && !is_line(stream)? => {
+                "a socket, which leads out of the sandbox's network"
+            }
+            _ => continue,
+        };
+        return Err(io::Error::other(format!("the standard {name} is {what}")));
     }
     Ok(())
+}
+
+/// True for one end of a connection between two programs of this machine: it stays that.
+fn is_line(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    use rustix::net::{AddressFamily, SocketType, getpeername, sockopt};
+    let local = sockopt::socket_domain(socket)? == AddressFamily::UNIX;
+    let stays = [SocketType::STREAM, SocketType::SEQPACKET].contains(&sockopt::socket_type(socket)?);
+    Ok(local && stays && getpeername(socket).is_ok())
 }
 
 type Prepared = (Option<[OwnedFd; 3]>, Vec<(&'static str, OwnedFd)>);
@@ -89,7 +104,7 @@ fn prepare(policy: &Policy) -> io::Result<Prepared> {
     descriptor::ignore_terminal()?;
     if matches!(policy.streams, Streams::Inherited | Streams::Narrated) {
         if matches!(policy.level, ConfineLevel::Strict | ConfineLevel::Landlock) {
-            refuse_directories()?;
+            refuse_ways_out(&policy.network)?;
         }
         return Ok((None, Vec::new()));
     }

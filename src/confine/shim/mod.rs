@@ -4,11 +4,10 @@
 //! gone, it ends the child; when it is gone itself, the kernel ends the sandbox. Decides nothing about runs.
 
 mod child;
-mod disk;
 mod entry;
 mod output;
 mod serve;
 mod wire;
 
 pub use entry::main;
-pub use wire::{ExitRecord, LimitKind, Order, Refusal, Report, Stopped, read_frame, write_frame};
+pub use wire::{ExitRecord, Order, Refusal, Report, Stopped, read_frame, write_frame};

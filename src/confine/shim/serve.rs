@@ -14,14 +14,15 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::child::{Child, Started};
-use super::disk::{self, DiskWatch};
 use super::output::Log;
-use super::wire::{ExitRecord, LimitKind, Order, Report, Stopped, read_frame, write_frame};
+use super::wire::{ExitRecord, Order, Report, Stopped, read_frame, write_frame};
+use crate::confine::disk::{self, DiskWatch};
 use crate::confine::mask::Mask;
-use crate::confine::policy::Policy;
+use crate::confine::policy::{LimitKind, Policy};
 use crate::confine::ports::PROXY;
 use crate::confine::proxy::{self, AllowList, Ledger};
 use crate::model::Network;
+use crate::model::record::ConfineLevel;
 use crate::sys::fs;
 
 /// How long a child may take to end after its deadline.
@@ -105,8 +106,8 @@ fn serve_port(
         Network::Hosts(hosts) if port == PROXY => {
             proxies.spawn(proxy::serve(listener, AllowList::new(hosts), ledger));
         }
-        Network::Hosts(_) => {
-            proxies.spawn(proxy::forward(listener, port, ledger));
+        Network::Hosts(hosts) => {
+            proxies.spawn(proxy::forward(listener, AllowList::new(hosts), port, ledger));
         }
         Network::None | Network::Full => {}
     }
@@ -172,7 +173,9 @@ struct Keeper {
 
 impl Keeper {
     fn new(policy: &Policy) -> Keeper {
-        let disk = policy.limits.disk.clone().map(DiskWatch::new);
+        // In a sandbox pid 1 looks, which sees everything.
+        let limit = policy.limits.disk.as_ref().filter(|_| policy.level != ConfineLevel::Strict);
+        let disk = limit.map(|limit| DiskWatch::new(limit.bytes, vec![limit.directory.clone()]));
         Keeper {
             stopped: None,
             deadline: policy.timeout_ms.map(|ms| Instant::now() + Duration::from_millis(ms)),
@@ -201,7 +204,7 @@ impl Keeper {
             child.kill()?;
         }
         if self.look_at.is_some_and(|at| at <= now) {
-            if self.disk.as_mut().is_some_and(DiskWatch::is_over) {
+            if self.disk.as_mut().is_some_and(|disk| disk.is_over(|| 0)) {
                 self.look_at = None;
                 self.stopped.get_or_insert(Stopped::Limit(LimitKind::Disk));
                 return child.kill();

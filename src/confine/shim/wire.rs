@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::confine::policy::LimitKind;
 use crate::confine::proxy::Line;
 use crate::model::ProcId;
 
@@ -94,18 +95,6 @@ impl std::fmt::Display for Stopped {
             Stopped::Limit(LimitKind::Disk) => "it took more disk space than confine.limits.disk allows",
         })
     }
-}
-
-/// A limit that ends a child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LimitKind {
-    /// `confine.limits.memory`.
-    Memory,
-    /// `confine.limits.disk`.
-    Disk,
-    /// `confine.limits.file_size`.
-    FileSize,
 }
 
 impl ExitRecord {
