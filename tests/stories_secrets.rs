@@ -90,6 +90,24 @@ fn a_secret_that_is_not_set_or_is_written_down_is_refused_before_anything_is_mad
 }
 
 #[test]
+fn a_secret_that_a_task_calls_its_files_is_in_no_reason_and_no_journal() {
+    let world = world();
+    let script = "mkdir -p \\\"$THE_TOKEN\\\" && git init -q \\\"$THE_TOKEN\\\" && cd \\\"$THE_TOKEN\\\" && \
+                  git -c user.name=x -c user.email=x commit -q --allow-empty -m x";
+    let tasks = format!("[[task]]\nid = \"t\"\nsecrets = [\"THE_TOKEN\"]\ncommand = [\"sh\", \"-c\", \"{script}\"]\n");
+    let answer = world.run_tasks(&tasks, &[]).expect(4);
+    let run = answer.json();
+    let reason = &run["tasks"][0]["reason"];
+    assert!(reason["paths"][0].as_str().is_some_and(|path| path.contains("***")), "{reason}");
+    let shown = world.treehand(&["show", run["run"].as_str().expect("a run"), "--json"]).expect(0).stdout;
+    assert!([&answer.stdout, &answer.stderr, &shown].iter().all(|text| !text.contains(SECRET)), "{shown}");
+    assert_eq!(found(&world.repo().join(".git/treehand"), &[SECRET]), [] as [&str; 0]);
+    // Nor may it be written down as a variable.
+    let written = world.treehand(&["run", "--secret", "THE_TOKEN", "--env", &format!("COPY=x{SECRET}"), "--", "true"]);
+    assert!(!written.expect(2).stderr.contains(SECRET));
+}
+
+#[test]
 fn exec_and_run_take_them_as_flags_and_say_which() {
     let world = world();
     world.treehand(&["new", "w", "--sealed"]).expect(0);

@@ -5,6 +5,7 @@
 //! network that the child does not have, not here.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, BuildError, MatchKind};
 use base64::Engine;
@@ -22,45 +23,32 @@ pub const MASKED: &str = "***";
 /// What is to be kept out.
 #[derive(Clone, Debug, Default)]
 pub struct Mask {
-    /// `None` when there is nothing.
-    automaton: Option<AhoCorasick>,
+    /// In the text as it is.
+    plain: Option<Search>,
+    /// In what is written in lines that are cut anywhere: base64, hexadecimal digits.
+    folded: Option<Search>,
+}
+
+/// A search for patterns.
+#[derive(Clone, Debug)]
+struct Search {
+    automaton: AhoCorasick,
     patterns: Vec<Vec<u8>>,
 }
 
-impl Mask {
-    /// For these values. Those that are too short are left out. An error is one of memory.
-    pub fn new(values: &[String]) -> Result<Mask, BuildError> {
-        let mut patterns = BTreeSet::new();
-        for value in values.iter().filter(|value| value.len() >= VALUE_MIN) {
-            encodings(value, &mut patterns);
-            let lines = value.lines().map(str::trim).filter(|line| line.len() >= LINE_MIN && *line != value);
-            lines.for_each(|line| encodings(line, &mut patterns));
-        }
+impl Search {
+    fn new(patterns: BTreeSet<Vec<u8>>) -> Result<Option<Search>, BuildError> {
         if patterns.is_empty() {
-            return Ok(Mask::default());
+            return Ok(None);
         }
         let patterns: Vec<Vec<u8>> = patterns.into_iter().collect();
         let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&patterns)?;
-        Ok(Mask { automaton: Some(automaton), patterns })
+        Ok(Some(Search { automaton, patterns }))
     }
 
-    /// True when nothing has to be kept out.
-    pub fn is_empty(&self) -> bool {
-        self.patterns.is_empty()
-    }
-
-    /// A whole text, without them.
-    pub fn text(&self, text: &str) -> String {
-        match &self.automaton {
-            Some(automaton) => {
-                String::from_utf8_lossy(&automaton.replace_all_bytes(text.as_bytes(), &self.stars())).into_owned()
-            }
-            None => text.to_owned(),
-        }
-    }
-
-    fn stars(&self) -> Vec<&'static str> {
-        vec![MASKED; self.patterns.len()]
+    /// Where they are.
+    fn find(&self, bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
+        self.automaton.find_iter(bytes).map(|found| found.range())
     }
 
     /// How many of the last bytes could be the beginning of one.
@@ -71,6 +59,94 @@ impl Mask {
         };
         self.patterns.iter().map(begun).max().unwrap_or(0)
     }
+}
+
+impl Mask {
+    /// For these values. Those that are too short are left out. An error is one of memory.
+    pub fn new(values: &[String]) -> Result<Mask, BuildError> {
+        let (mut plain, mut folded) = (BTreeSet::new(), BTreeSet::new());
+        for value in values.iter().filter(|value| value.len() >= VALUE_MIN) {
+            let lines = value.lines().map(str::trim).filter(|line| line.len() >= LINE_MIN && *line != value);
+            for text in std::iter::once(value.as_str()).chain(lines) {
+                written(text, &mut plain);
+                encoded(text, &mut folded);
+            }
+        }
+        Ok(Mask { plain: Search::new(plain)?, folded: Search::new(folded)? })
+    }
+
+    /// True when nothing has to be kept out.
+    pub fn is_empty(&self) -> bool {
+        self.plain.is_none() && self.folded.is_none()
+    }
+
+    /// A whole text, without them.
+    pub fn text(&self, text: &str) -> String {
+        if self.is_empty() {
+            return text.to_owned();
+        }
+        let mut stream = MaskedStream::new(self);
+        let masked = [stream.piece(text.as_bytes()), stream.rest()].concat();
+        String::from_utf8_lossy(&masked).into_owned()
+    }
+
+    /// Where in these bytes there is something to keep out, in order, each once.
+    fn find(&self, bytes: &[u8]) -> Vec<Range<usize>> {
+        let mut found: Vec<Range<usize>> = self.plain.iter().flat_map(|search| search.find(bytes)).collect();
+        if let Some(search) = &self.folded {
+            let (text, places) = unfold(bytes);
+            found.extend(search.find(&text).map(|range| places[range.start]..places[range.end - 1] + 1));
+        }
+        found.sort_by_key(|range| range.start);
+        let mut joined: Vec<Range<usize>> = Vec::with_capacity(found.len());
+        for range in found {
+            match joined.last_mut() {
+                Some(last) if range.start < last.end => last.end = last.end.max(range.end),
+                _ => joined.push(range),
+            }
+        }
+        joined
+    }
+
+    /// How many of the last bytes could be the beginning of one.
+    fn begun(&self, bytes: &[u8]) -> usize {
+        let plain = self.plain.as_ref().map_or(0, |search| search.begun(bytes));
+        let folded = self.folded.as_ref().map_or(0, |search| {
+            let (text, places) = unfold(bytes);
+            let begun = search.begun(&text);
+            text.len().checked_sub(begun).and_then(|at| places.get(at)).map_or(0, |place| bytes.len() - place)
+        });
+        plain.max(folded)
+    }
+}
+
+/// Text in which lines of an encoding are joined again, and where each byte of it was. Only a single break between two of its
+/// characters is one of these.
+fn unfold(bytes: &[u8]) -> (Vec<u8>, Vec<usize>) {
+    let of_encoding = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(byte);
+    let (mut text, mut places) = (Vec::with_capacity(bytes.len()), Vec::with_capacity(bytes.len()));
+    let mut at = 0;
+    while at < bytes.len() {
+        let rest = &bytes[at..];
+        let broken = match rest {
+            [b'\r', b'\n', ..] => 2,
+            // The rest of the break may be in the next piece.
+            [b'\n', ..] | [b'\r'] => 1,
+            _ => 0,
+        };
+        let joins = broken > 0
+            && text.last().is_some_and(of_encoding)
+            && places.last() == Some(&at.wrapping_sub(1))
+            && rest.get(broken).is_none_or(of_encoding);
+        if joins {
+            at += broken;
+            continue;
+        }
+        text.push(bytes[at]);
+        places.push(at);
+        at += 1;
+    }
+    (text, places)
 }
 
 /// A stream that comes in pieces: what may be the beginning of a secret waits for the next one.
@@ -103,15 +179,14 @@ impl<'a> MaskedStream<'a> {
 
     /// Lets go what is held up to a place, and further where a secret goes on.
     fn release(&mut self, ready: usize) -> Vec<u8> {
-        let Some(automaton) = &self.mask.automaton else { return self.held.drain(..ready).collect() };
         let (mut out, mut done) = (Vec::new(), 0);
-        for found in automaton.find_iter(&self.held) {
-            if found.start() >= ready {
+        for found in self.mask.find(&self.held) {
+            if found.start >= ready {
                 break;
             }
-            out.extend_from_slice(&self.held[done..found.start()]);
+            out.extend_from_slice(&self.held[done..found.start]);
             out.extend_from_slice(MASKED.as_bytes());
-            done = found.end();
+            done = found.end;
         }
         if done < ready {
             out.extend_from_slice(&self.held[done..ready]);
@@ -122,10 +197,35 @@ impl<'a> MaskedStream<'a> {
     }
 }
 
-/// A value as it is, in base64 (at each of the three places that it can have in a longer text), in hexadecimal digits, in an
-/// address, and in JSON.
-fn encodings(value: &str, into: &mut BTreeSet<Vec<u8>>) {
+/// A value as it is, in an address, and in JSON, as programs write these.
+fn written(value: &str, into: &mut BTreeSet<Vec<u8>>) {
     into.insert(value.as_bytes().to_vec());
+    for digits in [|byte: u8| format!("%{byte:02X}"), |byte: u8| format!("%{byte:02x}")] {
+        for kept in ["-._~", "-._~/", "-._~*", "-._~!*'()"] {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || kept.as_bytes().contains(&byte);
+            let byte = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { digits(byte) };
+            let address: String = value.bytes().map(byte).collect();
+            into.insert(address.replace("%20", "+").into_bytes());
+            into.insert(address.into_bytes());
+        }
+    }
+    let json = serde_json::Value::from(value).to_string();
+    let json = &json[1..json.len() - 1];
+    let in_ascii = |text: &str| -> String {
+        let units = |letter: char| {
+            let mut buffer = [0; 2];
+            letter.encode_utf16(&mut buffer).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>()
+        };
+        text.chars().map(|letter| if letter.is_ascii() { letter.to_string() } else { units(letter) }).collect()
+    };
+    for text in [json.to_owned(), json.replace('/', "\\/")] {
+        into.insert(in_ascii(&text).into_bytes());
+        into.insert(text.into_bytes());
+    }
+}
+
+/// A value in base64 (at each of the three places that it can have in a longer text) and in hexadecimal digits.
+fn encoded(value: &str, into: &mut BTreeSet<Vec<u8>>) {
     for before in 0..3 {
         let padded = [&[0; 2][..before], value.as_bytes()].concat();
         let (first, last) = ((before * 8).div_ceil(6), padded.len() * 8 / 6);
@@ -136,13 +236,6 @@ fn encodings(value: &str, into: &mut BTreeSet<Vec<u8>>) {
     let hex = |digits: fn(u8) -> String| value.bytes().map(digits).collect::<String>().into_bytes();
     into.insert(hex(|byte| format!("{byte:02x}")));
     into.insert(hex(|byte| format!("{byte:02X}")));
-    for digits in [|byte: u8| format!("%{byte:02X}"), |byte: u8| format!("%{byte:02x}")] {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        let encoded = value.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { digits(byte) });
-        into.insert(encoded.collect::<String>().into_bytes());
-    }
-    let json = serde_json::Value::from(value).to_string();
-    into.insert(json.as_bytes()[1..json.len() - 1].to_vec());
 }
 
 #[cfg(test)]
@@ -183,6 +276,37 @@ mod tests {
             }
         }
         assert_eq!(mask.text("nothing of it"), "nothing of it");
+    }
+
+    #[test]
+    fn lines_that_an_encoding_is_cut_into_are_read_as_one() {
+        let secret = "0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOPQRSTUVWXYZ-0123456789";
+        let mask = kept_out(&[secret.to_owned()]);
+        let lines = |text: &str, width: usize, end: &str| -> String {
+            text.as_bytes().chunks(width).map(|line| String::from_utf8_lossy(line).into_owned() + end).collect()
+        };
+        let base64 = STANDARD_NO_PAD.encode(format!("key: {secret}\n"));
+        let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+        for printed in [lines(&base64, 76, "\n"), lines(&base64, 64, "\r\n"), lines(&hex, 60, "\n")] {
+            for cut in 0..printed.len() {
+                let out = stream(&mask, &[&printed.as_bytes()[..cut], &printed.as_bytes()[cut..]]);
+                assert!(
+                    out.len() < 40 && out.windows(3).any(|part| part == b"***"),
+                    "{}",
+                    String::from_utf8_lossy(&out)
+                );
+            }
+        }
+        let text = "one\ntwo\n\nthree\r\n";
+        assert_eq!(mask.text(text), text);
+    }
+
+    #[test]
+    fn an_address_or_json_may_be_written_in_several_ways() {
+        let mask = kept_out(&["s3cr3t/ä x".to_owned()]);
+        for printed in ["s3cr3t/%C3%A4%20x", "s3cr3t%2f%c3%a4+x", "s3cr3t\\/\\u00e4 x", "s3cr3t/\\u00e4 x"] {
+            assert_eq!(mask.text(printed), MASKED, "{printed}");
+        }
     }
 
     #[test]

@@ -39,6 +39,11 @@ impl Variable {
         &self.name
     }
 
+    /// The value that was written with it.
+    pub fn written(&self) -> Option<&String> {
+        self.value.as_ref()
+    }
+
     /// Its value; `None` where it is not set here either.
     pub fn value(&self, here: impl FnOnce(&str) -> Option<String>) -> Option<String> {
         self.value.clone().or_else(|| here(self.name.as_str()))

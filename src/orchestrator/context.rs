@@ -1,19 +1,20 @@
 //! What the parts of a supervisor share: the run, the repository, the store, and the news that something changed.
 //! Holds no decisions: the board decides, workers and landings act.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
 use crate::confine::environment::SecretError;
 use crate::confine::granted::Granted;
+use crate::confine::mask::Mask;
 use crate::confine::policy::LogPlan;
 use crate::confine::view::System;
 use crate::confine::{Launch, machine};
 use crate::model::record::{RunRecord, TaskRecord};
-use crate::model::{CommitId, TaskId, Token};
+use crate::model::{CommitId, Reason, TaskId, Token, VariableName};
 use crate::store::{Store, StoreError};
 use crate::sys::env;
 use crate::worktree::Repository;
@@ -39,6 +40,8 @@ pub struct Context {
     pub stop: watch::Sender<bool>,
     store: Mutex<Store>,
     changed: watch::Sender<u64>,
+    /// What is kept out of what is kept; made when it is first wanted.
+    mask: OnceLock<Mask>,
 }
 
 /// Why a part of a run could not do its work.
@@ -126,7 +129,35 @@ impl Context {
     pub fn new(repo: Repository, run: RunRecord, identity: Identity, granted: Granted, store: Store) -> Context {
         let (stop, changed) = (watch::Sender::new(false), watch::Sender::new(0));
         let machine = machine::look(env::home().as_deref(), &env::vars(), &run.bounds.read);
-        Context { repo, run, identity, granted, machine, stop, store: Mutex::new(store), changed }
+        let (store, mask) = (Mutex::new(store), OnceLock::new());
+        Context { repo, run, identity, granted, machine, stop, store, changed, mask }
+    }
+
+    /// A reason as it may be kept: what a task names its files may be a secret that it was given.
+    pub fn without_secrets(&self, reason: Reason) -> std::result::Result<Reason, RunError> {
+        let mask = match self.mask.get() {
+            Some(mask) => mask,
+            None => {
+                let mask = self.mask_of_secrets()?;
+                self.mask.get_or_init(|| mask)
+            }
+        };
+        let paths = reason.paths.iter().map(|path| mask.text(path)).collect();
+        Ok(Reason { message: mask.text(&reason.message), paths, ..reason })
+    }
+
+    fn mask_of_secrets(&self) -> std::result::Result<Mask, RunError> {
+        let tasks = self.lock_store().tasks(&self.run.id)?;
+        let gates = tasks.iter().flat_map(|task| &task.spec.gates);
+        let named = tasks.iter().flat_map(|task| &task.spec.secrets).chain(gates.flat_map(|gate| &gate.secrets));
+        let named: BTreeSet<VariableName> = named.cloned().collect();
+        let here = env::vars();
+        let values: Vec<String> = here
+            .into_iter()
+            .filter(|(name, _)| named.iter().any(|named| named.as_str() == name))
+            .map(|(_, value)| value)
+            .collect();
+        Mask::new(&values).map_err(|error| RunError::io("cannot keep secrets out")(std::io::Error::other(error)))
     }
 
     /// Works on the store and tells everybody who follows the run that there is news.

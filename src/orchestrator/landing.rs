@@ -310,6 +310,7 @@ pub fn hold(context: &Context, id: &TaskId, reason: Reason) -> Result<TaskState,
 }
 
 fn keep_back(context: &Context, id: &TaskId, event: TaskEvent, reason: Reason) -> Result<TaskState, RunError> {
+    let reason = context.without_secrets(reason)?;
     let data = json!({"reason": reason});
     let task =
         context.store(|store| store.move_task(&context.run.id, id, event, data, |task| task.reason = Some(reason)))?;
@@ -318,7 +319,7 @@ fn keep_back(context: &Context, id: &TaskId, event: TaskEvent, reason: Reason) -
 
 /// Ends a task that has nothing to land, for this reason.
 pub fn fail(context: &Context, id: &TaskId, message: String) -> Result<TaskState, RunError> {
-    let reason = Reason::new(ReasonKind::Failed, message);
+    let reason = context.without_secrets(Reason::new(ReasonKind::Failed, message))?;
     let data = json!({"reason": reason});
     let task = context.store(|store| {
         store.move_task(&context.run.id, id, TaskEvent::Fail, data, |task| task.reason = Some(reason))

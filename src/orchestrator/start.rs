@@ -7,7 +7,7 @@ use crate::confine::{self, environment};
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord};
 use crate::model::{
     BaseReport, Bounds, BranchName, ByteSize, CommitId, MergePolicy, Network, RunId, RunSpec, RunState, Sensitive,
-    Span, StalePolicy, Strategy, Submodules, TaskState, VariableName,
+    Span, StalePolicy, Strategy, Submodules, TaskState, Variable, VariableName,
 };
 use crate::store::{Store, StoreError};
 use crate::sys::{clock, random};
@@ -119,12 +119,15 @@ fn check_secrets(spec: &RunSpec) -> Result<(), RunError> {
     let named: BTreeSet<&VariableName> = named.chain(spec.gates.iter().flat_map(|gate| &gate.secrets)).collect();
     let named: Vec<VariableName> = named.into_iter().cloned().collect();
     let gates = tasks.clone().flat_map(|task| &task.gates).chain(&spec.gates).map(|gate| &gate.run);
+    let gates_of = tasks.clone().flat_map(|task| &task.gates).chain(&spec.gates);
+    let variables = tasks.clone().flat_map(|task| &task.env).chain(gates_of.flat_map(|gate| &gate.env));
     let texts = tasks.flat_map(|task| task.command.iter().chain(&task.prompt)).chain(gates).chain(&spec.goal);
-    let texts: Vec<&String> = texts.collect();
+    let texts: Vec<&String> = texts.chain(variables.filter_map(Variable::written)).collect();
     for (name, value) in environment::secrets(&named)? {
         if texts.iter().any(|text| text.contains(&value)) {
-            let message =
-                format!("a command or a prompt has the value of the secret `{name}` in it: write ${name} instead");
+            let message = format!(
+                "a command, a prompt or a variable has the value of the secret `{name}` in it: write ${name} instead"
+            );
             return Err(RunError::Usage { message });
         }
     }

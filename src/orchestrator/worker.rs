@@ -272,6 +272,11 @@ fn close_attempt(
     end: Option<&AttemptEnd>,
     error: Option<(&str, String)>,
 ) -> Result<(), RunError> {
+    let error = error.map(|(kind, message)| {
+        let reason = context.without_secrets(Reason::new(ReasonKind::Failed, message))?;
+        Ok::<_, RunError>((kind, reason.message))
+    });
+    let error = error.transpose()?;
     let left_behind = end.map_or(0, |end| end.left_behind);
     let network = end.map(|end| &end.network[..]).unwrap_or_default();
     let data = json!({"exit": end.and_then(|e| e.exit), "signal": end.and_then(|e| e.signal),
@@ -295,6 +300,7 @@ fn after_failure(context: &Context, id: &TaskId, kind: &str, message: String) ->
 }
 
 fn retry_or_fail(context: &Context, id: &TaskId, kind: ReasonKind, message: String) -> Result<TaskState, RunError> {
+    let message = context.without_secrets(Reason::new(kind, message))?.message;
     let task = context.task(id)?;
     let used = u32::try_from(task.attempts.len()).unwrap_or(u32::MAX);
     let (event, reason) = if used < task.spec.attempts_allowed() && !*context.stop.borrow() {
