@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -248,4 +249,34 @@ fn a_branch_comes_back_with_its_reflog() {
     world.treehand(&["redo"]).expect(0);
     world.treehand(&["undo"]).expect(0);
     assert_eq!(world.git(&["reflog", "show", "w"]), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_taken_away_was_left_by_an_undo_that_called_itself_done() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    let script = "echo x > src/x; git add src; git commit -q -m x";
+    world.treehand(&["run", "--confine", "off", "--name", "t", "--", "sh", "-c", script]).expect(0);
+    let source = world.repo().join("src");
+    let allow = |mode: u32| {
+        std::fs::set_permissions(&source, std::fs::Permissions::from_mode(mode)).expect("allowed");
+    };
+    allow(0o555);
+    if std::fs::write(source.join("probe"), "").is_ok() {
+        std::fs::remove_file(source.join("probe")).expect("removed");
+        writeln!(std::io::stderr(), "NOT RUN: nothing keeps the administrator from writing").expect("stderr is open");
+        return;
+    }
+    for _ in 0..2 {
+        let refused = world.treehand(&["undo", "--json"]).expect(4).json();
+        assert!(message(&refused).contains("src"), "{refused}");
+        assert!(source.join("x").exists());
+        assert_eq!(operations(&world)[0]["undone"], false);
+    }
+    allow(0o755);
+    world.treehand(&["undo"]).expect(0);
+    assert!(!source.join("x").exists());
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+    assert_eq!(operations(&world)[0]["undone"], true);
 }
