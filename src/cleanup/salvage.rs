@@ -12,8 +12,8 @@ use crate::sys::fs;
 use crate::sys::git::{GitCommand, Reader};
 use crate::worktree::apart::Touch;
 use crate::worktree::capture::{CaptureRequest, Captured, capture, capture_commits};
-use crate::worktree::import::{ImportRequest, changes, import, update_ref};
-use crate::worktree::import_submodules::import_alone;
+use crate::worktree::import::{ImportRequest, RefChange, changes, import, update_ref, update_refs};
+use crate::worktree::import_submodules::{self, import_alone};
 use crate::worktree::index_copy::IndexCopy;
 use crate::worktree::quarantine::Quarantine;
 use crate::worktree::run_store::RunStore;
@@ -77,6 +77,21 @@ pub fn keep(repo: &Repository, prefix: &str, part: &str, commit: &CommitId) -> R
     let name = format!("{prefix}/{part}");
     update_ref(repo, &name, Some(commit), None, "treehand: saved before a removal")?;
     Ok(Saved { name, commit: commit.clone() })
+}
+
+/// Lets go of everything that was saved below a prefix, for a removal that did not happen.
+pub fn forget(repo: &Repository, prefix: &str) -> Result<()> {
+    let saved = repo.reader().refs_below(&format!("{prefix}/"))?;
+    let change = |(reference, commit): &(String, CommitId)| RefChange {
+        reference: reference.clone(),
+        new: None,
+        expected: Some(commit.clone()),
+    };
+    update_refs(repo, &saved.iter().map(change).collect::<Vec<_>>(), "treehand: nothing was removed")?;
+    for (reference, commit) in &saved {
+        import_submodules::discard(repo, reference, commit)?;
+    }
+    Ok(())
 }
 
 /// The refs that one operation made, by the name of its trash.
