@@ -23,6 +23,7 @@ mod print;
 pub mod recover;
 pub mod redo;
 mod redo_scan;
+mod refs_back;
 mod removal_again;
 pub mod remove;
 pub mod remove_plan;
@@ -38,7 +39,10 @@ mod traces;
 mod trash;
 pub mod undo;
 pub mod undo_plan;
+mod upon;
 
+#[cfg(test)]
+mod built_upon_tests;
 #[cfg(test)]
 mod clean_tests;
 #[cfg(test)]

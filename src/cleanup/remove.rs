@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::batch::{Batch, DoomedRef, KeptRef, Takeaway};
+use super::batch::{Batch, DoomedRef, KeptRef, StayingRef, Takeaway};
 use super::error::{CleanupError, Result};
 use super::integration::{self, Target};
 use super::remove_plan::{self, BranchFate, RemovalPlan, RemoveFacts, TreeFact};
@@ -221,6 +221,7 @@ impl Removal<'_, '_, '_> {
         }
         self.look_once_more()?;
         let refs = doomed(record, &branch, &saved);
+        let on = self.staying(&branch).filter(|on| refs.iter().all(|doomed| doomed.name != on.name));
         let known = self.store.workspace(&record.name)?.unwrap_or_else(|| record.clone());
         // One whose maker died comes back as that, so that `clean` can take it again.
         let was = match record.state {
@@ -228,7 +229,7 @@ impl Removal<'_, '_, '_> {
             _ => WorkspaceRecord { state: WorkspaceState::Ready, owner: None, ..known },
         };
         let saved = saved.into_iter().map(|(name, _)| name).collect();
-        let takeaway = Takeaway { directories, refs, workspace: Some(was), task: None, saved };
+        let takeaway = Takeaway { directories, refs, on, workspace: Some(was), task: None, saved };
         let kept = self.batch.take_away(&takeaway, summary)?;
         if let (BranchFate::Delete { .. }, Some(tip)) = (&branch.fate, &branch.tip)
             && record.sealed
@@ -238,6 +239,19 @@ impl Removal<'_, '_, '_> {
         }
         tidy_parents(self.repo, &record.path, paths.is_some());
         Ok(self.report(&branch, &kept, takeaway.saved))
+    }
+
+    /// The branch that the workspace is on: where its files and its index stand, and the work of a sealed one.
+    fn staying(&self, branch: &Branch) -> Option<StayingRef> {
+        let record = &self.plan.record;
+        if record.sealed {
+            return Some(StayingRef { name: record.branch.full_ref(), commit: branch.tip.clone()?, shared: true });
+        }
+        let git_dir = self.plan.git_dir.as_deref()?;
+        let all = &self.around.checkouts;
+        let on = all.iter().find(|checkout| checkout.git_dir == git_dir)?.branch.as_deref()?;
+        let shared = remove_scan::used_elsewhere(all, on, Some(git_dir), &record.path).is_some();
+        Some(StayingRef { name: format!("refs/heads/{on}"), commit: self.plan.head.clone()?, shared })
     }
 
     /// The last look before the directory goes: what was committed or changed while the rest was saved stops it.
