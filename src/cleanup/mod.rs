@@ -35,6 +35,7 @@ pub mod salvage;
 pub mod salvaged;
 pub mod saved;
 mod shift;
+mod sides;
 mod traces;
 mod trash;
 pub mod undo;
