@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::error::Result;
-use super::{restore, traces, trash};
+use super::{held, restore, traces, trash};
 use crate::model::cause::chain;
 use crate::model::record::{RefFate, RemovedItem, WorkspaceRecord};
 use crate::model::{CommitId, RunId, TaskId};
@@ -102,6 +102,7 @@ impl<'a> Batch<'a> {
         if items.is_empty() {
             return Ok(Vec::new());
         }
+        held::keep(self.repo, &items)?;
         let data = json!({"items": items, "owner": proc::own()});
         let intent = self.store.intend(&EntryDraft::new(self.kind, data))?;
         let kept = match self.carry_out(&items, what) {
@@ -110,6 +111,7 @@ impl<'a> Batch<'a> {
                 // What cannot be put back now stays under the open intent, for `clean`.
                 restore::put_back(self.repo, self.store, &items)?;
                 if !restore::is_trashed(&items)? {
+                    held::let_go(self.repo, &items)?;
                     self.store.failed(intent, json!({"why": chain(&error)}))?;
                 }
                 return Err(error);

@@ -16,8 +16,10 @@ pub mod clean_types;
 mod config_lock;
 mod config_text;
 pub mod error;
+mod held;
 pub mod integration;
 mod made_branch;
+mod named;
 mod places;
 mod print;
 pub mod recover;
@@ -46,6 +48,8 @@ mod upon;
 mod built_upon_tests;
 #[cfg(test)]
 mod clean_tests;
+#[cfg(test)]
+mod held_tests;
 #[cfg(test)]
 mod made_branch_tests;
 #[cfg(test)]

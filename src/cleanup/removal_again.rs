@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::batch::{self, DoomedRef};
 use super::error::{CleanupError, Result};
 use super::remove::tidy_parents;
-use super::{redo_scan, restore, salvage, traces};
+use super::{held, redo_scan, restore, salvage, traces};
 use crate::model::record::{OperationRecord, RefFate, RemovedItem, WorkspaceRecord, WorkspaceState};
 use crate::store::{Intent, Store};
 use crate::sys::{fs, proc};
@@ -82,6 +82,7 @@ impl<'a> Removal<'a> {
         if let Some(old) = self.operation.stamp.as_deref() {
             keep_under(self.repo, old, &self.stamp)?;
         }
+        held::keep(self.repo, &self.items)?;
         batch::trash_directories(&self.items)?;
         for item in &self.items {
             if let RemovedItem::Ref { name, commit, fate: RefFate::Deleted, .. } = item

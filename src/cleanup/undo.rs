@@ -10,7 +10,7 @@ use super::error::{CleanupError, Result};
 use super::made_branch;
 use super::shift::{LOCK_WAIT, Shifted, require_commit, shift, shift_sealed};
 use super::undo_plan::{self, Verdict};
-use super::{recover, refs_back, restore, upon};
+use super::{held, recover, refs_back, restore, upon};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, PutBack, RemovedItem, UndoData, UpdateRecord};
 use crate::model::{BranchName, CommitId};
@@ -173,6 +173,16 @@ fn undo_removal(repo: &Repository, store: &Store, operation: &OperationRecord, i
             "undo what came after it, let go of the branch where it is in use, or go on from it: treehand new NAME --base BRANCH"
         };
         return Err(CleanupError::refused(message, hint));
+    }
+    let gone = held::gone(repo, items)?;
+    if !gone.is_empty() {
+        let message = format!("operation {} is not undone: {}", operation.op, gone.join("; "));
+        let trash = items.iter().find_map(|item| match item {
+            RemovedItem::Directory { trash, .. } => trash.parent(),
+            _ => None,
+        });
+        let files = trash.map(|trash| format!("; its files are in {}", trash.display())).unwrap_or_default();
+        return Err(CleanupError::refused(message, format!("see what was saved: treehand salvage ls{files}")));
     }
     let intent = store.intend(&EntryDraft::new("undo", json!({"op": operation.op, "owner": proc::own()})))?;
     let renamed = restore::put_back(repo, store, items)?;
