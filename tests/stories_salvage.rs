@@ -208,3 +208,52 @@ fn names_of_what_is_saved_are_completed() {
     let offered = world.treehand(&["__complete", "fish", "--", "w", "salvage", "show"]).expect(0).stdout;
     assert!(offered.contains(&name), "{offered}");
 }
+
+#[test]
+fn what_was_staged_beside_a_conflict_comes_back_after_any_gc() {
+    let world = World::new();
+    let path = workspace(&world, &["w"]);
+    let git = |args: &[&str]| world.git_in(&path, args);
+    let commit = |content: &str| {
+        std::fs::write(path.join("src/lib.txt"), content).expect("written");
+        git(&["commit", "-q", "-a", "-m", content.trim()]);
+    };
+    git(&["checkout", "-q", "--detach"]);
+    commit("theirs\n");
+    let theirs = git(&["rev-parse", "HEAD"]);
+    git(&["checkout", "-q", "w"]);
+    commit("ours\n");
+    assert_ne!(world.try_git_in(&path, &["merge", "-q", &theirs]).code, 0);
+    std::fs::write(path.join("a.txt"), "staged\n").expect("written");
+    git(&["add", "a.txt"]);
+    std::fs::write(path.join("a.txt"), "in the worktree\n").expect("written");
+    let picture = || (git(&["ls-files", "--stage"]), git(&["status", "--porcelain"]), git(&["reflog"]));
+    let before = picture();
+    world.treehand(&["rm", "-f", "w"]).expect(0);
+    let saved = listed(&world).remove(0);
+    let parts: Vec<&str> = saved["parts"].as_array().expect("parts").iter().map(|part| text(part, "part")).collect();
+    assert_eq!(parts, ["worktree", "index", "head", "conflict", "MERGE_HEAD"]);
+    assert_eq!(saved["files"], 2, "{saved}");
+    let restored = world.treehand(&["salvage", "restore", "w", "--branch", "again", "--json"]).expect(0).json();
+    assert_eq!(restored["branches"].as_array().map(Vec::len), Some(4), "{restored}");
+    assert_eq!(world.show("again-index", "a.txt"), "staged\n");
+    assert_eq!(world.show("again-conflict", "theirs/src/lib.txt"), "theirs\n");
+    for branch in ["again", "again-index", "again-conflict", "again-MERGE_HEAD"] {
+        world.git(&["branch", "-q", "-D", branch]);
+    }
+    for _ in 0..2 {
+        world.git(&["reflog", "expire", "--expire=now", "--all"]);
+        world.git(&["gc", "-q", "--prune=now"]);
+        world.treehand(&["undo"]).expect(0);
+        assert_eq!(picture(), before);
+        world.git(&["fsck", "--strict", "--no-dangling"]);
+        world.treehand(&["redo"]).expect(0);
+    }
+    for name in world.git(&["for-each-ref", "--format=%(refname)", "refs/treehand"]).lines() {
+        world.git(&["update-ref", "-d", name]);
+    }
+    world.git(&["gc", "-q", "--prune=now"]);
+    let refused = world.treehand(&["undo", "--json"]).expect(4).json();
+    assert!(text(&refused, "message").contains(" needs the object "), "{refused}");
+    assert!(!path.exists());
+}

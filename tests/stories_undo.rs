@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -248,4 +249,91 @@ fn a_branch_comes_back_with_its_reflog() {
     world.treehand(&["redo"]).expect(0);
     world.treehand(&["undo"]).expect(0);
     assert_eq!(world.git(&["reflog", "show", "w"]), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_taken_away_was_left_by_an_undo_that_called_itself_done() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    let script = "echo x > src/x; git add src; git commit -q -m x";
+    world.treehand(&["run", "--confine", "off", "--name", "t", "--", "sh", "-c", script]).expect(0);
+    let source = world.repo().join("src");
+    let allow = |mode: u32| {
+        std::fs::set_permissions(&source, std::fs::Permissions::from_mode(mode)).expect("allowed");
+    };
+    allow(0o555);
+    if std::fs::write(source.join("probe"), "").is_ok() {
+        std::fs::remove_file(source.join("probe")).expect("removed");
+        writeln!(std::io::stderr(), "NOT RUN: nothing keeps the administrator from writing").expect("stderr is open");
+        return;
+    }
+    for _ in 0..2 {
+        let refused = world.treehand(&["undo", "--json"]).expect(4).json();
+        assert!(message(&refused).contains("src"), "{refused}");
+        assert!(source.join("x").exists());
+        assert_eq!(operations(&world)[0]["undone"], false);
+    }
+    allow(0o755);
+    world.treehand(&["undo"]).expect(0);
+    assert!(!source.join("x").exists());
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+    assert_eq!(operations(&world)[0]["undone"], true);
+}
+
+#[test]
+fn work_on_top_of_a_landing_keeps_it_from_being_undone_and_a_push_does_too() {
+    let world = World::with_remote();
+    land(&world, &[]);
+    let made = world.treehand(&["new", "w", "--json"]).expect(0).json();
+    let path = PathBuf::from(made["path"].as_str().expect("a path"));
+    world.treehand(&["new", "idle"]).expect(0);
+    world.git_in(&path, &["commit", "-q", "--allow-empty", "-m", "on top"]);
+    let refused = world.treehand(&["undo", "1", "--json"]).expect(4).json();
+    assert!(message(&refused).contains("the workspace `w`: ") && message(&refused).contains(" on top"), "{refused}");
+    assert!(refused["hint"].as_str().expect("a hint").contains("treehand undo 1 --revert"), "{refused}");
+    world.treehand(&["rm", "-D", "w"]).expect(0);
+    world.git(&["push", "-q", "origin", "main"]);
+    let refused = world.treehand(&["undo", "1", "--json"]).expect(4).json();
+    assert!(message(&refused).contains("was pushed: origin/main has it"), "{refused}");
+    world.treehand(&["undo", "1", "--revert"]).expect(0);
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+}
+
+#[test]
+fn tasks_of_the_same_run_that_did_not_land_are_not_built_upon_what_did() {
+    let world = World::new();
+    let tasks = "[[task]]\nid = \"lands\"\ncommand = [\"sh\", \"-c\", \"echo l > l\"]\n\
+                 [[task]]\nid = \"rejected\"\nneeds = [\"lands\"]\npaths = [\"src/**\"]\n\
+                 command = [\"sh\", \"-c\", \"echo x > outside\"]\n";
+    for strategy in ["ff", "squash"] {
+        world.run_tasks(tasks, &["--strategy", strategy]).expect(4);
+        world.treehand(&["undo"]).expect(0);
+        assert!(!world.repo().join("l").exists(), "{strategy}");
+    }
+}
+
+#[test]
+fn a_workspace_does_not_come_back_to_a_branch_that_went_on_without_it() {
+    let world = World::new();
+    let made = world.treehand(&["new", "w", "--json"]).expect(0).json();
+    let path = PathBuf::from(made["path"].as_str().expect("a path"));
+    std::fs::write(path.join("y"), "y\n").expect("written");
+    world.git_in(&path, &["add", "y"]);
+    world.git_in(&path, &["commit", "-q", "-m", "first half"]);
+    world.treehand(&["rm", "w"]).expect(0);
+    let tip = world.git(&["rev-parse", "w"]);
+    world.git(&["checkout", "-q", "w"]);
+    let refused = world.treehand(&["undo", "--json"]).expect(4).json();
+    assert!(message(&refused).contains("refs/heads/w is in use in"), "{refused}");
+    world.commit("second half", &[("z", "z\n")]);
+    world.git(&["checkout", "-q", "main"]);
+    let refused = world.treehand(&["undo", "--json"]).expect(4).json();
+    assert!(message(&refused).contains("`w` was built upon") && message(&refused).contains("second half"), "{refused}");
+    world.git(&["branch", "-q", "-D", "w"]);
+    world.git(&["reflog", "expire", "--expire=now", "--all"]);
+    let undone = world.treehand(&["undo", "--json"]).expect(0).json();
+    assert!(undone["restored"].as_array().expect("a list").contains(&json!("refs/heads/w")), "{undone}");
+    assert_eq!(world.git(&["rev-parse", "w"]), tip);
+    assert_eq!(world.git_in(&path, &["status", "--porcelain"]), "");
 }

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::error::Result;
-use super::{restore, traces, trash};
+use super::{held, restore, traces, trash};
 use crate::model::cause::chain;
-use crate::model::record::{RemovedItem, WorkspaceRecord};
+use crate::model::record::{RefFate, RemovedItem, WorkspaceRecord};
 use crate::model::{CommitId, RunId, TaskId};
 use crate::store::{EntryDraft, Store};
 use crate::sys::{clock, fs, proc};
@@ -32,6 +32,17 @@ pub struct DoomedRef {
     pub held: bool,
 }
 
+/// A branch that stays; what goes comes back only to where it is now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StayingRef {
+    /// Its full name.
+    pub name: String,
+    /// Where it is.
+    pub commit: CommitId,
+    /// It may be checked out elsewhere, too.
+    pub shared: bool,
+}
+
 /// What one step takes away.
 #[derive(Clone, Debug, Default)]
 pub struct Takeaway {
@@ -39,6 +50,8 @@ pub struct Takeaway {
     pub directories: Vec<PathBuf>,
     /// Refs.
     pub refs: Vec<DoomedRef>,
+    /// The branch that it is on and that stays.
+    pub on: Option<StayingRef>,
     /// A workspace to forget.
     pub workspace: Option<WorkspaceRecord>,
     /// A task's workspace to forget.
@@ -89,6 +102,7 @@ impl<'a> Batch<'a> {
         if items.is_empty() {
             return Ok(Vec::new());
         }
+        held::keep(self.repo, &items)?;
         let data = json!({"items": items, "owner": proc::own()});
         let intent = self.store.intend(&EntryDraft::new(self.kind, data))?;
         let kept = match self.carry_out(&items, what) {
@@ -97,6 +111,7 @@ impl<'a> Batch<'a> {
                 // What cannot be put back now stays under the open intent, for `clean`.
                 restore::put_back(self.repo, self.store, &items)?;
                 if !restore::is_trashed(&items)? {
+                    held::let_go(self.repo, &items)?;
                     self.store.failed(intent, json!({"why": chain(&error)}))?;
                 }
                 return Err(error);
@@ -124,6 +139,10 @@ impl<'a> Batch<'a> {
         }
         let refs: Vec<_> = what.refs.iter().map(|doomed| (doomed.name.clone(), doomed.commit.clone())).collect();
         items.extend(traces::items(self.repo, &self.stamp, &refs)?);
+        items.extend(what.on.clone().map(|StayingRef { name, commit, shared }| {
+            let fate = if shared { RefFate::Shared } else { RefFate::Kept };
+            RemovedItem::Ref { name, commit, fate, traces: None }
+        }));
         items.extend(what.workspace.clone().map(|record| RemovedItem::Workspace { record: Box::new(record) }));
         let task = what.task.clone();
         items.extend(task.map(|(run, task, path)| RemovedItem::TaskWorkspace { run, task, path }));

@@ -16,7 +16,7 @@ use super::error::Result;
 use super::places::{children, directories, disk_there};
 use super::remove_plan::TreeFact;
 use super::remove_scan::{self, dir_id};
-use super::{batch, removal_again, remove, salvage, trash};
+use super::{batch, held, removal_again, remove, salvage, trash};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, RemovedItem, UndoData, WorkspaceRecord, WorkspaceState};
 use crate::model::{CommitId, Timestamp};
@@ -162,7 +162,7 @@ impl Scan<'_> {
             let since = name.rsplit('/').nth(1).and_then(trash::stamped_at);
             found.push(AgedRef { name, commit, since, unused: false });
         }
-        for (name, commit) in reader.refs_below(batch::UNDO_PREFIX)? {
+        for (name, commit) in held::refs_at(self.repo, batch::UNDO_PREFIX)? {
             let stamp = name.strip_prefix(batch::UNDO_PREFIX).and_then(|rest| rest.split('/').next());
             found.push(AgedRef { since: stamp.and_then(trash::stamped_at), name, commit, unused: false });
         }

@@ -11,7 +11,7 @@ use super::remove::{self, RemoveOptions};
 use super::remove_tests::make_a_mess;
 use super::{recover, trash, undo};
 use crate::model::record::{
-    AttemptRecord, LandedRecord, RemovedItem, RunRecord, TaskRecord, UndoData, WorkspaceRecord, WorkspaceState,
+    AttemptRecord, LandedRecord, RefFate, RemovedItem, RunRecord, TaskRecord, UndoData, WorkspaceRecord, WorkspaceState,
 };
 use crate::model::{BranchName, CommitId, ProcId, RunState, Submodules, Timestamp, Token};
 use crate::store::{Entry, EntryDraft};
@@ -182,7 +182,7 @@ fn a_removal_that_died_half_way_is_put_back() {
     let items = vec![
         items(1, &record.path.to_string_lossy()),
         items(2, &git_dir),
-        RemovedItem::Ref { name: "refs/heads/w".into(), commit: tip.clone(), traces: None },
+        RemovedItem::Ref { name: "refs/heads/w".into(), commit: tip.clone(), fate: RefFate::Deleted, traces: None },
         RemovedItem::Workspace { record: Box::new(record.clone()) },
     ];
     // As it stands when the process dies after the first rename and the deletion of the branch.

@@ -16,13 +16,16 @@ pub mod clean_types;
 mod config_lock;
 mod config_text;
 pub mod error;
+mod held;
 pub mod integration;
 mod made_branch;
+mod named;
 mod places;
 mod print;
 pub mod recover;
 pub mod redo;
 mod redo_scan;
+mod refs_back;
 mod removal_again;
 pub mod remove;
 pub mod remove_plan;
@@ -34,13 +37,19 @@ pub mod salvage;
 pub mod salvaged;
 pub mod saved;
 mod shift;
+mod sides;
 mod traces;
 mod trash;
 pub mod undo;
 pub mod undo_plan;
+mod upon;
 
 #[cfg(test)]
+mod built_upon_tests;
+#[cfg(test)]
 mod clean_tests;
+#[cfg(test)]
+mod held_tests;
 #[cfg(test)]
 mod made_branch_tests;
 #[cfg(test)]

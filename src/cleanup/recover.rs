@@ -12,7 +12,7 @@ use serde_json::json;
 use super::error::Result;
 use super::removal_again::{self, Removal};
 use super::undo::sealed_update;
-use super::{config_lock, made_branch, restore};
+use super::{config_lock, held, made_branch, restore};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, PutBack, UndoData, WorkspaceState};
 use crate::model::{BranchName, CommitId, Token, WorkspaceName};
@@ -137,7 +137,8 @@ fn undo(repo: &Repository, store: &Store, entry: &Entry, operation: &OperationRe
             return Ok(Ending::Whole);
         }
         (UndoData::Removal { items }, _) => {
-            let obstacles = restore::obstacles(repo, store, items, true)?;
+            let mut obstacles = restore::obstacles(repo, store, items, true)?;
+            obstacles.extend(held::gone(repo, items)?);
             if !obstacles.is_empty() {
                 return Ok(Ending::Blocked(obstacles.join("; ")));
             }

@@ -15,7 +15,7 @@ use super::undo::{alone, sealed_update};
 use super::undo_plan::{self, Next, Verdict};
 use super::{recover, traces, trash};
 use crate::model::cause::chain;
-use crate::model::record::{OperationRecord, RemovedItem, UndoData};
+use crate::model::record::{OperationRecord, RefFate, RemovedItem, UndoData};
 use crate::model::{BaseReport, BranchName, CommitId};
 use crate::store::{EntryDraft, Store};
 use crate::sys::proc;
@@ -165,7 +165,7 @@ fn moved_to(repo: &Repository, again: &Again, items: &[RemovedItem], stamp: &str
                 RemovedItem::Directory { from, trash }
             }
             // With what there is of a branch by now.
-            RemovedItem::Ref { .. } => refs.next().unwrap_or_else(|| item.clone()),
+            RemovedItem::Ref { fate: RefFate::Deleted, .. } => refs.next().unwrap_or_else(|| item.clone()),
             other => other.clone(),
         });
     }
@@ -174,7 +174,7 @@ fn moved_to(repo: &Repository, again: &Again, items: &[RemovedItem], stamp: &str
 
 fn ref_item(item: &RemovedItem) -> Option<(String, CommitId)> {
     match item {
-        RemovedItem::Ref { name, commit, .. } => Some((name.clone(), commit.clone())),
+        RemovedItem::Ref { name, commit, fate: RefFate::Deleted, .. } => Some((name.clone(), commit.clone())),
         _ => None,
     }
 }

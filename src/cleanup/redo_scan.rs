@@ -45,7 +45,8 @@ pub fn look(
     for item in items {
         let found = match item {
             RemovedItem::Directory { from, .. } => directory(repo, how, from, &processes, &mut again.places)?,
-            RemovedItem::Ref { name, commit, .. } => match repo.reader().ref_commit(name)? {
+            RemovedItem::Ref { name, commit, fate, .. } => match repo.reader().ref_commit(name)? {
+                Some(now) if now == *commit && !fate.is_deleted() => None,
                 Some(now) if now == *commit => in_use(repo, name, all)?,
                 Some(now) => Some(format!("{name} is at {} now", now.short())),
                 None => Some(format!("{name} is gone")),
@@ -104,8 +105,8 @@ fn directory(
     Ok(None)
 }
 
-/// Another worktree than those that go, which has the branch.
-fn in_use(repo: &Repository, name: &str, all: &[RemovedItem]) -> Result<Option<String>> {
+/// Another worktree than those of these items, which has the branch.
+pub(super) fn in_use(repo: &Repository, name: &str, all: &[RemovedItem]) -> Result<Option<String>> {
     let Some(short) = name.strip_prefix("refs/heads/") else { return Ok(None) };
     let goes = |tree: &Path| {
         all.iter().any(|item| match item {

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::batch::{self, DoomedRef};
 use super::error::{CleanupError, Result};
 use super::remove::tidy_parents;
-use super::{redo_scan, restore, salvage, traces};
-use crate::model::record::{OperationRecord, RemovedItem, WorkspaceRecord, WorkspaceState};
+use super::{held, redo_scan, restore, salvage, traces};
+use crate::model::record::{OperationRecord, RefFate, RemovedItem, WorkspaceRecord, WorkspaceState};
 use crate::store::{Intent, Store};
 use crate::sys::{fs, proc};
 use crate::worktree::Repository;
@@ -51,6 +51,7 @@ impl<'a> Removal<'a> {
         for item in &self.items {
             let gone = match item {
                 RemovedItem::Directory { from, trash } => !fs::exists(from)? && fs::exists(trash)?,
+                RemovedItem::Ref { fate: RefFate::Kept | RefFate::Shared, .. } => false,
                 RemovedItem::Ref { name, .. } => self.repo.reader().ref_commit(name)?.is_none(),
                 RemovedItem::Workspace { record } => self.store.workspace(&record.name)?.is_none(),
                 RemovedItem::TaskWorkspace { run, task, .. } => self.store.task(run, task)?.workspace.is_none(),
@@ -81,9 +82,10 @@ impl<'a> Removal<'a> {
         if let Some(old) = self.operation.stamp.as_deref() {
             keep_under(self.repo, old, &self.stamp)?;
         }
+        held::keep(self.repo, &self.items)?;
         batch::trash_directories(&self.items)?;
         for item in &self.items {
-            if let RemovedItem::Ref { name, commit, .. } = item
+            if let RemovedItem::Ref { name, commit, fate: RefFate::Deleted, .. } = item
                 && self.repo.reader().ref_commit(name)?.is_some()
             {
                 let doomed = DoomedRef { name: name.clone(), commit: commit.clone(), held: false };

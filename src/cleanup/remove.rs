@@ -3,16 +3,17 @@
 //! Promises: what is not as planned stops it before anything is touched; what cannot be saved stops it; directories go to
 //! the trash and `undo` brings them back. The work of a sealed workspace is captured and imported onto its branch first.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::batch::{Batch, DoomedRef, KeptRef, Takeaway};
+use super::batch::{Batch, DoomedRef, KeptRef, StayingRef, Takeaway};
 use super::error::{CleanupError, Result};
 use super::integration::{self, Target};
 use super::remove_plan::{self, BranchFate, RemovalPlan, RemoveFacts, TreeFact};
 use super::remove_scan::{self, Surroundings, enclosure};
 use super::salvage::{self, Source};
+use crate::model::cause::chain;
 use crate::model::record::{WorkspaceRecord, WorkspaceState};
 use crate::model::{BranchName, CommitId, WorkspaceName};
 use crate::store::Store;
@@ -39,7 +40,7 @@ pub struct Removed {
     /// The workspace.
     pub name: WorkspaceName,
     /// Where it was.
-    pub path: std::path::PathBuf,
+    pub path: PathBuf,
     /// Its branch.
     pub branch: BranchName,
     /// What became of the branch.
@@ -168,32 +169,59 @@ struct Branch {
 }
 
 impl Removal<'_, '_, '_> {
-    fn run(self, template: &str, summary: &str) -> Result<Removed> {
+    fn run(mut self, template: &str, summary: &str) -> Result<Removed> {
         let record = &self.plan.record;
         let prefix = format!("{}{}/{}", salvage::PREFIX, record.name, self.batch.stamp());
         let paths = if record.sealed { Some(sealed_paths(self.repo, record, template)?) } else { None };
-        let (branch, mut saved) = match &paths {
-            Some(paths) if self.plan.capture && fs::exists(&paths.private)? => self.import(paths, &prefix)?,
+        let directories = match &paths {
+            Some(paths) => vec![paths.entry.clone(), paths.enclosure.clone(), paths.private.clone()],
+            None => [Some(record.path.clone()), self.plan.git_dir.clone()].into_iter().flatten().collect(),
+        };
+        let mut there = Vec::new();
+        for directory in &directories {
+            if fs::exists(directory)? {
+                there.push(directory.clone());
+            }
+        }
+        let removed = self.save_and_take(paths.as_ref(), directories, &prefix, summary);
+        // What was saved for a removal that did not happen is no news to anybody; the workspace has all of it.
+        if removed.is_err()
+            && !there.is_empty()
+            && there.iter().all(|directory| fs::exists(directory).unwrap_or(false))
+            && let Err(error) = salvage::forget(self.repo, &prefix)
+        {
+            tracing::warn!("what was saved under {prefix} stays: {}", chain(&error));
+        }
+        removed
+    }
+
+    fn save_and_take(
+        &mut self,
+        paths: Option<&SealedPaths>,
+        directories: Vec<PathBuf>,
+        prefix: &str,
+        summary: &str,
+    ) -> Result<Removed> {
+        let record = &self.plan.record;
+        let (branch, mut saved) = match paths {
+            Some(paths) if self.plan.capture && fs::exists(&paths.private)? => self.import(paths, prefix)?,
             _ => (Branch { tip: self.plan.branch_tip.clone(), fate: self.plan.branch.clone() }, Vec::new()),
         };
         if self.plan.salvage
             && let Some(git_dir) = &self.plan.git_dir
         {
             let tree = self.plan.tree.map(|_| record.path.as_path());
-            let source = Source { git_dir, tree, prefix: &prefix };
+            let source = Source { git_dir, tree, prefix };
             saved.extend(salvage::plain(self.repo, &source)?.into_iter().map(|saved| (saved.name, saved.commit)));
         }
         if let (BranchFate::DeleteUnmerged, Some(tip)) = (&branch.fate, &branch.tip)
             && saved.iter().all(|(_, commit)| commit != tip)
         {
-            saved.push((salvage::keep(self.repo, &prefix, "branch", tip)?.name, tip.clone()));
+            saved.push((salvage::keep(self.repo, prefix, "branch", tip)?.name, tip.clone()));
         }
         self.look_once_more()?;
-        let directories = match &paths {
-            Some(paths) => vec![paths.entry.clone(), paths.enclosure.clone(), paths.private.clone()],
-            None => [Some(record.path.clone()), self.plan.git_dir.clone()].into_iter().flatten().collect(),
-        };
         let refs = doomed(record, &branch, &saved);
+        let on = self.staying(&branch).filter(|on| refs.iter().all(|doomed| doomed.name != on.name));
         let known = self.store.workspace(&record.name)?.unwrap_or_else(|| record.clone());
         // One whose maker died comes back as that, so that `clean` can take it again.
         let was = match record.state {
@@ -201,7 +229,7 @@ impl Removal<'_, '_, '_> {
             _ => WorkspaceRecord { state: WorkspaceState::Ready, owner: None, ..known },
         };
         let saved = saved.into_iter().map(|(name, _)| name).collect();
-        let takeaway = Takeaway { directories, refs, workspace: Some(was), task: None, saved };
+        let takeaway = Takeaway { directories, refs, on, workspace: Some(was), task: None, saved };
         let kept = self.batch.take_away(&takeaway, summary)?;
         if let (BranchFate::Delete { .. }, Some(tip)) = (&branch.fate, &branch.tip)
             && record.sealed
@@ -211,6 +239,19 @@ impl Removal<'_, '_, '_> {
         }
         tidy_parents(self.repo, &record.path, paths.is_some());
         Ok(self.report(&branch, &kept, takeaway.saved))
+    }
+
+    /// The branch that the workspace is on: where its files and its index stand, and the work of a sealed one.
+    fn staying(&self, branch: &Branch) -> Option<StayingRef> {
+        let record = &self.plan.record;
+        if record.sealed {
+            return Some(StayingRef { name: record.branch.full_ref(), commit: branch.tip.clone()?, shared: true });
+        }
+        let git_dir = self.plan.git_dir.as_deref()?;
+        let all = &self.around.checkouts;
+        let on = all.iter().find(|checkout| checkout.git_dir == git_dir)?.branch.as_deref()?;
+        let shared = remove_scan::used_elsewhere(all, on, Some(git_dir), &record.path).is_some();
+        Some(StayingRef { name: format!("refs/heads/{on}"), commit: self.plan.head.clone()?, shared })
     }
 
     /// The last look before the directory goes: what was committed or changed while the rest was saved stops it.

@@ -61,6 +61,8 @@ pub struct RemoveFacts {
     pub tree: TreeFact,
     /// Its git dir (plain only).
     pub git_dir: Option<PathBuf>,
+    /// The repository is not where it was used last, and what it knows of workspaces was not mended since.
+    pub moved: bool,
     /// The caller stands in it.
     pub here: bool,
     /// Why git has it locked.
@@ -177,6 +179,11 @@ fn refuse(facts: &RemoveFacts, options: RemoveOptions) -> Option<Refusal> {
     if facts.here {
         return refusal(format!("you stand in the workspace `{name}`"), "go somewhere else first: cd".into());
     }
+    if facts.moved && !matches!(facts.tree, TreeFact::Present(_)) {
+        let what = if let TreeFact::Foreign(what) = &facts.tree { what } else { "nothing is there" };
+        let hint = "the repository was moved or copied; mend it first: treehand doctor --repair";
+        return refusal(format!("{path} is not the workspace `{name}`: {what}"), hint.into());
+    }
     if let TreeFact::Foreign(what) = &facts.tree {
         return refusal(format!("{path} is not the workspace `{name}`: {what}"), "move it away".into());
     }
@@ -276,6 +283,7 @@ mod tests {
             record,
             tree: TreeFact::Present(DirId { dev: 1, ino: 2 }),
             git_dir: Some("/x/.git/worktrees/r".into()),
+            moved: false,
             here: false,
             locked: None,
             held: Vec::new(),
@@ -312,7 +320,20 @@ mod tests {
         check(&|f| f.dirty = vec!["a".into()], false, true);
         check(&|f| f.unpushed = vec!["lib".into()], false, true);
         check(&|f| f.tree = TreeFact::Gone, true, true);
+        check(&|f| (f.tree, f.moved) = (TreeFact::Gone, true), false, false);
         check(&|f| f.head_held = false, false, true);
+    }
+
+    #[test]
+    fn in_a_moved_repository_the_remedy_was_to_move_the_workspace_away() {
+        let check = |moved: bool, expected: &str| {
+            let tree = TreeFact::Foreign("it belongs to /old".into());
+            let facts = RemoveFacts { tree, moved, ..facts() };
+            let hint = decide(&facts, RemoveOptions::default()).expect_err("refused").hint;
+            assert!(hint.contains(expected), "{hint}");
+        };
+        check(false, "move it away");
+        check(true, "treehand doctor --repair");
     }
 
     #[test]

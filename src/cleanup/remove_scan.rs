@@ -16,6 +16,7 @@ use crate::sys::git::Reader;
 use crate::sys::standing::Processes;
 use crate::worktree::checkouts::{self, Checkout};
 use crate::worktree::index_copy::dirty_paths;
+use crate::worktree::place::{self, Place};
 use crate::worktree::repository::bytes_path;
 use crate::worktree::{Repository, submodules, unpushed};
 
@@ -65,6 +66,7 @@ pub fn facts(
         .flatten();
     let head_held = head.as_ref().map(|head| is_held(repo, head)).transpose()?.unwrap_or(true);
     Ok(RemoveFacts {
+        moved: place::place(&repo.common_dir)? != Place::Same,
         here: repo.here.as_ref().is_some_and(|here| here.starts_with(&root)),
         locked: checkout.and_then(|checkout| checkout.locked.clone()),
         held: checkout.map(|c| c.held.iter().map(|(_, what)| (*what).to_owned()).collect()).unwrap_or_default(),

@@ -225,6 +225,7 @@ fn what_cannot_be_saved_stops_the_removal() {
     let message = refusal(rm(&fixture, &record, DIRTY));
     assert!(message.contains("another repository") && message.contains("nested"), "{message}");
     assert!(nested.join(".git").exists());
+    assert_eq!(fixture.refs("refs/treehand/salvage/"), [] as [String; 0], "nothing was removed");
     assert_eq!(fixture.store.workspaces().expect("read"), [record]);
     assert_eq!(fixture.store.operations().expect("read"), []);
 }

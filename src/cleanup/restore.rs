@@ -10,7 +10,7 @@ use serde_json::json;
 use super::error::{CleanupError, Result};
 use super::print::{is_git_dir, print};
 use super::remove_scan::linked_git_dir;
-use super::{traces, trash};
+use super::{refs_back, traces, trash};
 use crate::model::cause::chain;
 use crate::model::record::{PutBack, PutBackDirectory, RemovedItem};
 use crate::store::Store;
@@ -23,18 +23,11 @@ use crate::worktree::{Repository, submodules};
 /// Everything that keeps these items from coming back, in sentences; empty means that all of them can.
 /// With `resumed`, what is back already is fine.
 pub fn obstacles(repo: &Repository, store: &Store, items: &[RemovedItem], resumed: bool) -> Result<Vec<String>> {
-    let reader = repo.reader();
-    let mut found = Vec::new();
+    let mut found = refs_back::obstacles(repo, items)?;
     for item in items {
         match item {
             RemovedItem::Directory { from, trash } => found.extend(directory_obstacle(repo, from, trash, resumed)?),
-            RemovedItem::Ref { name, commit, .. } => match reader.ref_commit(name)? {
-                Some(now) if now != *commit => found.push(format!("{name} is there again, at {}", now.short())),
-                None if !reader.has_commit(commit)? => {
-                    found.push(format!("the commit {} of {name} is gone", commit.short()));
-                }
-                _ => {}
-            },
+            RemovedItem::Ref { .. } => {}
             RemovedItem::Workspace { record } => {
                 if store.workspace(&record.name)?.is_some_and(|now| now.lease != record.lease) {
                     found.push(format!("there is another workspace `{}` now", record.name));
@@ -85,7 +78,7 @@ pub fn put_back(repo: &Repository, store: &Store, items: &[RemovedItem]) -> Resu
     // The last that went comes back first: it may be around one that went before it.
     for item in items.iter().rev() {
         match item {
-            RemovedItem::Ref { name, commit, traces } => traces::put_back(repo, name, commit, traces.as_deref())?,
+            RemovedItem::Ref { name, commit, traces, .. } => traces::put_back(repo, name, commit, traces.as_deref())?,
             RemovedItem::Directory { from, trash } => {
                 let renamed = put_directory(repo, from, trash)?;
                 renumbered.extend(renamed.map(|to| (from.clone(), to)));

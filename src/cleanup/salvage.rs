@@ -1,19 +1,22 @@
 //! Apply: saves to refs what a removal would lose, and proves that it can be read back, before anything is removed.
 //!
-//! A plain worktree is saved as up to three commits below one prefix: `head`, `index` (what is staged, when that differs)
-//! and `worktree` (every change, untracked files included, ignored ones not). Its own index is never written. A sealed one is
-//! captured and imported like a result. A part that cannot be saved is an error, and stops the removal.
+//! A plain worktree is saved as commits below one prefix: `head`, `index` (what is staged, when that differs), `conflict` (all
+//! versions of the files in conflict, when there are any) and `worktree` (every change, untracked files included, ignored ones
+//! not), and what an operation in progress refers to. Its own index is never written. A sealed one is captured and imported
+//! like a result. A part that cannot be saved is an error, and stops the removal.
 
 use std::path::{Path, PathBuf};
 
 use super::error::{CleanupError, Result};
+use super::saved::CONFLICT;
+use super::sides;
 use crate::model::CommitId;
 use crate::sys::fs;
 use crate::sys::git::{GitCommand, Reader};
 use crate::worktree::apart::Touch;
 use crate::worktree::capture::{CaptureRequest, Captured, capture, capture_commits};
-use crate::worktree::import::{ImportRequest, changes, import, update_ref};
-use crate::worktree::import_submodules::import_alone;
+use crate::worktree::import::{ImportRequest, RefChange, changes, import, update_ref, update_refs};
+use crate::worktree::import_submodules::{self, import_alone};
 use crate::worktree::index_copy::IndexCopy;
 use crate::worktree::quarantine::Quarantine;
 use crate::worktree::run_store::RunStore;
@@ -27,7 +30,11 @@ pub const PREFIX: &str = "refs/treehand/salvage/";
 const SALVAGE_MAX: u64 = 20 << 30;
 
 /// Commits that an operation in progress refers to and nothing else may hold.
-const PSEUDO_REFS: [&str; 5] = ["MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD", "ORIG_HEAD"];
+const PSEUDO_REFS: [&str; 6] =
+    ["MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD", "ORIG_HEAD", "MERGE_AUTOSTASH"];
+
+/// Where a rebase keeps the changes that it has put away.
+const AUTOSTASH: [&str; 2] = ["rebase-merge/autostash", "rebase-apply/autostash"];
 
 /// A ref that was made.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,6 +72,9 @@ pub fn plain(repo: &Repository, source: &Source<'_>) -> Result<Vec<Saved>> {
             saved.push(keep(repo, source.prefix, name, &commit)?);
         }
     }
+    if let Some(commit) = autostash(source.git_dir, &reader)? {
+        saved.push(keep(repo, source.prefix, "autostash", &commit)?);
+    }
     if let Some(tree) = source.tree {
         saved.extend(changes_of(repo, source, tree, head.as_ref())?);
     }
@@ -72,11 +82,37 @@ pub fn plain(repo: &Repository, source: &Source<'_>) -> Result<Vec<Saved>> {
     Ok(saved)
 }
 
+fn autostash(git_dir: &Path, reader: &Reader) -> Result<Option<CommitId>> {
+    for name in AUTOSTASH {
+        let path = git_dir.join(name);
+        if fs::exists(&path)? {
+            let text = std::fs::read(&path).map_err(fs::at("read", &path))?;
+            return Ok(reader.revision(String::from_utf8_lossy(&text).trim())?);
+        }
+    }
+    Ok(None)
+}
+
 /// Makes a ref for a commit that is in the repository already.
 pub fn keep(repo: &Repository, prefix: &str, part: &str, commit: &CommitId) -> Result<Saved> {
     let name = format!("{prefix}/{part}");
     update_ref(repo, &name, Some(commit), None, "treehand: saved before a removal")?;
     Ok(Saved { name, commit: commit.clone() })
+}
+
+/// Lets go of everything that was saved below a prefix, for a removal that did not happen.
+pub fn forget(repo: &Repository, prefix: &str) -> Result<()> {
+    let saved = repo.reader().refs_below(&format!("{prefix}/"))?;
+    let change = |(reference, commit): &(String, CommitId)| RefChange {
+        reference: reference.clone(),
+        new: None,
+        expected: Some(commit.clone()),
+    };
+    update_refs(repo, &saved.iter().map(change).collect::<Vec<_>>(), "treehand: nothing was removed")?;
+    for (reference, commit) in &saved {
+        import_submodules::discard(repo, reference, commit)?;
+    }
+    Ok(())
 }
 
 /// The refs that one operation made, by the name of its trash.
@@ -116,12 +152,13 @@ fn commit_changes(
         Ok(signed(command, &identity).stdin(format!("treehand: {what} before a removal\n")).object_id()?)
     };
     let mut made = Vec::new();
-    let unmerged = !git(&["ls-files", "--unmerged", "-z"]).run()?.stdout.is_empty();
-    if !unmerged {
-        let staged = git(&["write-tree"]).object_id()?;
-        if Some(&staged) != head_tree.as_ref() {
-            made.push(("index", commit(&staged, "what was staged")?));
-        }
+    let conflict = sides::of(&copy, quarantine)?;
+    let staged = match &conflict {
+        Some(conflict) => conflict.staged.clone(),
+        None => git(&["write-tree"]).object_id()?,
+    };
+    if Some(&staged) != head_tree.as_ref() {
+        made.push(("index", commit(&staged, "what was staged")?));
     }
     copy.unhide()?;
     git(&["add", "--all", "--", "."]).run()?;
@@ -131,6 +168,9 @@ fn commit_changes(
     }
     if let (Some(head), Some((_, whole))) = (head, made.last()) {
         refuse_nested(quarantine, head, whole, tree)?;
+    }
+    if let Some(conflict) = conflict {
+        made.push((CONFLICT, commit(&conflict.sides, "what was in conflict")?));
     }
     let tips: Vec<CommitId> = made.iter().map(|(_, commit)| commit.clone()).collect();
     if tips.is_empty() {

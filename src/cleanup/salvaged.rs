@@ -98,7 +98,7 @@ impl Salvage {
         Extent {
             commits: self.unheld.commits(saved),
             // What was staged lay in the worktree too, most of the time: the fuller of both tells.
-            files: saved.parts().filter(|part| part.uncommitted).map(files).max().unwrap_or_default(),
+            files: saved.parts().filter(|part| part.holds_files()).map(files).max().unwrap_or_default(),
             expires_at: saved.at.map(|at| Timestamp(at.0.saturating_add(span))),
         }
     }

@@ -12,8 +12,11 @@ use crate::model::{CommitId, Timestamp};
 /// How the subject begins of the commits that are made of uncommitted changes.
 const OURS: &str = "treehand: what ";
 
+/// The part with all versions of the files in conflict, below `base`, `ours` and `theirs`: no state of the worktree's files.
+pub const CONFLICT: &str = "conflict";
+
 /// Which ref of a saved thing holds most, first. Others follow by their names.
-const ORDER: [&str; 4] = ["worktree", "index", "branch", "head"];
+const ORDER: [&str; 5] = ["worktree", "index", "branch", "head", CONFLICT];
 
 /// A ref below the prefix, as it was read.
 #[derive(Clone, Debug)]
@@ -29,7 +32,7 @@ pub struct SavedRef {
 /// One ref of a saved thing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Part {
-    /// `worktree`, `index`, `branch`, `head`, or the name of what an operation in progress referred to.
+    /// `worktree`, `index`, `branch`, `head`, `conflict`, or the name of what an operation in progress referred to.
     pub part: String,
     /// The ref.
     pub reference: String,
@@ -37,6 +40,13 @@ pub struct Part {
     pub commit: CommitId,
     /// The commit was made of uncommitted changes.
     pub uncommitted: bool,
+}
+
+impl Part {
+    /// True for one that tells which files were changed and not committed.
+    pub fn holds_files(&self) -> bool {
+        self.uncommitted && self.part != CONFLICT
+    }
 }
 
 /// Everything that one removal saved of one workspace or task.
@@ -217,6 +227,7 @@ mod tests {
             saved_ref("w/1000-0123abcd/MERGE_HEAD", '5', "theirs"),
             saved_ref("w/1000-0123abcd/worktree", '2', "treehand: what lay in the worktree before a removal"),
             saved_ref("w/1000-0123abcd/index", '3', "treehand: what was staged before a removal"),
+            saved_ref("w/1000-0123abcd/conflict", '7', "treehand: what was in conflict before a removal"),
             saved_ref("a/b/3000-0123abcd/worktree", '4', "the last commit of an agent"),
             saved_ref("a/w2/2000-ffffffff/branch", '6', "work"),
         ])
@@ -228,9 +239,9 @@ mod tests {
         let names: Vec<&str> = all.iter().map(|saved| saved.name.as_str()).collect();
         assert_eq!(names, ["a/b-0123abcd", "a/w2-ffffffff", "w-0123abcd", "odd"]);
         let parts: Vec<&str> = all[2].parts().map(|part| part.part.as_str()).collect();
-        assert_eq!(parts, ["worktree", "index", "head", "MERGE_HEAD"]);
+        assert_eq!(parts, ["worktree", "index", "head", "conflict", "MERGE_HEAD"]);
         let told: Vec<bool> = all[2].parts().map(|part| part.uncommitted).collect();
-        assert_eq!(told, [true, true, false, false]);
+        assert_eq!(told, [true, true, false, true, false]);
         assert!(!all[0].main.uncommitted, "a commit of somebody else's on top");
         assert_eq!((all[2].from.as_str(), all[2].at), ("w", Some(Timestamp(1000))));
         assert_eq!((all[3].from.as_str(), all[3].at, all[3].main.part.as_str()), ("odd", None, "odd"));

@@ -91,7 +91,8 @@ pub fn forward(
     match advance(repo, &Advance { branch, from, to, message, lock_wait: LOCK_WAIT })? {
         Advanced::Done => Ok(Shifted::Whole),
         Advanced::Behind { message } => {
-            Ok(Shifted::Behind(CleanupError::refused(message, "make room, then: treehand doctor --repair")))
+            let hint = "make room, or let its directories be written to, then: treehand doctor --repair";
+            Ok(Shifted::Behind(CleanupError::refused(message, hint)))
         }
         Advanced::Raced => Err(CleanupError::refused(format!("`{branch}` has just moved"), "try again")),
         Advanced::InTheWay(Obstacle { message, paths }) => {

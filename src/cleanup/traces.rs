@@ -8,7 +8,7 @@ use super::error::Result;
 use super::{branch_log, config_lock, config_text};
 use crate::model::CommitId;
 use crate::model::cause::chain;
-use crate::model::record::{BranchTraces, RemovedItem};
+use crate::model::record::{BranchTraces, RefFate, RemovedItem};
 use crate::worktree::Repository;
 use crate::worktree::import::update_ref;
 
@@ -25,6 +25,7 @@ pub fn items(repo: &Repository, stamp: &str, refs: &[(String, CommitId)]) -> Res
         let item = |(name, commit): &(String, CommitId)| RemovedItem::Ref {
             name: name.clone(),
             commit: commit.clone(),
+            fate: RefFate::Deleted,
             traces: None,
         };
         return Ok(refs.iter().map(item).collect());
@@ -38,7 +39,7 @@ pub fn items(repo: &Repository, stamp: &str, refs: &[(String, CommitId)]) -> Res
             }
             Box::new(BranchTraces { log: kept_as(stamp, name), sections })
         });
-        items.push(RemovedItem::Ref { name: name.clone(), commit: commit.clone(), traces });
+        items.push(RemovedItem::Ref { name: name.clone(), commit: commit.clone(), fate: RefFate::Deleted, traces });
     }
     Ok(items)
 }

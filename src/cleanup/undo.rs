@@ -9,8 +9,8 @@ use serde_json::json;
 use super::error::{CleanupError, Result};
 use super::made_branch;
 use super::shift::{LOCK_WAIT, Shifted, require_commit, shift, shift_sealed};
-use super::undo_plan::{self, OnTop, Verdict};
-use super::{recover, restore};
+use super::undo_plan::{self, Verdict};
+use super::{held, recover, refs_back, restore, upon};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, PutBack, RemovedItem, UndoData, UpdateRecord};
 use crate::model::{BranchName, CommitId};
@@ -19,9 +19,6 @@ use crate::sys::lock::FileLock;
 use crate::sys::proc;
 use crate::worktree::sealed_move::State;
 use crate::worktree::{Repository, update_sealed};
-
-/// Most commits on top that a refusal names.
-const ON_TOP_MAX: usize = 10;
 
 /// An operation that was taken back.
 #[derive(Clone, Debug, Serialize)]
@@ -49,12 +46,18 @@ pub fn undo(repo: &Repository, store: &Store, op: Option<i64>) -> Result<Undone>
         return Err(CleanupError::refused(format!("an interrupted {blocked}"), "look at it, then try again"));
     }
     let operation = &require(store, op)?;
+    let mut again = Vec::new();
     match (&operation.undo, operation.undo.moved()) {
-        (UndoData::Removal { items }, _) => undo_removal(repo, store, operation, items)?,
+        (UndoData::Removal { items }, _) => {
+            again = refs_back::gone(repo, items)?;
+            undo_removal(repo, store, operation, items)?;
+        }
         (_, Some((branch, before, after))) => undo_move(repo, store, operation, branch, before, after)?,
         (_, None) => store.mark_undone(operation.op, PutBack::default(), None)?,
     }
-    Ok(Undone::of(store.operation(operation.op)?))
+    let mut undone = Undone::of(store.operation(operation.op)?);
+    undone.restored.extend(again);
+    Ok(undone)
 }
 
 /// Held by whoever takes back or makes again, for as long as that takes.
@@ -92,7 +95,10 @@ impl Undone {
         let OperationRecord { op, kind, summary, undo, .. } = operation;
         let (mut restored, mut removed) = (Vec::new(), Vec::new());
         match (&undo, undo.moved()) {
-            (UndoData::Removal { items }, _) => restored.extend(items.iter().map(describe)),
+            (UndoData::Removal { items }, _) => {
+                let stayed = |item: &&RemovedItem| matches!(item, RemovedItem::Ref { fate, .. } if !fate.is_deleted());
+                restored.extend(items.iter().filter(|item| !stayed(item)).map(describe));
+            }
             (_, Some((branch, ..))) if gone => removed.push(branch.to_string()),
             (_, Some((branch, before, _))) => restored.push(format!("{branch} at {}", before.short())),
             (_, None) => {}
@@ -112,7 +118,7 @@ fn undo_move(
 ) -> Result<()> {
     let op = operation.op;
     let tip = repo.reader().ref_commit(&into.full_ref())?;
-    let on_top = tip.as_ref().map(|tip| on_top(repo, after, tip)).transpose()?.unwrap_or_default();
+    let on_top = tip.as_ref().map(|tip| upon::on_top(repo, after, tip, None)).transpose()?.unwrap_or_default();
     match undo_plan::judge(into.as_str(), tip.as_ref(), before, after, &on_top) {
         Verdict::Refuse(why) => {
             let hint = if on_top.is_empty() {
@@ -124,6 +130,12 @@ fn undo_move(
         }
         Verdict::Already => return Ok(store.mark_undone(op, PutBack::default(), None)?),
         Verdict::Move => require_commit(repo, into, before)?,
+    }
+    if matches!(operation.undo, UndoData::Landing { .. })
+        && let Some(why) = upon::upon(repo, store, after)?.refusal(into.as_str(), after)
+    {
+        let hint = format!("take it back by a commit, which others can have too: treehand undo {op} --revert");
+        return Err(CleanupError::refused(format!("operation {op} is not undone: {why}"), hint));
     }
     let intent = store.intend(&EntryDraft::new("undo", json!({"op": op, "owner": proc::own()})))?;
     let message = format!("treehand: undo operation {op}");
@@ -151,30 +163,26 @@ pub(super) fn sealed_update(operation: &OperationRecord) -> Option<(&UpdateRecor
     Some((update, before, after))
 }
 
-/// The commits that `tip` has on top of `after`, newest first; none when it is not on top of it.
-pub(super) fn on_top(repo: &Repository, after: &CommitId, tip: &CommitId) -> Result<Vec<OnTop>> {
-    let reader = repo.reader();
-    if tip == after || !reader.has_commit(after)? || !reader.is_ancestor(after, tip)? {
-        return Ok(Vec::new());
-    }
-    let format = "--format=%H%x1f%s%x1f%(trailers:key=Treehand-Task,valueonly,separator=%x2C)";
-    let (count, range) = (format!("-{ON_TOP_MAX}"), format!("{after}..{tip}"));
-    let output = repo.bare(["log", "-z", format, &count, &range, "--"]).run()?;
-    let commit = |record: &[u8]| {
-        let text = String::from_utf8_lossy(record).into_owned();
-        let mut fields = text.split('\u{1f}').map(str::trim);
-        let (id, subject, task) = (fields.next()?, fields.next()?, fields.next()?);
-        let task = Some(task.to_owned()).filter(|task| !task.is_empty());
-        Some(OnTop { commit: CommitId::parse(id).ok()?, subject: subject.to_owned(), task })
-    };
-    Ok(output.records().filter_map(commit).collect())
-}
-
 fn undo_removal(repo: &Repository, store: &Store, operation: &OperationRecord, items: &[RemovedItem]) -> Result<()> {
     let obstacles = restore::obstacles(repo, store, items, false)?;
     if !obstacles.is_empty() {
         let message = format!("operation {} is not undone: {}", operation.op, obstacles.join("; "));
-        return Err(CleanupError::refused(message, "move away what is in the way; trash stays for clean.retention"));
+        let hint = if refs_back::obstacles(repo, items)?.is_empty() {
+            "move away what is in the way; trash stays for clean.retention"
+        } else {
+            "undo what came after it, let go of the branch where it is in use, or go on from it: treehand new NAME --base BRANCH"
+        };
+        return Err(CleanupError::refused(message, hint));
+    }
+    let gone = held::gone(repo, items)?;
+    if !gone.is_empty() {
+        let message = format!("operation {} is not undone: {}", operation.op, gone.join("; "));
+        let trash = items.iter().find_map(|item| match item {
+            RemovedItem::Directory { trash, .. } => trash.parent(),
+            _ => None,
+        });
+        let files = trash.map(|trash| format!("; its files are in {}", trash.display())).unwrap_or_default();
+        return Err(CleanupError::refused(message, format!("see what was saved: treehand salvage ls{files}")));
     }
     let intent = store.intend(&EntryDraft::new("undo", json!({"op": operation.op, "owner": proc::own()})))?;
     let renamed = restore::put_back(repo, store, items)?;

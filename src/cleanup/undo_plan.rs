@@ -3,8 +3,8 @@
 //! A branch moves back only from exactly where the landing put it, and forward again only from where the undo left it; what
 //! was built on either is never dropped.
 
-use crate::model::CommitId;
 use crate::model::record::OperationRecord;
+use crate::model::{CommitId, WorkspaceName};
 
 /// A commit that lies on top of a landing.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -82,18 +82,46 @@ pub fn judge(branch: &str, tip: Option<&CommitId>, before: &CommitId, after: &Co
         None => Verdict::Refuse(format!("the branch `{branch}` is gone")),
         Some(tip) if tip == after => Verdict::Move,
         Some(tip) if tip == before => Verdict::Already,
-        Some(tip) if on_top.is_empty() => {
-            let (tip, after) = (tip.short(), after.short());
-            Verdict::Refuse(format!("`{branch}` is at {tip}, which is not on top of {after}"))
+        Some(tip) => Verdict::Refuse(moved_on(branch, tip, after, on_top)),
+    }
+}
+
+/// Says of a branch that is no longer where an operation left it what was built upon that, or that something else is there.
+pub fn moved_on(branch: &str, tip: &CommitId, left: &CommitId, on_top: &[OnTop]) -> String {
+    if on_top.is_empty() {
+        return format!("`{branch}` is at {}, which is not on top of {}", tip.short(), left.short());
+    }
+    format!("`{branch}` was built upon: {}", list(on_top))
+}
+
+fn list(commits: &[OnTop]) -> String {
+    let line = |commit: &OnTop| {
+        let task = commit.task.as_ref().map(|task| format!(" (task {task})")).unwrap_or_default();
+        format!("{} {}{task}", commit.commit.short(), commit.subject)
+    };
+    commits.iter().map(line).collect::<Vec<_>>().join("; ")
+}
+
+/// Who has a landing besides its own branch.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Upon {
+    /// Workspaces with commits of their own on top of it.
+    pub workspaces: Vec<(WorkspaceName, Vec<OnTop>)>,
+    /// Branches of remotes that have it.
+    pub remotes: Vec<String>,
+}
+
+impl Upon {
+    /// Why a landing stays that its branch could go back from.
+    pub fn refusal(&self, branch: &str, after: &CommitId) -> Option<String> {
+        let workspace = |(name, commits): &(WorkspaceName, Vec<OnTop>)| {
+            format!("`{branch}` was built upon in the workspace `{name}`: {}", list(commits))
+        };
+        let mut found: Vec<String> = self.workspaces.iter().map(workspace).collect();
+        if !self.remotes.is_empty() {
+            found.push(format!("{} was pushed: {} has it", after.short(), self.remotes.join(", ")));
         }
-        Some(_) => {
-            let line = |commit: &OnTop| {
-                let task = commit.task.as_ref().map(|task| format!(" (task {task})")).unwrap_or_default();
-                format!("{} {}{task}", commit.commit.short(), commit.subject)
-            };
-            let list: Vec<String> = on_top.iter().map(line).collect();
-            Verdict::Refuse(format!("`{branch}` was built upon: {}", list.join("; ")))
-        }
+        (!found.is_empty()).then(|| found.join("; "))
     }
 }
 
@@ -126,6 +154,22 @@ mod tests {
         check(None, &[], "the branch `main` is gone");
         check(Some('c'), &[], "`main` is at cccccccccccc, which is not on top of bbbbbbbbbbbb");
         check(Some('c'), &on_top, "`main` was built upon: cccccccccccc more (task b)");
+    }
+
+    #[test]
+    fn a_landing_that_a_workspace_or_a_remote_has_stays() {
+        let check = |workspaces: &[&str], remotes: &[&str], expected: Option<&str>| {
+            let on_top = || vec![OnTop { commit: id('c'), subject: "more".into(), task: None }];
+            let named = |name: &&str| (WorkspaceName::parse(name).expect("a name"), on_top());
+            let upon = Upon {
+                workspaces: workspaces.iter().map(named).collect(),
+                remotes: remotes.iter().map(|name| (*name).to_owned()).collect(),
+            };
+            assert_eq!(upon.refusal("main", &id('b')).as_deref(), expected);
+        };
+        check(&[], &[], None);
+        check(&["w"], &[], Some("`main` was built upon in the workspace `w`: cccccccccccc more"));
+        check(&[], &["origin/main", "up/x"], Some("bbbbbbbbbbbb was pushed: origin/main, up/x has it"));
     }
 
     #[test]

@@ -383,12 +383,15 @@ pub enum RemovedItem {
         /// Where it is.
         trash: PathBuf,
     },
-    /// A ref that was deleted.
+    /// A ref that was deleted, or the branch that a worktree was on.
     Ref {
         /// Its full name.
         name: String,
         /// Where it pointed.
         commit: CommitId,
+        /// What became of it.
+        #[serde(default, skip_serializing_if = "RefFate::is_deleted")]
+        fate: RefFate,
         /// What went with it (branches only).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         traces: Option<Box<BranchTraces>>,
@@ -407,6 +410,26 @@ pub enum RemovedItem {
         /// The box.
         path: PathBuf,
     },
+}
+
+/// What a removal did with a ref.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RefFate {
+    /// It went.
+    #[default]
+    Deleted,
+    /// It stayed: what comes back stands on it, and nothing else had it checked out.
+    Kept,
+    /// It stayed, and may be checked out elsewhere, too.
+    Shared,
+}
+
+impl RefFate {
+    /// True for one that went.
+    pub fn is_deleted(&self) -> bool {
+        *self == RefFate::Deleted
+    }
 }
 
 /// What a repository knows of a branch besides its tip.

@@ -42,6 +42,11 @@ impl<'a> IndexCopy<'a> {
         command.env("GIT_INDEX_FILE", &self.index)
     }
 
+    /// The copy.
+    pub fn file(&self) -> &Path {
+        &self.index
+    }
+
     /// Takes off the flags that hide changed files from git.
     pub fn unhide(&self) -> Result<()> {
         let listed = self.git(exact::LIST).run()?;

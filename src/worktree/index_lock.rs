@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::checkouts::Checkout;
-use super::error::Result;
+use super::error::{Result, WorktreeError};
 use super::folding::folds;
 use super::in_the_way::{Present, in_the_way};
 use super::repository::{Repository, bytes_path};
@@ -125,7 +125,15 @@ impl<'a> IndexLock<'a> {
 
     /// Moves the files and the copy from one commit to the other, then makes the copy the index and gives the lock up.
     pub fn update(self, from: &CommitId, to: &CommitId) -> Result<()> {
-        self.git(["read-tree", "-m", "-u", from.as_str(), to.as_str()]).run()?;
+        let moved = self.git(["read-tree", "-m", "-u", from.as_str(), to.as_str()]).run()?;
+        let said = String::from_utf8_lossy(&moved.stderr).into_owned();
+        // git only warns of a file that it cannot take away, and goes on as if it were gone.
+        let left: Vec<&str> = said.lines().filter_map(|line| line.trim().strip_prefix("warning: ")).collect();
+        let left: Vec<&str> = left.into_iter().filter(|line| line.starts_with("unable to unlink")).collect();
+        if !left.is_empty() {
+            let hint = "let its directory be written to, then: treehand doctor --repair";
+            return Err(WorktreeError::refused(left.join("; "), hint));
+        }
         let index = self.git_dir.join("index");
         std::fs::rename(self.copy(), &index).map_err(fs::at("replace", &index))?;
         Ok(())
