@@ -221,6 +221,11 @@ fn refuse(facts: &RemoveFacts, options: RemoveOptions) -> Option<Refusal> {
 }
 
 fn named(mut list: Vec<String>) -> String {
+    // A line feed in a name is part of the name, not of what is said.
+    for name in &mut list {
+        *name =
+            name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect();
+    }
     let more = list.len().saturating_sub(NAMED_MAX);
     list.truncate(NAMED_MAX);
     let text = list.join(", ");

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::output::plain;
-use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord};
+use crate::model::record::{ConfineLevel, RunRecord, TaskRecord, WorkspaceRecord};
 use crate::model::{BaseReport, ReasonKind, state};
 
 /// `treehand/run/v1`.
@@ -92,7 +92,8 @@ pub fn run_exit_code(run: &RunRecord, tasks: &[TaskRecord]) -> u8 {
 
 /// A run for people: what landed, what did not and why.
 pub fn run_text(run: &RunRecord, tasks: &[TaskRecord]) -> String {
-    let mut text = format!("run {} {}", run.id, run.state.word());
+    let level = if run.confine == ConfineLevel::Strict { String::new() } else { format!(" (confine {})", run.confine) };
+    let mut text = format!("run {} {}{level}", run.id, run.state.word());
     if let Some(goal) = &run.spec.goal {
         text.push_str(&format!(": {}", plain(goal)));
     }

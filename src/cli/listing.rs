@@ -3,13 +3,14 @@
 //! A line is complete at once but for what has to be looked for in files: uncommitted changes and size. Those come later,
 //! and change no column's width.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use super::document;
+use super::fit::{self, Column};
 use super::output::{Output, Paint, age, plain, size};
-use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord, WorkspaceState};
+use crate::model::record::{ConfineLevel, RunRecord, TaskRecord, WorkspaceRecord, WorkspaceState};
 use crate::model::{Freshness, Standing, TaskState};
 use crate::sys::standing::Processes;
 use crate::sys::{clock, proc};
@@ -61,6 +62,14 @@ pub struct Found {
     pub bytes: Option<u64>,
 }
 
+impl Found {
+    /// What takes most room: columns are as wide before anything is found.
+    pub fn widest() -> Found {
+        let dirt = Dirt { staged: true, modified: true, untracked: true, conflicted: true };
+        Found { dirt: Some(Ok(dirt)), bytes: None }
+    }
+}
+
 /// A cell of the table and its colour.
 pub type Cell = (String, Option<Paint>);
 
@@ -97,8 +106,8 @@ impl Line {
         found
     }
 
-    /// The cells of its line.
-    pub fn cells(&self, here: Option<&Path>, processes: &[Standing], found: &Found) -> Vec<Cell> {
+    /// The cells of its line; the path as seen from a directory, where that is shorter.
+    pub fn cells(&self, here: Option<&Path>, from: Option<&Path>, processes: &[Standing], found: &Found) -> Vec<Cell> {
         let is_here = here == Some(self.place());
         let (name, branch, since) = match self {
             Line::Main { branch, .. } => ("^".to_owned(), branch.clone().unwrap_or_else(|| "HEAD".into()), None),
@@ -125,13 +134,17 @@ impl Line {
             (processes.len().to_string(), busy),
             (found.bytes.map_or("…".into(), size), None),
             (old, Some(Paint::Dim)),
-            (plain(&self.place().to_string_lossy()), Some(Paint::Dim)),
+            (plain(&seen_from(self.place(), from).to_string_lossy()), Some(Paint::Dim)),
         ]
     }
 
     fn state(&self, found: &Found) -> Cell {
         match self {
-            Line::Task { task, .. } => (task.state.word().into(), task_paint(task.state)),
+            Line::Task { run, task } => {
+                let level =
+                    if run.confine == ConfineLevel::Strict { String::new() } else { format!(", {}", run.confine) };
+                (format!("{}{level}", task.state.word()), task_paint(task.state))
+            }
             Line::Workspace { record, .. } if record.state == WorkspaceState::Creating => ("creating".into(), None),
             Line::Workspace { record, .. } if record.state == WorkspaceState::Removing => ("removing".into(), None),
             Line::Main { .. } => dirtiness(found, &[]),
@@ -181,6 +194,16 @@ impl Line {
     }
 }
 
+/// A path relative to a directory, where that is shorter.
+fn seen_from(path: &Path, from: Option<&Path>) -> PathBuf {
+    let Some(from) = from else { return path.to_owned() };
+    let shared = path.components().zip(from.components()).take_while(|(one, other)| one == other).count();
+    let up = from.components().skip(shared).map(|_| Component::ParentDir);
+    let relative: PathBuf = up.chain(path.components().skip(shared)).collect();
+    let relative = if relative.as_os_str().is_empty() { PathBuf::from(".") } else { relative };
+    if relative.as_os_str().len() < path.as_os_str().len() { relative } else { path.to_owned() }
+}
+
 fn dirtiness(found: &Found, operations: &[&str]) -> Cell {
     let (word, paint) = match &found.dirt {
         None => ("…".into(), Some(Paint::Dim)),
@@ -211,8 +234,35 @@ fn task_paint(state: TaskState) -> Option<Paint> {
     }
 }
 
-/// How wide each column has to be, whatever is found yet.
-pub fn widths(rows: &[Vec<Cell>]) -> Vec<usize> {
+/// How wide each column is, whatever is found yet: as wide as it has to be, on a terminal so that all of them fit.
+pub fn widths(rows: &[Vec<Cell>], terminal: Option<usize>) -> Vec<usize> {
+    let widths = full_widths(rows);
+    let Some(terminal) = terminal else { return widths };
+    let repeats = rows
+        .iter()
+        .skip(1)
+        .all(|row| row[1].0 == "^" || row[2].0.strip_prefix("treehand/").unwrap_or(&row[2].0) == row[1].0);
+    let column = |(at, width): (usize, usize)| {
+        // The order in which they leave, and the least that is of use.
+        let (leaves, least) = match HEAD[at] {
+            "BRANCH" if repeats => (Some(0), usize::MAX),
+            "AGE" => (Some(1), usize::MAX),
+            "SIZE" => (Some(2), usize::MAX),
+            "PATH" => (Some(3), 16),
+            "PROCS" => (Some(4), usize::MAX),
+            "BRANCH" => (Some(5), 12),
+            "BASE" => (Some(6), 10),
+            "FRESHNESS" => (Some(7), usize::MAX),
+            "STATE" => (None, STATE_WIDTH),
+            "NAME" => (None, 8),
+            _ => (None, width),
+        };
+        Column { width, leaves, least }
+    };
+    fit::fit(&widths.into_iter().enumerate().map(column).collect::<Vec<_>>(), terminal, 2)
+}
+
+fn full_widths(rows: &[Vec<Cell>]) -> Vec<usize> {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|(text, _)| text.chars().count());
         let least = match HEAD[column] {
@@ -229,11 +279,13 @@ pub fn widths(rows: &[Vec<Cell>]) -> Vec<usize> {
 pub fn line(out: &Output, cells: &[Cell], widths: &[usize]) -> String {
     let last = cells.len().saturating_sub(1);
     let cell = |(at, ((text, paint), width)): (usize, (&Cell, &usize))| {
+        let text = if out.on_terminal() { &fit::cut(text, *width) } else { text };
         let gap = if at == last { 0 } else { width.saturating_sub(text.chars().count()) };
         let shown = paint.filter(|_| !text.is_empty()).map_or_else(|| text.clone(), |paint| out.paint(paint, text));
         format!("{shown}{}", " ".repeat(gap))
     };
-    let line: Vec<String> = cells.iter().zip(widths).enumerate().map(cell).collect();
+    let shown = cells.iter().zip(widths).enumerate().filter(|(at, (_, width))| **width > 0 || *at == 0);
+    let line: Vec<String> = shown.map(cell).collect();
     format!("{}\n", line.join("  ").trim_end())
 }
 
@@ -251,6 +303,7 @@ fn workspace_document(record: &WorkspaceRecord, looked: &Result<WorkspaceStatus,
     document["operations"] = json!(looked.as_ref().map(|status| status.operations.clone()).unwrap_or_default());
     document["error"] = json!(error);
     document["age_s"] = json!(clock::now().since(record.created_at).as_secs());
+    document["confine"] = Value::Null;
     document["run"] = Value::Null;
     document["task"] = Value::Null;
     document
@@ -276,5 +329,6 @@ fn task_document(run: &RunRecord, task: &TaskRecord) -> Value {
         "age_s": clock::now().since(run.created_at).as_secs(),
         "run": run.id,
         "task": task.id,
+        "confine": run.confine,
     })
 }

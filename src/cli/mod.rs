@@ -10,6 +10,7 @@ pub mod copied;
 pub mod document;
 pub mod entry;
 pub mod error;
+pub mod fit;
 pub mod listing;
 pub mod output;
 pub mod session;

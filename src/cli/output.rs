@@ -75,16 +75,22 @@ impl Output {
     /// Says what the user should know.
     pub fn warn(&self, line: impl AsRef<str>) {
         if !self.quiet {
-            narrate(&format!("{} {}", self.paint(Paint::Yellow, "warning:"), line.as_ref()));
+            narrate(&format!("{} {}", self.paint(Paint::Yellow, "warning:"), lines(line.as_ref())));
         }
     }
 
     /// Says what went wrong.
     pub fn error(&self, message: &str, hint: Option<&str>) {
-        narrate(&format!("{} {}", self.paint(Paint::Red, "error:"), message));
+        narrate(&format!("{} {}", self.paint(Paint::Red, "error:"), lines(message)));
         if let Some(hint) = hint {
-            narrate(&format!("{} {hint}", self.paint(Paint::Dim, "hint:")));
+            narrate(&format!("{} {}", self.paint(Paint::Dim, "hint:"), lines(hint)));
         }
+    }
+
+    /// Columns and lines of the terminal that the answer goes to; `None` where it goes elsewhere, or nobody knows.
+    pub fn terminal_size(&self) -> Option<(usize, usize)> {
+        let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok()?;
+        (size.ws_col > 0).then(|| (size.ws_col.into(), size.ws_row.into()))
     }
 
     /// Shows one line on a terminal in the place of the last one; an empty one takes it away.
@@ -129,6 +135,11 @@ pub fn plain(text: &str) -> String {
 }
 
 /// Characters that move the cursor, or change in which order the others are shown.
+/// The same for text that may have several lines.
+fn lines(text: &str) -> String {
+    text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
+}
+
 fn steers(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -17,9 +17,9 @@ use crate::cli::session::Session;
 use crate::model::Standing;
 use crate::model::cause::chain;
 use crate::store::Store;
-use crate::sys::clock;
 use crate::sys::footprint::footprint;
 use crate::sys::standing::Processes;
+use crate::sys::{clock, env};
 use crate::worktree::WorktreeError;
 use crate::worktree::remote::Lookup;
 use crate::worktree::seen::Seen;
@@ -27,6 +27,9 @@ use crate::worktree::status::Survey;
 
 /// How long a watched list stands before it is made anew.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
+
+/// Lines of a screen that are not of the list: its head, how many more there are, the legend and the cursor's.
+const AROUND: usize = 5;
 
 /// Clears the screen and goes to its first line.
 const CLEAR: &str = "\x1b[H\x1b[2J";
@@ -59,12 +62,19 @@ fn show(session: &Session, args: &LsArgs) -> Result<(), CliError> {
         return Ok(session.out.answer("treehand/workspaces/v1", json!({"workspaces": documents}), String::new)?);
     }
     let here = session.repo.here.as_deref();
-    let cells = |at: usize, found: &Found| lines[at].cells(here, &standing[at], found);
+    let terminal = session.out.terminal_size();
+    let from = terminal.and_then(|_| env::current_dir().ok());
+    let cells = |at: usize, found: &Found| lines[at].cells(here, from.as_deref(), &standing[at], found);
     let mut table: Vec<Vec<Cell>> = vec![HEAD.map(|head| (head.to_owned(), None)).to_vec()];
-    table.extend((0..lines.len()).map(|at| cells(at, &Found::default())));
-    let widths = listing::widths(&table);
+    table.extend((0..lines.len()).map(|at| cells(at, &Found::widest())));
+    let widths = listing::widths(&table, terminal.map(|(columns, _)| columns));
     print(&listing::line(&session.out, &table[0], &widths))?;
-    each_found(seen, &lines, |at, found| Ok(print(&listing::line(&session.out, &cells(at, &found), &widths))?))?;
+    let most = terminal.filter(|_| args.watch).map_or(usize::MAX, |(_, lines)| lines.saturating_sub(AROUND));
+    each_found(seen, &lines, |at, found| match at.cmp(&most) {
+        std::cmp::Ordering::Less => Ok(print(&listing::line(&session.out, &cells(at, &found), &widths))?),
+        std::cmp::Ordering::Equal => Ok(print(&format!("… and {} more\n", lines.len() - most))?),
+        std::cmp::Ordering::Greater => Ok(()),
+    })?;
     if session.out.on_terminal() {
         session.out.say(LEGEND);
     }
