@@ -69,7 +69,7 @@ pub fn merge_trees(
 }
 
 /// A commit that has the tree of another and one parent, or none; it is never kept.
-fn stand_in(quarantine: &Quarantine, like: &CommitId, parent: Option<&CommitId>) -> Result<CommitId> {
+pub(super) fn stand_in(quarantine: &Quarantine, like: &CommitId, parent: Option<&CommitId>) -> Result<CommitId> {
     let tree = format!("{like}^{{tree}}");
     let mut command = quarantine.command(["commit-tree", "-m", "stand-in", &tree]);
     if let Some(parent) = parent {

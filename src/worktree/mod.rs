@@ -29,6 +29,7 @@ pub mod import_submodules;
 pub mod in_the_way;
 pub mod index_copy;
 pub mod index_lock;
+pub mod landed;
 pub mod merge;
 pub mod moved;
 mod moved_submodules;
