@@ -21,6 +21,7 @@ pub mod exported;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod folding;
+pub mod former;
 pub mod freshness;
 pub mod head;
 pub mod hooks;
@@ -30,6 +31,7 @@ pub mod in_the_way;
 pub mod index_copy;
 pub mod index_lock;
 pub mod landed;
+pub mod links;
 pub mod merge;
 pub mod moved;
 mod moved_submodules;

@@ -37,7 +37,7 @@ pub(super) fn update(repo: &Repository, store: &Store, request: &UpdateRequest<'
         error => error,
     })?;
     let now = State { head: still.head.clone(), work: still.captured.commit.clone() };
-    if repo.reader().is_ancestor(&request.base.commit, &now.head)? {
+    if update::lacks_nothing(repo, request, &now.head)? {
         return update::already(store, request, &now.work);
     }
     refuse_lost_submodules(repo, request)?;

@@ -25,6 +25,15 @@ struct Known {
     config: HashMap<String, String>,
 }
 
+/// Where a ref has been.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RefLog {
+    /// The commits that it was at, newest first; none where no log is kept.
+    pub tips: Vec<CommitId>,
+    /// The log begins with the making of the ref.
+    pub born: bool,
+}
+
 /// Where the refs are that are read at once.
 const REMEMBERED: [&str; 2] = ["refs/heads/", "refs/remotes/"];
 
@@ -168,6 +177,21 @@ impl Reader {
         Ok(text.lines().filter_map(line).collect())
     }
 
+    /// Where a ref has been, as far as its reflog goes back.
+    pub fn reflog(&self, name: &str) -> Answer<RefLog> {
+        if let Some(library) = &self.library {
+            let log = library.reflog(name).map_err(self.fail())?;
+            let born = log.iter().last().is_some_and(|first| first.id_old().is_zero());
+            let ids = log.iter().flat_map(|entry| [entry.id_new(), entry.id_old()]);
+            return Ok(RefLog { tips: ids.filter(|oid| !oid.is_zero()).map(id).collect(), born });
+        }
+        let args = ["log", "--walk-reflogs", "--no-show-signature", "--format=%H", name, "--"];
+        let output = self.git.bare(&self.git_dir, args).output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let tips: Vec<CommitId> = text.lines().filter_map(|line| CommitId::parse(line).ok()).collect();
+        Ok(RefLog { born: !tips.is_empty(), tips })
+    }
+
     /// True when the object is there.
     pub fn has_commit(&self, commit: &CommitId) -> Answer<bool> {
         match (&self.library, oid(commit)) {
@@ -249,6 +273,13 @@ impl Reader {
             (1, _) => Ok(None),
             _ => Err(output.into_error(name).into()),
         }
+    }
+
+    /// True when every commit that a tip has is in the history of one of these; those that are no longer here have none.
+    pub fn is_within(&self, tip: &CommitId, others: &[&CommitId]) -> Answer<bool> {
+        let args = ["rev-list", "--ignore-missing", "--max-count=1", "--stdin"];
+        let text = self.git.bare(&self.git_dir, args).stdin(range(&[tip], others)).text()?;
+        Ok(text.is_empty() && self.has_commit(tip)?)
     }
 
     /// How many commits the first have that none of the others has.
