@@ -67,7 +67,7 @@ pub fn resolve_from(
     recorded: &[CommitId],
 ) -> Result<ResolvedBase> {
     let (reference, target) = match asked {
-        Some(text) => (text.to_owned(), base_name::named(reader, text)?),
+        Some(text) => base_name::named(repo, reader, text, lookup)?,
         None => base_name::default_base(repo, reader, lookup)?,
     };
     match target {

@@ -54,6 +54,7 @@ mod sealed_submodules;
 pub mod seen;
 pub mod sensitive;
 pub mod sensitive_paths;
+mod spelling;
 pub mod stack;
 pub mod status;
 pub mod store_place;

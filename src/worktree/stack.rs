@@ -99,10 +99,10 @@ fn why(gone: Option<&str>, passed: Option<&str>, onto: &str, proved: bool) -> Op
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::links::LowerOne;
     use super::*;
     use crate::model::record::WorkspaceState;
     use crate::model::{BaseReport, BranchName, Timestamp, Token, WorkspaceName};
+    use crate::worktree::links::LowerOne;
 
     fn id(digit: char) -> CommitId {
         CommitId::parse(&digit.to_string().repeat(40)).expect("an id")
