@@ -131,8 +131,10 @@ fn resolve_branch(
         (Some(_), Some(answer)) => answer.proof,
         (Some(_), None) => Proof::None,
     };
-    let report = report(reader, &reference, commit, &newest, proof)?;
+    let gone = answer.as_ref().is_some_and(RemoteAnswer::is_gone);
+    let report = report(reader, &reference, commit, &newest, freshness::weight(proof, gone))?;
     let report = BaseReport {
+        proof,
         remote_commit: answer.as_ref().and_then(|answer| answer.tip.clone()),
         fetched_at: answer.as_ref().filter(|answer| answer.proof != Proof::None).map(|answer| answer.at),
         ..report

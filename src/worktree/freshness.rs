@@ -32,6 +32,11 @@ pub fn newer(relation: Relation, given_up: bool) -> Newer {
     }
 }
 
+/// What a proof is worth. A remote that has no such branch any more has answered, and named nothing that could be newest.
+pub fn weight(proof: Proof, gone: bool) -> Proof {
+    if gone { Proof::None } else { proof }
+}
+
 /// How a commit stands to the newest tip known, given how that tip is known.
 pub fn judge(relation: Relation, proof: Proof) -> Freshness {
     match (proof, relation.behind, relation.ahead) {
@@ -109,6 +114,17 @@ mod tests {
         check(2, 0, Proof::None, Unknown);
         check(0, 3, Proof::None, Stale);
         check(1, 3, Proof::None, Diverged);
+    }
+
+    #[test]
+    fn a_branch_that_the_remote_no_longer_has_is_not_known_to_be_fresh() {
+        let check = |behind, expected| {
+            let relation = Relation { ahead: 0, behind };
+            assert_eq!(judge(relation, weight(Proof::LsRemote, true)), expected, "{behind}");
+        };
+        check(0, Freshness::Unknown);
+        check(1, Freshness::Stale);
+        assert_eq!(weight(Proof::LsRemote, false), Proof::LsRemote);
     }
 
     #[test]

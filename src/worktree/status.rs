@@ -127,6 +127,7 @@ impl<'a> Survey<'a> {
         };
         let tip = self.tip(record)?.unwrap_or_else(|| record.base.commit.clone());
         let given_up = self.given_up(record, &due, &resolved, &tip)?;
+        let gone = resolved.is_gone_there();
         let ResolvedBase { report: newest, remote_error, diverged, notices, given_up: forced, .. } = resolved;
         let reader = &self.reader;
         let standing = match &diverged {
@@ -137,13 +138,14 @@ impl<'a> Survey<'a> {
                     None => base::report(reader, "", pair.0.clone(), &pair.1, newest.proof)?,
                 };
                 self.standings.insert(pair, known.clone());
-                let freshness = freshness::judge(Relation { ahead: known.ahead, behind: known.behind }, newest.proof);
+                let relation = Relation { ahead: known.ahead, behind: known.behind };
+                let freshness = freshness::judge(relation, freshness::weight(newest.proof, gone));
                 BaseReport { reference: newest.reference.clone(), freshness, proof: newest.proof, ..known }
             }
             Some(sides) => {
                 let sides = [&sides.local, &sides.remote];
                 let (ahead, behind, missing) = together::standing(reader, &tip, sides, MISSING_MAX)?;
-                let freshness = freshness::judge(Relation { ahead, behind }, newest.proof);
+                let freshness = freshness::judge(Relation { ahead, behind }, freshness::weight(newest.proof, gone));
                 BaseReport { freshness, ahead, behind, missing, ..newest.clone() }
             }
         };

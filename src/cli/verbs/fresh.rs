@@ -1,7 +1,7 @@
 //! `fresh`: how workspaces stand to the newest tips of their bases, the remotes asked; with `--update` they are brought up
 //! to them.
 //!
-//! Without `--update` nothing in a workspace changes. With `--check`, exit 6 when any is stale or diverged in the end.
+//! Without `--update` nothing in a workspace changes. With `--check`, exit 6 when any is not known to be fresh in the end.
 
 use serde_json::{Value, json};
 
@@ -48,10 +48,10 @@ pub fn run(session: &Session, args: &FreshArgs) -> Result<u8, CliError> {
         lines.push(look(session, &mut survey, &record, outcome)?);
     }
     answer(session, &lines)?;
-    let behind = lines.iter().any(|line| matches!(line.base.freshness, Freshness::Stale | Freshness::Diverged));
+    let doubtful = lines.iter().any(|line| line.base.freshness != Freshness::Fresh);
     let worst = lines.iter().map(|line| line.outcome.code).max_by_key(|code| WORST_LAST.iter().position(|c| c == code));
     Ok(match worst.unwrap_or(0) {
-        0 if args.check && behind => 6,
+        0 if args.check && doubtful => 6,
         code => code,
     })
 }
