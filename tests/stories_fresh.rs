@@ -2,7 +2,9 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use support::{Answer, World};
 
@@ -161,6 +163,43 @@ fn an_answer_is_used_again_within_the_window_and_only_there() {
     let window = ["--json", "fresh", "first", "--set", "worktree.fetch_window=1h"];
     assert_eq!(only(world.treehand(&window).expect(0))["base"]["freshness"], "fresh");
     assert_eq!(world.fresh("first")["base"]["freshness"], "stale");
+}
+
+#[test]
+fn updates_of_one_workspace_at_the_same_moment_wait_for_each_other() {
+    let world = World::with_remote();
+    world.treehand(&["new", "w"]).expect(0);
+    world.commit_in("w", "own.txt", "own\n");
+    world.commit_upstream("theirs", "new.txt", "new\n");
+    // As another process that is at it.
+    let lock = world.repo().join(".git/treehand/locks/update-w");
+    std::fs::write(&lock, "pid 7 brings it up to its base").expect("written");
+    let held = std::fs::File::open(&lock).expect("there");
+    held.lock().expect("free");
+    let args = ["--json", "fresh", "w", "--update", "rebase"];
+    let busy = world.treehand(&[&args[..], &["--set", "merge.lock_wait=0s"]].concat()).expect(8);
+    let reason = "workspace w is busy: pid 7 brings it up to its base";
+    assert_eq!(busy.json()["workspaces"][0]["reason"], reason);
+
+    let start = |_: usize| {
+        let mut command = world.command(&[&args[..], &["--set", "merge.lock_wait=10m"]].concat());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started")
+    };
+    let mut all: Vec<_> = (0..3).map(start).collect();
+    for child in &mut all {
+        let mut line = String::new();
+        BufReader::new(child.stderr.as_mut().expect("piped")).read_line(&mut line).expect("read");
+        assert!(line.contains("waiting for workspace w: pid 7 brings it up to its base"), "{line}");
+    }
+    drop(held);
+    let mut updated = 0;
+    for child in all {
+        let output = child.wait_with_output().expect("ended");
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a document");
+        assert!(output.status.success(), "{document}");
+        updated += usize::from(document["workspaces"][0]["updated"] == true);
+    }
+    assert_eq!(updated, 1, "one of them brings it up, the others find that done");
 }
 
 /// Whether a process has this file open; one that is gone, or somebody else's, has not.

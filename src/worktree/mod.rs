@@ -64,6 +64,7 @@ pub mod ties;
 pub mod together;
 pub mod unpushed;
 pub mod update;
+pub mod update_lock;
 pub mod update_sealed;
 #[cfg(test)]
 mod update_sealed_tests;

@@ -16,6 +16,7 @@ use super::quarantine::Quarantine;
 use super::replay::{self, Replayed};
 use super::repository::Repository;
 use super::resume::{Recovered, Resumed, contains, resume};
+use super::update_lock;
 use super::update_sealed::{self, Finished};
 use crate::model::record::{UpdateRecord, WorkspaceRecord, WorkspaceState};
 use crate::model::{BaseReport, CommitId, UpdateBy};
@@ -92,9 +93,26 @@ pub enum Updated {
     },
 }
 
-/// Brings the workspace up to its base.
+/// Brings the workspace up to its base. What another process does to it at the same moment is waited for.
 pub fn update(repo: &Repository, store: &Store, request: &UpdateRequest<'_>) -> Result<Updated> {
-    require_present(request.record)?;
+    let name = &request.record.name;
+    let _one_at_a_time = update_lock::take(repo, name, request.lock_wait)?;
+    let record = store.workspace(name)?;
+    let record = record.ok_or_else(|| WorktreeError::NotFound { kind: "workspace", name: name.to_string() })?;
+    require_present(&record)?;
+    let (mut request, foreign) = (request.clone(), Foreign::of(&record));
+    if request.record.base != record.base {
+        // It was brought up since it was looked at, maybe to something newer.
+        if repo.reader().is_ancestor(&request.base.commit, &record.base.commit)? {
+            return Ok(Updated::Already);
+        }
+        request.foreign = &foreign;
+    }
+    request.record = &record;
+    update_record(repo, store, &request)
+}
+
+fn update_record(repo: &Repository, store: &Store, request: &UpdateRequest<'_>) -> Result<Updated> {
     if request.record.sealed {
         return update_sealed::update(repo, store, request);
     }

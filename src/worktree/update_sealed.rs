@@ -23,13 +23,13 @@ use crate::sys::{clock, proc};
 
 /// Brings the workspace up to its base.
 pub(super) fn update(repo: &Repository, store: &Store, request: &UpdateRequest<'_>) -> Result<Updated> {
-    let name = &request.record.name;
-    let record = store.workspace(name)?.unwrap_or_else(|| request.record.clone());
+    let record = request.record;
+    let name = &record.name;
     if record.base.commit == request.base.commit {
         return Ok(Updated::Already);
     }
-    let still = Still::capture(repo, &record)?;
-    import_work(repo, store, &record, still.captured.clone()).map_err(|error| match error {
+    let still = Still::capture(repo, record)?;
+    import_work(repo, store, record, still.captured.clone()).map_err(|error| match error {
         WorktreeError::Busy { holder, .. } => WorktreeError::refused(
             format!("`{}` is not where the work of {name} was put last: {holder}", record.branch),
             format!("keep what it has under another name: git branch -m {} NAME", record.branch),

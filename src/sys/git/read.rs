@@ -181,7 +181,7 @@ impl Reader {
     pub fn reflog(&self, name: &str) -> Answer<RefLog> {
         if let Some(library) = &self.library {
             let log = library.reflog(name).map_err(self.fail())?;
-            let born = log.iter().last().is_some_and(|first| first.id_old().is_zero());
+            let born = log.iter().next_back().is_some_and(|first| first.id_old().is_zero());
             let ids = log.iter().flat_map(|entry| [entry.id_new(), entry.id_old()]);
             return Ok(RefLog { tips: ids.filter(|oid| !oid.is_zero()).map(id).collect(), born });
         }
