@@ -166,6 +166,43 @@ fn an_answer_is_used_again_within_the_window_and_only_there() {
 }
 
 #[test]
+fn what_is_in_the_way_of_an_update_is_told_before_it_untracked_files_too() {
+    let world = World::with_remote();
+    world.treehand(&["new", "w"]).expect(0);
+    let tree = world.tree("w");
+    std::fs::create_dir(tree.join("both")).expect("made");
+    for (name, text) in [("a.txt", "changed\n"), ("new.txt", "mine\n"), ("both/in", "mine\n"), ("other", "mine\n")] {
+        std::fs::write(tree.join(name), text).expect("written");
+    }
+    for name in ["a.txt", "new.txt", "both"] {
+        world.commit_upstream(name, name, "theirs\n");
+    }
+    let told = world.fresh("w")["overlap"].clone();
+    assert_eq!(told, serde_json::json!(["a.txt", "both/in", "new.txt"]));
+    let refused = only(world.treehand(&["--json", "fresh", "w", "--update", "merge"]).expect(4));
+    assert_eq!(refused["paths"], told);
+}
+
+#[test]
+fn a_conflict_of_kinds_names_the_files_and_not_what_git_calls_them_meanwhile() {
+    let world = World::with_remote();
+    world.treehand(&["new", "w"]).expect(0);
+    let tree = world.tree("w");
+    world.git_in(&tree, &["rm", "-q", "-r", "a.txt", "src"]);
+    std::fs::create_dir(tree.join("a.txt")).expect("made");
+    std::fs::write(tree.join("a.txt/in"), "mine\n").expect("written");
+    std::os::unix::fs::symlink("nowhere", tree.join("kind")).expect("made");
+    world.commit_in("w", "src", "a file now\n");
+    world.commit_upstream("one", "a.txt", "theirs\n");
+    world.commit_upstream("two", "kind", "theirs\n");
+    world.commit_upstream("three", "src/lib.txt", "theirs\n");
+    for by in ["rebase", "merge"] {
+        let told = only(world.treehand(&["--json", "fresh", "w", "--update", by]).expect(5));
+        assert_eq!(told["paths"], serde_json::json!(["a.txt", "kind", "src", "src/lib.txt"]), "{by}");
+    }
+}
+
+#[test]
 fn updates_of_one_workspace_at_the_same_moment_wait_for_each_other() {
     let world = World::with_remote();
     world.treehand(&["new", "w"]).expect(0);

@@ -12,6 +12,7 @@ pub mod capture;
 pub mod capture_submodules;
 pub mod changes;
 pub mod checkouts;
+mod conflict_paths;
 pub mod conversion;
 pub mod copy;
 pub mod copy_plan;
