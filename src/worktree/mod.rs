@@ -50,6 +50,7 @@ pub mod result_policy;
 pub mod resume;
 pub mod run_store;
 pub mod sealed;
+mod sealed_index;
 pub mod sealed_move;
 mod sealed_submodules;
 pub mod seen;
