@@ -31,7 +31,11 @@ fn what_was_forced_away_at_the_remote_and_is_still_here_does_not_come_back() {
     assert_eq!(made.json()["base"]["commit"], forced);
     // With a commit of one's own on top of it the branch has diverged, and nothing of it is dropped.
     world.commit("mine", &[("mine.txt", "mine\n")]);
-    assert_eq!(world.treehand(&["--json", "new", "d"]).expect(0).json()["base"]["freshness"], "diverged");
+    let mixed = world.treehand(&["--json", "new", "d"]).expect(0);
+    assert_eq!(mixed.json()["base"]["freshness"], "diverged");
+    assert!(mixed.stderr.contains("1 of 2 commits that are not there"), "{}", mixed.stderr);
+    world.git(&["rebase", "-q", "--fork-point", "origin/main"]);
+    assert_eq!(world.git(&["log", "--format=%s", "main"]), "mine\ninstead\nfirst");
 }
 
 #[test]

@@ -81,6 +81,22 @@ fn a_lower_branch_that_was_removed_and_made_again_takes_nothing_of_the_former_on
 }
 
 #[test]
+fn a_lower_branch_that_was_brought_together_with_its_remote_is_the_one_it_was_based_on() {
+    let world = World::with_remote();
+    world.treehand(&["new", "lower"]).expect(0);
+    world.git(&["push", "-q", "-u", "origin", "lower"]);
+    world.git_in(&world.up(), &["symbolic-ref", "HEAD", "refs/heads/lower"]);
+    let theirs = world.commit_upstream("theirs", "theirs.txt", "theirs\n");
+    world.git_in(&world.up(), &["update-ref", "refs/heads/lower", &theirs]);
+    world.commit_in("lower", "lower.txt", "lower\n");
+    world.treehand(&["new", "upper", "--base", "lower", "--stale", "update"]).expect(0);
+    world.commit_in("upper", "upper.txt", "upper\n");
+    let told = world.fresh("upper");
+    assert_eq!((&told["base"]["ref"], &told["base"]["behind"]), (&"lower".into(), &0.into()));
+    assert!(!told["reason"].as_str().unwrap_or_default().contains("made again"), "{told}");
+}
+
+#[test]
 fn a_squash_at_the_remote_is_seen_while_the_branch_here_is_behind() {
     let world = World::with_remote();
     stacked(&world);

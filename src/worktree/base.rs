@@ -28,6 +28,8 @@ pub struct ResolvedBase {
     pub diverged: Option<Diverged>,
     /// The tip of the branch here, when all that it has beyond the remote's was the remote's own and was forced away there.
     pub given_up: Option<CommitId>,
+    /// A sentence on what the branch here still has that was forced away at the remote.
+    pub forced: Option<String>,
 }
 
 impl ResolvedBase {
@@ -74,7 +76,7 @@ pub fn resolve_from(
         BaseTarget::Fixed(ref commit) => {
             let report = BaseReport::fixed(&reference, commit.clone());
             let (remote_error, notices) = (None, Vec::new());
-            Ok(ResolvedBase { target, report, remote_error, notices, diverged: None, given_up: None })
+            Ok(ResolvedBase { target, report, remote_error, notices, diverged: None, given_up: None, forced: None })
         }
         BaseTarget::Branch { local, remote } => {
             let branch = Branch { reference, local, remote };
@@ -124,7 +126,7 @@ fn resolve_branch(
         after = repo.reader();
         &after
     };
-    let Tips { commit, newest, diverged, given_up } = tips(reader, &branch, answer.as_ref(), recorded)?;
+    let Tips { commit, newest, diverged, given_up, forced } = tips(reader, &branch, answer.as_ref(), recorded)?;
     let Branch { reference, local, remote } = branch;
     let proof = match (&remote, &answer) {
         (None, _) => Proof::Local,
@@ -140,13 +142,10 @@ fn resolve_branch(
         ..report
     };
     let mut notices = notices(reader, &report.commit, remote.as_ref(), answer.as_ref())?;
-    if let (Some(local), Some(remote)) = (&given_up, &remote) {
-        let list = listed(&reader.commits_between(&report.commit, local, NAMED_MAX + 1)?);
-        notices.push(format!("`{reference}` here still has what was forced away from `{}`: {list}", remote.remote));
-    }
+    notices.extend(forced.clone());
     let remote_error = answer.and_then(|answer| answer.error);
     let target = BaseTarget::Branch { local, remote };
-    Ok(ResolvedBase { target, report, remote_error, notices, diverged, given_up })
+    Ok(ResolvedBase { target, report, remote_error, notices, diverged, given_up, forced })
 }
 
 /// Most commits that are named in a sentence.
@@ -165,6 +164,7 @@ struct Tips {
     newest: CommitId,
     diverged: Option<Diverged>,
     given_up: Option<CommitId>,
+    forced: Option<String>,
 }
 
 fn tips(reader: &Reader, branch: &Branch, answer: Option<&RemoteAnswer>, recorded: &[CommitId]) -> Result<Tips> {
@@ -176,7 +176,7 @@ fn tips(reader: &Reader, branch: &Branch, answer: Option<&RemoteAnswer>, recorde
     let (local, remote) = match (local_tip, remote_tip) {
         (Some(local), Some(remote)) => (local, remote),
         (Some(only), None) | (None, Some(only)) => {
-            return Ok(Tips { commit: only.clone(), newest: only, diverged: None, given_up: None });
+            return Ok(Tips { commit: only.clone(), newest: only, diverged: None, given_up: None, forced: None });
         }
         (None, None) => {
             let requested = counterpart.as_ref().is_some_and(|remote| remote.branch.starts_with('#'));
@@ -185,17 +185,53 @@ fn tips(reader: &Reader, branch: &Branch, answer: Option<&RemoteAnswer>, recorde
         }
     };
     let relation = relation(reader, &local, &remote)?;
-    let given_up = match counterpart {
-        Some(branch) if relation.ahead > 0 => former::gave_up(reader, branch, &local, &remote, recorded)?,
-        _ => false,
+    let forced = match counterpart {
+        Some(branch) if relation.ahead > 0 => forced_away(reader, reference, branch, [&local, &remote], recorded)?,
+        _ => None,
     };
+    let given_up = forced.as_ref().is_some_and(|forced| forced.all);
     let sides = Diverged { local: local.clone(), remote: remote.clone() };
     let diverged = (relation.ahead > 0 && relation.behind > 0 && !given_up).then_some(sides);
     let commit = match freshness::newer(relation, given_up) {
         Newer::Local => local.clone(),
         Newer::Remote => remote.clone(),
     };
-    Ok(Tips { commit, newest: remote, diverged, given_up: given_up.then_some(local) })
+    Ok(Tips {
+        commit,
+        newest: remote,
+        diverged,
+        given_up: given_up.then_some(local),
+        forced: forced.map(|forced| forced.sentence),
+    })
+}
+
+/// What a branch here still has of its counterpart that was forced away there.
+struct Forced {
+    /// It has nothing else beyond that.
+    all: bool,
+    sentence: String,
+}
+
+fn forced_away(
+    reader: &Reader,
+    reference: &str,
+    branch: &RemoteBranch,
+    [local, remote]: [&CommitId; 2],
+    recorded: &[CommitId],
+) -> Result<Option<Forced>> {
+    let beyond = reader.count_own(local, &[remote])?;
+    let own = former::never_there(reader, branch, local, remote, recorded)?;
+    if own >= beyond {
+        return Ok(None);
+    }
+    let still = format!("`{reference}` here still has what was forced away from `{}`", branch.remote);
+    let rest = if own == 0 {
+        listed(&reader.commits_between(remote, local, NAMED_MAX + 1)?)
+    } else {
+        let (gone, name) = (beyond - own, format!("{}/{}", branch.remote, branch.branch));
+        format!("{gone} of {beyond} commits that are not there; without them: git rebase --fork-point {name}")
+    };
+    Ok(Some(Forced { all: own == 0, sentence: format!("{still}: {rest}") }))
 }
 
 /// What is worth knowing of the remotes: that the default branch is another now, that the fork's original has more.

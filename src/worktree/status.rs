@@ -128,7 +128,7 @@ impl<'a> Survey<'a> {
         let tip = self.tip(record)?.unwrap_or_else(|| record.base.commit.clone());
         let given_up = self.given_up(record, &due, &resolved, &tip)?;
         let gone = resolved.is_gone_there();
-        let ResolvedBase { report: newest, remote_error, diverged, notices, given_up: forced, .. } = resolved;
+        let ResolvedBase { report: newest, remote_error, diverged, forced, .. } = resolved;
         let reader = &self.reader;
         let standing = match &diverged {
             None => {
@@ -150,7 +150,6 @@ impl<'a> Survey<'a> {
             }
         };
         let diverged = diverged.is_some().then(|| base::describe(&newest, None));
-        let forced = given_up.clone().or(forced.and_then(|_| notices.last().cloned()));
         let report = BaseReport {
             freshness: if given_up.is_some() { Freshness::Diverged } else { standing.freshness },
             commit: record.base.commit.clone(),
@@ -159,9 +158,13 @@ impl<'a> Survey<'a> {
             stack,
             ..standing
         };
-        let told: Vec<String> = due.why.into_iter().chain(remote_error).collect();
-        let told = (!told.is_empty()).then(|| told.join("; "));
-        Ok((report, told.or(forced).or(diverged)))
+        let forced = given_up.or(forced);
+        let told: Vec<String> = if due.why.is_some() || remote_error.is_some() {
+            due.why.into_iter().chain(remote_error).collect()
+        } else {
+            diverged.into_iter().chain(forced).collect()
+        };
+        Ok((report, (!told.is_empty()).then(|| told.join("; "))))
     }
 
     /// What a workspace still has of its base that this went back behind, in a sentence; `None` when there is no such thing.
@@ -300,14 +303,19 @@ impl Facts for Survey<'_> {
     }
 
     fn has_had(&mut self, name: &str, commit: &CommitId) -> Result<bool> {
-        for tip in self.tips(name)? {
-            if !self.reader.has_commit(commit)? || self.reader.is_ancestor(commit, &tip)? {
+        let tips = self.tips(name)?;
+        for tip in &tips {
+            if !self.reader.has_commit(commit)? || self.reader.is_ancestor(commit, tip)? {
                 return Ok(true);
             }
         }
         let Ok(branch) = BranchName::parse(name) else { return Ok(false) };
-        // Of a branch that is only on the remote nothing is told of what was here.
+        // Of a branch that is only on the remote no log tells what was here.
         let here = self.reader.ref_commit(&branch.full_ref())?.is_some();
-        Ok(here && was_at(&self.reader, &branch.full_ref(), commit)? != Was::Never)
+        Ok(match was_at(&self.reader, &branch.full_ref(), &tips, commit)? {
+            Was::There => true,
+            Was::Never => false,
+            Was::Untold => here,
+        })
     }
 }

@@ -14,7 +14,7 @@ const TELL_AFTER: Duration = Duration::from_secs(1);
 
 /// Takes the lock of a workspace, waiting for whoever has it.
 pub fn take(repo: &Repository, name: &WorkspaceName, wait: Duration) -> Result<FileLock> {
-    let path = repo.state_dir().join("locks").join(file_name(name));
+    let path = repo.state_dir().join("locks").join(format!("update-{}", name.path_part()));
     let holder = format!("pid {} brings it up to its base", std::process::id());
     let silent = wait.min(TELL_AFTER);
     let first = FileLock::acquire_within(&path, &holder, silent);
@@ -29,14 +29,6 @@ pub fn take(repo: &Repository, name: &WorkspaceName, wait: Duration) -> Result<F
         LockError::Held { holder, .. } => WorktreeError::Busy { what: format!("workspace {name}"), holder },
         error => error.into(),
     })
-}
-
-fn file_name(name: &WorkspaceName) -> String {
-    let encoded = name.as_str().bytes().map(|byte| match byte {
-        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        byte => format!("={byte:02x}"),
-    });
-    format!("update-{}", encoded.collect::<String>())
 }
 
 #[cfg(test)]

@@ -275,16 +275,19 @@ impl Reader {
         }
     }
 
-    /// True when every commit that a tip has is in the history of one of these; those that are no longer here have none.
-    pub fn is_within(&self, tip: &CommitId, others: &[&CommitId]) -> Answer<bool> {
-        let args = ["rev-list", "--ignore-missing", "--max-count=1", "--stdin"];
-        let text = self.git.bare(&self.git_dir, args).stdin(range(&[tip], others)).text()?;
-        Ok(text.is_empty() && self.has_commit(tip)?)
-    }
-
     /// How many commits the first have that none of the others has.
     pub fn count(&self, of: &[&CommitId], without: &[&CommitId]) -> Answer<usize> {
-        let text = self.git.bare(&self.git_dir, ["rev-list", "--count", "--stdin"]).stdin(range(of, without)).text()?;
+        self.count_with(&[], of, without)
+    }
+
+    /// The same without merges; of the others only those count that are still here.
+    pub fn count_own(&self, of: &CommitId, without: &[&CommitId]) -> Answer<usize> {
+        self.count_with(&["--no-merges", "--ignore-missing"], &[of], without)
+    }
+
+    fn count_with(&self, flags: &[&str], of: &[&CommitId], without: &[&CommitId]) -> Answer<usize> {
+        let command = self.git.bare(&self.git_dir, ["rev-list", "--count", "--stdin"]).args(flags);
+        let text = command.stdin(range(of, without)).text()?;
         text.parse().map_err(|_| GitError::Unexpected { command: "rev-list --count".into(), output: text }.into())
     }
 
