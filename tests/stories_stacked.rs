@@ -59,7 +59,7 @@ fn the_commits_of_a_lower_branch_that_was_renamed_or_removed_are_kept_by_an_upda
         };
         world.commit_upstream("theirs", "new.txt", "new\n");
         let told = world.fresh("upper");
-        let kept = "its base `lower` is gone and not known to have landed on `main`, where it stands now: the commits that it \
+        let kept = "its base `lower` is gone and is not known to have landed on `main`, where it stands now: the commits that it \
                     was based on are kept";
         assert_eq!((&told["base"]["ref"], &told["reason"]), (&"main".into(), &kept.into()));
         let updated = world.treehand(&["fresh", "upper", "--update", "rebase"]).expect(0);
@@ -120,6 +120,8 @@ fn a_branch_made_again_on_what_stood_on_it_is_its_base_no_more() {
     assert_eq!(world.fresh("lower")["base"]["ref"], "upper");
     let upper = world.fresh("upper");
     assert_eq!((&upper["base"]["ref"], &upper["base"]["behind"]), (&"main".into(), &0.into()));
+    let reason = upper["reason"].as_str().expect("a reason");
+    assert!(reason.starts_with("its base `lower` was made again on top of it"), "{reason}");
     world.treehand(&["fresh", "--update", "rebase"]).expect(0);
     assert_eq!(upper_of(&world), "upper changes upper.txt\nlower changes lower.txt");
     assert_eq!(world.fresh("upper")["reason"], serde_json::Value::Null);

@@ -42,7 +42,9 @@ pub fn standing_on(lower: &Lower, record: &WorkspaceRecord, facts: &mut dyn Fact
     // One that is gone is passed over; without any the last one is what there is to say something of.
     let there: Vec<usize> = (0..names.len()).filter(|at| !tips[*at].is_empty()).collect();
     let mut at = there.first().copied().unwrap_or(names.len() - 1);
-    let gone = (at > 0).then(|| names[0].as_str());
+    let again = is_stale(lower, record.branch.as_str(), record.created_at, names[0]);
+    let gone =
+        (at > 0).then(|| format!("`{}` {}", names[0], if again { "was made again on top of it" } else { "is gone" }));
     let mut passed = None;
     // The work of the lower ones that it may have, what it was based on first.
     let mut work = vec![base.commit.clone()];
@@ -59,7 +61,7 @@ pub fn standing_on(lower: &Lower, record: &WorkspaceRecord, facts: &mut dyn Fact
     // What came to the branch it was based on is proved by that, also what was amended there before it landed.
     let by_branch = gone.is_none() && facts.has_had(names[0], &base.commit)?;
     let proved = by_branch || all_landed(facts, &work[..1], &tips[at])?;
-    let why = why(gone, passed, names[at], proved);
+    let why = why(gone.as_deref(), passed, names[at], proved);
     Ok(Standing { at, why, foreign: work.split_off(usize::from(!proved)) })
 }
 
@@ -80,10 +82,10 @@ fn all_landed(facts: &mut dyn Facts, work: &[CommitId], targets: &[CommitId]) ->
 fn why(gone: Option<&str>, passed: Option<&str>, onto: &str, proved: bool) -> Option<String> {
     let kept = "the commits that it was based on are kept";
     match (gone, passed) {
-        (Some(gone), _) if proved => Some(format!("its base `{gone}` is gone; it stands on `{onto}` now")),
-        (Some(gone), _) => Some(format!(
-            "its base `{gone}` is gone and not known to have landed on `{onto}`, where it stands now: {kept}"
-        )),
+        (Some(gone), _) if proved => Some(format!("its base {gone}; it stands on `{onto}` now")),
+        (Some(gone), _) => {
+            Some(format!("its base {gone} and is not known to have landed on `{onto}`, where it stands now: {kept}"))
+        }
         (None, Some(passed)) if proved => {
             Some(format!("its base `{passed}` has landed on `{onto}`, where it stands now"))
         }
@@ -185,13 +187,13 @@ mod tests {
             landed: landed.to_vec(),
             had: vec![("l", '2')],
         };
-        check(without(&[]), 1, &[], "`l` is gone and not known to have landed on `k`");
+        check(without(&[]), 1, &[], "`l` is gone and is not known to have landed on `k`");
         check(without(&[('2', '4')]), 1, &['2'], "`l` is gone; it stands on `k`");
         check(without(&[('4', 'b')]), 2, &['4'], "not known to have landed on `main`");
         check(without(&[('4', 'b'), ('2', 'b')]), 2, &['2', '4'], "`l` is gone; it stands on `main`");
         let gone = Told { tips: tips([("main", 'b')]), landed: vec![('2', 'b')], had: vec![] };
         check(gone, 2, &['2'], "`l` is gone; it stands on `main`");
-        check(Told::default(), 2, &[], "`l` is gone and not known");
+        check(Told::default(), 2, &[], "`l` is gone and is not known");
     }
 
     #[test]

@@ -127,28 +127,8 @@ impl<'a> Survey<'a> {
         };
         let tip = self.tip(record)?.unwrap_or_else(|| record.base.commit.clone());
         let given_up = self.given_up(record, &due, &resolved, &tip)?;
-        let gone = resolved.is_gone_there();
+        let standing = self.standing(&resolved, tip)?;
         let ResolvedBase { report: newest, remote_error, diverged, forced, .. } = resolved;
-        let reader = &self.reader;
-        let standing = match &diverged {
-            None => {
-                let pair = (tip, newest.commit.clone());
-                let known = match self.standings.get(&pair) {
-                    Some(known) => known.clone(),
-                    None => base::report(reader, "", pair.0.clone(), &pair.1, newest.proof)?,
-                };
-                self.standings.insert(pair, known.clone());
-                let relation = Relation { ahead: known.ahead, behind: known.behind };
-                let freshness = freshness::judge(relation, freshness::weight(newest.proof, gone));
-                BaseReport { reference: newest.reference.clone(), freshness, proof: newest.proof, ..known }
-            }
-            Some(sides) => {
-                let sides = [&sides.local, &sides.remote];
-                let (ahead, behind, missing) = together::standing(reader, &tip, sides, MISSING_MAX)?;
-                let freshness = freshness::judge(Relation { ahead, behind }, freshness::weight(newest.proof, gone));
-                BaseReport { freshness, ahead, behind, missing, ..newest.clone() }
-            }
-        };
         let diverged = diverged.is_some().then(|| base::describe(&newest, None));
         let report = BaseReport {
             freshness: if given_up.is_some() { Freshness::Diverged } else { standing.freshness },
@@ -165,6 +145,25 @@ impl<'a> Survey<'a> {
             diverged.into_iter().chain(forced).collect()
         };
         Ok((report, (!told.is_empty()).then(|| told.join("; "))))
+    }
+
+    /// How a tip stands to a base: ahead, behind, what it lacks, and how fresh that makes it.
+    fn standing(&mut self, base: &ResolvedBase, tip: CommitId) -> Result<BaseReport> {
+        let (newest, proof) = (&base.report, freshness::weight(base.report.proof, base.is_gone_there()));
+        if let Some(sides) = &base.diverged {
+            let sides = [&sides.local, &sides.remote];
+            let (ahead, behind, missing) = together::standing(&self.reader, &tip, sides, MISSING_MAX)?;
+            let freshness = freshness::judge(Relation { ahead, behind }, proof);
+            return Ok(BaseReport { freshness, ahead, behind, missing, ..newest.clone() });
+        }
+        let pair = (tip, newest.commit.clone());
+        let known = match self.standings.get(&pair) {
+            Some(known) => known.clone(),
+            None => base::report(&self.reader, "", pair.0.clone(), &pair.1, newest.proof)?,
+        };
+        self.standings.insert(pair, known.clone());
+        let freshness = freshness::judge(Relation { ahead: known.ahead, behind: known.behind }, proof);
+        Ok(BaseReport { reference: newest.reference.clone(), freshness, proof: newest.proof, ..known })
     }
 
     /// What a workspace still has of its base that this went back behind, in a sentence; `None` when there is no such thing.
