@@ -2,20 +2,11 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use support::{Answer, World};
-
-fn tree(world: &World, name: &str) -> PathBuf {
-    world.trees().join(name).join("repo")
-}
-
-fn commit_in(world: &World, name: &str, file: &str, text: &str) {
-    let tree = tree(world, name);
-    std::fs::write(tree.join(file), text).expect("written");
-    world.git_in(&tree, &["add", "--all"]);
-    world.git_in(&tree, &["commit", "-q", "-m", &format!("{name} changes {file}")]);
-}
 
 fn only(answer: Answer) -> serde_json::Value {
     let document = answer.json();
@@ -30,24 +21,24 @@ fn a_workspace_is_brought_up_and_back_and_one_in_conflict_stays_as_it_was() {
     for name in ["good", "bad"] {
         world.treehand(&["new", name]).expect(0);
     }
-    commit_in(&world, "good", "good.txt", "good\n");
-    commit_in(&world, "bad", "a.txt", "one\nzwei\nthree\n");
-    std::fs::write(tree(&world, "good").join("untracked"), "mine\n").expect("written");
+    world.commit_in("good", "good.txt", "good\n");
+    world.commit_in("bad", "a.txt", "one\nzwei\nthree\n");
+    std::fs::write(world.tree("good").join("untracked"), "mine\n").expect("written");
     world.commit_upstream("theirs", "a.txt", "one\nTWO\nthree\n");
 
     let looked = only(world.treehand(&["--json", "fresh", "bad", "--check"]).expect(6));
     assert_eq!((&looked["base"]["missing"][0], &looked["overlap"][0]), (&"theirs".into(), &"a.txt".into()));
 
-    let before = (world.git(&["rev-parse", "bad"]), world.git_in(&tree(&world, "bad"), &["status", "--porcelain=v2"]));
+    let before = (world.git(&["rev-parse", "bad"]), world.git_in(&world.tree("bad"), &["status", "--porcelain=v2"]));
     let all = world.treehand(&["--json", "fresh", "--update", "rebase"]).expect(5).json();
     let told: Vec<_> =
         all["workspaces"].as_array().expect("a list").iter().map(|w| (&w["name"], &w["updated"])).collect();
     assert_eq!(told, [(&"bad".into(), &false.into()), (&"good".into(), &true.into())]);
     assert_eq!(all["workspaces"][0]["paths"][0], "a.txt");
-    let after = (world.git(&["rev-parse", "bad"]), world.git_in(&tree(&world, "bad"), &["status", "--porcelain=v2"]));
+    let after = (world.git(&["rev-parse", "bad"]), world.git_in(&world.tree("bad"), &["status", "--porcelain=v2"]));
     assert_eq!(after, before, "a conflict left something behind");
 
-    let good = tree(&world, "good");
+    let good = world.tree("good");
     assert_eq!(std::fs::read_to_string(good.join("a.txt")).expect("there"), "one\nTWO\nthree\n");
     assert_eq!(world.git_in(&good, &["status", "--porcelain"]), "?? untracked");
     assert_eq!(world.git(&["log", "--format=%s", "main..good"]), "good changes good.txt\ntheirs");
@@ -62,11 +53,11 @@ fn what_cannot_be_brought_up_is_refused_with_the_reason() {
     let world = World::with_remote();
     world.treehand(&["new", "away"]).expect(0);
     world.commit_upstream("theirs", "new.txt", "new\n");
-    world.git_in(&tree(&world, "away"), &["switch", "-q", "-c", "other"]);
+    world.git_in(&world.tree("away"), &["switch", "-q", "-c", "other"]);
     let away = world.treehand(&["fresh", "away", "--update", "merge"]).expect(4);
     assert!(away.stderr.contains("is on branch `other`, not on its branch `away`"), "{}", away.stderr);
-    world.git_in(&tree(&world, "away"), &["switch", "-q", "away"]);
-    let lock = PathBuf::from(world.git_in(&tree(&world, "away"), &["rev-parse", "--git-path", "index.lock"]));
+    world.git_in(&world.tree("away"), &["switch", "-q", "away"]);
+    let lock = PathBuf::from(world.git_in(&world.tree("away"), &["rev-parse", "--git-path", "index.lock"]));
     std::fs::write(&lock, "").expect("a lock");
     let args = ["fresh", "away", "--update", "merge", "--set", "merge.lock_wait=0s"];
     assert!(world.treehand(&args).expect(8).stderr.contains("is held by another git process"));
@@ -86,7 +77,7 @@ fn a_diverged_base_is_brought_together_where_the_policy_says_so() {
     world.treehand(&["new", "blocked", "--stale", "block"]).expect(6);
     let made = world.treehand(&["--json", "new", "both", "--stale", "update"]).expect(0).json();
     assert_eq!(made["base"]["freshness"], "fresh");
-    let both = tree(&world, "both");
+    let both = world.tree("both");
     assert!(both.join("mine.txt").exists() && both.join("theirs.txt").exists());
     assert_eq!(world.git(&["log", "-1", "--format=%s", "main"]), "mine", "the user's branch moved");
 
@@ -106,42 +97,7 @@ fn a_diverged_base_is_brought_together_where_the_policy_says_so() {
         (&conflict["kind"], conflict["message"].as_str().expect("text").contains("mine.txt")),
         (&"conflict".into(), true)
     );
-    assert!(!tree(&world, "third").exists());
-}
-
-fn base_of(world: &World, name: &str) -> serde_json::Value {
-    only(world.treehand(&["--json", "fresh", name]).expect(0))
-}
-
-#[test]
-fn a_stacked_workspace_goes_on_against_the_base_below_when_the_lower_one_has_landed() {
-    let world = World::new();
-    world.treehand(&["new", "lower"]).expect(0);
-    let fresh = world.treehand(&["--json", "new", "early", "--base", "lower"]).expect(0).json();
-    assert_eq!((&fresh["base"]["ref"], &fresh["base"]["stack"]), (&"lower".into(), &serde_json::json!(["main"])));
-    commit_in(&world, "lower", "a.txt", "one\nlower\nthree\n");
-    world.treehand(&["new", "upper", "--base", "lower"]).expect(0);
-    commit_in(&world, "upper", "upper.txt", "upper\n");
-    assert_eq!(base_of(&world, "early")["base"]["freshness"], "stale");
-
-    // The lower one is amended: only what is the upper one's own is put on the new commit.
-    std::fs::write(tree(&world, "lower").join("a.txt"), "one\nLOWER\nthree\n").expect("written");
-    world.git_in(&tree(&world, "lower"), &["commit", "-q", "-a", "--amend", "-m", "lower, amended"]);
-    assert_eq!(base_of(&world, "upper")["base"]["freshness"], "diverged");
-    world.treehand(&["fresh", "upper", "--update", "rebase"]).expect(0);
-    assert_eq!(world.git(&["log", "--format=%s", "main..upper"]), "upper changes upper.txt\nlower, amended");
-
-    // It lands by squash, and is cleaned away.
-    world.git(&["merge", "-q", "--squash", "lower"]);
-    world.git(&["commit", "-q", "-m", "lower, squashed"]);
-    let told = base_of(&world, "upper");
-    assert_eq!((&told["base"]["ref"], &told["base"]["stack"]), (&"main".into(), &serde_json::json!([])));
-    assert_eq!(told["reason"], "its base `lower` has landed on `main`, where it stands now");
-    world.treehand(&["rm", "lower"]).expect(0);
-    assert!(base_of(&world, "upper")["reason"].as_str().is_some_and(|why| why.contains("`lower` is gone")));
-    world.treehand(&["fresh", "upper", "--update", "rebase"]).expect(0);
-    assert_eq!(world.git(&["log", "--format=%s", "main..upper"]), "upper changes upper.txt");
-    assert_eq!(base_of(&world, "upper")["base"]["freshness"], "fresh");
+    assert!(!world.tree("third").exists());
 }
 
 #[test]
@@ -159,14 +115,14 @@ fn a_pull_request_is_a_base_in_every_forges_layout() {
     assert_eq!((&made["base"]["ref"], &made["base"]["commit"]), (&"origin#7".into(), &github.into()));
     assert_eq!(made["base"]["proof"], "ls-remote");
     world.treehand(&["new", "eight", "--from-pr", "8"]).expect(0);
-    assert_eq!(std::fs::read_to_string(tree(&world, "eight").join("request.txt")).expect("there"), "eight\n");
+    assert_eq!(std::fs::read_to_string(world.tree("eight").join("request.txt")).expect("there"), "eight\n");
     let missing = world.treehand(&["--json", "new", "nine", "--from-pr", "9"]).expect(3).json();
     assert_eq!(missing["message"], "there is no pull request `#9`");
     // It is forced elsewhere: the workspace is behind, and is brought up.
-    commit_in(&world, "seven", "own.txt", "own\n");
+    world.commit_in("seven", "own.txt", "own\n");
     from("7", "refs/pull/7/head", "seven, again\n");
     world.treehand(&["fresh", "seven", "--update", "rebase"]).expect(0);
-    assert_eq!(std::fs::read_to_string(tree(&world, "seven").join("request.txt")).expect("there"), "seven, again\n");
+    assert_eq!(std::fs::read_to_string(world.tree("seven").join("request.txt")).expect("there"), "seven, again\n");
     assert_eq!(world.git(&["log", "-1", "--format=%s", "seven"]), "seven changes own.txt");
     world.treehand(&["new", "again", "--from-pr", "7", "--offline"]).expect(0);
 }
@@ -206,7 +162,81 @@ fn an_answer_is_used_again_within_the_window_and_only_there() {
     world.commit_upstream("theirs", "new.txt", "new\n");
     let window = ["--json", "fresh", "first", "--set", "worktree.fetch_window=1h"];
     assert_eq!(only(world.treehand(&window).expect(0))["base"]["freshness"], "fresh");
-    assert_eq!(base_of(&world, "first")["base"]["freshness"], "stale");
+    assert_eq!(world.fresh("first")["base"]["freshness"], "stale");
+}
+
+#[test]
+fn what_is_in_the_way_of_an_update_is_told_before_it_untracked_files_too() {
+    let world = World::with_remote();
+    world.treehand(&["new", "w"]).expect(0);
+    let tree = world.tree("w");
+    std::fs::create_dir(tree.join("both")).expect("made");
+    for (name, text) in [("a.txt", "changed\n"), ("new.txt", "mine\n"), ("both/in", "mine\n"), ("other", "mine\n")] {
+        std::fs::write(tree.join(name), text).expect("written");
+    }
+    for name in ["a.txt", "new.txt", "both"] {
+        world.commit_upstream(name, name, "theirs\n");
+    }
+    let told = world.fresh("w")["overlap"].clone();
+    assert_eq!(told, serde_json::json!(["a.txt", "both/in", "new.txt"]));
+    let refused = only(world.treehand(&["--json", "fresh", "w", "--update", "merge"]).expect(4));
+    assert_eq!(refused["paths"], told);
+}
+
+#[test]
+fn a_conflict_of_kinds_names_the_files_and_not_what_git_calls_them_meanwhile() {
+    let world = World::with_remote();
+    world.treehand(&["new", "w"]).expect(0);
+    let tree = world.tree("w");
+    world.git_in(&tree, &["rm", "-q", "-r", "a.txt", "src"]);
+    std::fs::create_dir(tree.join("a.txt")).expect("made");
+    std::fs::write(tree.join("a.txt/in"), "mine\n").expect("written");
+    std::os::unix::fs::symlink("nowhere", tree.join("kind")).expect("made");
+    world.commit_in("w", "src", "a file now\n");
+    world.commit_upstream("one", "a.txt", "theirs\n");
+    world.commit_upstream("two", "kind", "theirs\n");
+    world.commit_upstream("three", "src/lib.txt", "theirs\n");
+    for by in ["rebase", "merge"] {
+        let told = only(world.treehand(&["--json", "fresh", "w", "--update", by]).expect(5));
+        assert_eq!(told["paths"], serde_json::json!(["a.txt", "kind", "src", "src/lib.txt"]), "{by}");
+    }
+}
+
+#[test]
+fn updates_of_one_workspace_at_the_same_moment_wait_for_each_other() {
+    let world = World::with_remote();
+    world.treehand(&["new", "w"]).expect(0);
+    world.commit_in("w", "own.txt", "own\n");
+    world.commit_upstream("theirs", "new.txt", "new\n");
+    // As another process that is at it.
+    let lock = world.repo().join(".git/treehand/locks/update-w");
+    std::fs::write(&lock, "pid 7 brings it up to its base").expect("written");
+    let held = std::fs::File::open(&lock).expect("there");
+    held.lock().expect("free");
+    let args = ["--json", "fresh", "w", "--update", "rebase"];
+    let busy = world.treehand(&[&args[..], &["--set", "merge.lock_wait=0s"]].concat()).expect(8);
+    let reason = "workspace w is busy: pid 7 brings it up to its base";
+    assert_eq!(busy.json()["workspaces"][0]["reason"], reason);
+
+    let start = |_: usize| {
+        let mut command = world.command(&[&args[..], &["--set", "merge.lock_wait=10m"]].concat());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started")
+    };
+    let mut all: Vec<_> = (0..3).map(start).collect();
+    for child in &mut all {
+        let mut line = String::new();
+        BufReader::new(child.stderr.as_mut().expect("piped")).read_line(&mut line).expect("read");
+        assert!(line.contains("waiting for workspace w: pid 7 brings it up to its base"), "{line}");
+    }
+    drop(held);
+    let mut updated = 0;
+    for child in all {
+        let output = child.wait_with_output().expect("ended");
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a document");
+        assert!(output.status.success(), "{document}");
+        updated += usize::from(document["workspaces"][0]["updated"] == true);
+    }
+    assert_eq!(updated, 1, "one of them brings it up, the others find that done");
 }
 
 /// Whether a process has this file open; one that is gone, or somebody else's, has not.
@@ -251,6 +281,6 @@ fn fetches_under_way_at_the_same_moment_are_shared() {
     // Each question is a list and, the first time, a fetch.
     assert!(asked <= 3, "eight workspaces at once asked the remote {asked} times");
     for n in 0..8 {
-        assert!(tree(&world, &format!("w{n}")).join("new.txt").exists());
+        assert!(world.tree(&format!("w{n}")).join("new.txt").exists());
     }
 }

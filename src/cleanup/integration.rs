@@ -1,50 +1,20 @@
 //! Scan: whether the work of a branch is provably in a target, by rungs from cheap to dear.
 //!
-//! A rung that does not hold, a conflict or unrelated histories prove nothing. What cannot be read is an error: no caller
-//! may take it for a proof. Reads only; a merge that is tried lives in a quarantine.
+//! The rungs are those of [`crate::worktree::landed`]. What cannot be read is an error: no caller may take it for a proof.
+//! Reads only; a merge that is tried lives in a quarantine.
 
 use std::fmt;
 use std::time::Duration;
-
-use serde::Serialize;
 
 use super::error::Result;
 use crate::model::{BaseReport, BranchName, CommitId};
 use crate::worktree::base;
 use crate::worktree::base_name::BaseTarget;
+pub use crate::worktree::landed::{Proof, proof};
 use crate::worktree::merge::{Merged, merge_trees};
 use crate::worktree::quarantine::Quarantine;
 use crate::worktree::remote::Lookup;
 use crate::worktree::{Repository, WorktreeError};
-
-/// How it is known that a target holds the work of a branch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Proof {
-    /// The tip is in the target's history.
-    Ancestor,
-    /// Both have the same tree.
-    SameTree,
-    /// The branch changes nothing since it forked.
-    NoDiff,
-    /// Merging it would change nothing in the target.
-    MergeAddsNothing,
-    /// All it has beyond the targets are merges of what they have, just as git makes them.
-    OnlyMerges,
-}
-
-impl Proof {
-    /// The word in JSON and on the screen.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Ancestor => "ancestor",
-            Self::SameTree => "same-tree",
-            Self::NoDiff => "no-diff",
-            Self::MergeAddsNothing => "merge-adds-nothing",
-            Self::OnlyMerges => "only-merges",
-        }
-    }
-}
 
 /// A place where work may have landed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -70,26 +40,6 @@ impl fmt::Display for Integration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of `{}`", self.proof.word(), self.target)
     }
-}
-
-/// Proves that the work of `branch_tip` is in `target_tip`, or says that no rung holds.
-pub fn proof(repo: &Repository, branch_tip: &CommitId, target_tip: &CommitId) -> Result<Option<Proof>> {
-    let reader = repo.reader();
-    if reader.is_ancestor(branch_tip, target_tip)? {
-        return Ok(Some(Proof::Ancestor));
-    }
-    let Some(fork) = repo.reader().merge_base(branch_tip, target_tip)? else { return Ok(None) };
-    let (ours, theirs) = (reader.tree_of(branch_tip)?, reader.tree_of(target_tip)?);
-    if ours == theirs {
-        return Ok(Some(Proof::SameTree));
-    }
-    if reader.tree_of(&fork)? == ours {
-        return Ok(Some(Proof::NoDiff));
-    }
-    let quarantine = Quarantine::create(repo, target_tip)?;
-    let merged = merge_trees(&quarantine, None, target_tip, branch_tip);
-    quarantine.discard()?;
-    Ok((merged? == Merged::Clean(theirs)).then_some(Proof::MergeAddsNothing))
 }
 
 /// Tries each target in turn, except the branch itself.

@@ -273,7 +273,7 @@ pub struct FreshArgs {
     /// Do not ask the remote
     #[arg(long)]
     pub offline: bool,
-    /// Exit 6 when any is stale or diverged
+    /// Exit 6 when any is not known to be fresh: stale, diverged or unknown
     #[arg(long)]
     pub check: bool,
     /// Bring the bases in: rebase or merge; a workspace with a conflict stays as it was

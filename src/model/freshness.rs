@@ -35,7 +35,7 @@ impl Freshness {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Proof {
-    /// The remote named its tip in this very command.
+    /// The remote named its tip in this very command, or has no such branch: then there is no tip, and nothing is fresh.
     LsRemote,
     /// A fetch in this command brought it, but the remote's list could not be read.
     Fetch,

@@ -359,6 +359,9 @@ pub struct SealedHeads {
     pub before: CommitId,
     /// After.
     pub after: CommitId,
+    /// The name under which its index of before is kept, where that said more than HEAD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<Token>,
 }
 
 impl UndoData {

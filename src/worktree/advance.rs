@@ -75,6 +75,10 @@ pub fn advance(repo: &Repository, request: &Advance<'_>) -> Result<Advanced> {
         let Some(lock) = IndexLock::take(repo, &checkout.git_dir, tree, deadline)? else {
             return Ok(Advanced::Busy { lock: checkout.git_dir.join("index.lock") });
         };
+        // Where another one moved it while this one waited for the lock, its files are no local changes.
+        if repo.reader().ref_commit(&request.branch.full_ref())?.as_ref() != Some(request.from) {
+            return Ok(Advanced::Raced);
+        }
         if let Some(obstacle) = lock.obstacle(request.from, request.to, &moving)? {
             return Ok(Advanced::InTheWay(obstacle));
         }

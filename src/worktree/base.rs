@@ -5,6 +5,7 @@
 
 use super::base_name::{self, BaseTarget};
 use super::error::{Result, WorktreeError};
+use super::former;
 use super::freshness::{self, Newer, Relation};
 use super::remote::{self, Lookup, RemoteAnswer, RemoteBranch};
 use super::repository::Repository;
@@ -25,6 +26,24 @@ pub struct ResolvedBase {
     pub notices: Vec<String>,
     /// The two tips, when the branch here and the one on the remote both have commits of their own.
     pub diverged: Option<Diverged>,
+    /// The tip of the branch here, when all that it has beyond the remote's was the remote's own and was forced away there.
+    pub given_up: Option<CommitId>,
+    /// A sentence on what the branch here still has that was forced away at the remote.
+    pub forced: Option<String>,
+}
+
+impl ResolvedBase {
+    /// True when the remote was asked and has no such branch any more.
+    pub fn is_gone_there(&self) -> bool {
+        matches!(&self.target, BaseTarget::Branch { remote: Some(_), .. })
+            && self.report.proof == Proof::LsRemote
+            && self.report.remote_commit.is_none()
+    }
+
+    /// True when that leaves nothing but where it was there last.
+    pub fn is_gone(&self) -> bool {
+        self.is_gone_there() && matches!(&self.target, BaseTarget::Branch { local: None, .. })
+    }
 }
 
 /// The tips of a branch that has diverged from its counterpart.
@@ -38,21 +57,31 @@ pub struct Diverged {
 
 /// Resolves a base to a commit and reports its freshness.
 pub fn resolve(repo: &Repository, asked: Option<&str>, lookup: Lookup) -> Result<ResolvedBase> {
-    resolve_from(repo, &repo.reader(), asked, lookup)
+    resolve_from(repo, &repo.reader(), asked, lookup, &[])
 }
 
-/// The same, with a reader that may know much already.
-pub fn resolve_from(repo: &Repository, reader: &Reader, asked: Option<&str>, lookup: Lookup) -> Result<ResolvedBase> {
+/// The same, with a reader that may know much already, and tips that the remote is on record to have named.
+pub fn resolve_from(
+    repo: &Repository,
+    reader: &Reader,
+    asked: Option<&str>,
+    lookup: Lookup,
+    recorded: &[CommitId],
+) -> Result<ResolvedBase> {
     let (reference, target) = match asked {
-        Some(text) => (text.to_owned(), base_name::named(reader, text)?),
+        Some(text) => base_name::named(repo, reader, text, lookup)?,
         None => base_name::default_base(repo, reader, lookup)?,
     };
     match target {
         BaseTarget::Fixed(ref commit) => {
             let report = BaseReport::fixed(&reference, commit.clone());
-            Ok(ResolvedBase { target, report, remote_error: None, notices: Vec::new(), diverged: None })
+            let (remote_error, notices) = (None, Vec::new());
+            Ok(ResolvedBase { target, report, remote_error, notices, diverged: None, given_up: None, forced: None })
         }
-        BaseTarget::Branch { local, remote } => resolve_branch(repo, reader, reference, local, remote, lookup),
+        BaseTarget::Branch { local, remote } => {
+            let branch = Branch { reference, local, remote };
+            resolve_branch(repo, reader, branch, lookup, recorded)
+        }
     }
 }
 
@@ -70,15 +99,21 @@ pub fn describe(report: &BaseReport, remote_error: Option<&str>) -> String {
     }
 }
 
-fn resolve_branch(
-    repo: &Repository,
-    reader: &Reader,
+/// A branch that is a base: what it was called, and what that means.
+struct Branch {
     reference: String,
     local: Option<BranchName>,
     remote: Option<RemoteBranch>,
+}
+
+fn resolve_branch(
+    repo: &Repository,
+    reader: &Reader,
+    branch: Branch,
     lookup: Lookup,
+    recorded: &[CommitId],
 ) -> Result<ResolvedBase> {
-    let answer = match &remote {
+    let answer = match &branch.remote {
         Some(branch) if !lookup.offline => Some(remote::ask(repo, branch, lookup)?),
         Some(branch) if lookup.recall => remote::last_answer(repo, reader, branch)?,
         _ => None,
@@ -91,43 +126,112 @@ fn resolve_branch(
         after = repo.reader();
         &after
     };
-    let local_tip = local.as_ref().map(|name| reader.ref_commit(&name.full_ref())).transpose()?.flatten();
-    let tracked = remote.as_ref().map(|branch| reader.ref_commit(&branch.tracking)).transpose()?.flatten();
-    // A branch that the remote no longer has leaves only what is here.
-    let remote_tip = answer.as_ref().and_then(|answer| answer.tip.clone()).or(tracked);
-    let mut diverged = None;
-    let (commit, newest) = match (local_tip, remote_tip) {
-        (Some(local), Some(remote)) => {
-            let relation = relation(reader, &local, &remote)?;
-            if relation.ahead > 0 && relation.behind > 0 {
-                diverged = Some(Diverged { local: local.clone(), remote: remote.clone() });
-            }
-            match freshness::newer(relation) {
-                Newer::Local => (local, remote),
-                Newer::Remote => (remote.clone(), remote),
-            }
-        }
-        (Some(only), None) | (None, Some(only)) => (only.clone(), only),
-        (None, None) => {
-            let requested = remote.is_some_and(|remote| remote.branch.starts_with('#'));
-            let kind = if requested { "pull request" } else { "branch" };
-            return Err(WorktreeError::NotFound { kind, name: reference });
-        }
-    };
+    let Tips { commit, newest, diverged, given_up, forced } = tips(reader, &branch, answer.as_ref(), recorded)?;
+    let Branch { reference, local, remote } = branch;
     let proof = match (&remote, &answer) {
         (None, _) => Proof::Local,
         (Some(_), Some(answer)) => answer.proof,
         (Some(_), None) => Proof::None,
     };
-    let report = report(reader, &reference, commit, &newest, proof)?;
+    let gone = answer.as_ref().is_some_and(RemoteAnswer::is_gone);
+    let report = report(reader, &reference, commit, &newest, freshness::weight(proof, gone))?;
     let report = BaseReport {
+        proof,
         remote_commit: answer.as_ref().and_then(|answer| answer.tip.clone()),
         fetched_at: answer.as_ref().filter(|answer| answer.proof != Proof::None).map(|answer| answer.at),
         ..report
     };
-    let notices = notices(reader, &report.commit, remote.as_ref(), answer.as_ref())?;
+    let mut notices = notices(reader, &report.commit, remote.as_ref(), answer.as_ref())?;
+    notices.extend(forced.clone());
     let remote_error = answer.and_then(|answer| answer.error);
-    Ok(ResolvedBase { target: BaseTarget::Branch { local, remote }, report, remote_error, notices, diverged })
+    let target = BaseTarget::Branch { local, remote };
+    Ok(ResolvedBase { target, report, remote_error, notices, diverged, given_up, forced })
+}
+
+/// Most commits that are named in a sentence.
+pub const NAMED_MAX: usize = 5;
+
+/// Commits as a sentence names them.
+pub fn listed(commits: &[(CommitId, String)]) -> String {
+    let named: Vec<String> =
+        commits.iter().take(NAMED_MAX).map(|(commit, subject)| format!("{} {subject}", commit.short())).collect();
+    named.join(", ") + if commits.len() > NAMED_MAX { ", …" } else { "" }
+}
+
+/// The tips of a branch: the one to take, the newest that it is held against.
+struct Tips {
+    commit: CommitId,
+    newest: CommitId,
+    diverged: Option<Diverged>,
+    given_up: Option<CommitId>,
+    forced: Option<String>,
+}
+
+fn tips(reader: &Reader, branch: &Branch, answer: Option<&RemoteAnswer>, recorded: &[CommitId]) -> Result<Tips> {
+    let Branch { reference, local, remote: counterpart } = branch;
+    let local_tip = local.as_ref().map(|name| reader.ref_commit(&name.full_ref())).transpose()?.flatten();
+    let tracked = counterpart.as_ref().map(|branch| reader.ref_commit(&branch.tracking)).transpose()?.flatten();
+    // A branch that the remote no longer has leaves only what is here.
+    let remote_tip = answer.and_then(|answer| answer.tip.clone()).or(tracked);
+    let (local, remote) = match (local_tip, remote_tip) {
+        (Some(local), Some(remote)) => (local, remote),
+        (Some(only), None) | (None, Some(only)) => {
+            return Ok(Tips { commit: only.clone(), newest: only, diverged: None, given_up: None, forced: None });
+        }
+        (None, None) => {
+            let requested = counterpart.as_ref().is_some_and(|remote| remote.branch.starts_with('#'));
+            let kind = if requested { "pull request" } else { "branch" };
+            return Err(WorktreeError::NotFound { kind, name: reference.clone() });
+        }
+    };
+    let relation = relation(reader, &local, &remote)?;
+    let forced = match counterpart {
+        Some(branch) if relation.ahead > 0 => forced_away(reader, reference, branch, [&local, &remote], recorded)?,
+        _ => None,
+    };
+    let given_up = forced.as_ref().is_some_and(|forced| forced.all);
+    let sides = Diverged { local: local.clone(), remote: remote.clone() };
+    let diverged = (relation.ahead > 0 && relation.behind > 0 && !given_up).then_some(sides);
+    let commit = match freshness::newer(relation, given_up) {
+        Newer::Local => local.clone(),
+        Newer::Remote => remote.clone(),
+    };
+    Ok(Tips {
+        commit,
+        newest: remote,
+        diverged,
+        given_up: given_up.then_some(local),
+        forced: forced.map(|forced| forced.sentence),
+    })
+}
+
+/// What a branch here still has of its counterpart that was forced away there.
+struct Forced {
+    /// It has nothing else beyond that.
+    all: bool,
+    sentence: String,
+}
+
+fn forced_away(
+    reader: &Reader,
+    reference: &str,
+    branch: &RemoteBranch,
+    [local, remote]: [&CommitId; 2],
+    recorded: &[CommitId],
+) -> Result<Option<Forced>> {
+    let beyond = reader.count_own(local, &[remote])?;
+    let own = former::never_there(reader, branch, local, remote, recorded)?;
+    if own >= beyond {
+        return Ok(None);
+    }
+    let still = format!("`{reference}` here still has what was forced away from `{}`", branch.remote);
+    let rest = if own == 0 {
+        listed(&reader.commits_between(remote, local, NAMED_MAX + 1)?)
+    } else {
+        let (gone, name) = (beyond - own, format!("{}/{}", branch.remote, branch.branch));
+        format!("{gone} of {beyond} commits that are not there; without them: git rebase --fork-point {name}")
+    };
+    Ok(Some(Forced { all: own == 0, sentence: format!("{still}: {rest}") }))
 }
 
 /// What is worth knowing of the remotes: that the default branch is another now, that the fork's original has more.

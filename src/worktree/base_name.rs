@@ -6,6 +6,7 @@
 use super::error::{Result, WorktreeError};
 use super::remote::{self, Lookup, RemoteBranch};
 use super::repository::Repository;
+use super::spelling;
 use crate::model::{BranchName, CommitId, Freshness, Proof};
 use crate::sys::git::Reader;
 
@@ -26,47 +27,107 @@ pub enum BaseTarget {
 /// Where the refs are that track pull requests: remote, then number.
 pub const REQUESTS: &str = "refs/treehand/pull/";
 
-/// What a name means.
-pub(super) fn named(reader: &Reader, text: &str) -> Result<BaseTarget> {
+/// What a name means, and the name that it goes by.
+pub(super) fn named(repo: &Repository, reader: &Reader, text: &str, lookup: Lookup) -> Result<(String, BaseTarget)> {
     if text.starts_with('-') || text.chars().any(char::is_control) {
         return Err(WorktreeError::NotFound { kind: "ref", name: text.escape_debug().to_string() });
     }
-    if let Ok(branch) = BranchName::parse(text) {
-        if reader.ref_commit(&branch.full_ref())?.is_some() {
+    // To git `heads/x` is the branch `x` before anything else.
+    for name in spelling::branch_in_full(text).into_iter().chain([text]) {
+        if let Some(branch) = here(reader, name)? {
             let remote = counterpart(reader, &branch)?;
-            return Ok(BaseTarget::Branch { local: Some(branch), remote });
+            return Ok((branch.to_string(), BaseTarget::Branch { local: Some(branch), remote }));
         }
-        let remotes = reader.remotes()?;
-        let split = |name: &&String| text.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('/'));
-        let on_remote = remotes.iter().find(|name| split(name).is_some());
-        let same_name = |name: &&String| reader.ref_commit(&format!("refs/remotes/{name}/{branch}"));
+    }
+    let remotes = reader.remotes()?;
+    if let Some((remote, branch)) = spelling::remote_in_full(text).and_then(|path| spelling::split(path, &remotes)) {
+        return on_remote(repo, reader, (text, remote, branch), lookup);
+    }
+    if let Some(followed) = followed(repo, reader, text)? {
+        return on_remote(repo, reader, (text, &followed.remote, Some(&followed.branch)), lookup);
+    }
+    if let Ok(branch) = BranchName::parse(text) {
+        let same_name = |name: &String| reader.ref_commit(&format!("refs/remotes/{name}/{branch}"));
         let mut known = Vec::new();
         for name in &remotes {
-            known.extend(same_name(&name)?.map(|_| name));
+            known.extend(same_name(name)?.map(|_| name));
         }
         // As git itself guesses for `switch` and `worktree add`: one remote has a branch of this name.
         if let ([only], None) = (&known[..], reader.revision(text)?) {
-            return Ok(BaseTarget::Branch { local: None, remote: Some(remote_branch(only, branch.as_str())) });
+            let remote = Some(remote_branch(only, branch.as_str()));
+            return Ok((text.to_owned(), BaseTarget::Branch { local: None, remote }));
         }
-        if let Some((name, branch)) = on_remote.and_then(|name| Some((name, split(&name)?))) {
-            return Ok(BaseTarget::Branch { local: None, remote: Some(remote_branch(name, branch)) });
+        if let Some((remote, branch)) = spelling::split(text, &remotes)
+            && reader.ref_commit(&format!("refs/tags/{text}"))?.is_none()
+        {
+            return on_remote(repo, reader, (text, remote, branch), lookup);
         }
     }
-    if let Some(request) = pull_request(reader, text)? {
-        return Ok(BaseTarget::Branch { local: None, remote: Some(request) });
+    let target = match (pull_request(reader, text)?, reader.revision(text)?) {
+        (Some(request), _) => BaseTarget::Branch { local: None, remote: Some(request) },
+        (None, Some(commit)) => BaseTarget::Fixed(commit),
+        (None, None) => return Err(WorktreeError::NotFound { kind: "ref", name: text.to_owned() }),
+    };
+    Ok((text.to_owned(), target))
+}
+
+/// The branch of this name, if it is here.
+fn here(reader: &Reader, name: &str) -> Result<Option<BranchName>> {
+    let Ok(branch) = BranchName::parse(name) else { return Ok(None) };
+    Ok(reader.ref_commit(&branch.full_ref())?.map(|_| branch))
+}
+
+/// A branch of a remote, or its default branch, however it was spelled.
+fn on_remote(
+    repo: &Repository,
+    reader: &Reader,
+    (text, remote, branch): (&str, &str, Option<&str>),
+    lookup: Lookup,
+) -> Result<(String, BaseTarget)> {
+    let branch = match branch {
+        Some(branch) => Some(branch.to_owned()),
+        None => default_of(repo, reader, remote, lookup)?,
+    };
+    let Some(branch) = branch else {
+        return Err(WorktreeError::NotFound { kind: "ref", name: text.to_owned() });
+    };
+    let short = format!("{remote}/{branch}");
+    // A branch here may have that name.
+    let name = if here(reader, &short)?.is_some() { format!("refs/remotes/{short}") } else { short };
+    Ok((name, BaseTarget::Branch { local: None, remote: Some(remote_branch(remote, &branch)) }))
+}
+
+/// The default branch of a remote. What the remote says now counts: it may have changed since the clone.
+fn default_of(repo: &Repository, reader: &Reader, remote: &str, lookup: Lookup) -> Result<Option<String>> {
+    let asked = if lookup.offline { None } else { remote::default_branch(repo, remote, lookup.deadline) };
+    if asked.is_some() {
+        return Ok(asked);
     }
-    match reader.revision(text)? {
-        Some(commit) => Ok(BaseTarget::Fixed(commit)),
-        None => Err(WorktreeError::NotFound { kind: "ref", name: text.to_owned() }),
-    }
+    let below = format!("refs/remotes/{remote}/");
+    let tracked = reader.symbolic_target(&format!("{below}HEAD"))?;
+    Ok(tracked.and_then(|name| Some(name.strip_prefix(&below)?.to_owned())))
+}
+
+/// The remote branch that is meant by `@{upstream}` after the name of a branch, or of the one that is checked out.
+fn followed(repo: &Repository, reader: &Reader, text: &str) -> Result<Option<RemoteBranch>> {
+    let Some(name) = spelling::of_upstream(text) else { return Ok(None) };
+    let branch = match name {
+        "" | "HEAD" => current(repo)?,
+        name => here(reader, name)?,
+    };
+    branch.map_or(Ok(None), |branch| counterpart(reader, &branch))
+}
+
+/// The branch that is checked out.
+fn current(repo: &Repository) -> Result<Option<BranchName>> {
+    let target = Reader::open(&repo.git, &repo.git_dir).symbolic_target("HEAD")?;
+    let name = target.as_deref().and_then(|name| name.strip_prefix("refs/heads/"));
+    Ok(name.and_then(|name| BranchName::parse(name).ok()))
 }
 
 /// The base that is meant when none is named, with its name.
 pub(super) fn default_base(repo: &Repository, reader: &Reader, lookup: Lookup) -> Result<(String, BaseTarget)> {
-    let here = Reader::open(&repo.git, &repo.git_dir);
-    let current = here.symbolic_target("HEAD")?;
-    let current = current.as_deref().and_then(|name| name.strip_prefix("refs/heads/"));
-    if let Some(branch) = current.and_then(|name| BranchName::parse(name).ok()) {
+    if let Some(branch) = current(repo)? {
         // A bare repository's HEAD names its default branch, a worktree's the branch one works on: both are what is meant.
         if reader.ref_commit(&branch.full_ref())?.is_some() {
             let remote = counterpart(reader, &branch)?;
@@ -75,18 +136,13 @@ pub(super) fn default_base(repo: &Repository, reader: &Reader, lookup: Lookup) -
     }
     let remotes = reader.remotes()?;
     let origin = remotes.iter().find(|name| *name == "origin").or(remotes.first());
-    if let Some(origin) = origin {
-        let tracked = reader.symbolic_target(&format!("refs/remotes/{origin}/HEAD"))?;
-        let tracked = tracked.and_then(|name| Some(name.strip_prefix(&format!("refs/remotes/{origin}/"))?.to_owned()));
-        // What the remote says now counts: its default branch may have changed since the clone.
-        let asked = if lookup.offline { None } else { remote::default_branch(repo, origin, lookup.deadline) };
-        if let Some(branch) = asked.or(tracked) {
-            let local = BranchName::parse(&branch)?;
-            let local = Some(local).filter(|name| matches!(reader.ref_commit(&name.full_ref()), Ok(Some(_))));
-            return Ok((branch.clone(), BaseTarget::Branch { local, remote: Some(remote_branch(origin, &branch)) }));
-        }
+    if let Some(origin) = origin
+        && let Some(branch) = default_of(repo, reader, origin, lookup)?
+    {
+        let local = here(reader, &branch)?;
+        return Ok((branch.clone(), BaseTarget::Branch { local, remote: Some(remote_branch(origin, &branch)) }));
     }
-    match here.revision("HEAD")? {
+    match Reader::open(&repo.git, &repo.git_dir).revision("HEAD")? {
         Some(_) => Err(WorktreeError::refused(
             "HEAD is detached and no default branch is known",
             "name the base: --base BRANCH",

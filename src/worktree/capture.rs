@@ -26,7 +26,7 @@ use crate::sys::fs;
 use crate::sys::git::{Git, GitCommand};
 
 /// Largest index that is taken over: some four million files.
-const INDEX_MAX: u64 = 512 << 20;
+pub(super) const INDEX_MAX: u64 = 512 << 20;
 
 /// Largest list of places that objects are borrowed from.
 const ALTERNATES_MAX: u64 = 1 << 20;

@@ -23,9 +23,18 @@ pub enum Newer {
 }
 
 /// Takes the newer of local and remote. Where both have commits of their own no tip is newer: the branch that the user
-/// named is taken, and its freshness says `diverged`.
-pub fn newer(relation: Relation) -> Newer {
-    if relation.behind > 0 && relation.ahead == 0 { Newer::Remote } else { Newer::Local }
+/// named is taken, and its freshness says `diverged`. Commits that the remote has given up are nobody's own.
+pub fn newer(relation: Relation, given_up: bool) -> Newer {
+    match relation {
+        Relation { ahead: 1.., .. } if given_up => Newer::Remote,
+        Relation { ahead: 0, behind: 1.. } => Newer::Remote,
+        _ => Newer::Local,
+    }
+}
+
+/// What a proof is worth. A remote that has no such branch any more has answered, and named nothing that could be newest.
+pub fn weight(proof: Proof, gone: bool) -> Proof {
+    if gone { Proof::None } else { proof }
 }
 
 /// How a commit stands to the newest tip known, given how that tip is known.
@@ -70,12 +79,22 @@ mod tests {
 
     #[test]
     fn the_newer_tip_is_taken_and_a_fork_keeps_the_named_branch() {
-        let check =
-            |ahead, behind, expected| assert_eq!(newer(Relation { ahead, behind }), expected, "{ahead}/{behind}");
+        let check = |ahead, behind, expected| {
+            assert_eq!(newer(Relation { ahead, behind }, false), expected, "{ahead}/{behind}")
+        };
         check(0, 0, Newer::Local);
         check(3, 0, Newer::Local);
         check(0, 2, Newer::Remote);
         check(3, 2, Newer::Local);
+    }
+
+    #[test]
+    fn what_the_remote_has_given_up_makes_no_branch_newer() {
+        let check =
+            |ahead, behind, expected| assert_eq!(newer(Relation { ahead, behind }, true), expected, "{ahead}/{behind}");
+        check(3, 2, Newer::Remote);
+        check(3, 0, Newer::Remote);
+        check(0, 0, Newer::Local);
     }
 
     #[test]
@@ -95,6 +114,17 @@ mod tests {
         check(2, 0, Proof::None, Unknown);
         check(0, 3, Proof::None, Stale);
         check(1, 3, Proof::None, Diverged);
+    }
+
+    #[test]
+    fn a_branch_that_the_remote_no_longer_has_is_not_known_to_be_fresh() {
+        let check = |behind, expected| {
+            let relation = Relation { ahead: 0, behind };
+            assert_eq!(judge(relation, weight(Proof::LsRemote, true)), expected, "{behind}");
+        };
+        check(0, Freshness::Unknown);
+        check(1, Freshness::Stale);
+        assert_eq!(weight(Proof::LsRemote, false), Proof::LsRemote);
     }
 
     #[test]

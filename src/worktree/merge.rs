@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::conflict_paths;
 use super::error::{Result, WorktreeError};
 use super::quarantine::Quarantine;
 use crate::model::CommitId;
@@ -32,7 +33,7 @@ pub fn merge_trees(
     ours: &CommitId,
     theirs: &CommitId,
 ) -> Result<Merged> {
-    let mut command = quarantine.command(["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages"]);
+    let mut command = quarantine.command(["merge-tree", "--write-tree", "-z", "--name-only", "--messages"]);
     // In a directory without `.gitattributes`: those of wherever one stands would count otherwise.
     command = command.directory(quarantine.git_dir());
     if quarantine.git_version() >= TAKES_ATTRIBUTES {
@@ -53,23 +54,17 @@ pub fn merge_trees(
     }
     let name = command.name();
     let output = command.output()?;
-    let mut records = output.records().map(|record| String::from_utf8_lossy(record).into_owned());
-    let tree = records.next().and_then(|id| CommitId::parse(&id).ok());
-    let mut paths: Vec<String> = records.collect();
-    match (output.code(), tree) {
-        (0, Some(tree)) => Ok(Merged::Clean(tree)),
-        (1, Some(_)) => {
-            paths.sort();
-            paths.dedup();
-            Ok(Merged::Conflict(paths))
-        }
+    let told = conflict_paths::parse(&output.stdout).and_then(|(id, paths)| Some((CommitId::parse(&id).ok()?, paths)));
+    match (output.code(), told) {
+        (0, Some((tree, _))) => Ok(Merged::Clean(tree)),
+        (1, Some((_, paths))) => Ok(Merged::Conflict(paths)),
         (0, None) => Err(GitError::Unexpected { command: name, output: "no tree".into() }.into()),
         _ => Err(output.into_error(name).into()),
     }
 }
 
 /// A commit that has the tree of another and one parent, or none; it is never kept.
-fn stand_in(quarantine: &Quarantine, like: &CommitId, parent: Option<&CommitId>) -> Result<CommitId> {
+pub(super) fn stand_in(quarantine: &Quarantine, like: &CommitId, parent: Option<&CommitId>) -> Result<CommitId> {
     let tree = format!("{like}^{{tree}}");
     let mut command = quarantine.command(["commit-tree", "-m", "stand-in", &tree]);
     if let Some(parent) = parent {

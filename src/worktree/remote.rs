@@ -56,6 +56,13 @@ pub struct RemoteAnswer {
     pub error: Option<String>,
 }
 
+impl RemoteAnswer {
+    /// True when the remote has no such branch any more.
+    pub fn is_gone(&self) -> bool {
+        self.proof == Proof::LsRemote && self.tip.is_none()
+    }
+}
+
 /// Asks the remote, sharing the answer with everybody who asked before this asking began.
 pub fn ask(repo: &Repository, branch: &RemoteBranch, lookup: Lookup) -> Result<RemoteAnswer> {
     let asked_at = clock::now();

@@ -2,7 +2,8 @@
 //!
 //! A state is a commit for HEAD and one with what is uncommitted on top of it, which is the first where nothing is. git works with
 //! the scratch dir of a capture, never with the private one, in which files are replaced one by one beneath an open
-//! directory. Nothing may run in the workspace. What is staged or not is not told apart: all that is uncommitted is unstaged.
+//! directory. Nothing may run in the workspace. What is staged or not is not told apart: all that is uncommitted is unstaged, unless
+//! the state has an index that was kept.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -19,9 +20,10 @@ use super::index_lock::{Obstacle, present};
 use super::repository::Repository;
 use super::run_store::RunStore;
 use super::sealed::SealedPaths;
+use super::sealed_index::{self, Look};
 use super::sealed_submodules::{Follower, followers, replace_index};
-use crate::model::CommitId;
 use crate::model::record::WorkspaceRecord;
+use crate::model::{CommitId, Token};
 use crate::sys::fs;
 use crate::sys::git::GitCommand;
 use crate::sys::standing::Processes;
@@ -33,6 +35,8 @@ pub struct State {
     pub head: CommitId,
     /// HEAD, or a commit on top of it that has everything that is not committed.
     pub work: CommitId,
+    /// The name under which its index is kept; without it nothing is staged.
+    pub index: Option<Token>,
 }
 
 /// A sealed workspace in which nothing runs, as it was captured.
@@ -102,10 +106,23 @@ impl<'a> Still<'a> {
         }
         self.git(["read-tree", "-m", "--no-recurse-submodules", to.head.as_str()]).run()?;
         replace_index(&self.captured.scratch, private, "worktrees/wt".as_ref())?;
+        if let Some(name) = &to.index {
+            self.with_index(|look| sealed_index::put_back(&self.paths, look, name))?;
+        }
         let line = |commit: &CommitId| format!("{commit}\n").into_bytes();
         fs::write_beneath(private, "worktrees/wt/ORIG_HEAD".as_ref(), &line(&self.head), None)?;
         fs::write_beneath(private, &reference, &line(&to.head), None)?;
         Ok(())
+    }
+
+    /// Keeps its index for a state to come back to.
+    pub fn keep_index(&self) -> Result<Option<Token>> {
+        self.with_index(|look| sealed_index::keep(&self.paths, look, &self.head))
+    }
+
+    fn with_index<T>(&self, act: impl FnOnce(&Look<'_>) -> Result<T>) -> Result<T> {
+        let git = |args: &[&str]| self.git(args.iter().copied());
+        act(&Look { scratch: &self.captured.scratch, git: &git })
     }
 
     fn followers(&self, to: &State) -> Result<std::result::Result<Vec<Follower>, (String, PathBuf)>> {

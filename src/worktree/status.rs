@@ -8,16 +8,20 @@ use std::path::PathBuf;
 use super::base::{self, ResolvedBase};
 use super::checkouts::{self, Checkout};
 use super::error::{Result, WorktreeError};
+use super::former::{Was, was_at};
 use super::freshness::{self, Relation};
 use super::index_copy::LookedAt;
+use super::landed;
+use super::links::{self, Lower};
 use super::remote::Lookup;
 use super::repository::Repository;
 use super::seen::Seen;
-use super::stack::{self, Lower};
+use super::stack::{Facts, Standing, standing_on};
 use super::together;
+use super::update::Foreign;
 use crate::model::freshness::MISSING_MAX;
 use crate::model::record::WorkspaceRecord;
-use crate::model::{BaseReport, CommitId, Freshness, Proof};
+use crate::model::{BaseReport, BranchName, CommitId, Freshness, Proof};
 use crate::sys::fs;
 use crate::sys::git::Reader;
 
@@ -48,6 +52,21 @@ pub struct Survey<'a> {
     lookup: Lookup,
     bases: BTreeMap<String, Newest>,
     standings: BTreeMap<(CommitId, CommitId), BaseReport>,
+    landed: BTreeMap<(CommitId, CommitId), bool>,
+    recorded: BTreeMap<String, Vec<CommitId>>,
+}
+
+/// What a workspace is to be brought up to.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// Its base as it is now.
+    pub base: ResolvedBase,
+    /// What of its history is not its own work.
+    pub foreign: Foreign,
+    /// It stands on another base than is on record.
+    pub moved: bool,
+    /// Why, or what is to be known of its base.
+    pub why: Option<String>,
 }
 
 /// The newest tip of a base, or why there is none any more.
@@ -60,7 +79,11 @@ enum Newest {
 impl<'a> Survey<'a> {
     /// Scans the worktrees; `records` are all workspaces of the repository.
     pub fn begin(repo: &'a Repository, records: &[WorkspaceRecord], lookup: Lookup) -> Result<Self> {
-        let (checkouts, lower) = (checkouts::scan(repo)?, stack::lower(records));
+        let (checkouts, lower) = (checkouts::scan(repo)?, links::lower(records));
+        let mut recorded: BTreeMap<String, Vec<CommitId>> = BTreeMap::new();
+        for base in records.iter().map(|record| &record.base) {
+            recorded.entry(base.reference.clone()).or_default().extend(base.remote_commit.clone());
+        }
         let trees = checkouts.iter().enumerate().filter_map(|(at, checkout)| Some((checkout.tree.clone()?, at)));
         let by_tree = trees.collect();
         // Who only looks looks at one moment; who asks remotes or moves branches reads each time.
@@ -74,6 +97,8 @@ impl<'a> Survey<'a> {
             lookup,
             bases: BTreeMap::new(),
             standings: BTreeMap::new(),
+            landed: BTreeMap::new(),
+            recorded,
         })
     }
 
@@ -91,8 +116,8 @@ impl<'a> Survey<'a> {
 
     /// How fresh a workspace is against the newest tip of its base, and why the remote gave no full answer.
     pub fn freshness(&mut self, record: &WorkspaceRecord) -> Result<(BaseReport, Option<String>)> {
-        let (reference, stack, moved) = self.standing_on(record)?;
-        let ResolvedBase { report: newest, remote_error, diverged, .. } = match self.newest(&reference)? {
+        let (reference, stack, due) = self.standing_on(record)?;
+        let resolved = match self.newest(&reference)? {
             Newest::Known(resolved) => *resolved,
             // Nothing can be said about freshness, and that is what is said.
             Newest::Gone(why) => {
@@ -101,64 +126,107 @@ impl<'a> Survey<'a> {
             }
         };
         let tip = self.tip(record)?.unwrap_or_else(|| record.base.commit.clone());
-        let reader = &self.reader;
-        let standing = match &diverged {
-            None => {
-                let pair = (tip, newest.commit.clone());
-                let known = match self.standings.get(&pair) {
-                    Some(known) => known.clone(),
-                    None => base::report(reader, "", pair.0.clone(), &pair.1, newest.proof)?,
-                };
-                self.standings.insert(pair, known.clone());
-                let freshness = freshness::judge(Relation { ahead: known.ahead, behind: known.behind }, newest.proof);
-                BaseReport { reference: newest.reference.clone(), freshness, proof: newest.proof, ..known }
-            }
-            Some(sides) => {
-                let sides = [&sides.local, &sides.remote];
-                let (ahead, behind, missing) = together::standing(reader, &tip, sides, MISSING_MAX)?;
-                let freshness = freshness::judge(Relation { ahead, behind }, newest.proof);
-                BaseReport { freshness, ahead, behind, missing, ..newest.clone() }
-            }
-        };
+        let given_up = self.given_up(record, &due, &resolved, &tip)?;
+        let standing = self.standing(&resolved, tip)?;
+        let ResolvedBase { report: newest, remote_error, diverged, forced, .. } = resolved;
         let diverged = diverged.is_some().then(|| base::describe(&newest, None));
         let report = BaseReport {
+            freshness: if given_up.is_some() { Freshness::Diverged } else { standing.freshness },
             commit: record.base.commit.clone(),
             remote_commit: newest.remote_commit,
             fetched_at: newest.fetched_at.or(record.base.fetched_at),
             stack,
             ..standing
         };
-        Ok((report, remote_error.or(moved).or(diverged)))
+        let forced = given_up.or(forced);
+        let told: Vec<String> = if due.why.is_some() || remote_error.is_some() {
+            due.why.into_iter().chain(remote_error).collect()
+        } else {
+            diverged.into_iter().chain(forced).collect()
+        };
+        Ok((report, (!told.is_empty()).then(|| told.join("; "))))
     }
 
-    /// The base of a workspace as it is now; an error when it is gone.
-    pub fn base(&mut self, record: &WorkspaceRecord) -> Result<ResolvedBase> {
-        let (reference, stack, _) = self.standing_on(record)?;
-        match self.newest(&reference)? {
-            Newest::Known(resolved) => {
-                Ok(ResolvedBase { report: BaseReport { stack, ..resolved.report }, ..*resolved })
-            }
-            Newest::Gone(_) => Err(WorktreeError::NotFound { kind: "base", name: reference }),
+    /// How a tip stands to a base: ahead, behind, what it lacks, and how fresh that makes it.
+    fn standing(&mut self, base: &ResolvedBase, tip: CommitId) -> Result<BaseReport> {
+        let (newest, proof) = (&base.report, freshness::weight(base.report.proof, base.is_gone_there()));
+        if let Some(sides) = &base.diverged {
+            let sides = [&sides.local, &sides.remote];
+            let (ahead, behind, missing) = together::standing(&self.reader, &tip, sides, MISSING_MAX)?;
+            let freshness = freshness::judge(Relation { ahead, behind }, proof);
+            return Ok(BaseReport { freshness, ahead, behind, missing, ..newest.clone() });
         }
+        let pair = (tip, newest.commit.clone());
+        let known = match self.standings.get(&pair) {
+            Some(known) => known.clone(),
+            None => base::report(&self.reader, "", pair.0.clone(), &pair.1, newest.proof)?,
+        };
+        self.standings.insert(pair, known.clone());
+        let freshness = freshness::judge(Relation { ahead: known.ahead, behind: known.behind }, proof);
+        Ok(BaseReport { reference: newest.reference.clone(), freshness, proof: newest.proof, ..known })
     }
 
-    /// The base that a workspace is to be held against, what is below that, and why it is another than on record.
-    fn standing_on(&self, record: &WorkspaceRecord) -> Result<(String, Vec<String>, Option<String>)> {
+    /// What a workspace still has of its base that this went back behind, in a sentence; `None` when there is no such thing.
+    fn given_up(
+        &self,
+        record: &WorkspaceRecord,
+        standing: &Standing,
+        base: &ResolvedBase,
+        tip: &CommitId,
+    ) -> Result<Option<String>> {
+        let (known, now, reader) = (&record.base.commit, &base.report.commit, &self.reader);
+        let same = standing.at == 0 && !standing.foreign.is_empty() && base.diverged.is_none();
+        if !same || known == now || !reader.has_commit(known)? || !reader.is_ancestor(now, known)? {
+            return Ok(None);
+        }
+        let list = base::listed(&reader.commits_between(now, known, base::NAMED_MAX + 1)?);
+        let sentence =
+            || format!("its base `{}` went back, and it still has what that had: {list}", base.report.reference);
+        Ok(reader.is_ancestor(known, tip)?.then(sentence))
+    }
+
+    /// What a workspace is to be brought up to; an error when its base is gone.
+    pub fn due(&mut self, record: &WorkspaceRecord) -> Result<Due> {
+        let (reference, stack, standing) = self.standing_on(record)?;
+        let Newest::Known(resolved) = self.newest(&reference)? else {
+            return Err(WorktreeError::NotFound { kind: "base", name: reference });
+        };
+        let tip = self.tip(record)?.unwrap_or_else(|| record.base.commit.clone());
+        let given_up = self.given_up(record, &standing, &resolved, &tip)?.is_some();
+        let mut commits = standing.foreign;
+        // What was its own and had landed there before that was forced away stays its own.
+        if let Some(forced) = &resolved.given_up
+            && !self.reader.is_ancestor(&tip, forced)?
+        {
+            commits.push(forced.clone());
+        }
+        let base = ResolvedBase { report: BaseReport { stack, ..resolved.report }, ..*resolved };
+        Ok(Due { base, foreign: Foreign { commits, given_up }, moved: standing.at > 0, why: standing.why })
+    }
+
+    /// The base that a workspace is to be held against, what is below that, and how that was found.
+    fn standing_on(&mut self, record: &WorkspaceRecord) -> Result<(String, Vec<String>, Standing)> {
         let base = &record.base;
-        if base.stack.is_empty() {
-            return Ok((base.reference.clone(), Vec::new(), None));
-        }
-        let (at, why) = stack::standing_on(self.repo, &self.lower, base)?;
-        let mut names = base.references().skip(at).cloned();
+        let standing = if base.stack.is_empty() {
+            Standing { at: 0, why: None, foreign: vec![base.commit.clone()] }
+        } else {
+            let lower = std::mem::take(&mut self.lower);
+            let standing = standing_on(&lower, record, self);
+            self.lower = lower;
+            standing?
+        };
+        let own = record.branch.as_str();
+        let mut names = base.references().skip(standing.at).filter(|name| *name != own).cloned();
         let reference = names.next().unwrap_or_else(|| base.reference.clone());
-        Ok((reference, names.collect(), why))
+        Ok((reference, names.collect(), standing))
     }
 
     fn newest(&mut self, reference: &str) -> Result<Newest> {
         if let Some(known) = self.bases.get(reference) {
             return Ok(known.clone());
         }
-        let newest = match base::resolve_from(self.repo, &self.reader, Some(reference), self.lookup) {
+        let recorded = self.recorded.get(reference).map(Vec::as_slice).unwrap_or_default();
+        let newest = match base::resolve_from(self.repo, &self.reader, Some(reference), self.lookup, recorded) {
             Ok(resolved) => Newest::Known(Box::new(resolved)),
             Err(WorktreeError::NotFound { kind, name }) => {
                 Newest::Gone(format!("there is no {kind} `{name}` any more"))
@@ -208,5 +276,45 @@ impl<'a> Survey<'a> {
 
     fn checkout(&self, record: &WorkspaceRecord) -> Option<&Checkout> {
         self.by_tree.get(&record.path).map(|at| &self.checkouts[*at])
+    }
+}
+
+impl Facts for Survey<'_> {
+    fn tips(&mut self, name: &str) -> Result<Vec<CommitId>> {
+        Ok(match self.newest(name)? {
+            Newest::Known(resolved) if resolved.is_gone() => Vec::new(),
+            Newest::Known(resolved) => match resolved.diverged {
+                Some(sides) => vec![sides.local, sides.remote],
+                None => vec![resolved.report.commit],
+            },
+            Newest::Gone(_) => Vec::new(),
+        })
+    }
+
+    fn has_landed(&mut self, work: &CommitId, target: &CommitId) -> Result<bool> {
+        let pair = (work.clone(), target.clone());
+        if let Some(known) = self.landed.get(&pair) {
+            return Ok(*known);
+        }
+        let landed = self.reader.has_commit(work)? && landed::has_landed(self.repo, work, target)?;
+        self.landed.insert(pair, landed);
+        Ok(landed)
+    }
+
+    fn has_had(&mut self, name: &str, commit: &CommitId) -> Result<bool> {
+        let tips = self.tips(name)?;
+        for tip in &tips {
+            if !self.reader.has_commit(commit)? || self.reader.is_ancestor(commit, tip)? {
+                return Ok(true);
+            }
+        }
+        let Ok(branch) = BranchName::parse(name) else { return Ok(false) };
+        // Of a branch that is only on the remote no log tells what was here.
+        let here = self.reader.ref_commit(&branch.full_ref())?.is_some();
+        Ok(match was_at(&self.reader, &branch.full_ref(), &tips, commit)? {
+            Was::There => true,
+            Was::Never => false,
+            Was::Untold => here,
+        })
     }
 }

@@ -16,6 +16,7 @@ use super::quarantine::Quarantine;
 use super::replay::{self, Replayed};
 use super::repository::Repository;
 use super::resume::{Recovered, Resumed, contains, resume};
+use super::update_lock;
 use super::update_sealed::{self, Finished};
 use crate::model::record::{UpdateRecord, WorkspaceRecord, WorkspaceState};
 use crate::model::{BaseReport, CommitId, UpdateBy};
@@ -32,10 +33,28 @@ pub struct UpdateRequest<'a> {
     pub record: &'a WorkspaceRecord,
     /// Its base as it is now; its commit is what is brought in.
     pub base: &'a BaseReport,
+    /// What of its history is not its own work.
+    pub foreign: &'a Foreign,
     /// How.
     pub by: UpdateBy,
     /// How long to wait for a lock of git's.
     pub lock_wait: Duration,
+}
+
+/// What of a workspace's history is not its own work, as far as it is in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Foreign {
+    /// Commits of others, with their history. Without any, all that the base lacks is the workspace's own.
+    pub commits: Vec<CommitId>,
+    /// The base went back behind some of them: they go though it has nothing new.
+    pub given_up: bool,
+}
+
+impl Foreign {
+    /// What is on record as base is not its own.
+    pub fn of(record: &WorkspaceRecord) -> Foreign {
+        Foreign { commits: vec![record.base.commit.clone()], given_up: false }
+    }
 }
 
 /// How it went.
@@ -74,14 +93,31 @@ pub enum Updated {
     },
 }
 
-/// Brings the workspace up to its base.
+/// Brings the workspace up to its base. What another process does to it at the same moment is waited for.
 pub fn update(repo: &Repository, store: &Store, request: &UpdateRequest<'_>) -> Result<Updated> {
-    require_present(request.record)?;
+    let name = &request.record.name;
+    let _one_at_a_time = update_lock::take(repo, name, request.lock_wait)?;
+    let record = store.workspace(name)?;
+    let record = record.ok_or_else(|| WorktreeError::NotFound { kind: "workspace", name: name.to_string() })?;
+    require_present(&record)?;
+    let (mut request, foreign) = (request.clone(), Foreign::of(&record));
+    if request.record.base != record.base {
+        // It was brought up since it was looked at, maybe to something newer.
+        if repo.reader().is_ancestor(&request.base.commit, &record.base.commit)? {
+            return Ok(Updated::Already);
+        }
+        request.foreign = &foreign;
+    }
+    request.record = &record;
+    update_record(repo, store, &request)
+}
+
+fn update_record(repo: &Repository, store: &Store, request: &UpdateRequest<'_>) -> Result<Updated> {
     if request.record.sealed {
         return update_sealed::update(repo, store, request);
     }
     let before = require_updatable(repo, request.record)?;
-    if repo.reader().is_ancestor(&request.base.commit, &before)? {
+    if lacks_nothing(repo, request, &before)? {
         return already(store, request, &before);
     }
     let quarantine = Quarantine::create(repo, &before)?;
@@ -92,6 +128,11 @@ pub fn update(repo: &Repository, store: &Store, request: &UpdateRequest<'_>) -> 
     };
     quarantine.discard()?;
     outcome
+}
+
+/// True when a commit has all of the base, and nothing that the base has given up.
+pub(super) fn lacks_nothing(repo: &Repository, request: &UpdateRequest<'_>, tip: &CommitId) -> Result<bool> {
+    Ok(!request.foreign.given_up && repo.reader().is_ancestor(&request.base.commit, tip)?)
 }
 
 /// Nothing is to be done; `tip` is where its branch is.
@@ -145,14 +186,15 @@ fn require_present(record: &WorkspaceRecord) -> Result<()> {
 /// A commit, or what stands against one.
 pub(super) type Made = Result<std::result::Result<CommitId, Updated>>;
 
-/// What the workspace has beyond its base, put on the base's tip. Its recorded base is left out also where the base no
+/// What the workspace has beyond its base, put on the base's tip. What is not its own is left out also where the base no
 /// longer has it: a branch that was amended or forced elsewhere.
 fn rebased(quarantine: &Quarantine, repo: &Repository, request: &UpdateRequest<'_>, before: &CommitId) -> Made {
     let onto = &request.base.commit;
     let range = format!("{onto}...{before}");
-    let without = known_base(repo, request, before)?.map(|commit| format!("^{commit}"));
+    let forks = forks(repo, request, before)?;
+    let without: Vec<String> = forks.iter().map(|commit| format!("^{commit}")).collect();
     let mut selection = vec!["--no-merges", "--right-only", "--cherry-mark", &range];
-    selection.extend(without.as_deref());
+    selection.extend(without.iter().map(String::as_str));
     let picks = replay::picks(quarantine, &selection)?;
     Ok(match replay::replay(quarantine, &picks, onto, None)? {
         Replayed::Done(after) => Ok(after),
@@ -162,10 +204,7 @@ fn rebased(quarantine: &Quarantine, repo: &Repository, request: &UpdateRequest<'
 
 fn merged(quarantine: &Quarantine, repo: &Repository, request: &UpdateRequest<'_>, before: &CommitId) -> Made {
     let base = &request.base;
-    let rewritten = match known_base(repo, request, before)? {
-        Some(known) if !repo.reader().is_ancestor(&known, &base.commit)? => Some(known),
-        _ => None,
-    };
+    let rewritten = rewritten(repo, request, before)?;
     let tree = match merge_trees(quarantine, rewritten.as_ref(), before, &base.commit)? {
         Merged::Conflict(paths) => return Ok(Err(Updated::Conflict { commit: before.clone(), paths })),
         Merged::Clean(tree) => tree,
@@ -174,11 +213,43 @@ fn merged(quarantine: &Quarantine, repo: &Repository, request: &UpdateRequest<'_
     merge::commit_tree(quarantine, &tree, &[before, &base.commit], &message, &Signature::default()).map(Ok)
 }
 
-/// The base on record, where it is in the workspace's history.
-fn known_base(repo: &Repository, request: &UpdateRequest<'_>, before: &CommitId) -> Result<Option<CommitId>> {
-    let known = &request.record.base.commit;
+/// Where the workspace's own work begins: what of its history is others'.
+fn forks(repo: &Repository, request: &UpdateRequest<'_>, before: &CommitId) -> Result<Vec<CommitId>> {
     let reader = repo.reader();
-    Ok(if reader.has_commit(known)? && reader.is_ancestor(known, before)? { Some(known.clone()) } else { None })
+    let mut forks = Vec::new();
+    for commit in &request.foreign.commits {
+        if reader.has_commit(commit)? {
+            forks.extend(reader.merge_base(before, commit)?);
+        }
+    }
+    Ok(forks)
+}
+
+/// The newest of that which the base does not have.
+fn rewritten(repo: &Repository, request: &UpdateRequest<'_>, before: &CommitId) -> Result<Option<CommitId>> {
+    let reader = repo.reader();
+    let mut newest: Option<CommitId> = None;
+    for fork in forks(repo, request, before)? {
+        let newer = newest.as_ref().map_or(Ok(true), |known| reader.is_ancestor(known, &fork))?;
+        if newer && !reader.is_ancestor(&fork, &request.base.commit)? {
+            newest = Some(fork);
+        }
+    }
+    Ok(newest)
+}
+
+/// What an update leaves out of the workspace that its base does not have either, newest first.
+pub fn left_out(repo: &Repository, request: &UpdateRequest<'_>) -> Result<Vec<(CommitId, String)>> {
+    let Some(tip) = repo.reader().ref_commit(&request.record.branch.full_ref())? else { return Ok(Vec::new()) };
+    let Some(rewritten) = rewritten(repo, request, &tip)? else { return Ok(Vec::new()) };
+    let range = format!("{}...{rewritten}", request.base.commit);
+    let args = ["log", "--no-show-signature", "--topo-order", "--format=%H %s", "--right-only", "--cherry-pick"];
+    let text = repo.bare(args).args(["--no-merges", &range, "--"]).text()?;
+    let line = |line: &str| {
+        let (commit, subject) = line.split_once(' ')?;
+        Some((CommitId::parse(commit).ok()?, subject.to_owned()))
+    };
+    Ok(text.lines().filter_map(line).collect())
 }
 
 fn moved(

@@ -23,21 +23,21 @@ use crate::sys::{clock, proc};
 
 /// Brings the workspace up to its base.
 pub(super) fn update(repo: &Repository, store: &Store, request: &UpdateRequest<'_>) -> Result<Updated> {
-    let name = &request.record.name;
-    let record = store.workspace(name)?.unwrap_or_else(|| request.record.clone());
+    let record = request.record;
+    let name = &record.name;
     if record.base.commit == request.base.commit {
         return Ok(Updated::Already);
     }
-    let still = Still::capture(repo, &record)?;
-    import_work(repo, store, &record, still.captured.clone()).map_err(|error| match error {
+    let still = Still::capture(repo, record)?;
+    import_work(repo, store, record, still.captured.clone()).map_err(|error| match error {
         WorktreeError::Busy { holder, .. } => WorktreeError::refused(
             format!("`{}` is not where the work of {name} was put last: {holder}", record.branch),
             format!("keep what it has under another name: git branch -m {} NAME", record.branch),
         ),
         error => error,
     })?;
-    let now = State { head: still.head.clone(), work: still.captured.commit.clone() };
-    if repo.reader().is_ancestor(&request.base.commit, &now.head)? {
+    let now = State { head: still.head.clone(), work: still.captured.commit.clone(), index: None };
+    if update::lacks_nothing(repo, request, &now.head)? {
         return update::already(store, request, &now.work);
     }
     refuse_lost_submodules(repo, request)?;
@@ -81,11 +81,11 @@ fn make(
         Err(conflict) => return Ok(Err(conflict)),
     };
     if now.work == now.head {
-        return Ok(Ok(State { work: head.clone(), head }));
+        return Ok(Ok(State { work: head.clone(), head, index: None }));
     }
     let picks = replay::picks(quarantine, &[&format!("{}..{}", now.head, now.work)])?;
     Ok(match replay::replay(quarantine, &picks, &head, None)? {
-        Replayed::Done(work) => Ok(State { head, work }),
+        Replayed::Done(work) => Ok(State { head, work, index: None }),
         Replayed::Conflict { commit, paths } => Err(Updated::Conflict { commit, paths }),
     })
 }
@@ -105,7 +105,7 @@ fn moved(
         kept.release()?;
         return Ok(Updated::InTheWay(obstacle));
     }
-    let sealed = SealedHeads { before: now.head.clone(), after: next.head.clone() };
+    let sealed = SealedHeads { before: now.head.clone(), after: next.head.clone(), index: still.keep_index()? };
     let record = UpdateRecord { sealed: Some(sealed), ..update::record_of(request, &now.work, &next.work) };
     let mut data = json!(record);
     data["owner"] = json!(proc::own());
@@ -158,8 +158,9 @@ fn note_imported(store: &Store, update: &UpdateRecord, commit: &CommitId) -> Res
 /// The states that an update of a sealed workspace lies between; `None` for one of a plain one.
 pub fn states(update: &UpdateRecord) -> Option<(State, State)> {
     let heads = update.sealed.as_ref()?;
-    let before = State { head: heads.before.clone(), work: update.before.clone() };
-    Some((before, State { head: heads.after.clone(), work: update.after.clone() }))
+    let (head, index) = (heads.before.clone(), heads.index.clone());
+    let before = State { head, work: update.before.clone(), index };
+    Some((before, State { head: heads.after.clone(), work: update.after.clone(), index: None }))
 }
 
 /// How something that died half-way stands.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fixture::Fixture;
 use super::sealed_move::Still;
-use super::update::{KIND, UpdateRequest, Updated, recover, update};
+use super::update::{Foreign, KIND, UpdateRequest, Updated, recover, update};
 use super::update_sealed::{states, swap};
 use crate::model::UpdateBy;
 use crate::model::record::{PutBack, UndoData, UpdateRecord};
@@ -21,7 +21,9 @@ fn updated() -> (Fixture, UpdateRecord) {
         fixture.commit(name, "theirs\n");
     }
     let base = fixture.base();
-    let request = UpdateRequest { record: &made, base: &base, by: UpdateBy::Rebase, lock_wait: Duration::ZERO };
+    let foreign = Foreign::of(&made);
+    let (by, lock_wait) = (UpdateBy::Rebase, Duration::ZERO);
+    let request = UpdateRequest { record: &made, base: &base, foreign: &foreign, by, lock_wait };
     let done = update(&fixture.repo, &fixture.store, &request).expect("updated");
     assert!(matches!(done, Updated::Done { .. }), "{done:?}");
     let UndoData::Update(record) = fixture.store.operations().expect("read").remove(0).undo else { panic!("another") };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::fixture::Fixture;
-use super::update::{UpdateRequest, Updated, recover, update};
+use super::update::{Foreign, UpdateRequest, Updated, recover, update};
 use crate::model::record::{PutBack, UndoData, WorkspaceRecord};
 use crate::model::{BaseReport, CommitId, UpdateBy};
 use crate::store::EntryDraft;
@@ -135,7 +135,8 @@ impl Sides {
     fn update(&self, by: UpdateBy) -> Updated {
         let record = self.fixture.store.workspace(&self.workspace.name).expect("read").expect("there");
         let base = self.base();
-        let request = UpdateRequest { record: &record, base: &base, by, lock_wait: Duration::from_secs(5) };
+        let (foreign, lock_wait) = (Foreign::of(&record), Duration::from_secs(5));
+        let request = UpdateRequest { record: &record, base: &base, foreign: &foreign, by, lock_wait };
         update(&self.fixture.repo, &self.fixture.store, &request).expect("answered")
     }
 

@@ -231,6 +231,39 @@ impl World {
         self.git_in(&other, &["rev-parse", "HEAD"])
     }
 
+    /// The tree of a workspace.
+    pub fn tree(&self, name: &str) -> PathBuf {
+        self.trees().join(name).join("repo")
+    }
+
+    /// Commits a file in a workspace, as `NAME changes FILE`.
+    pub fn commit_in(&self, name: &str, file: &str, text: &str) {
+        let tree = self.tree(name);
+        std::fs::write(tree.join(file), text).expect("written");
+        self.git_in(&tree, &["add", "--all"]);
+        self.git_in(&tree, &["commit", "-q", "-m", &format!("{name} changes {file}")]);
+    }
+
+    /// What `fresh` says of a workspace.
+    pub fn fresh(&self, name: &str) -> Value {
+        let document = self.treehand(&["--json", "fresh", name]).expect(0).json();
+        document["workspaces"][0].clone()
+    }
+
+    /// Adds a commit to `main` of the remote in place of what it has beyond a commit, as a colleague would by force.
+    pub fn force_upstream(&self, from: &str, message: &str, files: &[(&str, &str)]) -> String {
+        let other = self.path().join(format!("forces-{}", message.replace(' ', "-")));
+        self.git_in(self.path(), &["clone", "-q", &self.up().to_string_lossy(), &other.to_string_lossy()]);
+        self.git_in(&other, &["reset", "-q", "--hard", from]);
+        for (name, text) in files {
+            std::fs::write(other.join(name), text).expect("a file");
+            self.git_in(&other, &["add", "--all"]);
+            self.git_in(&other, &["commit", "-q", "-m", message]);
+        }
+        self.git_in(&other, &["push", "-q", "--force", "origin", "HEAD:main"]);
+        self.git_in(&other, &["rev-parse", "HEAD"])
+    }
+
     /// The content of a file at a revision.
     pub fn show(&self, revision: &str, name: &str) -> String {
         self.try_git_in(&self.repo(), &["show", &format!("{revision}:{name}")]).expect(0).stdout

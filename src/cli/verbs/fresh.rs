@@ -17,9 +17,9 @@ use crate::store::Store;
 use crate::worktree::base::{self, ResolvedBase};
 use crate::worktree::index_lock::Obstacle;
 use crate::worktree::overlap;
-use crate::worktree::status::Survey;
+use crate::worktree::status::{Due, Survey};
 use crate::worktree::together::together;
-use crate::worktree::update::{UpdateRequest, Updated, update};
+use crate::worktree::update::{self, UpdateRequest, Updated};
 
 /// Exit codes of workspaces that were not brought up to their bases, the first that applies last.
 const WORST_LAST: [u8; 6] = [0, 8, 6, 4, 5, 1];
@@ -92,7 +92,7 @@ fn look(
     outcome.reason = outcome.reason.or(why);
     let overlap = match base.behind {
         0 => Vec::new(),
-        _ => match survey.base(record) {
+        _ => match survey.due(record).map(|due| due.base) {
             Ok(ResolvedBase { report, diverged, .. }) => {
                 let newest = diverged.map_or(report.commit, |sides| sides.remote);
                 overlap::overlap(&session.repo, record, &newest)?
@@ -120,20 +120,26 @@ fn try_bring_up(
     record: &WorkspaceRecord,
     by: UpdateBy,
 ) -> Result<Outcome, CliError> {
-    let resolved = survey.base(record)?;
+    let Due { base: resolved, foreign, moved, why } = survey.due(record)?;
     if session.settings.worktree.stale == StalePolicy::Block && resolved.report.freshness == Freshness::Unknown {
         let sentence = base::describe(&resolved.report, resolved.remote_error.as_deref());
         return Ok(Outcome::not(sentence, 6));
     }
     let brought = together(&session.repo, &resolved)?;
     let lock_wait = session.settings.merge.lock_wait.0;
-    let request = UpdateRequest { record, base: &brought.report, by, lock_wait };
-    let updated = update(&session.repo, store, &request);
+    let request = UpdateRequest { record, base: &brought.report, foreign: &foreign, by, lock_wait };
+    let left_out = if moved { Vec::new() } else { update::left_out(&session.repo, &request)? };
+    let updated = update::update(&session.repo, store, &request);
     brought.kept.map(crate::worktree::quarantine::Kept::release).transpose()?;
     let name = &record.name;
     Ok(match updated? {
         Updated::Already => Outcome::default(),
-        Updated::Done { .. } => Outcome { updated: true, ..Outcome::default() },
+        Updated::Done { .. } => {
+            let reference = &resolved.report.reference;
+            let left_out = (!left_out.is_empty())
+                .then(|| format!("left out what `{reference}` does not have any more: {}", base::listed(&left_out)));
+            Outcome { updated: true, reason: why.or(left_out), ..Outcome::default() }
+        }
         Updated::Conflict { commit, paths } => {
             let reason =
                 format!("{} conflicts with `{}`: {}", commit.short(), resolved.report.reference, paths.join(", "));

@@ -16,7 +16,7 @@ use crate::model::{BaseReport, BranchName, WorkspaceName};
 use crate::sys::proc;
 use crate::worktree::plain::{Along, Made, NewWorkspace, create};
 use crate::worktree::quarantine::Kept;
-use crate::worktree::{WorktreeError, accept, base, base_name, exported, stack};
+use crate::worktree::{WorktreeError, accept, base, base_name, exported, links};
 
 /// Makes a workspace.
 pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
@@ -36,7 +36,7 @@ pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
     for warning in &accepted.warnings {
         session.out.warn(plain(warning));
     }
-    let stack = stack::below(&stack::lower(&records), &accepted.report.reference);
+    let stack = links::below(&links::lower(&records), &accepted.report.reference, branch.as_str());
     let request = NewWorkspace {
         name: &name,
         branch: &branch,

@@ -25,6 +25,15 @@ struct Known {
     config: HashMap<String, String>,
 }
 
+/// Where a ref has been.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RefLog {
+    /// The commits that it was at, newest first; none where no log is kept.
+    pub tips: Vec<CommitId>,
+    /// The log begins with the making of the ref.
+    pub born: bool,
+}
+
 /// Where the refs are that are read at once.
 const REMEMBERED: [&str; 2] = ["refs/heads/", "refs/remotes/"];
 
@@ -168,6 +177,21 @@ impl Reader {
         Ok(text.lines().filter_map(line).collect())
     }
 
+    /// Where a ref has been, as far as its reflog goes back.
+    pub fn reflog(&self, name: &str) -> Answer<RefLog> {
+        if let Some(library) = &self.library {
+            let log = library.reflog(name).map_err(self.fail())?;
+            let born = log.iter().next_back().is_some_and(|first| first.id_old().is_zero());
+            let ids = log.iter().flat_map(|entry| [entry.id_new(), entry.id_old()]);
+            return Ok(RefLog { tips: ids.filter(|oid| !oid.is_zero()).map(id).collect(), born });
+        }
+        let args = ["log", "--walk-reflogs", "--no-show-signature", "--format=%H", name, "--"];
+        let output = self.git.bare(&self.git_dir, args).output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let tips: Vec<CommitId> = text.lines().filter_map(|line| CommitId::parse(line).ok()).collect();
+        Ok(RefLog { born: !tips.is_empty(), tips })
+    }
+
     /// True when the object is there.
     pub fn has_commit(&self, commit: &CommitId) -> Answer<bool> {
         match (&self.library, oid(commit)) {
@@ -253,7 +277,17 @@ impl Reader {
 
     /// How many commits the first have that none of the others has.
     pub fn count(&self, of: &[&CommitId], without: &[&CommitId]) -> Answer<usize> {
-        let text = self.git.bare(&self.git_dir, ["rev-list", "--count", "--stdin"]).stdin(range(of, without)).text()?;
+        self.count_with(&[], of, without)
+    }
+
+    /// The same without merges; of the others only those count that are still here.
+    pub fn count_own(&self, of: &CommitId, without: &[&CommitId]) -> Answer<usize> {
+        self.count_with(&["--no-merges", "--ignore-missing"], &[of], without)
+    }
+
+    fn count_with(&self, flags: &[&str], of: &[&CommitId], without: &[&CommitId]) -> Answer<usize> {
+        let command = self.git.bare(&self.git_dir, ["rev-list", "--count", "--stdin"]).args(flags);
+        let text = command.stdin(range(of, without)).text()?;
         text.parse().map_err(|_| GitError::Unexpected { command: "rev-list --count".into(), output: text }.into())
     }
 
