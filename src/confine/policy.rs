@@ -93,6 +93,8 @@ pub enum Access {
     Read,
     /// Read, executed and changed.
     Write,
+    /// A directory with a layer over it: all that is changed is the child's own, and gone when it ends.
+    Layer,
     /// A file of ours laid over one that the child could otherwise change: read, never replaced.
     Pin,
     /// An empty directory in which nothing can be made: it hides what is there, and holds other mounts.

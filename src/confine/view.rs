@@ -66,8 +66,10 @@ pub struct System {
     pub directories: Vec<PathBuf>,
     /// Those that are symbolic links, and what they say.
     pub links: Vec<(PathBuf, PathBuf)>,
-    /// Toolchains and caches that were found, or that the user named.
+    /// Toolchains that were found, and what the user named.
     pub toolchains: Vec<PathBuf>,
+    /// Caches of packages that were found: programs use them only where they can write to them, too.
+    pub caches: Vec<PathBuf>,
 }
 
 /// What a workspace reaches.
@@ -100,6 +102,9 @@ pub fn compose(system: &System, reach: &Reach) -> View {
     };
     for path in system.directories.iter().chain(&system.toolchains) {
         show(path, path, Access::Read);
+    }
+    for path in &system.caches {
+        show(path, path, Access::Layer);
     }
     for path in &reach.hide {
         show(Path::new(""), path, Access::Hide);
@@ -152,7 +157,7 @@ fn is_covered(mount: &Mount, shown: &BTreeMap<PathBuf, Mount>) -> bool {
 
 /// Hiding is only for what would be seen: a directory below something shown.
 pub fn needs_hiding(path: &Path, system: &System) -> bool {
-    let roots = system.directories.iter().chain(&system.toolchains);
+    let roots = system.directories.iter().chain(&system.toolchains).chain(&system.caches);
     let mut roots = roots.filter(|root| path != root.as_path());
     roots.any(|root| path.starts_with(root))
 }

@@ -4,13 +4,13 @@
 //! seen anywhere. What lies under a child's hands is reached without following links.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
-    fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 
 use super::raw;
@@ -33,9 +33,14 @@ pub struct Detached {
     pub close: bool,
 }
 
-/// Opens what a mount shows.
-pub fn detach(mount: &Mount) -> io::Result<Detached> {
+/// Opens what a mount shows. `room` is the most bytes that a layer takes, which is in memory.
+pub fn detach(mount: &Mount, room: u64) -> io::Result<Detached> {
     let target = mount.target.clone();
+    if mount.access == Access::Layer
+        && let Some(tree) = layer_over(&mount.source, room)?
+    {
+        return Ok(Detached { tree, target, directory: true, close: false });
+    }
     if mount.access == Access::Hide {
         return Ok(Detached { tree: tmpfs("size=1m,mode=0755", 0)?, target, directory: true, close: true });
     }
@@ -68,6 +73,34 @@ pub fn close(tree: impl AsFd) -> io::Result<()> {
 fn is_directory(tree: &OwnedFd) -> io::Result<bool> {
     let stat = rustix::fs::fstat(tree)?;
     Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
+}
+
+/// A directory with an empty layer over it that takes what is changed; `None` where this kernel has no such thing for us: then
+/// it can only be read.
+fn layer_over(directory: &Path, room: u64) -> io::Result<Option<OwnedFd>> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let lower = rustix::fs::openat(CWD, directory, flags, Mode::empty())?;
+    let memory = tmpfs(&format!("size={room},mode=0700"), 0)?;
+    let made = |name: &str| -> io::Result<OwnedFd> {
+        rustix::fs::mkdirat(&memory, name, Mode::from_raw_mode(0o700))?;
+        Ok(rustix::fs::openat(&memory, name, flags, Mode::empty())?)
+    };
+    let (upper, work) = (made("upper")?, made("work")?);
+    // The layer shows the mode of what is below it.
+    let mode = Mode::from_raw_mode(rustix::fs::fstat(&lower)?.st_mode & 0o7777);
+    rustix::fs::chmodat(&memory, "upper", mode, AtFlags::empty())?;
+    let mount = || -> io::Result<OwnedFd> {
+        let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        for (key, place) in [("lowerdir", &lower), ("upperdir", &upper), ("workdir", &work)] {
+            // By descriptor, so that no name of it has to be written in the file system's own way.
+            fsconfig_set_string(context.as_fd(), key, format!("/proc/self/fd/{}", place.as_raw_fd()))?;
+        }
+        fsconfig_set_flag(context.as_fd(), "userxattr")?;
+        fsconfig_create(context.as_fd())?;
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+        Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+    };
+    Ok(mount().ok())
 }
 
 /// An empty file system in memory.

@@ -63,7 +63,7 @@ pub fn make(policy: &Policy, shm: u64) -> Step<()> {
     step("make the mounts private", mount_change("/", private).map_err(Into::into))?;
     let mut sources = Vec::with_capacity(policy.view.mounts.len());
     for mount in &policy.view.mounts {
-        sources.push(step(format_args!("show {}", mount.source.display()), mounts::detach(mount))?);
+        sources.push(step(format_args!("show {}", mount.source.display()), mounts::detach(mount, shm))?);
     }
     let devices = open_devices()?;
     sources.sort_by_key(|source| source.target.components().count());
@@ -174,6 +174,6 @@ fn shut_kernel_settings(root: &OwnedFd) -> Step<()> {
 /// Where a child may write, and what it may only read, as the fence wants it.
 pub fn writable(policy: &Policy) -> Vec<std::path::PathBuf> {
     let own = ["/tmp", "/dev/shm", "/run"].map(Into::into);
-    let shown = policy.view.mounts.iter().filter(|mount| mount.access == Access::Write);
+    let shown = policy.view.mounts.iter().filter(|mount| matches!(mount.access, Access::Write | Access::Layer));
     own.into_iter().chain(shown.map(|mount| mount.target.clone())).collect()
 }

@@ -104,7 +104,7 @@ pub fn enter_fence(policy: &Policy) -> io::Result<()> {
     };
     use crate::confine::policy::Access;
     let devices = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
-    let mut read = paths(&[Access::Read]);
+    let mut read = paths(&[Access::Read, Access::Layer]);
     read.push("/proc".into());
     let no_network = policy.network == Network::None;
     let devices = devices.map(Into::into).to_vec();
