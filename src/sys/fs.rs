@@ -96,6 +96,17 @@ pub fn exists(path: &Path) -> Result<bool, FsError> {
     }
 }
 
+/// True when two paths lead to the same thing; one that leads nowhere is the same as nothing.
+pub fn is_same(one: &Path, other: &Path) -> Result<bool, FsError> {
+    let identity = |path: &Path| match fs::metadata(path) {
+        Ok(meta) => Ok(Some((meta.dev(), meta.ino()))),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(at("look at", path)(error)),
+    };
+    let (one, other) = (identity(one)?, identity(other)?);
+    Ok(one.is_some() && one == other)
+}
+
 /// Removes a directory and all in it, without following links. Absent is fine. Directories that their owner made
 /// unwritable (as some build tools and Go's module cache do) are made writable first.
 pub fn remove_tree(path: &Path) -> Result<(), FsError> {

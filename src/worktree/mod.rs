@@ -35,6 +35,7 @@ mod moved_submodules;
 mod moved_trash;
 pub mod originals;
 pub mod overlap;
+pub mod parted;
 pub mod place;
 pub mod plain;
 pub mod quarantine;
