@@ -49,6 +49,7 @@ pub mod run_store;
 pub mod sealed;
 pub mod sealed_move;
 mod sealed_submodules;
+mod secret_names;
 pub mod seen;
 pub mod sensitive;
 pub mod sensitive_paths;
