@@ -1,4 +1,5 @@
 //! Stories of workspaces: made fresh, proved fresh, never half made, never in the way of the user's own worktree.
+#![expect(clippy::disallowed_methods, reason = "a story starts a program as a user does")]
 
 mod support;
 
@@ -343,4 +344,25 @@ fn a_command_in_a_workspace_is_told_where_it_is() {
     assert_eq!(told, expected);
     let told = world.treehand(&["exec", "--confine", "off", "feature", "--", "sh", "-c", print]).expect(0).stdout;
     assert_eq!(told, expected, "`exec` tells the same");
+}
+
+#[test]
+fn a_process_in_a_workspace_was_counted_for_every_ended_task() {
+    let world = World::new();
+    world.treehand(&["new", "w"]).expect(0);
+    world.run_tasks("[[task]]\nid = \"t\"\ncommand = [\"false\"]\n", &[]).expect(1);
+    // Stands there until its standard input ends.
+    let mut standing = std::process::Command::new("cat");
+    world.clean(&mut standing);
+    standing.current_dir(world.trees().join("w/repo")).stdin(std::process::Stdio::piped());
+    let mut standing = standing.spawn().expect("started");
+    let listed = world.treehand(&["ls", "--json"]).expect(0).json();
+    let counted = |task: bool| {
+        let all = listed["workspaces"].as_array().expect("a list");
+        let it = all.iter().find(|it| (it["task"] != serde_json::Value::Null) == task).expect("it is listed");
+        it["processes"].as_array().expect("a list").len()
+    };
+    assert_eq!((counted(false), counted(true)), (1, 0), "{listed}");
+    drop(standing.stdin.take());
+    standing.wait().expect("ended");
 }

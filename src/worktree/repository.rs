@@ -204,7 +204,8 @@ impl Repository {
     pub fn workspace_tree(&self, template: &str, part: &str) -> Result<PathBuf> {
         let filled = template.replace("{repo}", &self.name).replace("{workspace}", part);
         let root = self.main_tree.as_deref().unwrap_or(&self.common_dir);
-        let path = lexical(&root.join(filled));
+        // git, the kernel and who stands in it call it by its real path: a directory of workspaces may be a link to a disk.
+        let path = fs::without_links(&lexical(&root.join(filled)));
         if path.starts_with(&self.common_dir) || path == root {
             let message = format!("worktree.path puts a workspace into the repository itself: {}", path.display());
             return Err(WorktreeError::refused(message, "let worktree.path start with `../`"));

@@ -141,7 +141,7 @@ pub fn looks_secret(path: &Path) -> bool {
     if is_environment && !in_packages || is_one_of(NAMES, &name) || STARTS.iter().any(|start| name.starts_with(start)) {
         return true;
     }
-    let says_token = says_token(&plain) && !is_program && !(in_packages && !ending.is_empty());
+    let says_token = says_token(&plain) && !is_program && (!in_packages || ending.is_empty());
     let in_plain_directory = above.iter().any(|part| is_one_of(PLAIN_DIRECTORIES, part));
     says_token || says_secret(&plain, ending) || (in_plain_directory && !is_program && !in_packages)
 }

@@ -103,6 +103,28 @@ fn core_worktree() {
 }
 
 #[test]
+fn workspaces_behind_a_symlink() {
+    let mut row = Row::make(&format!("{PLAIN}; cd ..; mkdir disk.trees; ln -s disk.trees shortcut"));
+    row.env.push(("TREEHAND_WORKTREE__PATH".into(), "../shortcut/{workspace}/{repo}".into()));
+    row.drive();
+    row.drive_graph();
+    row.treehand(&["new", "w"]).expect(0);
+    row.treehand(&["new", "s", "--sealed"]).expect(0);
+    let listed = row.treehand(&["ls", "--json"]).expect(0).json();
+    for workspace in listed["workspaces"].as_array().expect("a list") {
+        assert_eq!((&workspace["present"], &workspace["error"]), (&true.into(), &().into()), "{workspace}");
+    }
+    for name in ["w", "s"] {
+        let path = row.treehand(&["path", name]).expect(0).stdout;
+        assert!(path.contains("/disk.trees/"), "{path}");
+        row.treehand(&["diff", name]).expect(0);
+        let inside = row.world.path().join("shortcut").join(name).join("repo");
+        assert_eq!(row.world.treehand_at(&inside, &["path", "@"]).expect(0).stdout, path);
+        row.treehand(&["rm", name]).expect(0);
+    }
+}
+
+#[test]
 fn worktree_config() {
     let script = "git init -q repo; cd repo; git config extensions.worktreeConfig true; git config --worktree core.abbrev 11; \
         seed; mess; git worktree add -q -b side ../side; git -C ../side config --worktree core.abbrev 12";
