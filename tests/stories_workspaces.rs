@@ -366,3 +366,24 @@ fn a_process_in_a_workspace_was_counted_for_every_ended_task() {
     drop(standing.stdin.take());
     standing.wait().expect("ended");
 }
+
+#[test]
+fn a_read_only_repository_with_a_store_could_not_be_looked_at() {
+    let world = World::new();
+    world.treehand(&["new", "w"]).expect(0);
+    let task = "[[task]]\nid = \"t\"\ncommand = [\"sh\", \"-c\", \"echo t > t.txt\"]\n";
+    let run = world.run_tasks(task, &[]).expect(0).json()["run"].as_str().expect("a run").to_owned();
+    let Some(treehand) = world.as_ordinary_user() else { return };
+    world.shell("chmod -R a-w .git").expect(0);
+    for args in [&["ls"][..], &["ps"], &["log"], &["path", "w"], &["fresh"], &["show", &run], &["salvage", "ls"]] {
+        treehand(args).expect(0);
+    }
+    assert!(treehand(&["ls", "--json"]).expect(0).json()["workspaces"][0]["name"] == "w");
+    for args in [&["new", "x"][..], &["run", "--confine", "off", "--", "true"], &["rm", "w"], &["undo"]] {
+        let error = treehand(&[&["--json"], args].concat()).expect(1).json();
+        let message = error["message"].as_str().expect("a message");
+        assert!(message.contains("Permission denied") && message.contains(".git/treehand"), "{args:?}: {error}");
+        assert!(error["hint"].as_str().is_some_and(|hint| hint.contains("make it writable")), "{args:?}: {error}");
+    }
+    world.shell("chmod -R u+w .git").expect(0);
+}
