@@ -44,6 +44,9 @@ pub fn supervise(common_dir: &Path, run: &RunId, ready: impl FnOnce()) -> Result
     let store = repo.store()?;
     let record = store.run(run)?;
     repo.hooks = record.hooks;
+    if let Some(tree) = &record.asked_in {
+        repo.stand_in(tree);
+    }
     repo.confinement = Confinement { level: record.confine, read: record.bounds.read.clone() };
     // Who recorded the run tried this level before.
     let granted = Granted::on_record(record.confine);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::checkouts::Checkout;
 use super::error::Result;
-use super::folding::folds;
+use super::folding::folds_for;
 use super::in_the_way::{Present, in_the_way};
 use super::repository::{Repository, bytes_path};
 use super::result_policy::RawChange;
@@ -105,7 +105,8 @@ impl<'a> IndexLock<'a> {
         // Where a submodule's own worktree stands is not touched by the move, as little as by git's own.
         let unstaged = self.git(["diff-files", "-z", "--name-only", "--ignore-submodules=all"]).run()?;
         let local: BTreeSet<Vec<u8>> = staged.records().chain(unstaged.records()).map(<[u8]>::to_vec).collect();
-        let blocked = in_the_way(moving, &local, folds(self.repo)?, |path| present(&self.tree, path));
+        let blocked =
+            in_the_way(moving, &local, folds_for(self.git([] as [&str; 0]))?, |path| present(&self.tree, path));
         if !blocked.is_empty() {
             return Ok(Some(self.local_changes(&blocked)));
         }

@@ -246,7 +246,9 @@ fn remove_half_made(repo: &Repository, tree: &Path) -> Result<()> {
 fn register(repo: &Repository, tree: &Path, branch: &BranchName) -> Result<()> {
     let lock = repo.state_dir().join("locks").join("worktree-add");
     let _lock = FileLock::acquire(&lock, &format!("pid {}, registering a worktree", std::process::id()))?;
-    repo.bare(["worktree", "add", "--quiet", "--no-checkout"]).arg(tree).arg(branch.as_str()).run()?;
+    // Started where the person stands: git gives the new one that worktree's own settings and sparse checkout.
+    let add = repo.git.bare(&repo.git_dir, ["worktree", "add", "--quiet", "--no-checkout"]);
+    add.arg(tree).arg(branch.as_str()).run()?;
     Ok(())
 }
 

@@ -130,6 +130,15 @@ impl Repository {
         Ok(Repository::assemble(git, common_dir.to_owned(), common_dir.to_owned(), main_tree, bare))
     }
 
+    /// Stands in a linked worktree of it from now on; in one that is gone nobody can.
+    pub fn stand_in(&mut self, tree: &Path) {
+        match Repository::discover(&self.git, tree) {
+            Ok(there) if there.common_dir == self.common_dir => (self.git_dir, self.here) = (there.git_dir, there.here),
+            Ok(_) => tracing::debug!(tree = %tree.display(), "it is another repository's now"),
+            Err(error) => tracing::debug!(tree = %tree.display(), %error, "nobody stands there any more"),
+        }
+    }
+
     /// The directory of treehand's own state.
     pub fn state_dir(&self) -> PathBuf {
         self.common_dir.join("treehand")

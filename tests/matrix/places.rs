@@ -131,6 +131,44 @@ fn worktree_config() {
     Row::make(script).drive();
 }
 
+/// Worktrees with settings of their own for everything that counts: who commits, line endings, which files there are.
+const OWN_SETTINGS: &str = "git config extensions.worktreeConfig true; git config --worktree user.name Main; \
+    git worktree add -q -b side ../side; cd ../side; git config --worktree user.name Side; \
+    git config --worktree core.autocrlf true; git sparse-checkout set --no-cone '/*' '!/sub/'; \
+    git rm -q --cached -r .; git reset -q --hard; mess";
+
+fn settings_of_where_one_stands_count(row: Row) {
+    row.drive();
+    let before = row.look();
+    row.land_and_look(|| {
+        assert_eq!(row.git(&["log", "-1", "--format=%an %cn", "side"]), "Side Side");
+        assert_eq!(std::fs::read(row.world.path().join("side/landed.txt")).expect("there"), b"landed\r\n");
+    });
+    let workspace = row.make_workspace(&before);
+    assert_eq!(row.git_in(&workspace, &["config", "user.name"]), "Side");
+    assert!(!workspace.join("sub").exists(), "it is as sparse as where one stands");
+    row.treehand(&["new", "s", "--sealed"]).expect(0);
+    let commit = "echo x > x; git add x; git commit -qm x; git log -1 --format=%an";
+    let by = row.treehand(&["exec", "s", "--confine", row.level, "--", "sh", "-ec", commit]).expect(0).stdout;
+    assert_eq!(by.trim(), "Side");
+}
+
+#[test]
+fn worktree_config_of_a_linked_worktree() {
+    let script = format!("git init -q repo; cd repo; seed; {OWN_SETTINGS}");
+    settings_of_where_one_stands_count(Row::make(&script).from("side").with_repo("side").onto("side"));
+}
+
+#[test]
+fn worktree_config_beside_a_bare_repository() {
+    let script = format!(
+        "git init -q seed; (cd seed; seed); git clone -q --bare seed repo.git; cd repo.git; \
+         git config extensions.worktreeConfig true; git config --unset core.bare; \
+         git config --worktree core.bare true; {OWN_SETTINGS}"
+    );
+    settings_of_where_one_stands_count(Row::make(&script).from("side").with_repo("side").onto("side"));
+}
+
 /// A repository at a path with this name in it.
 fn named(name: &str) -> Row {
     let row = Row::make("");
