@@ -387,3 +387,34 @@ fn a_read_only_repository_with_a_store_could_not_be_looked_at() {
     }
     world.shell("chmod -R u+w .git").expect(0);
 }
+
+#[test]
+fn a_directory_that_may_not_be_written_left_files_behind_the_branch() {
+    let world = World::new();
+    let main = world.git(&["rev-parse", "main"]);
+    world.treehand(&["new", "w"]).expect(0);
+    let Some(treehand) = world.as_ordinary_user() else { return };
+    let unwritable = |place: &str| world.shell(&format!("chmod a-w '{place}'")).expect(0);
+    unwritable("src");
+    let change = "echo more >> src/lib.txt; echo a >> a.txt";
+    let run = treehand(&["run", "--json", "--confine", "off", "--", "sh", "-c", change]).expect(4).json();
+    let reason = &run["tasks"][0]["reason"];
+    assert_eq!((&reason["kind"], &reason["paths"][0]), (&"in_the_way".into(), &"src".into()), "{run}");
+    let as_root = ["-c", "safe.directory=*"];
+    let git = |args: &[&str]| world.git(&[&as_root[..], args].concat());
+    assert_eq!(git(&["rev-parse", "main"]), main, "the branch did not move");
+    assert_eq!(git(&["status", "--porcelain"]), "", "and no file with it");
+    world.shell("chmod u+w src").expect(0);
+    treehand(&["run", "--confine", "off", "--", "sh", "-c", change]).expect(0);
+
+    unwritable(&world.trees().join("w/repo/src").to_string_lossy());
+    let updated = treehand(&["fresh", "w", "--update", "rebase", "--json"]).expect(4).json();
+    assert_eq!(updated["workspaces"][0]["paths"][0], "src", "{updated}");
+    assert_eq!(git(&["rev-parse", "w"]), main);
+    let undone = || {
+        unwritable("src");
+        treehand(&["undo", "--json"])
+    };
+    assert_eq!(undone().expect(4).json()["kind"], "refused");
+    assert_ne!(git(&["rev-parse", "main"]), main);
+}

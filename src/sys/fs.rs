@@ -351,6 +351,16 @@ pub fn is_writable(path: &Path) -> Result<bool, FsError> {
     }
 }
 
+/// True when files can be made in a directory, and taken out of it.
+pub fn can_change(directory: &Path) -> Result<bool, FsError> {
+    use rustix::fs::Access;
+    match writable(directory, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::ACCESS | rustix::io::Errno::ROFS | rustix::io::Errno::PERM) => Ok(false),
+        Err(errno) => Err(at("look at", directory)(errno.into())),
+    }
+}
+
 /// The system's own word for why a file that is there cannot be written, or nothing be made in a directory.
 pub fn require_writable(path: &Path) -> Result<(), FsError> {
     writable(path, rustix::fs::Access::WRITE_OK).map_err(|errno| at("write", path)(errno.into()))

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::checkouts::Checkout;
 use super::error::Result;
 use super::folding::folds_for;
-use super::in_the_way::{Present, in_the_way};
+use super::in_the_way::{Present, directories, in_the_way};
 use super::repository::{Repository, bytes_path};
 use super::result_policy::RawChange;
 use crate::model::{CommitId, ProcId};
@@ -110,12 +110,36 @@ impl<'a> IndexLock<'a> {
         if !blocked.is_empty() {
             return Ok(Some(self.local_changes(&blocked)));
         }
+        // git finds that out when half of the files are moved.
+        if let Some(obstacle) = self.unwritable(moving)? {
+            return Ok(Some(obstacle));
+        }
         let dry_run = self.git(["read-tree", "-m", "-u", "-n", from.as_str(), to.as_str()]).output()?;
         if dry_run.status.success() {
             return Ok(None);
         }
         let stderr = String::from_utf8_lossy(&dry_run.stderr).trim().to_owned();
         Ok(Some(Obstacle { message: format!("git cannot move {}: {stderr}", self.tree.display()), paths: Vec::new() }))
+    }
+
+    /// Directories that may not be written, as an obstacle; one that is to be made needs the right to the one around it.
+    fn unwritable(&self, moving: &[RawChange]) -> Result<Option<Obstacle>> {
+        let mut paths = Vec::new();
+        for directory in directories(moving) {
+            let there = self.tree.join(bytes_path(directory));
+            let there =
+                there.ancestors().take_while(|place| place.starts_with(&self.tree)).find(|place| place.is_dir());
+            if let Some(there) = there
+                && !fs::can_change(there)?
+            {
+                let inside = there.strip_prefix(&self.tree).unwrap_or(there);
+                let name = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
+                paths.push(name.to_string_lossy().into_owned());
+            }
+        }
+        paths.dedup();
+        let message = format!("directories in {} may not be written: {}", self.tree.display(), paths.join(", "));
+        Ok((!paths.is_empty()).then_some(Obstacle { message, paths }))
     }
 
     /// Local changes to these paths, as an obstacle.
