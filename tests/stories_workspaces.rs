@@ -418,3 +418,16 @@ fn a_directory_that_may_not_be_written_left_files_behind_the_branch() {
     assert_eq!(undone().expect(4).json()["kind"], "refused");
     assert_ne!(git(&["rev-parse", "main"]), main);
 }
+
+#[test]
+fn refs_that_may_not_be_written_were_taken_for_a_name_in_the_way() {
+    let world = World::new();
+    world.treehand(&["new", "w/x"]).expect(0);
+    let Some(treehand) = world.as_ordinary_user() else { return };
+    let taken = treehand(&["new", "w", "--json"]).expect(4).json();
+    assert!(taken["hint"].as_str().is_some_and(|hint| hint.contains("leading part of another")), "{taken}");
+    world.shell("chmod a-w .git/refs/heads").expect(0);
+    let error = treehand(&["new", "q", "--json"]).expect(1).json();
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("refs/heads: Permission denied")), "{error}");
+    assert!(error["hint"].as_str().is_some_and(|hint| hint.contains("make it writable")), "{error}");
+}

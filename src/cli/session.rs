@@ -54,6 +54,7 @@ impl Session {
         }
         let (settings, origins) = (resolved.settings, resolved.origins);
         repo.hooks = settings.worktree.hooks;
+        repo.patience.limit = settings.merge.lock_wait.0;
         repo.confinement = Confinement { level: settings.confine.level, read: settings.confine.read.clone() };
         Ok(Session { out: out.clone(), global: global.clone(), repo, settings, origins })
     }

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::checkouts::Checkout;
 use super::error::Result;
 use super::folding::folds_for;
 use super::in_the_way::{Present, directories, in_the_way};
+use super::patience::Waiting;
 use super::repository::{Repository, bytes_path};
 use super::result_policy::RawChange;
 use crate::model::{CommitId, ProcId};
@@ -40,30 +41,20 @@ pub struct Obstacle {
     pub paths: Vec<String>,
 }
 
-/// How long a lock is waited for in silence.
-const TELL_AFTER: Duration = Duration::from_secs(1);
-
 impl<'a> IndexLock<'a> {
     /// Takes the lock of a worktree, waiting for whoever holds it until the deadline; `None` when it is still held then.
     pub fn take(repo: &'a Repository, git_dir: &Path, tree: &Path, deadline: Instant) -> Result<Option<Self>> {
         let (index, lock) = (git_dir.join("index"), lock_path(git_dir));
         let (scratch, signature) = (repo.scratch()?, signature());
-        let mut pause = Duration::from_millis(5);
-        let mut told = Instant::now() + TELL_AFTER;
+        let mut waiting = Waiting::until(&repo.patience, deadline);
         loop {
             // From the moment it exists no git process writes the index; and it never exists without our name in it.
             match fs::write_new_whole(&lock, &signature, scratch.path()) {
                 Ok(()) => break,
                 Err(error) if error.source.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
-                Err(_) if Instant::now() >= deadline => return Ok(None),
-                // git's lock files give no event when they go; git itself waits for them in the same way.
-                Err(_) => std::thread::sleep(pause),
+                Err(_) if !waiting.moment(&lock) => return Ok(None),
+                Err(_) => {}
             }
-            if Instant::now() >= told {
-                tracing::warn!("waiting for {}, which another git process holds", lock.display());
-                told = deadline.max(told) + TELL_AFTER;
-            }
-            pause = (pause * 2).min(Duration::from_millis(100));
         }
         let taken = IndexLock { repo, git_dir: git_dir.to_owned(), tree: tree.to_owned() };
         remove_copy(git_dir)?;

@@ -36,6 +36,7 @@ mod moved_trash;
 pub mod originals;
 pub mod overlap;
 pub mod parted;
+pub mod patience;
 pub mod place;
 pub mod plain;
 pub mod quarantine;

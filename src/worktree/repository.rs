@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::error::{Result, WorktreeError};
+use super::patience::Patience;
 use crate::model::record::ConfineLevel;
 use crate::model::{BranchName, Confinement, Hooks, RunId, TaskId, WorkspaceName};
 use crate::sys::fs;
@@ -32,6 +33,8 @@ pub struct Repository {
     pub state_home: Option<PathBuf>,
     /// Whether its hooks run.
     pub hooks: Hooks,
+    /// How long git's locks are waited for.
+    pub patience: Patience,
     /// How far it is confined what is started on files that a task could write.
     pub confinement: Confinement,
 }
@@ -119,6 +122,7 @@ impl Repository {
             name,
             state_home: env::state_home(),
             hooks: Hooks::Never,
+            patience: Patience::default(),
             confinement: Confinement { level: ConfineLevel::Off, read: Vec::new() },
         }
     }
