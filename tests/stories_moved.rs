@@ -117,6 +117,28 @@ fn a_copy_is_brought_in_order_before_anything_is_made_in_it() {
 }
 
 #[test]
+fn a_run_of_the_original_is_over_in_a_copy_and_goes_on_there() {
+    let world = World::new();
+    let place = world.path().to_string_lossy().into_owned();
+    world.shell(&format!("mkfifo '{place}/started' '{place}/go'")).expect(0);
+    let command = format!("echo > '{place}/started'; cat '{place}/go' > new.txt");
+    let run = world.treehand(&["run", "--detach", "--json", "--confine", "off", "--", "sh", "-c", &command]);
+    let run = run.expect(0).json()["run"].as_str().expect("a name").to_owned();
+    world.shell(&format!("cat '{place}/started'")).expect(0);
+    let copy = world.path().join("copy");
+    world.shell(&format!("cp -a . {}", copy.display())).expect(0);
+    at(&world, &copy, &["doctor", "--repair", "--set", "confine.level=off"]).expect(0);
+    let here = at(&world, &copy, &["--json", "show", &run]).json();
+    assert_eq!((&here["state"], &here["tasks"][0]["state"]), (&"cancelled".into(), &"cancelled".into()), "{here}");
+    at(&world, &copy, &["cancel", &run]);
+    at(&world, &copy, &["clean", "--yes", "--min-age", "0s"]).expect(0);
+    // It waits for this as before.
+    world.shell(&format!("echo done > '{place}/go'")).expect(0);
+    world.treehand(&["wait", &run]).expect(0);
+    assert_eq!(world.show("main", "new.txt"), "done\n");
+}
+
+#[test]
 fn workspaces_that_were_made_in_a_copy_were_forgotten_with_the_originals() {
     let world = world();
     let copy = world.path().join("copy");

@@ -118,8 +118,9 @@ impl<'a> IndexLock<'a> {
         let mut paths = Vec::new();
         for directory in directories(moving) {
             let there = self.tree.join(bytes_path(directory));
-            let there =
-                there.ancestors().take_while(|place| place.starts_with(&self.tree)).find(|place| place.is_dir());
+            // What is a link there gives way, or is in the way already.
+            let is_directory = |place: &&Path| place.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+            let there = there.ancestors().take_while(|place| place.starts_with(&self.tree)).find(is_directory);
             if let Some(there) = there
                 && !fs::can_change(there)?
             {

@@ -17,6 +17,7 @@ use super::repository::{Repository, SIGN, bytes_path, lexical};
 use super::sealed::SealedPaths;
 use super::store_place;
 use crate::model::record::{RemovedItem, RunRecord, TaskRecord, UndoData, WorkspaceRecord};
+use crate::model::{Reason, ReasonKind, RunState, TaskEvent};
 use crate::store::Store;
 use crate::sys::fs;
 
@@ -113,7 +114,7 @@ impl Parting<'_> {
             relend(&before, &paths.private)?;
             fs::move_path(&before, &paths.private)?;
         }
-        if !paths.private.is_dir() || !self.signed(&paths.private)? {
+        if !self.signed(&paths.private)? {
             return Ok(false);
         }
         let at = BoxPlace { enclosure: &paths.enclosure, private: Some(&paths.private), entry: Some(&paths.entry) };
@@ -123,6 +124,9 @@ impl Parting<'_> {
 
     /// True when the file beside a private git dir names this repository.
     fn signed(&self, private: &Path) -> Result<bool> {
+        if !private.is_dir() {
+            return Ok(false);
+        }
         let sign = fs::read_beneath(private, Path::new(SIGN), LINK_MAX)?;
         Ok(sign.is_some_and(|sign| sign == self.repo.common_dir.as_os_str().as_bytes()))
     }
@@ -134,8 +138,7 @@ impl Parting<'_> {
                 fs::remove_tree(&checkout.git_dir)?;
             }
         }
-        let why = "it belongs to the repository that this one was copied from";
-        Ok(self.store.forget_workspace(&record.name, why)?)
+        Ok(self.store.forget_workspace(&record.name, WHY)?)
     }
 
     /// What the original removed lies in its trash, and only there can it be taken back.
@@ -156,29 +159,49 @@ impl Parting<'_> {
 
     /// Sorts the tasks of a run, which were made here, all of them, or there.
     fn sort_tasks(&self, run: &RunRecord, tasks: Vec<TaskRecord>) -> Result<()> {
-        let (before, now) =
-            (self.shared.as_ref().map(|shared| shared.join(run.id.as_str())), self.repo.run_dir(&run.id)?);
-        if let Some(before) = before.filter(|before| before.is_dir() && *before != now) {
-            let mut ours = false;
-            for task in &tasks {
-                ours |= self.signed(&before.join(task.id.as_str()))?;
+        let before = self.shared.as_ref().map(|shared| shared.join(run.id.as_str()));
+        let now = self.repo.run_dir(&run.id)?;
+        let mut ours = false;
+        for task in &tasks {
+            for place in before.iter().chain([&now]) {
+                ours |= self.signed(&place.join(task.id.as_str()))?;
             }
-            if ours {
-                relend(&before, &now)?;
-                fs::move_path(&before, &now)?;
-            }
+        }
+        if let Some(before) = before.filter(|before| ours && before.is_dir() && *before != now) {
+            relend(&before, &now)?;
+            fs::move_path(&before, &now)?;
         }
         for task in tasks.iter().filter(|task| task.workspace.is_some()) {
             let paths = SealedPaths::of_task(self.repo, &run.template, &run.id, &task.id)?;
             if !self.adopt(&paths, Path::new(run.id.as_str()).join(task.id.as_str()))? {
-                let data = json!({"why": "it belongs to the repository that this one was copied from"});
+                let data = json!({"why": WHY});
                 fs::remove_tree(&paths.entry)?;
                 self.store.edit_task(&run.id, &task.id, "task.parted", data, |task| task.workspace = None)?;
             }
         }
+        if ours || run.state.is_terminal() { Ok(()) } else { self.end(run, &tasks) }
+    }
+
+    /// A run that goes on in the original is over here: its supervisor and its processes are not for this one to end.
+    fn end(&self, run: &RunRecord, tasks: &[TaskRecord]) -> Result<()> {
+        let mut states = Vec::new();
+        for task in tasks {
+            states.push(match task.state.is_terminal() {
+                true => task.state,
+                false => {
+                    let (reason, data) = (Reason::new(ReasonKind::Cancelled, WHY), json!({"why": WHY}));
+                    let end = |task: &mut TaskRecord| task.reason = Some(reason);
+                    self.store.move_task(&run.id, &task.id, TaskEvent::Cancel, data, end)?.state
+                }
+            });
+        }
+        self.store.set_run_state(&run.id, RunState::derive(&states, true))?;
         Ok(())
     }
 }
+
+/// Why something of the original's is not known in the copy any more.
+const WHY: &str = "it belongs to the repository that this one was copied from";
 
 /// The trees that a repository has entries of.
 fn entries(common_dir: &Path) -> Result<Vec<PathBuf>> {
