@@ -130,7 +130,7 @@ impl<'a> IndexLock<'a> {
             }
         }
         paths.dedup();
-        let message = format!("directories in {} may not be written: {}", self.tree.display(), paths.join(", "));
+        let message = format!("directories in {} may not be written", self.tree.display());
         Ok((!paths.is_empty()).then_some(Obstacle { message, paths }))
     }
 
