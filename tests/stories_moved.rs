@@ -95,6 +95,95 @@ fn a_copy_leaves_the_originals_workspaces_alone() {
 }
 
 #[test]
+fn a_copy_is_brought_in_order_before_anything_is_made_in_it() {
+    let world = world();
+    let copy = world.path().join("copy");
+    world.shell(&format!("cp -a . {}", copy.display())).expect(0);
+    for args in [&["new", "y"][..], &["run", "--confine", "off", "--", "true"], &["rm", "-f", "plain"], &["undo"]] {
+        let refused = at(&world, &copy, args).expect(4).stderr;
+        assert!(refused.contains("this is a copy of") && refused.contains("treehand doctor --repair"), "{refused}");
+    }
+    at(&world, &copy, &["ls"]).expect(0);
+    at(&world, &copy, &["doctor", "--repair", "--set", "confine.level=off"]).expect(0);
+    let made = at(&world, &copy, &["new", "y", "--json"]).expect(0).json();
+    assert_eq!(made["path"].as_str().map(Path::new), Some(&*world.path().join("copy.trees/y/copy")), "{made}");
+    assert_eq!(at(&world, &copy, &["undo"]).expect(3).stdout, "", "what the original removed is in its trash");
+    let listed = world.git_in(&copy, &["worktree", "list"]);
+    assert!(!listed.contains("repo.trees"), "the original's worktrees are none of the copy's: {listed}");
+    at(&world, &copy, &["rm", "y"]).expect(0);
+    world.treehand(&["undo"]).expect(0);
+    assert!(world.trees().join("gone/repo/kept").exists());
+    assert_eq!(world.git_in(&world.trees().join("plain/repo"), &["status", "--porcelain"]), "?? untracked");
+}
+
+#[test]
+fn a_run_of_the_original_is_over_in_a_copy_and_goes_on_there() {
+    let world = World::new();
+    let place = world.path().to_string_lossy().into_owned();
+    world.shell(&format!("mkfifo '{place}/started' '{place}/go'")).expect(0);
+    let command = format!("echo > '{place}/started'; cat '{place}/go' > new.txt");
+    let run = world.treehand(&["run", "--detach", "--json", "--confine", "off", "--", "sh", "-c", &command]);
+    let run = run.expect(0).json()["run"].as_str().expect("a name").to_owned();
+    world.shell(&format!("cat '{place}/started'")).expect(0);
+    let copy = world.path().join("copy");
+    world.shell(&format!("cp -a . {}", copy.display())).expect(0);
+    at(&world, &copy, &["doctor", "--repair", "--set", "confine.level=off"]).expect(0);
+    let here = at(&world, &copy, &["--json", "show", &run]).json();
+    assert_eq!((&here["state"], &here["tasks"][0]["state"]), (&"cancelled".into(), &"cancelled".into()), "{here}");
+    at(&world, &copy, &["cancel", &run]);
+    at(&world, &copy, &["clean", "--yes", "--min-age", "0s"]).expect(0);
+    // It waits for this as before.
+    world.shell(&format!("echo done > '{place}/go'")).expect(0);
+    world.treehand(&["wait", &run]).expect(0);
+    assert_eq!(world.show("main", "new.txt"), "done\n");
+}
+
+#[test]
+fn workspaces_that_were_made_in_a_copy_were_forgotten_with_the_originals() {
+    let world = world();
+    let copy = world.path().join("copy");
+    world.shell(&format!("cp -a . {}", copy.display())).expect(0);
+    // As it was when such a copy was not refused: it does not know that it is one while they are made.
+    let place = copy.join(".git/treehand/place");
+    let before = std::fs::read(&place).expect("a place");
+    std::fs::write(&place, copy.join(".git").to_string_lossy().as_bytes()).expect("written");
+    at(&world, &copy, &["new", "y"]).expect(0);
+    at(&world, &copy, &["new", "z", "--sealed"]).expect(0);
+    let make = ["exec", "z", "--confine", "off", "--", "sh", "-c", "echo z > z; git add z; git commit -qm inside"];
+    at(&world, &copy, &make).expect(0);
+    let task = world.path().join("task.toml");
+    std::fs::write(&task, "[[task]]\nid = \"u\"\ncommand = [\"sh\", \"-c\", \"echo u > u.txt; exit 1\"]\n")
+        .expect("written");
+    at(&world, &copy, &["run", "--confine", "off", "--tasks", &task.to_string_lossy()]).expect(1);
+    std::fs::write(&place, before).expect("written");
+
+    let repaired = at(&world, &copy, &["doctor", "--repair", "--set", "confine.level=off"]).expect(0).stdout;
+    for stays in ["y", "z"] {
+        assert!(repaired.contains(&format!("workspace {stays} was made in this copy and stays")), "{repaired}");
+    }
+    let listed = at(&world, &copy, &["--json", "ls"]).expect(0).json();
+    let listed = listed["workspaces"].as_array().expect("a list").clone();
+    for workspace in &listed {
+        assert_eq!((&workspace["present"], &workspace["error"]), (&true.into(), &().into()), "{workspace}");
+    }
+    assert_eq!(listed.len(), 3, "y, z and the task: {listed:?}");
+    assert!(at(&world, &copy, &["diff", "z"]).expect(0).stdout.contains("+z"));
+    assert_eq!(world.git_in(&copy, &["log", "-1", "--format=%s", "z"]), "inside");
+    let task = listed.iter().find(|workspace| workspace["task"] != serde_json::Value::Null).expect("the task's");
+    let task = task["name"].as_str().expect("a name");
+    assert!(at(&world, &copy, &["diff", task]).expect(0).stdout.contains("u.txt"));
+    at(&world, &copy, &["exec", "z", "--confine", "off", "--", "git", "commit", "-q", "--allow-empty", "-m", "more"])
+        .expect(0);
+    at(&world, &copy, &["rm", "-f", "-D", "y", "z"]).expect(0);
+    at(&world, &copy, &["clean", "--yes", "--min-age", "0s"]).expect(0);
+    world.git_in(&copy, &["fsck", "--full", "--strict"]);
+    assert_eq!(world.git_in(&world.trees().join("plain/repo"), &["status", "--porcelain"]), "?? untracked");
+    assert!(world.treehand(&["diff", "shut"]).expect(0).stdout.contains("+s"));
+    let run = world.treehand(&["--json", "ps"]).expect(0).json()["runs"][0]["run"].as_str().expect("a run").to_owned();
+    assert!(world.treehand(&["diff", &format!("{run}/t")]).expect(0).stdout.contains("t.txt"));
+}
+
+#[test]
 fn a_repository_that_moved_and_has_a_stranger_in_its_place_is_no_copy() {
     let world = World::new();
     world.treehand(&["new", "w"]).expect(0);

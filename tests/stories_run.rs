@@ -4,6 +4,7 @@
 
 mod support;
 
+use serde_json::Value;
 use support::{World, state, task};
 
 #[test]
@@ -441,4 +442,32 @@ fn a_dry_run_says_what_its_children_are_kept_within() {
     let document = world.treehand(&[&flags[..], &["--json"]].concat()).expect(0).json();
     assert_eq!(document["confinement"]["bounds"]["memory"], "2G", "{document}");
     assert_eq!(document["confinement"]["level"], "strict");
+}
+
+#[test]
+fn a_run_waited_for_a_lock_without_a_word() {
+    let world = World::new();
+    world.write(".git/index.lock", "");
+    let run = |events: bool| {
+        let mut args = vec!["run", "--confine", "off", "--set", "merge.lock_wait=2s"];
+        args.extend(events.then_some("--events"));
+        args.extend(["--", "sh", "-c", "echo x >> x.txt"]);
+        world.treehand(&args)
+    };
+    let said = run(false).expect(8).stderr;
+    assert!(said.contains("waiting for") && said.contains("index.lock, which another git process holds"), "{said}");
+    let events = |answer: support::Answer| -> Vec<Value> {
+        answer.stdout.lines().map(|line| serde_json::from_str(line).expect("an event")).collect()
+    };
+    let waited = events(run(true).expect(8));
+    let waits: Vec<_> = waited.iter().filter(|event| event["kind"] == "lock.wait").collect();
+    assert_eq!(waits.len(), 1, "{waited:?}");
+    assert!(waits[0]["data"]["lock"].as_str().is_some_and(|lock| lock.ends_with(".git/index.lock")), "{waits:?}");
+    std::fs::remove_file(world.repo().join(".git/index.lock")).expect("given up");
+    let landed = events(run(true).expect(0));
+    assert!(landed.iter().any(|event| event["kind"] == "operation"), "{landed:?}");
+    for of_one_run in [waited, landed] {
+        let numbers: Vec<i64> = of_one_run.iter().map(|event| event["seq"].as_i64().expect("a number")).collect();
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "nothing is left out: {numbers:?}");
+    }
 }

@@ -1,4 +1,5 @@
 //! Stories of workspaces: made fresh, proved fresh, never half made, never in the way of the user's own worktree.
+#![expect(clippy::disallowed_methods, reason = "a story starts a program as a user does")]
 
 mod support;
 
@@ -343,4 +344,90 @@ fn a_command_in_a_workspace_is_told_where_it_is() {
     assert_eq!(told, expected);
     let told = world.treehand(&["exec", "--confine", "off", "feature", "--", "sh", "-c", print]).expect(0).stdout;
     assert_eq!(told, expected, "`exec` tells the same");
+}
+
+#[test]
+fn a_process_in_a_workspace_was_counted_for_every_ended_task() {
+    let world = World::new();
+    world.treehand(&["new", "w"]).expect(0);
+    world.run_tasks("[[task]]\nid = \"t\"\ncommand = [\"false\"]\n", &[]).expect(1);
+    // Stands there until its standard input ends.
+    let mut standing = std::process::Command::new("cat");
+    world.clean(&mut standing);
+    standing.current_dir(world.trees().join("w/repo")).stdin(std::process::Stdio::piped());
+    let mut standing = standing.spawn().expect("started");
+    let listed = world.treehand(&["ls", "--json"]).expect(0).json();
+    let counted = |task: bool| {
+        let all = listed["workspaces"].as_array().expect("a list");
+        let it = all.iter().find(|it| (it["task"] != serde_json::Value::Null) == task).expect("it is listed");
+        it["processes"].as_array().expect("a list").len()
+    };
+    assert_eq!((counted(false), counted(true)), (1, 0), "{listed}");
+    drop(standing.stdin.take());
+    standing.wait().expect("ended");
+}
+
+#[test]
+fn a_read_only_repository_with_a_store_could_not_be_looked_at() {
+    let world = World::new();
+    world.treehand(&["new", "w"]).expect(0);
+    let task = "[[task]]\nid = \"t\"\ncommand = [\"sh\", \"-c\", \"echo t > t.txt\"]\n";
+    let run = world.run_tasks(task, &[]).expect(0).json()["run"].as_str().expect("a run").to_owned();
+    let Some(treehand) = world.as_ordinary_user() else { return };
+    world.shell("chmod -R a-w .git").expect(0);
+    for args in [&["ls"][..], &["ps"], &["log"], &["path", "w"], &["fresh"], &["show", &run], &["salvage", "ls"]] {
+        treehand(args).expect(0);
+    }
+    assert!(treehand(&["ls", "--json"]).expect(0).json()["workspaces"][0]["name"] == "w");
+    for args in [&["new", "x"][..], &["run", "--confine", "off", "--", "true"], &["rm", "w"], &["undo"]] {
+        let error = treehand(&[&["--json"], args].concat()).expect(1).json();
+        let message = error["message"].as_str().expect("a message");
+        assert!(message.contains("Permission denied") && message.contains(".git/treehand"), "{args:?}: {error}");
+        assert!(error["hint"].as_str().is_some_and(|hint| hint.contains("make it writable")), "{args:?}: {error}");
+    }
+    world.shell("chmod -R u+w .git").expect(0);
+}
+
+#[test]
+fn a_directory_that_may_not_be_written_left_files_behind_the_branch() {
+    let world = World::new();
+    let main = world.git(&["rev-parse", "main"]);
+    world.treehand(&["new", "w"]).expect(0);
+    let Some(treehand) = world.as_ordinary_user() else { return };
+    let unwritable = |place: &str| world.shell(&format!("chmod a-w '{place}'")).expect(0);
+    unwritable("src");
+    let change = "echo more >> src/lib.txt; echo a >> a.txt";
+    let run = treehand(&["run", "--json", "--confine", "off", "--", "sh", "-c", change]).expect(4).json();
+    let reason = &run["tasks"][0]["reason"];
+    assert_eq!((&reason["kind"], &reason["paths"][0]), (&"in_the_way".into(), &"src".into()), "{run}");
+    let as_root = ["-c", "safe.directory=*"];
+    let git = |args: &[&str]| world.git(&[&as_root[..], args].concat());
+    assert_eq!(git(&["rev-parse", "main"]), main, "the branch did not move");
+    assert_eq!(git(&["status", "--porcelain"]), "", "and no file with it");
+    world.shell("chmod u+w src").expect(0);
+    treehand(&["run", "--confine", "off", "--", "sh", "-c", change]).expect(0);
+
+    unwritable(&world.trees().join("w/repo/src").to_string_lossy());
+    let updated = treehand(&["fresh", "w", "--update", "rebase", "--json"]).expect(4).json();
+    assert_eq!(updated["workspaces"][0]["paths"][0], "src", "{updated}");
+    assert_eq!(git(&["rev-parse", "w"]), main);
+    let undone = || {
+        unwritable("src");
+        treehand(&["undo", "--json"])
+    };
+    assert_eq!(undone().expect(4).json()["kind"], "refused");
+    assert_ne!(git(&["rev-parse", "main"]), main);
+}
+
+#[test]
+fn refs_that_may_not_be_written_were_taken_for_a_name_in_the_way() {
+    let world = World::new();
+    world.treehand(&["new", "w/x"]).expect(0);
+    let Some(treehand) = world.as_ordinary_user() else { return };
+    let taken = treehand(&["new", "w", "--json"]).expect(4).json();
+    assert!(taken["hint"].as_str().is_some_and(|hint| hint.contains("leading part of another")), "{taken}");
+    world.shell("chmod a-w .git/refs/heads").expect(0);
+    let error = treehand(&["new", "q", "--json"]).expect(1).json();
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("refs/heads: Permission denied")), "{error}");
+    assert!(error["hint"].as_str().is_some_and(|hint| hint.contains("make it writable")), "{error}");
 }

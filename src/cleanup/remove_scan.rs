@@ -42,7 +42,7 @@ pub fn facts(
     record: &WorkspaceRecord,
     targets: &[Target],
 ) -> Result<RemoveFacts> {
-    let checkout = around.checkouts.iter().find(|c| !record.sealed && c.tree.as_ref() == Some(&record.path));
+    let checkout = checkouts::find(&around.checkouts, &record.path).filter(|_| !record.sealed);
     let root = if record.sealed { enclosure(record) } else { record.path.clone() };
     let git_dir = checkout.map(|checkout| checkout.git_dir.clone());
     let tree = tree_fact(record, &root, git_dir.as_deref())?;

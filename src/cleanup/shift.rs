@@ -88,7 +88,7 @@ pub fn forward(
     to: &CommitId,
     message: &str,
 ) -> Result<Shifted> {
-    match advance(repo, &Advance { branch, from, to, message, lock_wait: LOCK_WAIT })? {
+    match advance(repo, &Advance { branch, from, to, message, lock_wait: repo.patience.limit })? {
         Advanced::Done => Ok(Shifted::Whole),
         Advanced::Behind { message } => {
             let hint = "make room, or let its directories be written to, then: treehand doctor --repair";
@@ -99,10 +99,7 @@ pub fn forward(
             let list = if paths.is_empty() { String::new() } else { format!(": {}", paths.join(", ")) };
             Err(CleanupError::refused(format!("{message}{list}"), "commit, stash or remove them, then try again"))
         }
-        Advanced::Busy { lock } => {
-            let holder = "a git process holds its lock".to_owned();
-            Err(WorktreeError::Busy { what: lock.display().to_string(), holder }.into())
-        }
+        Advanced::Busy { lock } => Err(WorktreeError::Locked { lock }.into()),
     }
 }
 

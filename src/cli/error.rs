@@ -174,6 +174,8 @@ impl From<WorktreeError> for CliError {
                 _ => "bring the base up to date, or accept it: --stale warn",
             }),
             WorktreeError::Busy { .. } => CliError::new(8, "busy", text),
+            WorktreeError::Locked { .. } => CliError::new(8, "busy", text)
+                .hint("try again; if no git process is at work, it was left by one that died: remove it"),
             WorktreeError::Conflict { .. } => {
                 CliError::new(5, "conflict", text).hint("bring them together by hand, then try again")
             }

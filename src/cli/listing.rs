@@ -94,9 +94,8 @@ impl Line {
 
     /// Who works in it: whoever stands in it and, of a task, what its attempts started.
     pub fn processes(&self, all: &Processes) -> Vec<Standing> {
-        let place = self.place();
-        let Line::Task { task, .. } = self else { return all.inside(place) };
-        let mut found = all.inside(place.parent().unwrap_or(place));
+        let Line::Task { task, .. } = self else { return all.inside(self.place()) };
+        let mut found = task.workspace.as_deref().map(|enclosure| all.inside(enclosure)).unwrap_or_default();
         let attempts = task.attempts.iter().filter_map(|attempt| attempt.process.as_ref());
         for process in attempts.filter(|process| proc::is_alive(process)) {
             if found.iter().all(|standing| standing.pid != process.pid) {

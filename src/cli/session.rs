@@ -11,8 +11,8 @@ use super::output::{Output, plain};
 use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord};
 use crate::model::{Confinement, RunId, TaskId};
 use crate::store::Store;
-use crate::sys::env;
 use crate::sys::git::Git;
+use crate::sys::{env, fs};
 use crate::worktree::Repository;
 use crate::worktree::place::{self, Place};
 use crate::worktree::remote::Lookup;
@@ -54,6 +54,7 @@ impl Session {
         }
         let (settings, origins) = (resolved.settings, resolved.origins);
         repo.hooks = settings.worktree.hooks;
+        repo.patience.limit = settings.merge.lock_wait.0;
         repo.confinement = Confinement { level: settings.confine.level, read: settings.confine.read.clone() };
         Ok(Session { out: out.clone(), global: global.clone(), repo, settings, origins })
     }
@@ -82,7 +83,7 @@ impl Session {
             let here = self.repo.here.clone().unwrap_or_default();
             return all
                 .into_iter()
-                .find(|workspace| workspace.path == here)
+                .find(|workspace| workspace.path == here || fs::without_links(&workspace.path) == here)
                 .ok_or_else(|| CliError::not_found("this is no workspace of treehand").hint("list them: treehand ls"));
         }
         if let Some(exact) = all.iter().find(|workspace| workspace.name.as_str() == name) {

@@ -38,6 +38,9 @@ pub struct RunRecord {
     /// Which submodules come along into the trees of its tasks and gates.
     #[serde(default)]
     pub submodules: Submodules,
+    /// The linked worktree that it was asked for in: its settings say who commits.
+    #[serde(default)]
+    pub asked_in: Option<PathBuf>,
     /// The template of workspace paths.
     pub template: String,
     /// Most bytes of each stream that a log keeps.

@@ -15,14 +15,18 @@ use crate::confine::view::System;
 use crate::confine::{Launch, machine};
 use crate::model::record::{RunRecord, TaskRecord};
 use crate::model::{CommitId, Reason, TaskId, Token, VariableName};
-use crate::store::{Store, StoreError};
+use crate::store::{EntryDraft, Store, StoreError};
 use crate::sys::env;
 use crate::worktree::Repository;
 use crate::worktree::error::Result;
+use crate::worktree::patience::waiting_for;
 use crate::worktree::reach::{self, Quarters};
 use crate::worktree::run_store::RunStore;
 use crate::worktree::sealed::{Identity, SealedPaths};
 use crate::worktree::submodules::Submodule;
+
+/// What the journal calls a wait for a lock of git's.
+pub const WAITING: &str = "lock.wait";
 
 /// One supervised run.
 pub struct Context {
@@ -168,6 +172,14 @@ impl Context {
         let result = work(&self.lock_store());
         self.changed.send_modify(|count| *count += 1);
         result
+    }
+
+    /// Tells everybody who follows the run that it waits for a lock of git's.
+    pub fn note_waiting(&self, lock: &Path) {
+        let draft = EntryDraft::new(WAITING, serde_json::json!({"lock": lock})).of_run(&self.run.id);
+        if let Err(error) = self.store(|store| store.note(&draft)) {
+            tracing::warn!(%error, "{}", waiting_for(lock));
+        }
     }
 
     fn lock_store(&self) -> MutexGuard<'_, Store> {

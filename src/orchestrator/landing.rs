@@ -64,6 +64,9 @@ pub async fn land(context: &Arc<Context>, id: &TaskId) -> Result<TaskState, RunE
             Err(RunError::Worktree(error @ WorktreeError::Unsigned { .. })) => {
                 return reject(context, id, Reason::new(ReasonKind::Attention, chain(&error)));
             }
+            Err(RunError::Worktree(error @ WorktreeError::Locked { .. })) => {
+                return reject(context, id, Reason::new(ReasonKind::Busy, chain(&error)));
+            }
             // What git cannot do with this result is this result's end, not the run's. Nothing of it has landed.
             Err(RunError::Worktree(error)) if !matches!(error, WorktreeError::Store(_)) => {
                 let message = format!("it cannot be landed: {}", chain(&error));
@@ -318,8 +321,12 @@ fn keep_back(context: &Context, id: &TaskId, event: TaskEvent, reason: Reason) -
 }
 
 /// Ends a task that has nothing to land, for this reason.
-pub fn fail(context: &Context, id: &TaskId, message: String) -> Result<TaskState, RunError> {
-    let reason = context.without_secrets(Reason::new(ReasonKind::Failed, message))?;
+pub fn fail(context: &Context, id: &TaskId, what: &str, error: &RunError) -> Result<TaskState, RunError> {
+    let kind = match error {
+        RunError::Worktree(WorktreeError::Locked { .. }) => ReasonKind::Busy,
+        _ => ReasonKind::Failed,
+    };
+    let reason = context.without_secrets(Reason::new(kind, format!("{what}: {}", chain(error))))?;
     let data = json!({"reason": reason});
     let task = context.store(|store| {
         store.move_task(&context.run.id, id, TaskEvent::Fail, data, |task| task.reason = Some(reason))

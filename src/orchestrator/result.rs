@@ -9,7 +9,6 @@ use serde_json::json;
 use super::context::{Context, RunError};
 use super::landing;
 use super::messages::{self, Origin};
-use crate::model::cause::chain;
 use crate::model::record::ConfineLevel;
 use crate::model::{CommitId, Handling, Reason, ReasonKind, TaskEvent, TaskId, TaskState};
 use crate::worktree::apart::Touch;
@@ -66,7 +65,7 @@ pub fn take(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<TaskS
         Err(RunError::Worktree(WorktreeError::BadResult { message, paths })) => {
             landing::reject(context, id, Reason::new(ReasonKind::Policy, message).with_paths(paths))
         }
-        Err(error) => landing::fail(context, id, format!("the result cannot be taken: {}", chain(&error))),
+        Err(error) => landing::fail(context, id, "the result cannot be taken", &error),
     }
 }
 

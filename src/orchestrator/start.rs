@@ -93,6 +93,7 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
         lock_wait: settings.lock_wait,
         hooks: repo.hooks,
         submodules: settings.submodules,
+        asked_in: repo.here.clone().filter(|_| repo.git_dir != repo.common_dir),
         template: settings.template.clone(),
         output_limit: settings.output_limit,
         bounds: settings.bounds.clone(),

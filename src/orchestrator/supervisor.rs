@@ -4,7 +4,7 @@
 //! `cancel` ends it early. Everything it waits for wakes it: ends of workers and landings, clients, signals.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use serde_json::json;
@@ -23,6 +23,7 @@ use crate::store::EntryDraft;
 use crate::sys::git::Git;
 use crate::sys::lock::FileLock;
 use crate::sys::{clock, fs, proc};
+use crate::worktree::patience::Patience;
 use crate::worktree::sealed::Identity;
 use crate::worktree::{Repository, WorktreeError};
 
@@ -44,6 +45,11 @@ pub fn supervise(common_dir: &Path, run: &RunId, ready: impl FnOnce()) -> Result
     let store = repo.store()?;
     let record = store.run(run)?;
     repo.hooks = record.hooks;
+    let hears: Arc<OnceLock<Weak<Context>>> = Arc::default();
+    repo.patience = patience(record.lock_wait.0, Arc::clone(&hears));
+    if let Some(tree) = &record.asked_in {
+        repo.stand_in(tree);
+    }
     repo.confinement = Confinement { level: record.confine, read: record.bounds.read.clone() };
     // Who recorded the run tried this level before.
     let granted = Granted::on_record(record.confine);
@@ -58,6 +64,7 @@ pub fn supervise(common_dir: &Path, run: &RunId, ready: impl FnOnce()) -> Result
         .build()
         .map_err(RunError::io("cannot start the runtime"))?;
     let context = Arc::new(Context::new(repo, record, identity, granted, store));
+    hears.get_or_init(|| Arc::downgrade(&context));
     runtime.block_on(async {
         let listener = control::listen(run)?;
         let process = proc::own();
@@ -76,6 +83,15 @@ pub fn supervise(common_dir: &Path, run: &RunId, ready: impl FnOnce()) -> Result
         control::close(run)?;
         ended
     })
+}
+
+/// Whoever follows the run hears of a lock that is waited for; before anybody can, the log of the supervisor does.
+fn patience(limit: Duration, hears: Arc<OnceLock<Weak<Context>>>) -> Patience {
+    let tell = move |lock: &Path| match hears.get().and_then(Weak::upgrade) {
+        Some(context) => context.note_waiting(lock),
+        None => (Patience::default().tell)(lock),
+    };
+    Patience { limit, tell: Arc::new(tell) }
 }
 
 /// A task's worker or landing that is over.

@@ -43,7 +43,7 @@ pub async fn work(context: Arc<Context>, id: TaskId) -> Result<TaskState, RunErr
     let prepared = match prepared {
         Ok(Preparation::Ready(prepared)) => *prepared,
         Ok(Preparation::Refused(reason)) => return reject(&context, &id, reason),
-        Err(error) => return fail(&context, &id, format!("the workspace cannot be made: {}", chain(&error))),
+        Err(error) => return fail(&context, &id, "the workspace cannot be made", &error),
     };
     if *context.stop.borrow() {
         return cancel(&context, &id);

@@ -14,7 +14,7 @@ impl Store {
         if !fs::exists(&path)? {
             return Store::in_memory();
         }
-        if fs::is_writable(state_dir)? {
+        if fs::is_writable(state_dir)? && fs::is_writable(&path)? {
             return Store::open(state_dir);
         }
         // The copy is gone when its last user is: an open file needs no name.
@@ -22,7 +22,7 @@ impl Store {
         for suffix in ["", "-wal"] {
             let from = path.with_file_name(format!("state.db{suffix}"));
             if fs::exists(&from)? {
-                fs::copy_keeping_time(&from, &copy.path().join(format!("state.db{suffix}")))?;
+                fs::copy_private(&from, &copy.path().join(format!("state.db{suffix}")))?;
             }
         }
         Store::open(copy.path())

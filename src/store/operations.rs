@@ -28,7 +28,13 @@ pub(super) fn insert_operation(
     let text = render("operation", &record)?;
     transaction.execute("UPDATE operation SET record = ?2 WHERE op = ?1", params![op, text])?;
     let data = json!({"op": op, "kind": record.kind, "summary": record.summary});
-    append(transaction, &EntryDraft::new("operation", data), Phase::Done, None)?;
+    let draft = EntryDraft::new("operation", data);
+    let draft = match &record.undo {
+        // Who follows the run misses no line of it.
+        UndoData::Landing { run: Some(run), task: Some(task), .. } => draft.of_task(run, task),
+        _ => draft,
+    };
+    append(transaction, &draft, Phase::Done, None)?;
     Ok(op)
 }
 

@@ -175,6 +175,11 @@ impl Store {
         }
         fs::create_dir_all(state_dir)?;
         refuse_foreign(&path)?;
+        // SQLite's own word for it is a number.
+        fs::require_writable(state_dir)?;
+        if fs::exists(&path)? {
+            fs::require_writable(&path)?;
+        }
         let deadline = Instant::now() + BUSY_TIMEOUT;
         let mut pause = Duration::from_millis(1);
         loop {
@@ -286,6 +291,28 @@ mod tests {
         store.connection.pragma_update(None, "user_version", SCHEMA_VERSION + 1).expect("pragma");
         drop(store);
         assert!(matches!(Store::open(dir.path()), Err(StoreError::Newer { found, .. }) if found == SCHEMA_VERSION + 1));
+    }
+
+    #[test]
+    fn a_store_that_may_not_be_written_is_named_with_the_systems_word_and_can_be_looked_at() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        drop(Store::open(dir.path()).expect("a new store"));
+        let mode = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("chmod");
+        };
+        mode(&Store::file_in(dir.path()), 0o444);
+        mode(dir.path(), 0o555);
+        let (opened, looked) = (Store::open(dir.path()), Store::look(dir.path()));
+        mode(dir.path(), 0o755);
+        assert_eq!(looked.expect("looked at").workspaces().expect("read"), []);
+        // root may write everywhere.
+        if !rustix::process::geteuid().is_root() {
+            let refused = opened.err().map(|error| crate::model::cause::chain(&error)).unwrap_or_default();
+            assert!(
+                refused.contains("Permission denied") && refused.contains(&*dir.path().to_string_lossy()),
+                "{refused}"
+            );
+        }
     }
 
     #[test]

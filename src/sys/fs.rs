@@ -96,6 +96,32 @@ pub fn exists(path: &Path) -> Result<bool, FsError> {
     }
 }
 
+/// A path without symbolic links in what is there of it; the rest, which is not there yet, stays as it is. A link to what
+/// can be made, in a directory that is there, leads there.
+pub fn without_links(path: &Path) -> PathBuf {
+    let there = path.ancestors().find_map(|there| Some((there, there.canonicalize().ok()?)));
+    let Some((there, real)) = there else { return path.to_owned() };
+    let mut rest = path.strip_prefix(there).unwrap_or(Path::new("")).components();
+    let Some(next) = rest.next() else { return real };
+    let linked = || {
+        let target = real.join(fs::read_link(real.join(next)).ok()?);
+        Some(target.parent()?.canonicalize().ok()?.join(target.file_name()?))
+    };
+    // Joining nothing would put a slash at the end.
+    linked().unwrap_or_else(|| real.join(next)).join(rest.as_path()).components().collect()
+}
+
+/// True when two paths lead to the same thing; one that leads nowhere is the same as nothing.
+pub fn is_same(one: &Path, other: &Path) -> Result<bool, FsError> {
+    let identity = |path: &Path| match fs::metadata(path) {
+        Ok(meta) => Ok(Some((meta.dev(), meta.ino()))),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(at("look at", path)(error)),
+    };
+    let (one, other) = (identity(one)?, identity(other)?);
+    Ok(one.is_some() && one == other)
+}
+
 /// Removes a directory and all in it, without following links. Absent is fine. Directories that their owner made
 /// unwritable (as some build tools and Go's module cache do) are made writable first.
 pub fn remove_tree(path: &Path) -> Result<(), FsError> {
@@ -162,14 +188,25 @@ fn copy_then_remove(from: &Path, to: &Path) -> Result<(), FsError> {
 /// Copies a file with its modification time. git tells by an index's own time which of its entries it cannot trust
 /// ("racily clean": written in the same second); a copy with a newer time would hide changes of the same size.
 pub fn copy_keeping_time(from: &Path, to: &Path) -> Result<(), FsError> {
-    let modified = fs::metadata(from).and_then(|meta| meta.modified()).map_err(at("look at", from))?;
-    fs::copy(from, to).map_err(at("copy", from))?;
-    set_modified(to, modified)
+    let (copy, meta) = copy_content(from, to)?;
+    let modified = meta.modified().map_err(at("look at", from))?;
+    copy.set_modified(modified).map_err(at("set the time of", to))?;
+    // Last, for the copy of a file that nobody may write is one, too.
+    copy.set_permissions(meta.permissions()).map_err(at("write", to))
 }
 
-fn set_modified(path: &Path, modified: std::time::SystemTime) -> Result<(), FsError> {
-    let file = OpenOptions::new().write(true).open(path);
-    file.and_then(|file| file.set_modified(modified)).map_err(at("set the time of", path))
+/// Copies what is in a file into a new one of one's own, which can be written whatever the original's mode is.
+pub fn copy_private(from: &Path, to: &Path) -> Result<(), FsError> {
+    copy_content(from, to).map(drop)
+}
+
+fn copy_content(from: &Path, to: &Path) -> Result<(File, fs::Metadata), FsError> {
+    let mut original = File::open(from).map_err(at("read", from))?;
+    let meta = original.metadata().map_err(at("look at", from))?;
+    let mut options = OpenOptions::new();
+    let mut copy = options.write(true).create(true).truncate(true).mode(0o600).open(to).map_err(at("create", to))?;
+    io::copy(&mut original, &mut copy).map_err(at("copy", from))?;
+    Ok((copy, meta))
 }
 
 /// Opens a file that another party may have made: a regular file beneath `root`, reached without following any link, at
@@ -305,13 +342,33 @@ pub fn owner(path: &Path) -> Result<u32, FsError> {
     Ok(fs::metadata(path).map_err(at("look at", path))?.uid())
 }
 
-/// False where nothing can be made: no right to, or a read-only disk.
-pub fn is_writable(directory: &Path) -> Result<bool, FsError> {
-    match rustix::fs::access(directory, rustix::fs::Access::WRITE_OK) {
+/// False for what may not be written: no right to, or a read-only disk.
+pub fn is_writable(path: &Path) -> Result<bool, FsError> {
+    match writable(path, rustix::fs::Access::WRITE_OK) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::ACCESS | rustix::io::Errno::ROFS | rustix::io::Errno::PERM) => Ok(false),
+        Err(errno) => Err(at("look at", path)(errno.into())),
+    }
+}
+
+/// True when files can be made in a directory, and taken out of it.
+pub fn can_change(directory: &Path) -> Result<bool, FsError> {
+    use rustix::fs::Access;
+    match writable(directory, Access::WRITE_OK | Access::EXEC_OK) {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::ACCESS | rustix::io::Errno::ROFS | rustix::io::Errno::PERM) => Ok(false),
         Err(errno) => Err(at("look at", directory)(errno.into())),
     }
+}
+
+/// The system's own word for why a file that is there cannot be written, or nothing be made in a directory.
+pub fn require_writable(path: &Path) -> Result<(), FsError> {
+    writable(path, rustix::fs::Access::WRITE_OK).map_err(|errno| at("write", path)(errno.into()))
+}
+
+/// Asks with the rights that opening it would have.
+fn writable(path: &Path, access: rustix::fs::Access) -> rustix::io::Result<()> {
+    rustix::fs::accessat(rustix::fs::CWD, path, access, rustix::fs::AtFlags::EACCESS)
 }
 
 /// A new directory among the system's temporary ones, gone with the answer.
@@ -359,6 +416,22 @@ mod tests {
         for none in ["none", "plain", "dir", "alias", "alias/deep", "plain/x", "../x", "/etc"] {
             assert!(!is_directory(none), "{none} is taken for a directory");
         }
+    }
+
+    #[test]
+    fn links_are_resolved_in_what_is_there() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let root = dir.path().canonicalize().expect("canonical");
+        fs::create_dir_all(root.join("disk/in")).expect("dirs");
+        std::os::unix::fs::symlink("disk", root.join("link")).expect("link");
+        std::os::unix::fs::symlink("nowhere", root.join("away")).expect("link");
+        let check = |path: &str, real: &str| assert_eq!(without_links(&root.join(path)), root.join(real));
+        check("link/in", "disk/in");
+        check("link/new/deep", "disk/new/deep");
+        check("new/deep", "new/deep");
+        check("away/new", "nowhere/new");
+        std::os::unix::fs::symlink("no/where", root.join("far")).expect("link");
+        check("far/new", "far/new");
     }
 
     #[test]

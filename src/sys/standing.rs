@@ -37,7 +37,9 @@ impl Processes {
 
     /// Those that stand in this directory or below it.
     pub fn inside(&self, directory: &Path) -> Vec<Standing> {
-        self.0.iter().filter(|(_, place)| place.starts_with(directory)).map(|(process, _)| process.clone()).collect()
+        // The kernel names places by their real paths.
+        let directory = super::fs::without_links(directory);
+        self.0.iter().filter(|(_, place)| place.starts_with(&directory)).map(|(process, _)| process.clone()).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::checkouts::{self, Checkout};
 use super::error::{Result, WorktreeError};
 use super::hooks;
-use super::import::{changes, update_ref};
+use super::import::{changes, update_ref_until};
 use super::index_lock::{IndexLock, Obstacle};
 use super::repository::Repository;
 use crate::model::cause::chain;
@@ -84,10 +84,12 @@ pub fn advance(repo: &Repository, request: &Advance<'_>) -> Result<Advanced> {
         }
         held.push(lock);
     }
-    let moved = update_ref(repo, &request.branch.full_ref(), Some(request.to), Some(request.from), request.message);
+    let (reference, ends) = (request.branch.full_ref(), (Some(request.to), Some(request.from)));
+    let moved = update_ref_until(repo, &reference, ends, request.message, deadline);
     match moved {
         Ok(()) => {}
         Err(WorktreeError::Busy { .. }) => return Ok(Advanced::Raced),
+        Err(WorktreeError::Locked { lock }) => return Ok(Advanced::Busy { lock }),
         Err(error) => return Err(error),
     }
     let mut behind = Vec::new();

@@ -60,7 +60,13 @@ pub fn scan(repo: &Repository) -> Result<Vec<Checkout>> {
 
 /// The worktree whose root this is.
 pub fn at(repo: &Repository, tree: &Path) -> Result<Option<Checkout>> {
-    Ok(scan(repo)?.into_iter().find(|checkout| checkout.tree.as_deref() == Some(tree)))
+    Ok(find(&scan(repo)?, tree).cloned())
+}
+
+/// The same among those that are known. git has the real path, and who asks may have come through a link.
+pub fn find<'a>(all: &'a [Checkout], tree: &Path) -> Option<&'a Checkout> {
+    let at = |tree: &Path| all.iter().find(|checkout| checkout.tree.as_deref() == Some(tree));
+    at(tree).or_else(|| at(&fs::without_links(tree)))
 }
 
 /// Where and how a branch is in use.
@@ -153,5 +159,25 @@ fn read(path: &Path) -> Result<Option<String>> {
             Ok(None)
         }
         Err(error) => Err(fs::at("read", path)(error).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worktree::fixture::Fixture;
+
+    #[test]
+    fn a_worktree_that_was_recorded_through_a_link_is_found() {
+        let fixture = Fixture::new();
+        let root = fixture.root.parent().expect("a parent").to_owned();
+        std::fs::create_dir(root.join("disk")).expect("made");
+        std::os::unix::fs::symlink("disk", root.join("link")).expect("a link");
+        fixture.git(&["worktree", "add", "-q", "-b", "w", "../link/w"]);
+        for way in ["link/w", "disk/w"] {
+            let found = at(&fixture.repo, &root.join(way)).expect("scanned").expect("found");
+            assert_eq!(found.branch.as_deref(), Some("w"), "{way}");
+        }
+        assert_eq!(at(&fixture.repo, &root.join("link/x")).expect("scanned"), None);
     }
 }

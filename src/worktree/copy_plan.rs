@@ -9,6 +9,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::secret_names::looks_secret;
+
 /// What is known.
 #[derive(Debug)]
 pub struct CopyFacts<'a> {
@@ -119,76 +121,6 @@ fn literal_path(pattern: &[u8]) -> Option<PathBuf> {
     Some(PathBuf::from(OsStr::from_bytes(&name)))
 }
 
-/// Names of files that hold keys, passwords and the like: these always.
-const SECRET_NAMES: &[&str] = &[
-    ".git-credentials",
-    ".htpasswd",
-    ".netrc",
-    ".npmrc",
-    ".pgpass",
-    ".pypirc",
-    ".env*",
-    "id_dsa*",
-    "id_ecdsa*",
-    "id_ed25519*",
-    "id_rsa*",
-    "service-account*.json",
-    "*.jks",
-    "*.kdbx",
-    "*.key",
-    "*.keystore",
-    "*.p12",
-    "*.pem",
-    "*.pfx",
-    "*.ppk",
-];
-/// Names that mean it unless the file is a program or a part of one: `tokenizer.js` is none.
-const SECRET_WORDS: &[&str] = &["credentials*", "*secret*", "*token*"];
-/// Directories whose files are meant, with the same exception.
-const SECRET_DIRECTORIES: &[&str] = &[
-    ".aws",
-    ".credentials",
-    ".envs",
-    ".gnupg",
-    ".kube",
-    ".secret",
-    ".secrets",
-    ".ssh",
-    "credentials",
-    "secret",
-    "secrets",
-];
-/// Endings of programs and what is made of them.
-const PROGRAMS: &[&str] = &[
-    "a", "c", "cc", "cjs", "class", "cpp", "css", "cts", "d", "dll", "dylib", "ex", "go", "h", "hpp", "hs", "html",
-    "java", "js", "jsx", "kt", "lua", "map", "md", "mjs", "mts", "node", "o", "php", "pm", "py", "pyc", "pyi", "rb",
-    "rlib", "rmeta", "rs", "rst", "scss", "snap", "so", "svelte", "svg", "swift", "ts", "tsx", "vue", "wasm",
-];
-
-/// True when a file's name, or a directory above it, says that it is a secret. Upper and lower case are the same.
-pub fn looks_secret(path: &Path) -> bool {
-    let lower = |name: &OsStr| name.to_string_lossy().to_lowercase();
-    let name = path.file_name().map(lower).unwrap_or_default();
-    if SECRET_NAMES.iter().any(|pattern| fits(pattern, &name)) {
-        return true;
-    }
-    let is_program = name.rsplit_once('.').is_some_and(|(_, ending)| PROGRAMS.contains(&ending));
-    let in_directory = || {
-        let above = path.parent().into_iter().flat_map(Path::iter);
-        above.map(lower).any(|part| SECRET_DIRECTORIES.contains(&part.as_str()))
-    };
-    !is_program && (SECRET_WORDS.iter().any(|pattern| fits(pattern, &name)) || in_directory())
-}
-
-/// A pattern with `*` at its ends, or once within it.
-fn fits(pattern: &str, name: &str) -> bool {
-    match pattern.split('*').collect::<Vec<_>>()[..] {
-        ["", word, ""] => name.contains(word),
-        [start, end] => name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end),
-        _ => name == pattern,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,48 +168,5 @@ mod tests {
         check(&[".env"], &matched, false, &[".env", "secret sub/.env", "secret certs/a.pem"]);
         check(&["*", "/sub/.env ", "certs/a\\.pem"], &matched, false, &["sub/.env", "certs/a.pem", "secret .env"]);
         check(&[".env", "x"], &[".env", "x"], true, &["x", "sealed_secret .env"]);
-    }
-
-    #[test]
-    fn names_tell_secrets_from_programs() {
-        for secret in [
-            ".env",
-            ".env.local",
-            ".ENVRC",
-            "a/b/server.pem",
-            "TLS.KEY",
-            "id_rsa",
-            "id_ed25519.pub",
-            "x.p12",
-            "x.pfx",
-            ".npmrc",
-            ".netrc",
-            ".pypirc",
-            "credentials",
-            "credentials.json",
-            "vault.kdbx",
-            "service-account-prod.json",
-            "github_token",
-            "my-secret.yml",
-            "secrets/db.yml",
-            ".aws/config",
-            ".ssh/known_hosts",
-        ] {
-            assert!(looks_secret(Path::new(secret)), "{secret}");
-        }
-        for plain in [
-            "node_modules/postcss/lib/tokenize.js",
-            "node_modules/js-tokens/package.json",
-            "lib/python3.11/secrets.py",
-            "src/secrets/mod.rs",
-            "target/debug/deps/libtoken-1.rlib",
-            "environment",
-            "keys.txt",
-            "service-account.yml",
-            ".env/bin/python",
-            "monkey",
-        ] {
-            assert!(!looks_secret(Path::new(plain)), "{plain}");
-        }
     }
 }

@@ -56,6 +56,12 @@ pub enum WorktreeError {
         /// By whom.
         holder: String,
     },
+    /// A lock of git's was held for longer than the patience.
+    #[error("{} is held by another git process", .lock.display())]
+    Locked {
+        /// The lock file.
+        lock: PathBuf,
+    },
     /// Two sides do not go together.
     #[error("{message}")]
     Conflict {

@@ -2,10 +2,12 @@
 //! policy, and only then a branch names it (compare-and-swap).
 
 use std::path::Path;
+use std::time::Instant;
 
 use super::capture::Captured;
 use super::error::{Result, WorktreeError};
 use super::import_submodules::import_around;
+use super::patience::{Attempt, while_locked};
 use super::quarantine::Quarantine;
 use super::repository::Repository;
 use super::result_policy::{self, ResultChanges};
@@ -130,7 +132,7 @@ pub fn changes(command: GitCommand, base: &CommitId, commit: &CommitId) -> Resul
     Ok(result_policy::parse_diff(&output.stdout))
 }
 
-/// Moves a ref by compare-and-swap; `None` means absent on either side.
+/// Moves a ref by compare-and-swap; `None` means absent on either side. Locks that others hold are waited for.
 pub fn update_ref(
     repo: &Repository,
     reference: &str,
@@ -138,6 +140,27 @@ pub fn update_ref(
     expected: Option<&CommitId>,
     message: &str,
 ) -> Result<()> {
+    update_ref_until(repo, reference, (new, expected), message, Instant::now() + repo.patience.limit)
+}
+
+/// The same, waiting until then.
+pub fn update_ref_until(
+    repo: &Repository,
+    reference: &str,
+    (new, expected): (Option<&CommitId>, Option<&CommitId>),
+    message: &str,
+    deadline: Instant,
+) -> Result<()> {
+    while_locked(repo, &[reference], deadline, || try_update_ref(repo, reference, new, expected, message))
+}
+
+fn try_update_ref(
+    repo: &Repository,
+    reference: &str,
+    new: Option<&CommitId>,
+    expected: Option<&CommitId>,
+    message: &str,
+) -> Result<Attempt<()>> {
     let zero = || new.or(expected).map(CommitId::zero_like).unwrap_or_default();
     let old = expected.map_or_else(zero, ToString::to_string);
     let args = match new {
@@ -148,17 +171,17 @@ pub fn update_ref(
     let command = if repo.hooks == Hooks::Unconfined { command.with_hooks() } else { command };
     let output = command.output()?;
     if output.status.success() {
-        return Ok(());
+        return Ok(Attempt::Done(()));
     }
     let now = repo.reader().ref_commit(reference)?;
     match now.as_ref() {
-        now if now == expected => Err(output.into_error(format!("update-ref {reference}")).into()),
+        now if now == expected => Ok(Attempt::NotMoved(output.into_error(format!("update-ref {reference}")).into())),
         // git moves a ref before it writes the reflog of HEAD, and fails when it cannot do that (it is another user's, the
         // disk is full). Who took that for a ref that did not move would leave the files behind it.
         now if now == new && expected.is_some() && new.is_some() => {
             let said = String::from_utf8_lossy(&output.stderr);
             tracing::warn!("{reference} has moved, although git says: {}", said.trim());
-            Ok(())
+            Ok(Attempt::Done(()))
         }
         now => Err(moved(reference, now, expected)),
     }
@@ -183,11 +206,17 @@ pub fn update_refs(repo: &Repository, changes: &[RefChange], message: &str) -> R
         let id = |commit: &Option<CommitId>| commit.as_ref().map_or_else(zero, ToString::to_string);
         lines.extend(format!("update {reference}\0{}\0{}\0", id(new), id(expected)).into_bytes());
     }
+    let references: Vec<&str> = changes.iter().map(|change| change.reference.as_str()).collect();
+    let deadline = Instant::now() + repo.patience.limit;
+    while_locked(repo, &references, deadline, || try_update_refs(repo, changes, lines.clone(), message))
+}
+
+fn try_update_refs(repo: &Repository, changes: &[RefChange], lines: Vec<u8>, message: &str) -> Result<Attempt<()>> {
     let command = repo.bare(["update-ref", "--create-reflog", "-m", message, "--stdin", "-z"]).stdin(lines);
     let command = if repo.hooks == Hooks::Unconfined { command.with_hooks() } else { command };
     let output = command.output()?;
     if output.status.success() {
-        return Ok(());
+        return Ok(Attempt::Done(()));
     }
     let reader = repo.reader();
     for RefChange { reference, expected, .. } in changes {
@@ -196,7 +225,7 @@ pub fn update_refs(repo: &Repository, changes: &[RefChange], message: &str) -> R
             return Err(moved(reference, now.as_ref(), expected.as_ref()));
         }
     }
-    Err(output.into_error("update-ref --stdin".to_owned()).into())
+    Ok(Attempt::NotMoved(output.into_error("update-ref --stdin".to_owned()).into()))
 }
 
 fn moved(reference: &str, now: Option<&CommitId>, expected: Option<&CommitId>) -> WorktreeError {

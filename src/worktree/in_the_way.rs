@@ -1,7 +1,8 @@
 //! Decision file: which local changes stand in the way when a checked-out branch moves.
 //!
 //! A path is in the way when it changes between the two commits and is also changed locally, or when something that git
-//! does not track (ignored or not) lies where the new commit wants to write.
+//! does not track (ignored or not) lies where the new commit wants to write. A file is replaced by a new one, so that it
+//! is its directory that must be writable.
 
 use std::collections::BTreeSet;
 
@@ -70,6 +71,14 @@ pub fn in_the_way(
     blocked.into_iter().collect()
 }
 
+/// The directories in which the move makes, replaces or removes something.
+pub fn directories(changes: &[RawChange]) -> BTreeSet<&[u8]> {
+    // A submodule's own worktree stays where it stands.
+    let touches = |change: &&RawChange| change.old_mode != GITLINK || change.new_mode != GITLINK;
+    let directory = |change: &RawChange| change.path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+    changes.iter().filter(touches).map(|change| &change.path[..directory(change)]).collect()
+}
+
 /// True for a submodule that gives way to something else. git would take its whole worktree away, whatever is in it.
 fn is_replaced(change: &RawChange, changes: &[RawChange]) -> bool {
     let below = |other: &RawChange| {
@@ -125,6 +134,15 @@ mod tests {
         check(std::slice::from_ref(&add), &[], &["d/other"], &[]);
         check(std::slice::from_ref(&add), &[], &["d"], &["d"]);
         check(&[gone, add], &[], &["d"], &[]);
+    }
+
+    #[test]
+    fn directories_are_named_once() {
+        let changes = [("100644", "100644", "a"), ("000000", "100644", "d/e/n"), ("100644", "000000", "d/e/g")];
+        let submodule = change(GITLINK, GITLINK, "mod/s");
+        let changes: Vec<_> =
+            changes.iter().map(|(old, new, path)| change(old, new, path)).chain([submodule]).collect();
+        assert_eq!(directories(&changes), BTreeSet::from([&b""[..], b"d/e"]));
     }
 
     #[test]

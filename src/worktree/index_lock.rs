@@ -5,12 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::checkouts::Checkout;
 use super::error::{Result, WorktreeError};
-use super::folding::folds;
-use super::in_the_way::{Present, in_the_way};
+use super::folding::folds_for;
+use super::in_the_way::{Present, directories, in_the_way};
+use super::patience::Waiting;
 use super::repository::{Repository, bytes_path};
 use super::result_policy::RawChange;
 use crate::model::{CommitId, ProcId};
@@ -40,30 +41,20 @@ pub struct Obstacle {
     pub paths: Vec<String>,
 }
 
-/// How long a lock is waited for in silence.
-const TELL_AFTER: Duration = Duration::from_secs(1);
-
 impl<'a> IndexLock<'a> {
     /// Takes the lock of a worktree, waiting for whoever holds it until the deadline; `None` when it is still held then.
     pub fn take(repo: &'a Repository, git_dir: &Path, tree: &Path, deadline: Instant) -> Result<Option<Self>> {
         let (index, lock) = (git_dir.join("index"), lock_path(git_dir));
         let (scratch, signature) = (repo.scratch()?, signature());
-        let mut pause = Duration::from_millis(5);
-        let mut told = Instant::now() + TELL_AFTER;
+        let mut waiting = Waiting::until(&repo.patience, deadline);
         loop {
             // From the moment it exists no git process writes the index; and it never exists without our name in it.
             match fs::write_new_whole(&lock, &signature, scratch.path()) {
                 Ok(()) => break,
                 Err(error) if error.source.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
-                Err(_) if Instant::now() >= deadline => return Ok(None),
-                // git's lock files give no event when they go; git itself waits for them in the same way.
-                Err(_) => std::thread::sleep(pause),
+                Err(_) if !waiting.moment(&lock) => return Ok(None),
+                Err(_) => {}
             }
-            if Instant::now() >= told {
-                tracing::warn!("waiting for {}, which another git process holds", lock.display());
-                told = deadline.max(told) + TELL_AFTER;
-            }
-            pause = (pause * 2).min(Duration::from_millis(100));
         }
         let taken = IndexLock { repo, git_dir: git_dir.to_owned(), tree: tree.to_owned() };
         remove_copy(git_dir)?;
@@ -105,9 +96,14 @@ impl<'a> IndexLock<'a> {
         // Where a submodule's own worktree stands is not touched by the move, as little as by git's own.
         let unstaged = self.git(["diff-files", "-z", "--name-only", "--ignore-submodules=all"]).run()?;
         let local: BTreeSet<Vec<u8>> = staged.records().chain(unstaged.records()).map(<[u8]>::to_vec).collect();
-        let blocked = in_the_way(moving, &local, folds(self.repo)?, |path| present(&self.tree, path));
+        let blocked =
+            in_the_way(moving, &local, folds_for(self.git([] as [&str; 0]))?, |path| present(&self.tree, path));
         if !blocked.is_empty() {
             return Ok(Some(self.local_changes(&blocked)));
+        }
+        // git finds that out when half of the files are moved.
+        if let Some(obstacle) = self.unwritable(moving)? {
+            return Ok(Some(obstacle));
         }
         let dry_run = self.git(["read-tree", "-m", "-u", "-n", from.as_str(), to.as_str()]).output()?;
         if dry_run.status.success() {
@@ -115,6 +111,27 @@ impl<'a> IndexLock<'a> {
         }
         let stderr = String::from_utf8_lossy(&dry_run.stderr).trim().to_owned();
         Ok(Some(Obstacle { message: format!("git cannot move {}: {stderr}", self.tree.display()), paths: Vec::new() }))
+    }
+
+    /// Directories that may not be written, as an obstacle; one that is to be made needs the right to the one around it.
+    fn unwritable(&self, moving: &[RawChange]) -> Result<Option<Obstacle>> {
+        let mut paths = Vec::new();
+        for directory in directories(moving) {
+            let there = self.tree.join(bytes_path(directory));
+            // What is a link there gives way, or is in the way already.
+            let is_directory = |place: &&Path| place.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+            let there = there.ancestors().take_while(|place| place.starts_with(&self.tree)).find(is_directory);
+            if let Some(there) = there
+                && !fs::can_change(there)?
+            {
+                let inside = there.strip_prefix(&self.tree).unwrap_or(there);
+                let name = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
+                paths.push(name.to_string_lossy().into_owned());
+            }
+        }
+        paths.dedup();
+        let message = format!("directories in {} may not be written", self.tree.display());
+        Ok((!paths.is_empty()).then_some(Obstacle { message, paths }))
     }
 
     /// Local changes to these paths, as an obstacle.

@@ -118,7 +118,7 @@ pub fn commit_tree(
     message: &str,
     signature: &Signature,
 ) -> Result<CommitId> {
-    let mut command = quarantine.command(["commit-tree", tree.as_str()]);
+    let mut command = quarantine.as_person(["commit-tree", tree.as_str()]);
     for parent in parents {
         command = command.args(["-p", parent.as_str()]);
     }

@@ -2,7 +2,7 @@
 //! request.
 //!
 //! A workspace is where it was, or where it is now if it moved along; its links, its record and what `undo` needs are brought
-//! up to that. Of a copy nothing of the original's is touched: it gets an id of its own and forgets what is not in it.
+//! up to that. What becomes of a copy is `parted`'s business.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -16,39 +16,17 @@ use super::place::{self, Place};
 use super::plain::named_sealed;
 use super::repository::{Repository, SIGN, bytes_path};
 use super::sealed::{SealedPaths, link_line, path_line};
-use super::{checkouts, moved_trash, store_place};
+use super::{checkouts, moved_trash, parted};
 use crate::model::record::WorkspaceRecord;
 use crate::store::Store;
 use crate::sys::fs;
-
-/// Parts a copy from the original's store, where that lies outside both; to be done before a store is opened.
-pub fn part(repo: &Repository) -> Result<Option<String>> {
-    let Place::CopyOf(original) = place::place(&repo.common_dir)? else { return Ok(None) };
-    // One that died half-way has nothing left of the original's but its place.
-    if !place::is_parting(&repo.common_dir)? {
-        if !store_place::is_elsewhere(repo)? {
-            return Ok(None);
-        }
-        place::part_from(&repo.common_dir, &original)?;
-    }
-    store_place::disown(repo)?;
-    renew_id(repo)?;
-    place::settle(&repo.common_dir)?;
-    Ok(Some(format!("this copy of {} has a store and an id of its own", original.display())))
-}
-
-fn renew_id(repo: &Repository) -> Result<()> {
-    fs::remove_file(&repo.state_dir().join("id"))?;
-    repo.id()?;
-    Ok(())
-}
 
 /// Mends what a move broke; what was done, in sentences. Repeating it changes nothing.
 pub fn repair(repo: &Repository, store: &Store, template: &str) -> Result<Vec<String>> {
     let mut done = Vec::new();
     match place::place(&repo.common_dir)? {
         Place::Same => return Ok(done),
-        Place::CopyOf(original) => make_own(repo, store, &original, &mut done)?,
+        Place::CopyOf(original) => parted::make_own(repo, store, &original, &mut done)?,
         Place::MovedFrom(before) => {
             let shift = Shift {
                 before: top(&before),
@@ -99,6 +77,12 @@ fn top(common_dir: &Path) -> PathBuf {
 }
 
 impl Shift {
+    /// A repository that is where it was, for what moved within the user's state directory.
+    pub fn none(repo: &Repository) -> Shift {
+        let (top, common) = (top(&repo.common_dir), repo.common_dir.clone());
+        Shift { before: top.clone(), now: top, common: (common.clone(), common), private: None }
+    }
+
     /// Where something may be now, most likely first: where it was; at the same place as seen from the repository.
     pub fn candidates(&self, path: &Path) -> Vec<PathBuf> {
         let mut found = vec![path.to_owned()];
@@ -276,17 +260,5 @@ fn tasks(repo: &Repository, store: &Store, shift: &Shift, done: &mut Vec<String>
             }
         }
     }
-    Ok(())
-}
-
-/// A copy becomes a repository of its own: what is recorded of the original's workspaces is none of its business.
-fn make_own(repo: &Repository, store: &Store, original: &Path, done: &mut Vec<String>) -> Result<()> {
-    for record in store.workspaces()? {
-        store.forget_workspace(&record.name, "it belongs to the repository that this one was copied from")?;
-        done.push(format!("workspace {} is {}'s and forgotten here", record.name, original.display()));
-    }
-    place::part_from(&repo.common_dir, original)?;
-    renew_id(repo)?;
-    done.push(format!("this copy of {} has an id of its own", original.display()));
     Ok(())
 }

@@ -46,15 +46,20 @@ pub fn place(common_dir: &Path) -> Result<Place> {
     }
     let bytes = std::fs::read(&path).map_err(fs::at("read", &path))?;
     let before = PathBuf::from(OsStr::from_bytes(&bytes));
-    if before == common_dir {
+    // Another way to the same directory (a mount) is no other place.
+    if before == common_dir || fs::is_same(&before, common_dir)? {
         return Ok(Place::Same);
     }
-    let id = |common_dir: &Path| std::fs::read(common_dir.join("treehand/id")).ok();
     if std::fs::read(copied(common_dir)).is_ok_and(|original| original == bytes) {
         return Ok(Place::CopyOf(before));
     }
     let twin = fs::exists(&before.join("treehand"))? && id(&before) == id(common_dir);
     Ok(if twin { Place::CopyOf(before) } else { Place::MovedFrom(before) })
+}
+
+/// The id of a repository, as it is on disk.
+pub(super) fn id(common_dir: &Path) -> Option<Vec<u8>> {
+    std::fs::read(common_dir.join("treehand/id")).ok()
 }
 
 /// True for a repository that was never used.
@@ -72,6 +77,16 @@ pub fn settle(common_dir: &Path) -> Result<()> {
 mod tests {
     use super::*;
     use crate::worktree::fixture::Fixture;
+
+    #[test]
+    fn another_way_to_the_repository_is_neither_a_move_nor_a_copy() {
+        let fixture = Fixture::new();
+        let (common, way) = (&fixture.repo.common_dir, fixture.dir.path().join("way"));
+        fixture.repo.id().expect("an id");
+        std::os::unix::fs::symlink(common, &way).expect("a link");
+        std::fs::write(note(common), way.as_os_str().as_bytes()).expect("written");
+        assert_eq!(place(common).expect("compared"), Place::Same);
+    }
 
     #[test]
     fn a_copy_that_died_while_it_got_an_id_of_its_own_was_taken_for_the_original_moved() {

@@ -19,6 +19,7 @@ use super::submodules::{self, Submodule};
 use crate::model::record::{WorkspaceRecord, WorkspaceState};
 use crate::model::{BaseReport, BranchName, CommitId, Submodules, WorkspaceName};
 use crate::store::{Intent, Store, StoreError};
+use crate::sys::git::GitError;
 use crate::sys::interrupt::Held;
 use crate::sys::lock::FileLock;
 use crate::sys::{clock, fs, proc, random};
@@ -203,11 +204,28 @@ pub fn create_branch(repo: &Repository, branch: &BranchName, commit: &crate::mod
             format!("there is a branch `{branch}` already"),
             "choose another with --branch, or another name",
         )),
-        Err(WorktreeError::Git(error)) => Err(WorktreeError::refused(
+        Err(WorktreeError::Git(error)) => Err(why_not_created(repo, branch, error)?),
+        other => other,
+    }
+}
+
+/// What keeps git from making a branch: another one, or the right to write.
+fn why_not_created(repo: &Repository, branch: &BranchName, error: GitError) -> Result<WorktreeError> {
+    let (reader, name) = (repo.reader(), branch.full_ref());
+    let mut others = !reader.refs_below(&format!("{name}/"))?.is_empty();
+    for (end, _) in name.match_indices('/').skip(2) {
+        others |= reader.ref_commit(&name[..end])?.is_some();
+    }
+    if others {
+        return Ok(WorktreeError::refused(
             format!("git cannot create the branch `{branch}`: {error}"),
             "a branch whose name is a leading part of another cannot be; choose another with --branch",
-        )),
-        other => other,
+        ));
+    }
+    let place = repo.common_dir.join(&name);
+    match place.ancestors().skip(1).find(|directory| directory.is_dir()).map(fs::require_writable) {
+        Some(Err(refused)) => Ok(refused.into()),
+        _ => Ok(error.into()),
     }
 }
 
@@ -246,7 +264,9 @@ fn remove_half_made(repo: &Repository, tree: &Path) -> Result<()> {
 fn register(repo: &Repository, tree: &Path, branch: &BranchName) -> Result<()> {
     let lock = repo.state_dir().join("locks").join("worktree-add");
     let _lock = FileLock::acquire(&lock, &format!("pid {}, registering a worktree", std::process::id()))?;
-    repo.bare(["worktree", "add", "--quiet", "--no-checkout"]).arg(tree).arg(branch.as_str()).run()?;
+    // Started where the person stands: git gives the new one that worktree's own settings and sparse checkout.
+    let add = repo.git.bare(&repo.git_dir, ["worktree", "add", "--quiet", "--no-checkout"]);
+    add.arg(tree).arg(branch.as_str()).run()?;
     Ok(())
 }
 

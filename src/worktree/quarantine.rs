@@ -20,6 +20,8 @@ use crate::sys::{fs, random};
 pub struct Quarantine {
     git: Git,
     main: PathBuf,
+    /// Where the person stands: git dir, and top of the worktree.
+    stand: (PathBuf, Option<PathBuf>),
     dir: PathBuf,
     signs: OnceLock<bool>,
 }
@@ -109,8 +111,9 @@ impl Quarantine {
         fs::create_private_dir_all(&parent)?;
         let dir = parent.join(token.as_str());
         fs::create_private_dir(&dir)?;
-        let quarantine =
-            Quarantine { git: repo.git.clone(), main: repo.common_dir.clone(), dir, signs: OnceLock::new() };
+        let (git, main, signs) = (repo.git.clone(), repo.common_dir.clone(), OnceLock::new());
+        let stand = (repo.git_dir.clone(), repo.here.clone());
+        let quarantine = Quarantine { git, main, stand, dir, signs };
         let objects = repo.common_dir.join("objects");
         let made = write_bare_skeleton(&quarantine.dir, object_format(like), &[objects], "")
             .and_then(|()| copy_shallow(&repo.common_dir, &quarantine.dir));
@@ -138,7 +141,7 @@ impl Quarantine {
         if let Some(known) = self.signs.get() {
             return Ok(*known);
         }
-        let signs = self.command([] as [&str; 0]).flag("commit.gpgSign")?.unwrap_or(false);
+        let signs = self.as_person([] as [&str; 0]).flag("commit.gpgSign")?.unwrap_or(false);
         Ok(*self.signs.get_or_init(|| signs))
     }
 
@@ -150,6 +153,18 @@ impl Quarantine {
     /// A git command on the main repository (its refs, its configuration) whose new objects go to the quarantine.
     pub fn command<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> GitCommand {
         self.redirect(self.git.bare(&self.main, args))
+    }
+
+    /// The same as if it were started where the person stands: the settings of that worktree say who commits and whether it
+    /// is signed, and a key's relative path is meant from its top. Its objects, refs and attributes are nobody's business.
+    pub fn as_person<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> GitCommand {
+        let (git_dir, top) = &self.stand;
+        // A worktree can go while a run lasts.
+        let command = self.redirect(self.git.bare(if git_dir.is_dir() { git_dir } else { &self.main }, args));
+        match top.as_deref().filter(|top| top.is_dir()) {
+            Some(top) => command.directory(top),
+            None => command,
+        }
     }
 
     fn redirect(&self, command: GitCommand) -> GitCommand {

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::error::{Result, WorktreeError};
+use super::patience::Patience;
 use crate::model::record::ConfineLevel;
 use crate::model::{BranchName, Confinement, Hooks, RunId, TaskId, WorkspaceName};
 use crate::sys::fs;
@@ -32,6 +33,8 @@ pub struct Repository {
     pub state_home: Option<PathBuf>,
     /// Whether its hooks run.
     pub hooks: Hooks,
+    /// How long git's locks are waited for.
+    pub patience: Patience,
     /// How far it is confined what is started on files that a task could write.
     pub confinement: Confinement,
 }
@@ -119,6 +122,7 @@ impl Repository {
             name,
             state_home: env::state_home(),
             hooks: Hooks::Never,
+            patience: Patience::default(),
             confinement: Confinement { level: ConfineLevel::Off, read: Vec::new() },
         }
     }
@@ -128,6 +132,15 @@ impl Repository {
         let bare = git.bare(common_dir, ["rev-parse", "--is-bare-repository"]).text()? == "true";
         let main_tree = if bare { None } else { main_tree_of(git, common_dir) };
         Ok(Repository::assemble(git, common_dir.to_owned(), common_dir.to_owned(), main_tree, bare))
+    }
+
+    /// Stands in a linked worktree of it from now on; in one that is gone nobody can.
+    pub fn stand_in(&mut self, tree: &Path) {
+        match Repository::discover(&self.git, tree) {
+            Ok(there) if there.common_dir == self.common_dir => (self.git_dir, self.here) = (there.git_dir, there.here),
+            Ok(_) => tracing::debug!(tree = %tree.display(), "it is another repository's now"),
+            Err(error) => tracing::debug!(tree = %tree.display(), %error, "nobody stands there any more"),
+        }
     }
 
     /// The directory of treehand's own state.
@@ -204,7 +217,8 @@ impl Repository {
     pub fn workspace_tree(&self, template: &str, part: &str) -> Result<PathBuf> {
         let filled = template.replace("{repo}", &self.name).replace("{workspace}", part);
         let root = self.main_tree.as_deref().unwrap_or(&self.common_dir);
-        let path = lexical(&root.join(filled));
+        // git, the kernel and who stands in it call it by its real path: a directory of workspaces may be a link to a disk.
+        let path = fs::without_links(&lexical(&root.join(filled)));
         if path.starts_with(&self.common_dir) || path == root {
             let message = format!("worktree.path puts a workspace into the repository itself: {}", path.display());
             return Err(WorktreeError::refused(message, "let worktree.path start with `../`"));

@@ -85,7 +85,8 @@ pub struct Identity {
 impl Identity {
     /// The user's identity as git itself resolves it; refused where git would refuse to commit.
     pub fn of_user(repo: &Repository) -> Result<Identity> {
-        let text = repo.bare(["var", "GIT_COMMITTER_IDENT"]).text().map_err(|_| {
+        // Settings of the worktree one stands in count, as for git.
+        let text = repo.git.bare(&repo.git_dir, ["var", "GIT_COMMITTER_IDENT"]).text().map_err(|_| {
             WorktreeError::refused(
                 "git does not know who commits",
                 "set user.name and user.email: git config --global user.name \"Your Name\"",

@@ -275,7 +275,8 @@ impl<'a> Survey<'a> {
     }
 
     fn checkout(&self, record: &WorkspaceRecord) -> Option<&Checkout> {
-        self.by_tree.get(&record.path).map(|at| &self.checkouts[*at])
+        let at = |tree: &PathBuf| self.by_tree.get(tree).map(|at| &self.checkouts[*at]);
+        at(&record.path).or_else(|| at(&fs::without_links(&record.path)))
     }
 }
 

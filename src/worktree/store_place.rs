@@ -53,12 +53,12 @@ pub fn store_dir(repo: &Repository) -> Result<PathBuf> {
 
 /// Opens the store, made where it belongs when it is new.
 fn open(repo: &Repository) -> Result<Store> {
+    refuse_in_copy(repo)?;
     let dir = store_dir(repo)?;
     if !fs::exists(&Store::file_in(&dir))? {
         refuse_by_sudo(repo)?;
     }
     if dir != repo.state_dir() {
-        refuse_in_copy(repo)?;
         fs::create_private_dir_all(&dir)?;
         fs::write_atomic(&repo.state_dir().join(POINTER), dir.as_os_str().as_bytes())?;
     }
@@ -72,9 +72,11 @@ fn look(repo: &Repository) -> Result<Store> {
     Ok(Store::look(&elsewhere)?)
 }
 
+/// What a copy has on record is the original's, and by its id it would put its own private git dirs among the original's.
 fn refuse_in_copy(repo: &Repository) -> Result<()> {
     let Place::CopyOf(original) = place::place(&repo.common_dir)? else { return Ok(()) };
-    let message = format!("this is a copy of {}, whose store it would use", original.display());
+    let message =
+        format!("this is a copy of {}, and what it has on record is still the original's", original.display());
     Err(WorktreeError::refused(message, "make it a repository of its own: treehand doctor --repair"))
 }
 

@@ -103,10 +103,70 @@ fn core_worktree() {
 }
 
 #[test]
+fn workspaces_behind_a_symlink() {
+    let mut row = Row::make(&format!("{PLAIN}; cd ..; mkdir disk.trees; ln -s disk.trees shortcut"));
+    row.env.push(("TREEHAND_WORKTREE__PATH".into(), "../shortcut/{workspace}/{repo}".into()));
+    row.drive();
+    row.drive_graph();
+    row.treehand(&["new", "w"]).expect(0);
+    row.treehand(&["new", "s", "--sealed"]).expect(0);
+    let listed = row.treehand(&["ls", "--json"]).expect(0).json();
+    for workspace in listed["workspaces"].as_array().expect("a list") {
+        assert_eq!((&workspace["present"], &workspace["error"]), (&true.into(), &().into()), "{workspace}");
+    }
+    for name in ["w", "s"] {
+        let path = row.treehand(&["path", name]).expect(0).stdout;
+        assert!(path.contains("/disk.trees/"), "{path}");
+        row.treehand(&["diff", name]).expect(0);
+        let inside = row.world.path().join("shortcut").join(name).join("repo");
+        assert_eq!(row.world.treehand_at(&inside, &["path", "@"]).expect(0).stdout, path);
+        row.treehand(&["rm", name]).expect(0);
+    }
+}
+
+#[test]
 fn worktree_config() {
     let script = "git init -q repo; cd repo; git config extensions.worktreeConfig true; git config --worktree core.abbrev 11; \
         seed; mess; git worktree add -q -b side ../side; git -C ../side config --worktree core.abbrev 12";
     Row::make(script).drive();
+}
+
+/// Worktrees with settings of their own for everything that counts: who commits, line endings, which files there are.
+const OWN_SETTINGS: &str = "git config extensions.worktreeConfig true; git config --worktree user.name Main; \
+    git worktree add -q -b side ../side; cd ../side; git config --worktree user.name Side; \
+    git config --worktree core.autocrlf true; git sparse-checkout set --no-cone '/*' '!/sub/'; \
+    git rm -q --cached -r .; git reset -q --hard; mess";
+
+fn settings_of_where_one_stands_count(row: Row) {
+    row.drive();
+    let before = row.look();
+    row.land_and_look(|| {
+        assert_eq!(row.git(&["log", "-1", "--format=%an %cn", "side"]), "Side Side");
+        assert_eq!(std::fs::read(row.world.path().join("side/landed.txt")).expect("there"), b"landed\r\n");
+    });
+    let workspace = row.make_workspace(&before);
+    assert_eq!(row.git_in(&workspace, &["config", "user.name"]), "Side");
+    assert!(!workspace.join("sub").exists(), "it is as sparse as where one stands");
+    row.treehand(&["new", "s", "--sealed"]).expect(0);
+    let commit = "echo x > x; git add x; git commit -qm x; git log -1 --format=%an";
+    let by = row.treehand(&["exec", "s", "--confine", row.level, "--", "sh", "-ec", commit]).expect(0).stdout;
+    assert_eq!(by.trim(), "Side");
+}
+
+#[test]
+fn worktree_config_of_a_linked_worktree() {
+    let script = format!("git init -q repo; cd repo; seed; {OWN_SETTINGS}");
+    settings_of_where_one_stands_count(Row::make(&script).from("side").with_repo("side").onto("side"));
+}
+
+#[test]
+fn worktree_config_beside_a_bare_repository() {
+    let script = format!(
+        "git init -q seed; (cd seed; seed); git clone -q --bare seed repo.git; cd repo.git; \
+         git config extensions.worktreeConfig true; git config --unset core.bare; \
+         git config --worktree core.bare true; {OWN_SETTINGS}"
+    );
+    settings_of_where_one_stands_count(Row::make(&script).from("side").with_repo("side").onto("side"));
 }
 
 /// A repository at a path with this name in it.

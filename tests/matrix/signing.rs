@@ -66,6 +66,20 @@ fn signed_by_ssh() {
 }
 
 #[test]
+fn signed_by_ssh_with_a_relative_key() {
+    let row = signed_by("true", "git config --global gpg.format ssh; git config --global user.signingKey keys/nk");
+    if row.try_sh("mkdir repo/keys; ssh-keygen -q -t ed25519 -N '' -f repo/keys/nk").code != 0 {
+        return did_not_run("signed_by_ssh_with_a_relative_key", "ssh-keygen is not installed");
+    }
+    row.sh("echo \"tester@example.com $(cat repo/keys/nk.pub)\" > allowed; git config --global gpg.ssh.allowedSignersFile \"$PWD/allowed\"");
+    let row = row.from("repo/sub/dir");
+    row.land_and_look(|| drop(row.git(&["verify-commit", "main"])));
+    row.treehand(&["run", "--confine", "off", "--", "sh", "-c", "echo x > x.txt"]).expect(0);
+    row.treehand(&["undo", "--revert"]).expect(0);
+    row.git(&["verify-commit", "main"]);
+}
+
+#[test]
 fn signing_key_that_would_ask() {
     let row = signed_by(WOULD_ASK, "git config --global gpg.program \"$PWD/signer\"");
     let run = row.does_not_land(9, "attention", "could not be signed");

@@ -145,6 +145,62 @@ fn index_lock_held() {
     row.sh("rm repo/.git/index.lock");
 }
 
+/// A flag that waits for a lock for a moment.
+const IMPATIENT: [&str; 2] = ["--set", "merge.lock_wait=100ms"];
+
+/// The plain repository, in which somebody holds this lock.
+fn locked(script: &str, lock: &str) -> Row {
+    let mut row = Row::make(&format!("{script}; touch .git/{lock}"));
+    row.run_flags = IMPATIENT.map(str::to_owned).into();
+    row
+}
+
+#[test]
+fn branch_lock_held() {
+    let row = locked(PLAIN, "refs/heads/main.lock");
+    let run = row.does_not_land(8, "busy", "refs/heads/main.lock");
+    assert!(run["tasks"][0]["branch"].is_string(), "the result waits on its branch: {run}");
+    row.sh("mv repo/.git/refs/heads/main.lock repo/.git/refs/heads/w.lock");
+    row.refused(&[&["new", "w"][..], &IMPATIENT].concat(), 8, "busy", "refs/heads/w.lock");
+    row.sh("rm repo/.git/refs/heads/w.lock");
+    row.land_and_look(|| {
+        row.sh("touch repo/.git/refs/heads/main.lock");
+        row.refused(&[&["undo"][..], &IMPATIENT].concat(), 8, "busy", "refs/heads/main.lock");
+        row.sh("rm repo/.git/refs/heads/main.lock");
+    });
+}
+
+#[test]
+fn head_lock_held() {
+    let row = locked(PLAIN, "HEAD.lock");
+    row.does_not_land(8, "busy", "HEAD.lock");
+    let workspace = row.make_workspace(&row.look());
+    row.remove(&row.look_without("refs/heads/w"), &workspace);
+}
+
+#[test]
+fn packed_refs_lock_held() {
+    let row = locked(PLAIN, "packed-refs.lock");
+    let before = row.look();
+    let workspace = row.make_workspace(&before);
+    row.refused(&[&["rm", "w"][..], &IMPATIENT].concat(), 8, "busy", "packed-refs.lock");
+    row.sh("rm repo/.git/packed-refs.lock");
+    row.remove(&before, &workspace);
+}
+
+#[test]
+fn tables_lock_held() {
+    if Row::make("").try_sh("git init -q --ref-format=reftable probe").code != 0 {
+        return crate::drive::did_not_run("tables_lock_held", "this git knows no reftable");
+    }
+    let row = locked("git init -q --ref-format=reftable repo; cd repo; seed; mess", "reftable/tables.list.lock");
+    row.refused(&[&["new", "w"][..], &IMPATIENT].concat(), 8, "busy", "tables.list.lock");
+    let run = row.run().expect(8).json();
+    assert_eq!(run["tasks"][0]["reason"]["kind"], "busy", "{run}");
+    row.sh("rm repo/.git/reftable/tables.list.lock");
+    row.make_workspace(&row.look());
+}
+
 #[test]
 fn worktree_locked() {
     Row::make(&format!("{PLAIN}; git worktree add -q -b side ../side; git worktree lock --reason 'on a stick' ../side; cd ../side; mess")).drive();

@@ -134,6 +134,31 @@ impl World {
         answer(command)
     }
 
+    /// The binary as an ordinary user, whose the world is from then on; `None` where nobody can become one.
+    pub fn as_ordinary_user(&self) -> Option<impl Fn(&[&str]) -> Answer> {
+        let world = self;
+        let ids = ["--reuid=12345", "--regid=12345", "--clear-groups"];
+        let is_root = world.shell("test $(id -u) = 0").code == 0;
+        let place = world.path().to_string_lossy().into_owned();
+        let binary = world.path().join("treehand");
+        std::fs::copy(env!("CARGO_BIN_EXE_treehand"), &binary).expect("copied");
+        let give = format!("setpriv {} true && chown -R 12345:12345 '{place}'", ids.join(" "));
+        if is_root && world.shell(&give).code != 0 {
+            writeln!(std::io::stderr(), "NOT RUN: root may do everything, and there is no setpriv to be somebody else")
+                .expect("stderr is open");
+            return None;
+        }
+        Some(move |args: &[&str]| {
+            let mut command = Command::new(if is_root { "setpriv".as_ref() } else { binary.as_os_str() });
+            world.clean(&mut command);
+            if is_root {
+                command.args(ids).arg(&binary);
+            }
+            command.args(args).current_dir(world.repo()).stdin(Stdio::null());
+            answer(command)
+        })
+    }
+
     /// Runs a script with `sh` in the repository.
     pub fn shell(&self, script: &str) -> Answer {
         let mut command = Command::new("sh");

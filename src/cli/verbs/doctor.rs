@@ -17,7 +17,7 @@ use crate::sys::git::{Git, MINIMUM_VERSION};
 use crate::worktree::moved;
 use crate::worktree::place::{self, Place};
 use crate::worktree::sealed::Identity;
-use crate::worktree::{Repository, reach, store_place, update};
+use crate::worktree::{Repository, parted, reach, store_place, update};
 
 /// One thing that was looked at.
 struct Check {
@@ -58,7 +58,7 @@ fn copy(error: &CliError) -> CliError {
 
 /// Mends what can be mended without asking; what was done, in sentences.
 fn repair(global: &Global, repo: &Repository, repaired: &mut Vec<String>) -> Result<(), CliError> {
-    repaired.extend(moved::part(repo)?);
+    repaired.extend(parted::part(repo)?);
     if let Some(mended) = Store::repair(&store_place::store_dir(repo)?)? {
         let place = mended.set_aside.display();
         repaired

@@ -2,6 +2,8 @@
 //!
 //! Everything is checked before anything starts. The run belongs to its supervisor; this command only follows it.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use crate::cli::args::RunArgs;
@@ -12,9 +14,10 @@ use crate::cli::{document, tasks_source};
 use crate::model::record::{ConfineLevel, TaskRecord};
 use crate::model::{Bounds, GateSpec, Network, RunId, RunSpec, TaskState, Variable, VariableName};
 use crate::orchestrator::client::{self, Followed, OnInterrupt};
-use crate::orchestrator::context::RunError;
+use crate::orchestrator::context::{RunError, WAITING};
 use crate::orchestrator::start::{self, RunPlan, StartSettings};
 use crate::store::Store;
+use crate::worktree::patience::waiting_for;
 use crate::worktree::quarantine::Kept;
 
 /// Runs tasks.
@@ -160,6 +163,12 @@ pub fn follow(session: &Session, store: &Store, run: &RunId, events: bool) -> Re
                     .map_err(RunError::io("cannot write events"))?;
             }
             return Ok(());
+        }
+        for entry in store.entries_after(seq, Some(run))? {
+            seq = entry.seq;
+            if let (WAITING, Some(lock)) = (entry.kind.as_str(), entry.data["lock"].as_str()) {
+                session.out.warn(plain(&waiting_for(Path::new(lock))));
+            }
         }
         for task in store.tasks(run)? {
             let now = (task.id.to_string(), task.state);
