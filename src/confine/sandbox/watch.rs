@@ -1,4 +1,5 @@
 //! The limits that pid 1 keeps by looking: memory of everything together, and what it leaves on the disk.
+//! Where the kernel gives an event or keeps a limit itself, nothing is looked at.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
