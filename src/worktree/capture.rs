@@ -16,6 +16,7 @@ use super::conversion;
 use super::error::{Result, WorktreeError};
 use super::exact;
 use super::head::{HeadPlace, head_beneath};
+use super::lfs_content;
 use super::originals::Originals;
 use super::quarantine::{alternates_file, copy_shallow, object_format, write_bare_skeleton};
 use super::repository::{Repository, bytes_path};
@@ -217,6 +218,9 @@ impl<'a> Place<'a> {
         }
         let add = self.tree(["add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul"]).stdin(all);
         add.run().map_err(|error| bad(format!("{hint}: {error}")))?;
+        if self.at.as_os_str().is_empty() {
+            lfs_content::take(&self.home, self.private, &self.scratch, |args| self.bare(args.iter().copied()))?;
+        }
         let tree = self.tree(["write-tree"]).object_id().map_err(|error| bad(format!("{hint}: {error}")))?;
         if tree == head_tree { Ok(head) } else { self.commit(&tree, &head, request) }
     }

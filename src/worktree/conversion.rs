@@ -59,12 +59,44 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// The settings for a git dir of ours, with what [`copy_info`] puts there.
+/// Where LFS keeps what the processes of a sealed workspace take in, in its private git dir.
+pub const LFS_IN_PRIVATE: &str = "rw/lfs";
+
+/// The settings for a git dir of ours, with what [`copy_info`] puts there. LFS keeps what it takes in with the repository.
 pub fn settings_in(repo: &Repository, git_dir: &Path) -> Result<String> {
+    Ok(settings_apart(repo, git_dir)? + &storage(repo, None)?)
+}
+
+/// The same without a word on where LFS keeps content.
+fn settings_apart(repo: &Repository, git_dir: &Path) -> Result<String> {
     let attributes = git_dir.join(USER_ATTRIBUTES);
     let own =
         format!("[core]\n\texcludesFile = /dev/null\n\tattributesFile = {}\n", quote(&attributes.to_string_lossy()));
     Ok(settings(repo)? + &own)
+}
+
+/// The same for a git dir in which a workspace's own processes work: what LFS takes in there stays there until it is captured.
+pub fn settings_in_private(repo: &Repository, git_dir: &Path) -> Result<String> {
+    Ok(settings_apart(repo, git_dir)? + &storage(repo, Some(&git_dir.join(LFS_IN_PRIVATE)))?)
+}
+
+/// Where LFS keeps the content of files: with the repository. What it kept in a private git dir would go with that one, and
+/// the landed pointer would point to nothing.
+fn storage(repo: &Repository, private: Option<&Path>) -> Result<String> {
+    if !has_lfs(repo)? {
+        return Ok(String::new());
+    }
+    let place = private.map_or_else(|| lfs_place(repo), |place| Ok(place.to_owned()))?;
+    Ok(format!("[lfs]\n\tstorage = {}\n", quote(&place.to_string_lossy())))
+}
+
+/// Where the repository's own LFS keeps content, where it has such a filter.
+pub fn lfs(repo: &Repository) -> Result<Option<PathBuf>> {
+    has_lfs(repo)?.then(|| lfs_place(repo)).transpose()
+}
+
+fn has_lfs(repo: &Repository) -> Result<bool> {
+    Ok(settings(repo)?.contains("[filter \"lfs\"]"))
 }
 
 /// The settings as lines of a configuration file.
@@ -74,20 +106,11 @@ pub fn settings(repo: &Repository) -> Result<String> {
     let name = command.name();
     let output = command.output()?;
     match output.code() {
-        0 => {
-            let lines: String = output.records().filter_map(|record| line(&String::from_utf8_lossy(record))).collect();
-            Ok(if lines.contains("[filter \"lfs\"]") { lines + &lfs_storage(repo)? } else { lines })
-        }
+        0 => Ok(output.records().filter_map(|record| line(&String::from_utf8_lossy(record))).collect()),
         // There are none.
         1 => Ok(String::new()),
         _ => Err(output.into_error(name).into()),
     }
-}
-
-/// Where LFS keeps the content of files: with the repository. What it kept in a private git dir would go with that one, and
-/// the landed pointer would point to nothing.
-fn lfs_storage(repo: &Repository) -> Result<String> {
-    Ok(format!("[lfs]\n\tstorage = {}\n", quote(&lfs_place(repo)?.to_string_lossy())))
 }
 
 fn lfs_place(repo: &Repository) -> Result<PathBuf> {
@@ -106,8 +129,7 @@ pub struct Outside {
 /// Which files and directories the settings name, for who has to make them visible.
 pub fn outside(repo: &Repository) -> Result<Outside> {
     let mut outside = Outside::default();
-    if settings(repo)?.contains("[filter \"lfs\"]") {
-        let place = lfs_place(repo)?;
+    if let Some(place) = lfs(repo)? {
         fs::create_dir_all(&place)?;
         outside.write.push(place);
     }

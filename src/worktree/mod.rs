@@ -33,6 +33,7 @@ pub mod in_the_way;
 pub mod index_copy;
 pub mod index_lock;
 pub mod landed;
+mod lfs_content;
 pub mod links;
 pub mod merge;
 pub mod moved;

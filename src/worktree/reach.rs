@@ -47,6 +47,7 @@ pub fn of_sealed(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf], ma
     };
     // Beside the objects of a lender are those of its submodules.
     reach.read.extend(lenders.iter().filter_map(|objects| objects.parent()).map(Path::to_owned));
+    reach.read.extend(conversion::lfs(repo)?.map(|place| place.join("objects")).filter(|place| place.exists()));
     reach.write.extend(WRITTEN.iter().map(|part| paths.git_dir.join(part)));
     Ok(reach)
 }
@@ -115,7 +116,7 @@ fn sweep(all: &Path) {
 pub fn of_plain(repo: &Repository, quarters: &Quarters, machine: &System) -> Result<Reach> {
     let private = quarters.directory.as_deref().unwrap_or(&quarters.tmp);
     let config = private.join("config");
-    fs::write_atomic(&config, plain_config(repo)?.as_bytes())?;
+    fs::write_atomic(&config, plain_config(repo, &quarters.home)?.as_bytes())?;
     let link = quarters.tree.join(".git");
     let seen = ["objects", "refs", "packed-refs", "reftable", "HEAD", "shallow", "info"]
         .map(|part| repo.common_dir.join(part));
@@ -132,14 +133,18 @@ pub fn of_plain(repo: &Repository, quarters: &Quarters, machine: &System) -> Res
     Ok(Reach { write, read, pins, hide, tmp, home, private: false })
 }
 
-fn plain_config(repo: &Repository) -> Result<String> {
+fn plain_config(repo: &Repository, home: &Path) -> Result<String> {
     let format =
         repo.bare(["config", "-z", "--get-regexp", r"^(core\.repositoryformatversion|extensions\..*)$"]).output()?;
     let mut text = "[core]\n\tbare = false\n\thooksPath = /dev/null\n\tfsmonitor = false\n".to_owned();
     for record in format.records() {
         text.push_str(&conversion::line(&String::from_utf8_lossy(record)).unwrap_or_default());
     }
-    Ok(text + &conversion::settings(repo)?)
+    let text = text + &conversion::settings(repo)?;
+    // What is only looked at is taken in as well; it goes with the command.
+    let content = conversion::lfs(repo)?
+        .map(|_| format!("[lfs]\n\tstorage = {}\n", conversion::quote(&home.join(".lfs").to_string_lossy())));
+    Ok(text + &content.unwrap_or_default())
 }
 
 /// A command that is to run in a workspace: its environment, what it reaches, what it may use up.

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::conversion;
 use super::error::Result;
 use super::originals;
 use super::quarantine::{copy_shallow, object_format, write_bare_skeleton};
@@ -51,6 +52,11 @@ impl RunStore {
             fs::remove_tree(&store.git_dir)?;
             write_bare_skeleton(&store.git_dir, object_format(like), &[], "")?;
             copy_shallow(&repo.common_dir, &store.git_dir)?;
+            // Where LFS looks for content that belongs to borrowed objects.
+            if let Some(place) = conversion::lfs(repo)? {
+                let link = store.git_dir.join("lfs");
+                std::os::unix::fs::symlink(&place, &link).map_err(fs::at("create", &link))?;
+            }
         }
         Ok(store)
     }

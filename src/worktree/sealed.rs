@@ -206,14 +206,18 @@ pub(super) fn private_config(repo: &Repository, git_dir: &Path, identity: &Ident
     let Identity { name, email } = identity;
     let user = format!("[user]\n\tname = {}\n\temail = {}\n", quote(name), quote(email));
     // The skeleton ends in `[core]` for SHA-1; naming the section again is right for both formats.
-    Ok(format!("[core]\n{PRIVATE_CONFIG}{user}{}", conversion::settings_in(repo, git_dir)?))
+    Ok(format!("[core]\n{PRIVATE_CONFIG}{user}{}", conversion::settings_in_private(repo, git_dir)?))
 }
 
 fn add_tree(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<()> {
     // git names the admin directory after the last part of the path: a tree called `wt` is renamed into place after.
     let staging = paths.enclosure.join("wt");
-    let args = ["worktree", "add", "--quiet", "--no-track", "-b", request.branch.as_str()];
-    let add = repo.git.bare(&paths.git_dir, args).arg(&staging).arg(request.base.as_str());
+    // Taken from where it is: LFS would link it into the private dir, and a file of the user's could be written there.
+    let content = conversion::lfs(repo)?.map(|place| format!("lfs.storage={}", place.display()));
+    let args = content.as_ref().map(|content| ["-c", content]);
+    let add = repo.git.bare(&paths.git_dir, args.iter().flatten());
+    let add = add.args(["worktree", "add", "--quiet", "--no-track", "-b", request.branch.as_str()]);
+    let add = add.arg(&staging).arg(request.base.as_str());
     // Content that LFS has nowhere near stays a pointer; what it has is there.
     add.env("GIT_LFS_SKIP_DOWNLOAD_ERRORS", "1").run()?;
     std::fs::rename(&staging, &paths.tree).map_err(fs::at("move", &staging))?;

@@ -7,10 +7,13 @@ use crate::drive::{Row, did_not_run};
 const FAKE_LFS: &str = r#"cat > ../lfs <<'SH'
 #!/bin/sh
 store=$(git config --path lfs.storage || true); store=${store:-$(git rev-parse --git-common-dir)/lfs}; mkdir -p "$store"
+place() { printf '%s/objects/%.2s/%.2s/%s' "$1" "$2" "${2#??}" "$2"; }
 case $1 in
-clean) cat > "$store/tmp.$$"; oid=$(sha256sum < "$store/tmp.$$" | cut -d' ' -f1); mv "$store/tmp.$$" "$store/$oid"
-  printf 'version fake\noid sha256:%s\n' "$oid";;
-smudge) oid=$(sed -n 's/^oid sha256://p'); cat "$store/$oid";;
+clean) cat > "$store/tmp.$$"; oid=$(sha256sum < "$store/tmp.$$" | cut -d' ' -f1); to=$(place "$store" "$oid")
+  mkdir -p "$(dirname "$to")"; mv "$store/tmp.$$" "$to"; printf 'version fake\noid sha256:%s\n' "$oid";;
+smudge) oid=$(sed -n 's/^oid sha256://p'); from=$(place "$store" "$oid")
+  test -e "$from" || while read -r other; do from=$(place "$other/../lfs" "$oid"); done < "$(git rev-parse --git-common-dir)/objects/info/alternates"
+  cat "$from";;
 esac
 SH
 chmod +x ../lfs; git config filter.lfs.clean "$PWD/../lfs clean %f"; git config filter.lfs.smudge "$PWD/../lfs smudge %f"
@@ -36,7 +39,10 @@ const ATTRIBUTES: &str = "*.bin filter=lfs diff=lfs merge=lfs -text\\n";
 
 /// Drives, and looks at what landed: pointers that say so in the repository, content in the worktree.
 fn drive_with_pointers(row: Row, pointer: &str) {
-    let row = row.changing("test \"$(cat big.bin)\" = big; echo bigger > big.bin; echo more > more.bin");
+    let row = row.changing(
+        "test \"$(cat big.bin)\" = big; echo more > more.bin; git add more.bin; git commit -qm more; rm more.bin; \
+         git checkout -q more.bin; test \"$(cat more.bin)\" = more; echo bigger > big.bin",
+    );
     row.drive();
     row.land_and_look(|| {
         assert!(row.git(&["show", "main:more.bin"]).starts_with(pointer), "the repository has pointers");
