@@ -61,6 +61,9 @@ fn check(name: &str, unconfined: Unconfined, fenced: Fenced) {
     }
     if stage::has_fence() {
         let stage = Stage::new();
+        // From its ninth version on, Landlock looks at socket files as well.
+        let newer = name == "connect_to_a_socket_file_with_the_network" && stage::knows_socket_files();
+        let fenced = if newer { Fenced::Held } else { fenced };
         match fenced {
             Fenced::Open => assert_eq!(stage.attack(name, "landlock"), GOT_OUT, "{name} is held: say so"),
             Fenced::Held => {

@@ -142,3 +142,23 @@ fn the_result_is_head_whatever_branch_the_agent_went_to() {
     assert_eq!(world.git(&["tag"]), "", "only the result comes in");
     world.assert_nothing_left();
 }
+
+#[test]
+fn a_pipe_where_git_reads_a_file_kept_everything_waiting() {
+    refused("echo x > x; mkfifo .gitignore", "is no file");
+    refused("echo x > x; mkdir d; mkfifo d/.gitattributes", "is no file");
+    refused("echo x > x; mkfifo $(git rev-parse --git-common-dir)/objects/info/commit-graph", "is no file");
+    let world = World::new();
+    world.treehand(&["new", "w"]).expect(0);
+    let pipe = world.trees().join("w/repo/.gitignore");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("made");
+    let listed = world.treehand(&["ls", "--json"]).expect(0).json();
+    let error = listed["workspaces"][0]["error"].as_str().expect("an error").to_owned();
+    assert!(error.contains("is no file"), "{error}");
+    for args in [&["rm", "w"][..], &["rm", "-f", "w"], &["diff", "w"]] {
+        let refused = world.treehand(args).expect(4);
+        assert!(refused.stderr.contains("take it away"), "{}", refused.stderr);
+    }
+    std::fs::remove_file(&pipe).expect("removed");
+    world.treehand(&["rm", "w"]).expect(0);
+}

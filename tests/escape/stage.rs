@@ -57,6 +57,11 @@ pub fn has_fence() -> bool {
     })
 }
 
+/// True where Landlock looks at socket files.
+pub fn knows_socket_files() -> bool {
+    treehand::confine::sandbox::landlock_abi().is_ok_and(|abi| abi >= landlock::ABI::V9)
+}
+
 impl Stage {
     pub fn new() -> Stage {
         let world = World::new();

@@ -6,7 +6,7 @@
 mod allow;
 mod connection;
 mod ledger;
-mod request;
+pub mod request;
 mod serve;
 
 pub use allow::AllowList;
