@@ -18,9 +18,6 @@ use crate::sys::{clock, fs, proc};
 use crate::worktree::import::update_ref;
 use crate::worktree::{Repository, WorktreeError};
 
-/// Where tips of deleted refs and undone landings stay until the retention ends.
-pub const UNDO_PREFIX: &str = "refs/treehand/undo/";
-
 /// A ref that goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DoomedRef {

@@ -10,6 +10,7 @@ use super::batch::{Batch, DoomedRef, Takeaway};
 use super::clean_types::{CleanAction, DirFact, Step};
 use super::error::{CleanupError, Result};
 use super::places::children;
+use super::ref_names::SALVAGE_PREFIX;
 use super::remove::{self, Attempt, BranchOutcome};
 use super::remove_plan::{DirId, RemovalPlan};
 use super::remove_scan::dir_id;
@@ -167,7 +168,7 @@ impl TaskBox<'_> {
         };
         let reader = repo.reader();
         let tip = reader.ref_commit(&task.branch.full_ref())?.unwrap_or_else(|| base.clone());
-        let name = format!("{}{}/{}/{stamp}/worktree", salvage::PREFIX, run.id, task.id);
+        let name = format!("{}{}/{}/{stamp}/worktree", SALVAGE_PREFIX, run.id, task.id);
         if captured.commit == *base || salvage::captured_tree(&captured)? == reader.tree_of(&tip)? {
             salvage::import_submodules(repo, &captured, base, &name, None)?;
             return Ok(None);
@@ -226,7 +227,7 @@ fn run_dir(batch: &mut Batch<'_>, path: &Path, id: DirId, summary: &str) -> Resu
 fn expire_ref(repo: &Repository, name: &str, commit: &CommitId) -> Result<Done> {
     match update_ref(repo, name, None, Some(commit), "treehand: its time is over") {
         Ok(()) => {
-            if name.starts_with(salvage::PREFIX) {
+            if name.starts_with(SALVAGE_PREFIX) {
                 import_submodules::discard(repo, name, commit)?;
             }
             Ok(Done::plain())

@@ -14,9 +14,10 @@ use super::clean_types::{
 };
 use super::error::Result;
 use super::places::{children, directories, disk_there};
+use super::ref_names::{SALVAGE_PREFIX, UNDO_PREFIX};
 use super::remove_plan::TreeFact;
 use super::remove_scan::{self, dir_id};
-use super::{batch, held, removal_again, remove, salvage, trash};
+use super::{held, removal_again, remove, salvage, trash};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, RemovedItem, UndoData, WorkspaceRecord, WorkspaceState};
 use crate::model::{CommitId, Timestamp};
@@ -158,12 +159,12 @@ impl Scan<'_> {
         let reader = self.repo.reader();
         let mut found = Vec::new();
         // Each has its stamp at one place: the names of workspaces and branches beside it may look like one.
-        for (name, commit) in reader.refs_below(salvage::PREFIX)? {
+        for (name, commit) in reader.refs_below(SALVAGE_PREFIX)? {
             let since = name.rsplit('/').nth(1).and_then(trash::stamped_at);
             found.push(AgedRef { name, commit, since, unused: false });
         }
-        for (name, commit) in held::refs_at(self.repo, batch::UNDO_PREFIX)? {
-            let stamp = name.strip_prefix(batch::UNDO_PREFIX).and_then(|rest| rest.split('/').next());
+        for (name, commit) in held::refs_at(self.repo, UNDO_PREFIX)? {
+            let stamp = name.strip_prefix(UNDO_PREFIX).and_then(|rest| rest.split('/').next());
             found.push(AgedRef { since: stamp.and_then(trash::stamped_at), name, commit, unused: false });
         }
         found.extend(self.unused_requests()?);

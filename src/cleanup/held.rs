@@ -7,10 +7,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::batch::UNDO_PREFIX;
 use super::error::Result;
 use super::named::{self, Kinds};
 use super::print::is_git_dir;
+use super::ref_names::UNDO_PREFIX;
 use crate::model::CommitId;
 use crate::model::record::RemovedItem;
 use crate::sys::git::GitCommand;

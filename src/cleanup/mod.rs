@@ -25,6 +25,7 @@ mod print;
 pub mod recover;
 pub mod redo;
 mod redo_scan;
+pub mod ref_names;
 mod refs_back;
 mod removal_again;
 pub mod remove;

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::error::Result;
 use super::removal_again::{self, Removal};
-use super::undo::sealed_update;
+use super::shift::sealed_update;
 use super::{config_lock, held, made_branch, restore};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, PutBack, UndoData, WorkspaceState};

@@ -5,8 +5,9 @@
 use serde_json::json;
 
 use super::redo_tests::{everything, land, redo, refused, rm, undo, write};
+use super::ref_names::SALVAGE_PREFIX;
 use super::remove_tests::make_a_mess;
-use super::{recover, redo, salvage};
+use super::{recover, redo};
 use crate::model::record::{RemovedItem, UndoData, WorkspaceRecord};
 use crate::model::{CommitId, ProcId};
 use crate::store::{EntryDraft, Store};
@@ -99,7 +100,7 @@ fn an_interrupted_redo_puts_back_what_went_when_the_rest_has_changed() {
     assert_eq!(fixture.store.open_intents().expect("read"), []);
     write(&record.path, "both", "two\n");
     assert_eq!(everything(&fixture, &record.path), before);
-    assert_eq!(fixture.refs(salvage::PREFIX).len(), 3, "it is saved once");
+    assert_eq!(fixture.refs(SALVAGE_PREFIX).len(), 3, "it is saved once");
 }
 
 #[test]

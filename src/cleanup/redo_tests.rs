@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use super::clean::{self, CleanPolicy};
 use super::redo::{self, Redone};
+use super::ref_names::SALVAGE_PREFIX;
 use super::remove::{self, RemoveOptions};
 use super::remove_tests::make_a_mess;
-use super::{CleanupError, Result, salvage, undo};
+use super::{CleanupError, Result, undo};
 use crate::model::record::{UndoData, UpdateRecord, WorkspaceRecord};
 use crate::model::{BranchName, CommitId, RunId, TaskId, Timestamp};
 use crate::sys::clock;
@@ -180,7 +181,7 @@ fn what_git_refreshes_is_no_change_and_what_was_saved_goes_on_being_kept() {
     fixture.run_in(&record.path, &["status"]);
     fixture.run_in(&record.path, &["update-index", "-q", "--really-refresh"]);
     redo(&fixture);
-    let anew = fixture.refs(salvage::PREFIX);
+    let anew = fixture.refs(SALVAGE_PREFIX);
     assert_eq!(anew.iter().map(|name| fixture.tip(name)).collect::<Vec<_>>(), held);
     assert!(anew.iter().all(|name| !saved.contains(name)), "kept from now on, not from then: {anew:?}");
     let stamp = fixture.store.operations().expect("read")[0].stamp.clone().expect("a stamp");
@@ -221,7 +222,7 @@ fn what_changed_since_the_undo_is_named_and_stays() {
     );
     check(
         &|fixture, _| {
-            for name in fixture.refs(salvage::PREFIX) {
+            for name in fixture.refs(SALVAGE_PREFIX) {
                 let tip = fixture.tip(&name);
                 update_ref(&fixture.repo, &name, None, Some(&tip), "test").expect("deleted");
             }

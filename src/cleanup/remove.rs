@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::batch::{Batch, DoomedRef, KeptRef, StayingRef, Takeaway};
 use super::error::{CleanupError, Result};
 use super::integration::{self, Target};
+use super::ref_names::SALVAGE_PREFIX;
 use super::remove_plan::{self, BranchFate, RemovalPlan, RemoveFacts, TreeFact};
 use super::remove_scan::{self, Surroundings, enclosure};
 use super::salvage::{self, Source};
@@ -171,7 +172,7 @@ struct Branch {
 impl Removal<'_, '_, '_> {
     fn run(mut self, template: &str, summary: &str) -> Result<Removed> {
         let record = &self.plan.record;
-        let prefix = format!("{}{}/{}", salvage::PREFIX, record.name, self.batch.stamp());
+        let prefix = format!("{}{}/{}", SALVAGE_PREFIX, record.name, self.batch.stamp());
         let paths = if record.sealed { Some(sealed_paths(self.repo, record, template)?) } else { None };
         let directories = match &paths {
             Some(paths) => vec![paths.entry.clone(), paths.enclosure.clone(), paths.private.clone()],

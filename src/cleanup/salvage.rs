@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::{CleanupError, Result};
+use super::ref_names::SALVAGE_PREFIX;
 use super::saved::CONFLICT;
 use super::sides;
 use crate::model::CommitId;
@@ -22,9 +23,6 @@ use crate::worktree::quarantine::Quarantine;
 use crate::worktree::run_store::RunStore;
 use crate::worktree::sealed::{Identity, SealedPaths};
 use crate::worktree::{Repository, result_policy};
-
-/// Where everything that was saved is.
-pub const PREFIX: &str = "refs/treehand/salvage/";
 
 /// Most bytes that a salvage from a sealed workspace may bring.
 const SALVAGE_MAX: u64 = 20 << 30;
@@ -117,7 +115,7 @@ pub fn forget(repo: &Repository, prefix: &str) -> Result<()> {
 
 /// The refs that one operation made, by the name of its trash.
 pub fn of_stamp(repo: &Repository, stamp: &str) -> Result<Vec<(String, CommitId)>> {
-    let all = repo.reader().refs_below(PREFIX)?;
+    let all = repo.reader().refs_below(SALVAGE_PREFIX)?;
     Ok(all.into_iter().filter(|(name, _)| name.split('/').any(|part| part == stamp)).collect())
 }
 

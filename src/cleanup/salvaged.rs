@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::error::{CleanupError, Result};
-use super::salvage::PREFIX;
+use super::ref_names::SALVAGE_PREFIX;
 use super::saved::{self, Part, Saved, SavedRef, Unheld};
 use crate::model::{BranchName, CommitId, Timestamp};
 use crate::store::{EntryDraft, Store};
@@ -54,7 +54,7 @@ pub struct Restored {
 /// What is saved; cheap, for names only.
 pub fn names(repo: &Repository) -> Result<Vec<Saved>> {
     let format = "--format=%(objectname) %(refname) %(subject)";
-    let text = repo.bare(["for-each-ref", format, PREFIX]).text()?;
+    let text = repo.bare(["for-each-ref", format, SALVAGE_PREFIX]).text()?;
     let line = |line: &str| {
         let mut words = line.splitn(3, ' ');
         let (commit, reference) = (CommitId::parse(words.next()?).ok()?, words.next()?.to_owned());
@@ -199,7 +199,7 @@ mod tests {
     use crate::worktree::fixture::Fixture;
 
     fn saved_at(fixture: &Fixture, from: &str, part: &str, commit: &CommitId) {
-        keep(&fixture.repo, &format!("{PREFIX}{from}/1000-0123abcd"), part, commit).expect("kept");
+        keep(&fixture.repo, &format!("{SALVAGE_PREFIX}{from}/1000-0123abcd"), part, commit).expect("kept");
     }
 
     #[test]
@@ -213,10 +213,10 @@ mod tests {
         let doomed: Vec<&Saved> = salvage.saved.iter().collect();
         let refused = discard(&fixture.repo, &fixture.store, &doomed);
         assert!(matches!(refused, Err(CleanupError::Worktree(WorktreeError::Busy { .. }))), "{refused:?}");
-        assert_eq!(fixture.refs(PREFIX).len(), 2, "all or none");
+        assert_eq!(fixture.refs(SALVAGE_PREFIX).len(), 2, "all or none");
         let again = scan(&fixture.repo).expect("read");
         discard(&fixture.repo, &fixture.store, &again.saved.iter().collect::<Vec<_>>()).expect("dropped");
-        assert_eq!(fixture.refs(PREFIX), [] as [String; 0]);
+        assert_eq!(fixture.refs(SALVAGE_PREFIX), [] as [String; 0]);
     }
 
     #[test]

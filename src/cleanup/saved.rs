@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::salvage::PREFIX;
+use super::ref_names::SALVAGE_PREFIX;
 use super::trash::stamped_at;
 use crate::model::{CommitId, Timestamp};
 
@@ -75,7 +75,7 @@ impl Saved {
 pub fn group(refs: Vec<SavedRef>) -> Vec<Saved> {
     let mut together: BTreeMap<String, Vec<Part>> = BTreeMap::new();
     for SavedRef { reference, commit, subject } in refs {
-        let Some(place) = reference.strip_prefix(PREFIX) else { continue };
+        let Some(place) = reference.strip_prefix(SALVAGE_PREFIX) else { continue };
         let (place, part) = place.rsplit_once('/').unwrap_or((place, place));
         let (place, part) = (place.to_owned(), part.to_owned());
         let part = Part { part, uncommitted: subject.starts_with(OURS), reference, commit };
@@ -217,7 +217,7 @@ mod tests {
     }
 
     fn saved_ref(reference: &str, digit: char, subject: &str) -> SavedRef {
-        SavedRef { reference: format!("{PREFIX}{reference}"), commit: commit(digit), subject: subject.into() }
+        SavedRef { reference: format!("{SALVAGE_PREFIX}{reference}"), commit: commit(digit), subject: subject.into() }
     }
 
     fn some() -> Vec<Saved> {

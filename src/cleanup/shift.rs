@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use super::batch::UNDO_PREFIX;
 use super::error::{CleanupError, Result};
+use super::ref_names::UNDO_PREFIX;
 use super::trash;
 use crate::model::cause::chain;
-use crate::model::record::UpdateRecord;
+use crate::model::record::{OperationRecord, UndoData, UpdateRecord};
 use crate::model::{BranchName, CommitId};
 use crate::store::Store;
 use crate::worktree::advance::{Advance, Advanced, advance};
@@ -39,6 +39,13 @@ pub fn shift(repo: &Repository, branch: &BranchName, from: &CommitId, to: &Commi
         update_ref(repo, &name, None, Some(from), "treehand: it did not move")?;
     }
     moved
+}
+
+/// The update of a sealed workspace, and the states that it lies between.
+pub(super) fn sealed_update(operation: &OperationRecord) -> Option<(&UpdateRecord, State, State)> {
+    let UndoData::Update(update) = &operation.undo else { return None };
+    let (before, after) = update_sealed::states(update)?;
+    Some((update, before, after))
 }
 
 /// Moves the branch of a sealed workspace, and what the workspace holds with it, between the two states of an update. It goes only

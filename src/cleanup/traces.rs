@@ -3,8 +3,8 @@
 //! What goes is on record before it goes. A section that changed since, or that cannot be taken because git's lock is held,
 //! stays where it is: that is no reason not to remove a workspace. Each step can be repeated.
 
-use super::batch::UNDO_PREFIX;
 use super::error::Result;
+use super::ref_names::UNDO_PREFIX;
 use super::{branch_log, config_lock, config_text};
 use crate::model::CommitId;
 use crate::model::cause::chain;

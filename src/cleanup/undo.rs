@@ -8,17 +8,16 @@ use serde_json::json;
 
 use super::error::{CleanupError, Result};
 use super::made_branch;
-use super::shift::{LOCK_WAIT, Shifted, require_commit, shift, shift_sealed};
+use super::shift::{LOCK_WAIT, Shifted, require_commit, sealed_update, shift, shift_sealed};
 use super::undo_plan::{self, Verdict};
 use super::{held, recover, refs_back, restore, upon};
 use crate::model::cause::chain;
-use crate::model::record::{OperationRecord, PutBack, RemovedItem, UndoData, UpdateRecord};
+use crate::model::record::{OperationRecord, PutBack, RemovedItem, UndoData};
 use crate::model::{BranchName, CommitId};
 use crate::store::{EntryDraft, Store, StoreError};
 use crate::sys::lock::FileLock;
 use crate::sys::proc;
-use crate::worktree::sealed_move::State;
-use crate::worktree::{Repository, update_sealed};
+use crate::worktree::Repository;
 
 /// An operation that was taken back.
 #[derive(Clone, Debug, Serialize)]
@@ -154,13 +153,6 @@ fn undo_move(
             Err(error)
         }
     }
-}
-
-/// The update of a sealed workspace, and the states that it lies between.
-pub(super) fn sealed_update(operation: &OperationRecord) -> Option<(&UpdateRecord, State, State)> {
-    let UndoData::Update(update) = &operation.undo else { return None };
-    let (before, after) = update_sealed::states(update)?;
-    Some((update, before, after))
 }
 
 fn undo_removal(repo: &Repository, store: &Store, operation: &OperationRecord, items: &[RemovedItem]) -> Result<()> {

@@ -24,6 +24,7 @@ pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
     let usage = |error: crate::model::names::NameError| CliError::usage(error.to_string());
     let name = WorkspaceName::parse(&args.name).map_err(usage)?;
     let branch = args.branch.clone().map_or_else(|| BranchName::parse(&args.name), Ok).map_err(usage)?;
+    refuse_ours(&branch)?;
     let worktree = &session.settings.worktree;
     let lookup = session.lookup(args.offline);
     let request = args.from_pr.map(|number| base_name::of_pull_request(&session.repo, number, lookup)).transpose()?;
@@ -55,6 +56,15 @@ pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
         Some(line) => execute(session, &record, line),
         None => Ok(0),
     }
+}
+
+/// Where a branch has the name, no run could have branches below it.
+fn refuse_ours(branch: &BranchName) -> Result<(), CliError> {
+    if branch.as_str() != "treehand" {
+        return Ok(());
+    }
+    let error = CliError::usage("a branch called `treehand` would be in the way of the branches of runs, `treehand/…`");
+    Err(error.hint("give it another: --branch NAME"))
 }
 
 /// The branch of a workspace whose name was given as base, unless the name is a revision itself.
