@@ -442,6 +442,22 @@ fn a_dry_run_says_what_its_children_are_kept_within() {
     let document = world.treehand(&[&flags[..], &["--json"]].concat()).expect(0).json();
     assert_eq!(document["confinement"]["bounds"]["memory"], "2G", "{document}");
     assert_eq!(document["confinement"]["level"], "strict");
+    let policy = &document["confinement"]["tasks"]["t"];
+    let of = |access: &str| -> Vec<String> {
+        let mounts = policy["mounts"].as_array().expect("mounts").iter().filter(|mount| mount["access"] == access);
+        mounts.map(|mount| mount["target"].as_str().expect("a place").to_owned()).collect()
+    };
+    assert!(of("write").iter().any(|place| place.ends_with(".t/repo")), "{policy}");
+    assert!(
+        of("pin").iter().any(|place| place.ends_with(".t/repo/.git")) && of("read").contains(&"/usr".into()),
+        "{policy}"
+    );
+    assert_eq!(policy["network"], serde_json::json!(["api.example.com:443"]));
+    let names = policy["environment"].as_array().expect("names");
+    assert!(["HOME", "TREEHAND_TASK", "HTTPS_PROXY"].iter().all(|name| names.contains(&(*name).into())), "{policy}");
+    assert!(
+        text.contains("t sees:") && !world.trees().exists() && !world.path().join("state/treehand/sealed").exists()
+    );
 }
 
 #[test]

@@ -32,10 +32,14 @@ impl Granted {
     }
 }
 
-/// What is said, plainly, wherever a child runs at a level that is not the default.
-pub fn caution(level: ConfineLevel) -> Option<&'static str> {
+/// What is said, plainly, wherever a child runs at a level that is not the default, or that is less here than elsewhere.
+/// `landlock` is whether the kernel has it.
+pub fn caution(level: ConfineLevel, landlock: bool) -> Option<&'static str> {
     match level {
-        ConfineLevel::Strict => None,
+        ConfineLevel::Strict if landlock => None,
+        ConfineLevel::Strict => {
+            Some("this kernel has no Landlock: namespaces and the filter hold the commands without it")
+        }
         ConfineLevel::Landlock => Some(
             "confined by landlock alone: the commands can change modes and times of your files and see your processes' command \
              lines, what they leave behind may outlive a killed treehand, memory is bounded for each process alone, and for \
@@ -47,5 +51,22 @@ pub fn caution(level: ConfineLevel) -> Option<&'static str> {
         ConfineLevel::Off => {
             Some("nothing confines the commands: they can read and change everything that you can (--confine off)")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_of_the_default_is_not_commented_on() {
+        let silent = |level, landlock| caution(level, landlock).is_none();
+        assert!(silent(ConfineLevel::Strict, true));
+        assert!(!silent(ConfineLevel::Strict, false));
+        assert!(
+            [ConfineLevel::Landlock, ConfineLevel::External, ConfineLevel::Off]
+                .iter()
+                .all(|level| !silent(*level, true))
+        );
     }
 }

@@ -101,6 +101,19 @@ pub enum Access {
     Hide,
 }
 
+impl Access {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Access::Read => "read",
+            Access::Write => "write",
+            Access::Layer => "layer",
+            Access::Pin => "pin",
+            Access::Hide => "hide",
+        }
+    }
+}
+
 /// What a child may use up. Sizes in bytes; `None` is no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

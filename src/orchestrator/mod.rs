@@ -8,6 +8,7 @@ pub mod board;
 pub mod client;
 pub mod context;
 pub mod control;
+pub mod foresight;
 pub mod gates;
 pub mod graph;
 pub mod landing;

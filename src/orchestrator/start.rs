@@ -70,7 +70,7 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
     let base = base::resolve(repo, spec.base.as_deref(), settings.lookup)?;
     let accepted = accept::enforce(repo, &base, spec.stale_policy(settings.stale))?;
     let mut warnings = accepted.warnings;
-    warnings.extend(confine::granted::caution(settings.confine).map(str::to_owned));
+    warnings.extend(confine::level::caution(settings.confine).map(str::to_owned));
     if matches!(settings.confine, ConfineLevel::Off | ConfineLevel::External) {
         warnings.extend(restricts_network(&spec).then(|| NET_IS_NOT_ENFORCED.to_owned()));
     }

@@ -33,13 +33,20 @@ pub fn machine(repo: &Repository) -> System {
     machine::look(env::home().as_deref(), &env::vars(), &repo.confinement.read)
 }
 
-/// What a child of a sealed workspace reaches.
+/// What a child of a sealed workspace reaches. Files of ours that are laid over some of its own are made.
 pub fn of_sealed(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf], machine: &System) -> Result<Reach> {
+    let reach = planned(repo, paths, lenders, machine)?;
+    make_pins(paths)?;
+    Ok(reach)
+}
+
+/// The same for a workspace that need not be there yet: nothing is made.
+pub fn planned(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf], machine: &System) -> Result<Reach> {
     let mut reach = Reach {
         // Each by itself, and what holds them closed: one that could be renamed could be a link to anything next time.
         write: vec![paths.tree.clone(), paths.home.clone(), paths.tmp.clone()],
         read: vec![paths.enclosure.clone(), paths.git_dir.clone()],
-        pins: pins(paths)?,
+        pins: pins(paths),
         hide: hidden(repo, paths.enclosure.parent(), machine)?,
         tmp: Some(paths.tmp.clone()),
         home: Some(paths.home.clone()),
@@ -187,18 +194,23 @@ fn hidden(repo: &Repository, siblings: Option<&Path>, machine: &System) -> Resul
 
 /// Copies of the files that tie a tree to its git dir: a child that rewrote one would have treehand's next look, or a
 /// person's, go to a repository of its own making.
-fn pins(paths: &SealedPaths) -> Result<Vec<(PathBuf, PathBuf)>> {
-    let kept = paths.private.join("pins");
+fn pins(paths: &SealedPaths) -> Vec<(PathBuf, PathBuf)> {
+    ties(paths).iter().map(|tie| (paths.private.join(PINS).join(tie.name), tie.path())).collect()
+}
+
+/// Where they are, in the private directory of a workspace.
+const PINS: &str = "pins";
+
+fn make_pins(paths: &SealedPaths) -> Result<()> {
+    let kept = paths.private.join(PINS);
     fs::create_private_dir_all(&kept)?;
-    let mut pins = Vec::new();
     for tie in ties(paths) {
         let copy = kept.join(tie.name);
         if std::fs::read(&copy).ok().as_deref() != Some(&tie.content[..]) {
             fs::write_atomic(&copy, &tie.content)?;
         }
-        pins.push((copy, tie.path()));
     }
-    Ok(pins)
+    Ok(())
 }
 
 /// A configuration for repositories that a child makes itself, as test suites do: the user's own is not visible inside.

@@ -70,7 +70,7 @@ fn show(out: &Output, place: &Path, level: ConfineLevel) -> Result<Value, CliErr
     out.say(format!("a repository at {}, and a graph of five tasks:", repo.display()));
     out.say("  greeting, farewell -> book;  careless breaks the gate;  rival changes what greeting changes");
     out.say(
-        confine::granted::caution(level).unwrap_or("the kernel keeps each script in its own tree (--confine strict)"),
+        confine::level::caution(level).unwrap_or("the kernel keeps each script in its own tree (--confine strict)"),
     );
     let treehand = Treehand { place, repo: &repo };
     let code = treehand.run(&["run", "--confine", &level.to_string(), "--tasks", "../tasks.toml"])?;

@@ -126,7 +126,7 @@ fn confinement(global: &Global, repo: &Repository) -> Result<String, CliError> {
     let resolved = resolve_config(global, repo.here.as_deref().or(repo.main_tree.as_deref()))?;
     let level = resolved.settings.confine.level;
     confine::require(level, &reach::ground(repo))?;
-    Ok(match confine::granted::caution(level) {
+    Ok(match confine::level::caution(level) {
         Some(caution) => format!("{level}: {caution}"),
         None => format!("{level}: the self-test found no way out"),
     })

@@ -102,7 +102,7 @@ fn prepare(
 }
 
 fn warn(session: &Session, args: &ExecArgs, level: ConfineLevel) {
-    if let Some(caution) = confine::granted::caution(level) {
+    if let Some(caution) = confine::level::caution(level) {
         session.out.warn(caution);
     }
     let open = matches!(level, ConfineLevel::Off | ConfineLevel::External);
@@ -130,12 +130,8 @@ fn dry_run(
         text.push_str(&format!("network: {}\n", json!(policy.network)));
         text.push_str(&format!("limits: {}\n", json!(policy.limits)));
         for mount in &policy.view.mounts {
-            let access = json!(mount.access);
-            text.push_str(&format!(
-                "{:>5} {}\n",
-                access.as_str().unwrap_or_default(),
-                plain(&mount.target.display().to_string())
-            ));
+            let target = mount.target.display().to_string();
+            text.push_str(&format!("{:>5} {}\n", mount.access.word(), plain(&target)));
         }
         let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
         text.push_str(&format!("environment: {}\n", plain(&names.join(" "))));

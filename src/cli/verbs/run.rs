@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::args::RunArgs;
 use crate::cli::error::CliError;
@@ -15,6 +15,7 @@ use crate::model::record::{ConfineLevel, TaskRecord};
 use crate::model::{Bounds, GateSpec, Network, RunId, RunSpec, TaskState, Variable, VariableName};
 use crate::orchestrator::client::{self, Followed, OnInterrupt};
 use crate::orchestrator::context::{RunError, WAITING};
+use crate::orchestrator::foresight::{Foreseen, foresee};
 use crate::orchestrator::start::{self, RunPlan, StartSettings};
 use crate::store::Store;
 use crate::worktree::patience::waiting_for;
@@ -93,7 +94,13 @@ fn apply_flags(session: &Session, mut spec: RunSpec, args: &RunArgs) -> RunSpec 
 fn dry_run(session: &Session, plan: &RunPlan) -> Result<u8, CliError> {
     let mut document = document::run(&plan.run, &plan.tasks);
     document["dry_run"] = json!(true);
-    document["confinement"] = json!({"level": plan.run.confine, "bounds": plan.run.bounds});
+    let mut foreseen = Vec::new();
+    for task in &plan.tasks {
+        foreseen.push((task.id.to_string(), foresee(&session.repo, plan, task)?));
+    }
+    let policies: serde_json::Map<String, Value> =
+        foreseen.iter().map(|(id, policy)| (id.clone(), json!(policy))).collect();
+    document["confinement"] = json!({"level": plan.run.confine, "bounds": plan.run.bounds, "tasks": policies});
     session.out.answer("treehand/run/v1", document, || {
         let base = &plan.run.base;
         let mut text =
@@ -114,6 +121,7 @@ fn dry_run(session: &Session, plan: &RunPlan) -> Result<u8, CliError> {
             text.push_str(&format!("  gate: {}{net}{given}\n", plain(&gate.run)));
         }
         text.push_str(&confinement(plan));
+        foreseen.iter().for_each(|(id, policy)| text.push_str(&seen_by(id, policy)));
         text
     })?;
     Ok(0)
@@ -146,6 +154,18 @@ fn confinement(plan: &RunPlan) -> String {
         }
     }
     text
+}
+
+/// What a task would see, and the names of its variables.
+fn seen_by(id: &str, policy: &Foreseen) -> String {
+    let mut text = format!("{id} sees:\n");
+    for mount in &policy.mounts {
+        text.push_str(&format!("{:>7} {}\n", mount.access.word(), plain(&mount.target.display().to_string())));
+    }
+    if policy.mounts.is_empty() {
+        text.push_str("        everything that you can\n");
+    }
+    text + &format!("  environment: {}\n", plain(&policy.environment.join(" ")))
 }
 
 /// Follows a run, telling its progress as lines or its events as JSON.
