@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::context::RunError;
 use super::start::RunPlan;
+use super::worker;
 use crate::agent::profile;
 use crate::confine::policy::{Limits, Mount};
 use crate::model::record::{ConfineLevel, TaskRecord};
@@ -44,13 +45,10 @@ pub fn foresee(repo: &Repository, plan: &RunPlan, task: &TaskRecord) -> Result<F
     let invocation = profile::invocation(&run.id, &task.spec, 1);
     let command = (invocation.argv, Token::from_bytes([0; 16]));
     let mut launch = reach::launch_in(&Quarters::of_sealed(&paths), reach, &run.bounds, run.confine, command);
-    launch.env.extend(invocation.env);
     let name = format!("{}/{}", run.id, task.id);
     let exported =
         Exported { name: &name, branch: &task.branch, base: &run.base.commit, path: &paths.tree, repo: &repo.name };
-    launch.env.extend(exported.variables());
-    launch.give(&task.spec.env, &task.spec.secrets)?;
-    launch.network = task.spec.net.clone().unwrap_or(launch.network);
+    worker::furnish(&mut launch, task, invocation.env, &exported)?;
     let policy = launch.policy(run.confine, &machine);
     let mut environment: Vec<String> = policy.env.into_iter().map(|(name, _)| name).collect();
     environment.sort_unstable();

@@ -13,6 +13,7 @@ use super::gates;
 use super::landing::{cancel, fail, reject};
 use super::result::{self, Prepared};
 use crate::agent::profile;
+use crate::confine::Launch;
 use crate::confine::shim::Stopped;
 use crate::model::cause::chain;
 use crate::model::record::{AttemptError, AttemptRecord, TaskRecord};
@@ -215,6 +216,22 @@ fn pin_name(context: &Context, id: &TaskId) -> String {
     format!("refs/treehand/base/{}/{id}", context.run.id)
 }
 
+/// Gives a launch what a task's command has besides its place: variables, secrets, its network.
+pub fn furnish(
+    launch: &mut Launch,
+    task: &TaskRecord,
+    own: Vec<(String, String)>,
+    exported: &Exported<'_>,
+) -> Result<(), RunError> {
+    launch.env.extend(own);
+    launch.env.extend(exported.variables());
+    launch.give(&task.spec.env, &task.spec.secrets)?;
+    if let Some(network) = &task.spec.net {
+        launch.network.clone_from(network);
+    }
+    Ok(())
+}
+
 async fn run_attempt(
     context: &Arc<Context>,
     id: &TaskId,
@@ -229,10 +246,7 @@ async fn run_attempt(
     let (branch, base, path, repo) = (&task.branch, &prepared.base, &prepared.paths.tree, &context.repo.name);
     let command = (invocation.argv, token.clone());
     let mut launch = context.launch_in(&prepared.paths, &prepared.lenders, command)?;
-    launch.env.extend(invocation.env);
-    launch.env.extend(Exported { name: &name, branch, base, path, repo }.variables());
-    launch.give(&task.spec.env, &task.spec.secrets)?;
-    launch.network = task.spec.net.clone().unwrap_or(launch.network);
+    furnish(&mut launch, &task, invocation.env, &Exported { name: &name, branch, base, path, repo })?;
     launch.timeout = task.spec.timeout.map(|span| span.0);
     let log = context.repo.attempt_log(run, id, n);
     launch.log = Some(context.log_plan(&log));

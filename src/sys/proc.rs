@@ -140,11 +140,21 @@ pub fn marked(token: &Token) -> io::Result<Vec<ProcId>> {
 
 /// Kills everything that carries the mark until nothing does, and says how many it met.
 pub fn kill_marked(token: &Token) -> io::Result<usize> {
+    kill_until_none(&format!("processes with {MARK}={}", token.as_str()), || marked(token))
+}
+
+/// Kills every child of this process, and what becomes one by that; how many there were.
+pub fn kill_children() -> io::Result<usize> {
+    let own = std::process::id();
+    kill_until_none("children", || children_of(own))
+}
+
+fn kill_until_none(what: &str, find: impl Fn() -> io::Result<Vec<ProcId>>) -> io::Result<usize> {
     let mut killed = 0;
     // Each round kills what the last one missed because it was forking; a process that survives all rounds is stuck in
     // the kernel and is reported instead of waited for.
     for _ in 0..KILL_ROUNDS {
-        let living = marked(token)?;
+        let living = find()?;
         if living.is_empty() {
             return Ok(killed);
         }
@@ -157,32 +167,7 @@ pub fn kill_marked(token: &Token) -> io::Result<usize> {
             wait_gone(process, Duration::from_secs(2))?;
         }
     }
-    Err(io::Error::other(format!("processes with {MARK}={} do not die", token.as_str())))
-}
-
-/// Kills every child of this process, and what becomes one by that, and waits for their ends; how many there were.
-pub fn kill_children() -> io::Result<usize> {
-    let own = std::process::id();
-    let mut killed = 0;
-    for _ in 0..KILL_ROUNDS {
-        let children = children_of(own)?;
-        if children.is_empty() {
-            return Ok(killed);
-        }
-        for child in &children {
-            if kill(child)? == Signalled::Sent {
-                killed += 1;
-            }
-        }
-        for child in &children {
-            let pid = i32::try_from(child.pid).ok().and_then(Pid::from_raw);
-            match rustix::process::waitpid(pid, rustix::process::WaitOptions::empty()) {
-                Ok(_) | Err(rustix::io::Errno::CHILD | rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-    }
-    Err(io::Error::other("children do not die"))
+    Err(io::Error::other(format!("{what} do not die")))
 }
 
 fn children_of(parent: u32) -> io::Result<Vec<ProcId>> {

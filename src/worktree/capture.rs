@@ -188,7 +188,7 @@ impl<'a> Place<'a> {
                 return Err(elsewhere());
             }
             if !entry.file_type().is_file() && !entry.file_type().is_dir() {
-                return Err(bad(format!("{} is no file: git would wait for it for ever", entry.path().display())));
+                return Err(no_file(entry.path()));
             }
         }
         Ok(())
@@ -205,7 +205,7 @@ impl<'a> Place<'a> {
         let head_tree =
             head_tree.map_err(|error| bad(format!("the workspace's HEAD {head} is not a whole commit: {error}")))?;
         if let Some(path) = trap(&self.files()) {
-            return Err(bad(format!("{} is no file: git would wait for it for ever", path.display())));
+            return Err(no_file(&path));
         }
         self.take_index(&head)?;
         self.unhide()?;
@@ -275,6 +275,10 @@ impl<'a> Place<'a> {
         let command = command.env("GIT_COMMITTER_NAME", name).env("GIT_COMMITTER_EMAIL", email);
         Ok(command.stdin(request.message).object_id()?)
     }
+}
+
+fn no_file(path: &Path) -> WorktreeError {
+    bad(format!("{} is no file: git would wait for it for ever", path.display()))
 }
 
 pub(super) fn bad(message: impl Into<String>) -> WorktreeError {

@@ -63,44 +63,49 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
 pub const LFS_IN_PRIVATE: &str = "rw/lfs";
 
 /// The settings for a git dir of ours, with what [`copy_info`] puts there. LFS keeps what it takes in with the repository.
+///
+/// What it kept in a private git dir would go with that one, and the landed pointer would point to nothing.
 pub fn settings_in(repo: &Repository, git_dir: &Path) -> Result<String> {
-    Ok(settings_apart(repo, git_dir)? + &storage(repo, None)?)
-}
-
-/// The same without a word on where LFS keeps content.
-fn settings_apart(repo: &Repository, git_dir: &Path) -> Result<String> {
-    let attributes = git_dir.join(USER_ATTRIBUTES);
-    let own =
-        format!("[core]\n\texcludesFile = /dev/null\n\tattributesFile = {}\n", quote(&attributes.to_string_lossy()));
-    Ok(settings(repo)? + &own)
+    let settings = settings(repo)?;
+    let place = have_lfs(&settings).then(|| lfs_place(repo)).transpose()?;
+    Ok(settings + &files_in(git_dir) + &place.map(|place| storage(&place)).unwrap_or_default())
 }
 
 /// The same for a git dir in which a workspace's own processes work: what LFS takes in there stays there until it is captured.
 pub fn settings_in_private(repo: &Repository, git_dir: &Path) -> Result<String> {
-    Ok(settings_apart(repo, git_dir)? + &storage(repo, Some(&git_dir.join(LFS_IN_PRIVATE)))?)
+    let settings = settings(repo)?;
+    let storage = if have_lfs(&settings) { storage(&git_dir.join(LFS_IN_PRIVATE)) } else { String::new() };
+    Ok(settings + &files_in(git_dir) + &storage)
 }
 
-/// Where LFS keeps the content of files: with the repository. What it kept in a private git dir would go with that one, and
-/// the landed pointer would point to nothing.
-fn storage(repo: &Repository, private: Option<&Path>) -> Result<String> {
-    if !has_lfs(repo)? {
-        return Ok(String::new());
-    }
-    let place = private.map_or_else(|| lfs_place(repo), |place| Ok(place.to_owned()))?;
-    Ok(format!("[lfs]\n\tstorage = {}\n", quote(&place.to_string_lossy())))
+/// The same for who only looks: what LFS takes in goes with this directory.
+pub fn settings_for_a_look(repo: &Repository, content: &Path) -> Result<String> {
+    let settings = settings(repo)?;
+    let storage = if have_lfs(&settings) { storage(content) } else { String::new() };
+    Ok(settings + &storage)
+}
+
+fn files_in(git_dir: &Path) -> String {
+    let attributes = git_dir.join(USER_ATTRIBUTES);
+    format!("[core]\n\texcludesFile = /dev/null\n\tattributesFile = {}\n", quote(&attributes.to_string_lossy()))
+}
+
+/// Where LFS keeps the content of files, as settings say it.
+fn storage(place: &Path) -> String {
+    format!("[lfs]\n\tstorage = {}\n", quote(&place.to_string_lossy()))
 }
 
 /// Where the repository's own LFS keeps content, where it has such a filter.
 pub fn lfs(repo: &Repository) -> Result<Option<PathBuf>> {
-    has_lfs(repo)?.then(|| lfs_place(repo)).transpose()
+    have_lfs(&settings(repo)?).then(|| lfs_place(repo)).transpose()
 }
 
-fn has_lfs(repo: &Repository) -> Result<bool> {
-    Ok(settings(repo)?.contains("[filter \"lfs\"]"))
+fn have_lfs(settings: &str) -> bool {
+    settings.contains("[filter \"lfs\"]")
 }
 
 /// The settings as lines of a configuration file.
-pub fn settings(repo: &Repository) -> Result<String> {
+fn settings(repo: &Repository) -> Result<String> {
     let pattern = format!(r"^(core\.({CORE})|filter\..+\.(clean|smudge|process|required))$");
     let command = repo.bare(["config", "--includes", "-z", "--get-regexp", &pattern]);
     let name = command.name();

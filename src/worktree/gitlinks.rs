@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use super::error::Result;
 use super::repository::{Repository, bytes_path};
+use super::result_policy::GITLINK;
 use crate::model::CommitId;
 use crate::sys::fs;
-use crate::sys::git::{Git, Reader, index_gitlinks};
+use crate::sys::git::{Git, IndexFacts, Reader};
 
 /// Keeps git out of them.
 pub const KEEP_OUT: &str = "--ignore-submodules=all";
@@ -28,9 +29,12 @@ pub struct Changed {
     pub staged: bool,
 }
 
-/// The submodules of a worktree that are changed, in their index entry or within.
-pub fn changed(repo: &Repository, git_dir: &Path, tree: &Path) -> Result<Vec<Changed>> {
-    let gitlinks = listed(&repo.git, git_dir, tree)?;
+/// The submodules of a worktree that are changed, in their index entry or within; `facts` are what its index says, if known.
+pub fn changed(repo: &Repository, git_dir: &Path, tree: &Path, facts: Option<&IndexFacts>) -> Result<Vec<Changed>> {
+    let gitlinks = match facts {
+        Some(facts) => facts.gitlinks.clone(),
+        None => recorded(&repo.git, git_dir, tree)?,
+    };
     if gitlinks.is_empty() {
         return Ok(Vec::new());
     }
@@ -49,14 +53,7 @@ pub fn changed(repo: &Repository, git_dir: &Path, tree: &Path) -> Result<Vec<Cha
 }
 
 /// The gitlinks of an index that a sparse checkout does not leave out: paths, and the commits that they record.
-fn listed(git: &Git, git_dir: &Path, tree: &Path) -> Result<Vec<(Vec<u8>, CommitId)>> {
-    let index = git_dir.join("index");
-    if !fs::exists(&index)? {
-        return Ok(Vec::new());
-    }
-    if let Some(gitlinks) = index_gitlinks(&index) {
-        return Ok(gitlinks);
-    }
+pub fn recorded(git: &Git, git_dir: &Path, tree: &Path) -> Result<Vec<(Vec<u8>, CommitId)>> {
     let output = git.tree(git_dir, tree, ["ls-files", "--stage", "-t", "-z"]).run()?;
     // `TAG MODE COMMIT STAGE<tab>PATH`
     let entry = |record: &[u8]| {
@@ -64,7 +61,7 @@ fn listed(git: &Git, git_dir: &Path, tree: &Path) -> Result<Vec<(Vec<u8>, Commit
         let mut fields = record[..tab].split(|byte| *byte == b' ');
         let (tag, mode, commit) = (fields.next()?, fields.next()?, fields.next()?);
         let commit = CommitId::parse(&String::from_utf8_lossy(commit)).ok()?;
-        (tag != b"S" && mode == b"160000").then(|| (record[tab + 1..].to_vec(), commit))
+        (tag != b"S" && mode == GITLINK.as_bytes()).then(|| (record[tab + 1..].to_vec(), commit))
     };
     Ok(output.records().filter_map(entry).collect())
 }
@@ -90,7 +87,7 @@ impl Place<'_> {
             return Ok(false);
         }
         let below = Place { git: self.git, git_dir: &git_dir, tree: &tree };
-        for (path, commit) in listed(self.git, &git_dir, &tree)? {
+        for (path, commit) in recorded(self.git, &git_dir, &tree)? {
             if !below.is_as_recorded(&path, &commit)? {
                 return Ok(false);
             }

@@ -15,7 +15,7 @@ use super::repository::Repository;
 use crate::model::CommitId;
 use crate::sys::footprint::trap;
 use crate::sys::fs;
-use crate::sys::git::{GitCommand, index_hides};
+use crate::sys::git::{GitCommand, IndexFacts, index_facts};
 
 /// A copy of a worktree's index.
 pub struct IndexCopy<'a> {
@@ -75,7 +75,7 @@ pub fn dirty_paths(repo: &Repository, git_dir: &Path, tree: &Path) -> Result<Vec
     let output = copy.git(args).run()?;
     let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
     let mut paths: Vec<String> = output.records().map(|record| text(record.get(3..).unwrap_or_default())).collect();
-    for submodule in gitlinks::changed(repo, git_dir, tree)? {
+    for submodule in gitlinks::changed(repo, git_dir, tree, facts(git_dir)?.as_ref())? {
         let path = text(&submodule.path);
         if !paths.contains(&path) {
             paths.push(path);
@@ -117,19 +117,25 @@ impl Dirt {
     }
 }
 
+/// What a worktree's index says; `None` where git has to be asked.
+fn facts(git_dir: &Path) -> Result<Option<IndexFacts>> {
+    let index = git_dir.join("index");
+    Ok(if fs::exists(&index)? { index_facts(&index) } else { Some(IndexFacts::default()) })
+}
+
 /// What [`dirty_paths`] would name: asked first of git as the person set it up, and in full only when flags may hide files.
 pub fn look(repo: &Repository, git_dir: &Path, tree: &Path) -> Result<Dirt> {
     let args = ["status", "--porcelain=v1", "-z", "--untracked-files=normal", KEEP_OUT, "--no-renames"];
     let mut dirt = Dirt::default();
     repo.git.tree(git_dir, tree, args).run()?.records().for_each(|record| dirt.add(record));
-    for submodule in gitlinks::changed(repo, git_dir, tree)? {
+    let facts = facts(git_dir)?;
+    for submodule in gitlinks::changed(repo, git_dir, tree, facts.as_ref())? {
         dirt.staged |= submodule.staged;
         dirt.modified |= !submodule.staged;
     }
     if dirt.is_clean() {
-        let index = git_dir.join("index");
-        let hides = match if fs::exists(&index)? { index_hides(&index) } else { Some(false) } {
-            Some(hides) => hides,
+        let hides = match facts {
+            Some(facts) => facts.hides,
             None => exact::hides(&repo.git.tree(git_dir, tree, exact::LIST).run()?),
         };
         dirt.modified = hides && !dirty_paths(repo, git_dir, tree)?.is_empty();

@@ -15,10 +15,10 @@ use crate::sys::git::GitCommand;
 /// Takes in what is in this private git dir. `git` works in the scratch git dir of the capture, whose settings name the
 /// repository's storage.
 pub fn take(repo: &Repository, private: &Path, scratch: &Path, git: impl Fn(&[&str]) -> GitCommand) -> Result<()> {
-    let Some(storage) = conversion::lfs(repo)? else { return Ok(()) };
     if !fs::is_directory_beneath(private, Path::new(LFS_IN_PRIVATE))? {
         return Ok(());
     }
+    let Some(storage) = conversion::lfs(repo)? else { return Ok(()) };
     let root = private.join(LFS_IN_PRIVATE).join("objects");
     let attributes = scratch.join("lfs-attributes");
     fs::write_atomic(&attributes, b"* filter=lfs\n")?;

@@ -10,6 +10,7 @@ use super::checkouts;
 use super::conversion;
 use super::error::{Result, WorktreeError};
 use super::repository::Repository;
+use super::run_store;
 use super::sealed::{Identity, SealedPaths};
 use super::ties::ties;
 use crate::confine::policy::Limits;
@@ -54,7 +55,11 @@ pub fn planned(repo: &Repository, paths: &SealedPaths, lenders: &[PathBuf], mach
     };
     // Beside the objects of a lender are those of its submodules.
     reach.read.extend(lenders.iter().filter_map(|objects| objects.parent()).map(Path::to_owned));
-    reach.read.extend(conversion::lfs(repo)?.map(|place| place.join("objects")).filter(|place| place.exists()));
+    let content = match lenders.first() {
+        Some(store) if store.exists() => run_store::content_beside(store),
+        _ => conversion::lfs(repo)?,
+    };
+    reach.read.extend(content.map(|place| place.join("objects")).filter(|place| place.exists()));
     reach.write.extend(WRITTEN.iter().map(|part| paths.git_dir.join(part)));
     Ok(reach)
 }
@@ -147,11 +152,7 @@ fn plain_config(repo: &Repository, home: &Path) -> Result<String> {
     for record in format.records() {
         text.push_str(&conversion::line(&String::from_utf8_lossy(record)).unwrap_or_default());
     }
-    let text = text + &conversion::settings(repo)?;
-    // What is only looked at is taken in as well; it goes with the command.
-    let content = conversion::lfs(repo)?
-        .map(|_| format!("[lfs]\n\tstorage = {}\n", conversion::quote(&home.join(".lfs").to_string_lossy())));
-    Ok(text + &content.unwrap_or_default())
+    Ok(text + &conversion::settings_for_a_look(repo, &home.join(".lfs"))?)
 }
 
 /// A command that is to run in a workspace: its environment, what it reaches, what it may use up.

@@ -24,6 +24,14 @@ pub struct RunStore {
     local: bool,
 }
 
+/// The link in a store to where the repository's own LFS keeps content, which is where LFS looks beside borrowed objects.
+const CONTENT: &str = "lfs";
+
+/// Where that is, for the store that these objects are in; `None` where there is no LFS.
+pub fn content_beside(objects: &Path) -> Option<PathBuf> {
+    std::fs::read_link(objects.parent()?.join(CONTENT)).ok()
+}
+
 impl RunStore {
     /// Opens the store of a run, making it when it is new.
     pub fn open(repo: &Repository, run: &RunId, like: &CommitId) -> Result<RunStore> {
@@ -52,9 +60,8 @@ impl RunStore {
             fs::remove_tree(&store.git_dir)?;
             write_bare_skeleton(&store.git_dir, object_format(like), &[], "")?;
             copy_shallow(&repo.common_dir, &store.git_dir)?;
-            // Where LFS looks for content that belongs to borrowed objects.
             if let Some(place) = conversion::lfs(repo)? {
-                let link = store.git_dir.join("lfs");
+                let link = store.git_dir.join(CONTENT);
                 std::os::unix::fs::symlink(&place, &link).map_err(fs::at("create", &link))?;
             }
         }

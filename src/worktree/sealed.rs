@@ -12,6 +12,7 @@ use super::conversion::{self, quote};
 use super::error::{Result, WorktreeError};
 use super::quarantine::{copy_shallow, object_format, write_bare_skeleton};
 use super::repository::{Repository, SIGN};
+use super::run_store::content_beside;
 use super::submodules::{self, Submodule};
 use crate::model::record::WorkspaceRecord;
 use crate::model::{BranchName, CommitId, RunId, Submodules, TaskId};
@@ -213,7 +214,8 @@ fn add_tree(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -
     // git names the admin directory after the last part of the path: a tree called `wt` is renamed into place after.
     let staging = paths.enclosure.join("wt");
     // Taken from where it is: LFS would link it into the private dir, and a file of the user's could be written there.
-    let content = conversion::lfs(repo)?.map(|place| format!("lfs.storage={}", place.display()));
+    let content = request.lenders.first().and_then(|store| content_beside(store));
+    let content = content.map(|place| format!("lfs.storage={}", place.display()));
     let args = content.as_ref().map(|content| ["-c", content]);
     let add = repo.git.bare(&paths.git_dir, args.iter().flatten());
     let add = add.args(["worktree", "add", "--quiet", "--no-track", "-b", request.branch.as_str()]);

@@ -11,10 +11,10 @@ use std::path::{Component, Path, PathBuf};
 
 use super::conversion;
 use super::error::{Result, WorktreeError};
+use super::gitlinks;
 use super::originals::{self, HINT, Originals};
 use super::quarantine::{copy_shallow, object_format, write_bare_skeleton};
 use super::repository::{Repository, bytes_path};
-use super::result_policy::GITLINK;
 use super::run_store::RunStore;
 use super::sealed::{self, Identity, SealedPaths, link_line};
 use crate::model::CommitId;
@@ -181,16 +181,8 @@ impl<'a> Level<'a> {
 
     /// The gitlinks of the index that a sparse checkout does not leave out.
     fn gitlinks(&self) -> Result<Vec<(PathBuf, CommitId)>> {
-        let output = self.git.tree(self.git_dir, self.tree, ["ls-files", "--stage", "-t", "-z"]).run()?;
-        // `TAG MODE COMMIT STAGE<tab>PATH`
-        let entry = |record: &[u8]| {
-            let tab = record.iter().position(|byte| *byte == b'\t')?;
-            let mut fields = record[..tab].split(|byte| *byte == b' ');
-            let (tag, mode, commit) = (fields.next()?, fields.next()?, fields.next()?);
-            let commit = CommitId::parse(&String::from_utf8_lossy(commit)).ok()?;
-            (tag != b"S" && mode == GITLINK.as_bytes()).then(|| (bytes_path(&record[tab + 1..]), commit))
-        };
-        Ok(output.records().filter_map(entry).collect())
+        let recorded = gitlinks::recorded(self.git, self.git_dir, self.tree)?;
+        Ok(recorded.into_iter().map(|(path, commit)| (bytes_path(&path), commit)).collect())
     }
 }
 

@@ -4,7 +4,7 @@
 //! let go, and all that only holds other mounts is closed for writing.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::CWD;
@@ -69,7 +69,7 @@ pub fn make(policy: &Policy, shm: u64) -> Step<()> {
     sources.sort_by_key(|source| source.target.components().count());
     let root = step("make a root", mounts::tmpfs("size=16m,mode=0755", 0))?;
     let stage = STAGE.iter().map(Path::new).find(|path| path.is_dir()).unwrap_or(Path::new("/"));
-    step("make a root", put_on(&root, stage))?;
+    step("make a root", put_on(&root, CWD, stage))?;
     let device_directory = system(policy, &root, shm)?;
     put_devices(&root, devices)?;
     for source in &sources {
@@ -89,9 +89,9 @@ pub fn make(policy: &Policy, shm: u64) -> Step<()> {
     step("close the root", mounts::close(&root))
 }
 
-fn put_on(tree: &OwnedFd, place: &Path) -> io::Result<()> {
+fn put_on(tree: &OwnedFd, at: impl AsFd, place: &Path) -> io::Result<()> {
     let flags = rustix::mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    Ok(rustix::mount::move_mount(tree, "", CWD, place, flags)?)
+    Ok(rustix::mount::move_mount(tree, "", at, place, flags)?)
 }
 
 /// The file systems of the kernel and the private ones in memory; the answer is that of `/dev`.
@@ -155,18 +155,13 @@ fn shut_kernel_settings(root: &OwnedFd) -> Step<()> {
         let shut = || {
             let tree = mounts::copy_of(root, path)?;
             mounts::close(&tree)?;
-            let flags = rustix::mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-            Ok(rustix::mount::move_mount(&tree, "", root, path, flags)?)
+            put_on(&tree, root, path)
         };
         step(format_args!("close /{}", path.display()), shut())?;
     }
     for path in KERNEL_SECRETS.iter().map(Path::new).filter(|path| mounts::exists(root, path)) {
-        let hide = || {
-            let nothing = mounts::copy_of(root, Path::new("dev/null"))?;
-            let flags = rustix::mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-            Ok(rustix::mount::move_mount(&nothing, "", root, path, flags)?)
-        };
-        step(format_args!("hide /{}", path.display()), hide())?;
+        let hidden = mounts::copy_of(root, Path::new("dev/null")).and_then(|nothing| put_on(&nothing, root, path));
+        step(format_args!("hide /{}", path.display()), hidden)?;
     }
     Ok(())
 }

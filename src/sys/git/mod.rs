@@ -10,5 +10,5 @@ mod serve;
 
 pub use command::{Git, GitCommand, GitError, GitOutput, MINIMUM_VERSION, Version};
 pub use line::Line;
-pub use read::{ReadError, Reader, RefLog, index_gitlinks, index_hides, user_file};
+pub use read::{IndexFacts, ReadError, Reader, RefLog, index_facts, user_file};
 pub use serve::serve;
