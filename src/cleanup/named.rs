@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::{CommitId, Timestamp};
+use crate::worktree::result_policy::GITLINK;
 
 /// Directories of operations in progress: each file of theirs may name commits that the operation comes back to.
 const IN_PROGRESS: [&str; 3] = ["rebase-merge", "rebase-apply", "sequencer"];
@@ -45,7 +46,7 @@ pub fn staged<'a>(records: impl Iterator<Item = &'a [u8]>) -> BTreeSet<CommitId>
         let what = std::str::from_utf8(what).ok()?;
         let (mode, rest) = what.split_once(' ')?;
         let id = CommitId::parse(rest.split(' ').next()?).ok()?;
-        (mode != "160000").then_some(id)
+        (mode != GITLINK).then_some(id)
     };
     records.filter_map(entry).collect()
 }

@@ -13,7 +13,7 @@ use super::repository::Repository;
 use crate::sys::fs;
 
 /// How long a lock is waited for in silence.
-const TELL_AFTER: Duration = Duration::from_secs(1);
+pub(super) const TELL_AFTER: Duration = Duration::from_secs(1);
 /// Between two looks, at most.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 

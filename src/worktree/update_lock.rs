@@ -5,12 +5,10 @@
 use std::time::Duration;
 
 use super::error::{Result, WorktreeError};
+use super::patience::TELL_AFTER;
 use super::repository::Repository;
 use crate::model::WorkspaceName;
 use crate::sys::lock::{FileLock, LockError};
-
-/// How long it is waited for in silence.
-const TELL_AFTER: Duration = Duration::from_secs(1);
 
 /// Takes the lock of a workspace, waiting for whoever has it.
 pub fn take(repo: &Repository, name: &WorkspaceName, wait: Duration) -> Result<FileLock> {
