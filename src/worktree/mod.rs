@@ -32,6 +32,7 @@ pub mod import_submodules;
 pub mod in_the_way;
 pub mod index_copy;
 pub mod index_lock;
+pub mod inside;
 pub mod landed;
 mod lfs_content;
 pub mod links;

@@ -10,14 +10,15 @@ use crate::cli::error::CliError;
 use crate::cli::output::plain;
 use crate::cli::session::Session;
 use crate::confine::policy::Streams;
+use crate::confine::shim::ExitRecord;
 use crate::confine::view::System;
 use crate::confine::{self, Launch, LaunchError};
-use crate::model::record::{ConfineLevel, WorkspaceRecord};
+use crate::model::record::ConfineLevel;
 use crate::model::{Network, VariableName};
-use crate::store::EntryDraft;
-use crate::sys::{fs, random};
-use crate::worktree::reach::{self, Quarters};
-use crate::worktree::{WorktreeError, exported, sealed, ties};
+use crate::store::{EntryDraft, Store};
+use crate::sys::random;
+use crate::worktree::inside::{Furnished, Inside};
+use crate::worktree::reach;
 
 /// Runs a command in a workspace.
 pub fn run(session: &Session, args: &ExecArgs) -> Result<u8, CliError> {
@@ -29,39 +30,18 @@ pub fn run(session: &Session, args: &ExecArgs) -> Result<u8, CliError> {
         return Err(CliError::not_found(message).hint(format!("let it go: treehand rm {}", record.name)));
     }
     let machine = reach::machine(&session.repo);
-    let (mut launch, quarters) = prepare(session, args, &record, level, &machine)?;
-    launch.env.extend(exported::variables(&session.repo, &record));
-    launch.give(&args.env, &args.secrets)?;
-    launch.network = args.net.clone().unwrap_or(launch.network);
-    launch.streams = if session.out.is_json() { Streams::Narrated } else { Streams::Inherited };
-    if args.dry_run {
-        return dry_run(session, &launch, &args.secrets, level, &machine);
-    }
-    let granted = confine::require(level, &reach::ground(&session.repo))?;
-    warn(session, args, level);
-    if let Some(value) =
-        launch.secrets.iter().find(|value| launch.argv.iter().any(|argument| argument.contains(*value)))
-    {
-        let name =
-            launch.env.iter().find(|(_, other)| other == value).map(|(name, _)| name.as_str()).unwrap_or_default();
-        let message = format!("the command has the value of the secret `{name}` in it");
-        return Err(
-            CliError::usage(message).hint(format!("what is written there is kept: write ${name} in a shell's line"))
-        );
-    }
-    let data = json!({"workspace": record.name, "command": launch.argv, "confine": level, "net": launch.network,
-        "token": launch.token});
-    store.note(&EntryDraft::new("exec", data))?;
-    let ended = launch.start(granted, &machine).and_then(|shim| shim.wait());
-    if let Some(Quarters { directory: Some(directory), .. }) = quarters {
-        fs::remove_tree(&directory).map_err(WorktreeError::from)?;
-    }
-    if record.sealed && !matches!(level, ConfineLevel::Off | ConfineLevel::External) {
-        let paths = remove::sealed_paths(&session.repo, &record, &session.settings.worktree.path)?;
-        for path in ties::mend(&paths)? {
-            let path = plain(&path.display().to_string());
-            session.out.warn(format!("the command replaced {path}, which says where the git dir is; it was put back"));
-        }
+    let token = random::token().map_err(|error| CliError::io("cannot make a token", &error))?;
+    let bounds = session.settings.confine.bounds();
+    let paths = record.sealed.then(|| remove::sealed_paths(&session.repo, &record, &session.settings.worktree.path));
+    let paths = paths.transpose()?;
+    let inside = Inside { repo: &session.repo, record: &record, sealed: paths.as_ref(), level, bounds: &bounds };
+    let mut furnished = inside.furnish(&machine, (args.command.clone(), token))?;
+    let launched = launch(session, &store, args, (&inside, &mut furnished), &machine);
+    furnished.leave()?;
+    let Launched::Ended(ended) = launched? else { return Ok(0) };
+    for path in inside.mend()? {
+        let path = plain(&path.display().to_string());
+        session.out.warn(format!("the command replaced {path}, which says where the git dir is; it was put back"));
     }
     let ended = ended.map_err(not_started)?;
     if let Some(limit) = ended.stopped {
@@ -76,29 +56,43 @@ pub fn run(session: &Session, args: &ExecArgs) -> Result<u8, CliError> {
     Ok(code)
 }
 
-fn prepare(
+/// What came of it.
+enum Launched {
+    /// It was only looked at.
+    Foreseen,
+    /// It ended, or did not start.
+    Ended(Result<ExitRecord, LaunchError>),
+}
+
+fn launch(
     session: &Session,
+    store: &Store,
     args: &ExecArgs,
-    record: &WorkspaceRecord,
-    level: ConfineLevel,
+    (inside, furnished): (&Inside<'_>, &mut Furnished),
     machine: &System,
-) -> Result<(Launch, Option<Quarters>), CliError> {
-    let token = random::token().map_err(|error| CliError::io("cannot make a token", &error))?;
-    let bounds = session.settings.confine.bounds();
-    let command = (args.command.clone(), token);
-    if record.sealed {
-        let paths = remove::sealed_paths(&session.repo, record, &session.settings.worktree.path)?;
-        let lenders = [paths.private.join("base.git/objects")];
-        let reach = reach::of_sealed(&session.repo, &paths, &lenders, machine)?;
-        reach::furnish(&paths, &sealed::Identity::of_user(&session.repo)?)?;
-        return Ok((reach::launch_in(&Quarters::of_sealed(&paths), reach, &bounds, level, command), None));
+) -> Result<Launched, CliError> {
+    let level = inside.level;
+    let launch = &mut furnished.launch;
+    launch.give(&args.env, &args.secrets)?;
+    launch.network = args.net.clone().unwrap_or(launch.network.clone());
+    launch.streams = if session.out.is_json() { Streams::Narrated } else { Streams::Inherited };
+    if args.dry_run {
+        dry_run(session, launch, &args.secrets, level, machine)?;
+        return Ok(Launched::Foreseen);
     }
-    let quarters = reach::quarters_of_plain(&record.path, level, &command.1)?;
-    let reach = match level {
-        ConfineLevel::Strict | ConfineLevel::Landlock => reach::of_plain(&session.repo, &quarters, machine)?,
-        ConfineLevel::External | ConfineLevel::Off => reach::Reach::default(),
-    };
-    Ok((reach::launch_in(&quarters, reach, &bounds, level, command), Some(quarters)))
+    let granted = confine::require(level, &reach::ground(&session.repo))?;
+    warn(session, args, level);
+    if let Some(name) = furnished.written_secret() {
+        let message = format!("the command has the value of the secret `{name}` in it");
+        return Err(
+            CliError::usage(message).hint(format!("what is written there is kept: write ${name} in a shell's line"))
+        );
+    }
+    let launch = &furnished.launch;
+    let data = json!({"workspace": inside.record.name, "command": launch.argv, "confine": level, "net": launch.network,
+        "token": launch.token});
+    store.note(&EntryDraft::new("exec", data))?;
+    Ok(Launched::Ended(launch.start(granted, machine).and_then(|shim| shim.wait())))
 }
 
 fn warn(session: &Session, args: &ExecArgs, level: ConfineLevel) {
@@ -118,7 +112,7 @@ fn dry_run(
     secrets: &[VariableName],
     level: ConfineLevel,
     machine: &System,
-) -> Result<u8, CliError> {
+) -> Result<(), CliError> {
     let policy = launch.policy(level, machine);
     let names: Vec<&String> = policy.env.iter().map(|(name, _)| name).collect();
     let document = json!({"dry_run": true, "command": policy.argv, "directory": policy.directory, "confine": level,
@@ -141,8 +135,7 @@ fn dry_run(
         }
         text
     };
-    session.out.answer("treehand/exec/v1", document, text)?;
-    Ok(0)
+    Ok(session.out.answer("treehand/exec/v1", document, text)?)
 }
 
 /// As a shell says it: 127 for a program that is not there, 126 for one that cannot be started.
