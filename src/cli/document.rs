@@ -46,6 +46,7 @@ pub fn task(task: &TaskRecord) -> Value {
                 "error": attempt.error,
                 "usage": Value::Null,
                 "log": attempt.log.to_string_lossy(),
+                "setup": attempt.setup,
             })
         })
         .collect();

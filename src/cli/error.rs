@@ -58,6 +58,16 @@ impl CliError {
         CliError::new(10, "confinement_unavailable", message)
     }
 
+    /// A setup step that did not do its work.
+    pub fn setup(message: impl Into<String>) -> CliError {
+        CliError::new(1, "setup", message)
+    }
+
+    /// A signal that was obeyed.
+    pub fn interrupted(signal: u32, message: impl Into<String>) -> CliError {
+        CliError::new(u8::try_from(128 + signal).unwrap_or(1), "interrupted", message)
+    }
+
     /// The same with a remedy.
     pub fn hint(mut self, hint: impl Into<String>) -> CliError {
         self.hint = Some(hint.into());
@@ -179,9 +189,7 @@ impl From<WorktreeError> for CliError {
             WorktreeError::Conflict { .. } => {
                 CliError::new(5, "conflict", text).hint("bring them together by hand, then try again")
             }
-            WorktreeError::Interrupted { signal } => {
-                CliError::new(u8::try_from(128 + signal).unwrap_or(1), "interrupted", text)
-            }
+            WorktreeError::Interrupted { signal } => CliError::interrupted(signal, text),
             WorktreeError::BadResult { .. } => CliError::new(4, "policy", text),
             WorktreeError::Unsigned { .. } => CliError::new(9, "attention", text).hint(
                 "unlock the key for this session (gpg-agent, ssh-agent) and try again, or: git config commit.gpgSign false",
@@ -193,6 +201,7 @@ impl From<WorktreeError> for CliError {
             WorktreeError::Read(_) => CliError::new(1, "git_failed", text),
             WorktreeError::Fs(error) => unusable(&error, text),
             WorktreeError::Launch(error) => error.into(),
+            WorktreeError::Secret(error) => error.into(),
             WorktreeError::Random(_) | WorktreeError::Signals(_) | WorktreeError::Apart(_) => CliError::new(1, "io", text),
         }
     }
@@ -216,6 +225,7 @@ impl From<RunError> for CliError {
                 CliError::new(1, "behind", text).hint("make room, then: treehand doctor --repair")
             }
             RunError::Secret(error) => error.into(),
+            RunError::Setup { .. } => CliError::setup(text),
             RunError::Launch(error) => error.into(),
             RunError::Fs(_) | RunError::Io { .. } => CliError::new(1, "io", text),
         }

@@ -14,6 +14,7 @@ pub mod fit;
 pub mod listing;
 pub mod output;
 pub mod session;
+pub mod setup;
 pub mod submodules;
 pub mod tasks_source;
 pub mod trace;

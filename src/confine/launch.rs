@@ -21,7 +21,7 @@ use super::view::{Reach, System};
 use super::{descriptor, environment, proxy, view};
 use crate::model::record::ConfineLevel;
 use crate::model::{Network, Token, Variable, VariableName};
-use crate::sys::{env, proc};
+use crate::sys::{env, interrupt, proc};
 
 /// The argument that makes our own executable a shim.
 pub const SHIM: &str = "__shim";
@@ -204,6 +204,7 @@ impl Launch {
         if self.streams == Streams::Narrated {
             command.stdout(rustix::stdio::stderr().try_clone_to_owned()?);
         }
+        interrupt::release_in_child(&mut command);
         leave_open(&mut command, policy, control, self.left_open);
         command.spawn()
     }

@@ -2,11 +2,12 @@
 //! Their JSON form is an on-disk format: a field may be added with a default, never renamed or reused.
 
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{
     BaseReport, Bounds, BranchName, ByteSize, CommitId, Hooks, MergePolicy, ProcId, Reason, RunId, RunSpec, RunState,
-    Sensitive, Span, Strategy, Submodules, TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
+    Sensitive, SetupRecord, SetupStep, Span, Strategy, Submodules, TaskId, TaskSpec, TaskState, Timestamp, Token,
+    WorkspaceName,
 };
 
 /// A run, with everything that was decided when it started: nothing is looked up again later.
@@ -38,6 +39,9 @@ pub struct RunRecord {
     /// Which submodules come along into the trees of its tasks and gates.
     #[serde(default)]
     pub submodules: Submodules,
+    /// The commands that make the trees of its tasks and gates ready.
+    #[serde(default)]
+    pub setup: Vec<SetupStep>,
     /// The linked worktree that it was asked for in: its settings say who commits.
     #[serde(default)]
     pub asked_in: Option<PathBuf>,
@@ -149,12 +153,23 @@ pub struct AttemptRecord {
     pub error: Option<AttemptError>,
     /// Its log file.
     pub log: PathBuf,
+    /// The setup steps that ran before its command.
+    #[serde(default)]
+    pub setup: Vec<SetupRecord>,
+}
+
+impl AttemptRecord {
+    /// The log that says why it failed: its own, or that of the setup step for which its command never started.
+    pub fn telling_log(&self) -> &Path {
+        let failed = self.setup.last().filter(|step| step.error.is_some());
+        failed.map_or(&self.log, |step| &step.log)
+    }
 }
 
 /// Why an attempt counts as failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptError {
-    /// `exit`, `signal`, `timeout`, `limit`, `spawn`, `capture`, `cancelled` or `crashed`.
+    /// `exit`, `signal`, `timeout`, `limit`, `spawn`, `setup`, `capture`, `cancelled` or `crashed`.
     pub kind: String,
     /// One sentence.
     pub message: String,

@@ -66,6 +66,12 @@ pub enum RunError {
     /// A secret that is not there.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// A setup step that did not do its work.
+    #[error("{message}")]
+    Setup {
+        /// Which, and how it ended.
+        message: String,
+    },
     /// A lock.
     #[error(transparent)]
     Lock(#[from] crate::sys::lock::LockError),
@@ -154,6 +160,7 @@ impl Context {
         let tasks = self.lock_store().tasks(&self.run.id)?;
         let gates = tasks.iter().flat_map(|task| &task.spec.gates);
         let named = tasks.iter().flat_map(|task| &task.spec.secrets).chain(gates.flat_map(|gate| &gate.secrets));
+        let named = named.chain(self.run.setup.iter().flat_map(|step| &step.secrets));
         let named: BTreeSet<VariableName> = named.cloned().collect();
         let here = env::vars();
         let values: Vec<String> = here

@@ -1,4 +1,5 @@
-//! What the tasks of a planned run would be confined by: the policy that each would get, with nothing made yet.
+//! What the tasks of a planned run, and the setup steps before them, would be confined by: the policy that each would get, with
+//! nothing made yet.
 //!
 //! Scan: looks at the machine and the repository. Values of variables and secrets are not in the answer, only their names.
 
@@ -7,16 +8,19 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::context::RunError;
+use super::setup as own_setup;
 use super::start::RunPlan;
 use super::worker;
-use crate::agent::profile;
+use crate::agent::profile::{self, Invocation};
+use crate::confine::Launch;
 use crate::confine::policy::{Limits, Mount};
 use crate::model::record::{ConfineLevel, TaskRecord};
-use crate::model::{Network, Token};
+use crate::model::{Network, SetupStep, Token};
 use crate::worktree::Repository;
 use crate::worktree::exported::Exported;
 use crate::worktree::reach::{self, Quarters};
 use crate::worktree::sealed::SealedPaths;
+use crate::worktree::setup;
 
 /// What a task would get.
 #[derive(Clone, Debug, Serialize)]
@@ -33,25 +37,52 @@ pub struct Foreseen {
     pub network: Network,
     /// What it could use up.
     pub limits: Limits,
+    /// How long it could take, in milliseconds, where that is known beforehand.
+    pub timeout_ms: Option<u64>,
 }
 
 /// Looks ahead for one task.
 pub fn foresee(repo: &Repository, plan: &RunPlan, task: &TaskRecord) -> Result<Foreseen, RunError> {
+    let Invocation { argv, env } = profile::invocation(&plan.run.id, &task.spec, 1);
+    seen(repo, plan, task, argv, |launch, exported| worker::furnish(launch, task, env, exported))
+}
+
+/// Looks ahead for a setup step in the tree of a task.
+pub fn foresee_step(
+    repo: &Repository,
+    plan: &RunPlan,
+    task: &TaskRecord,
+    step: &SetupStep,
+) -> Result<Foreseen, RunError> {
+    seen(repo, plan, task, setup::argv(step), |launch, exported| {
+        launch.env.extend(own_setup::told(&plan.run.id, "TREEHAND_TASK", &task.id));
+        launch.env.extend(exported.variables());
+        Ok(setup::give(launch, step)?)
+    })
+}
+
+fn seen(
+    repo: &Repository,
+    plan: &RunPlan,
+    task: &TaskRecord,
+    argv: Vec<String>,
+    furnish: impl FnOnce(&mut Launch, &Exported<'_>) -> Result<(), RunError>,
+) -> Result<Foreseen, RunError> {
     let run = &plan.run;
     let machine = reach::machine(repo);
     let paths = SealedPaths::of_task(repo, &run.template, &run.id, &task.id)?;
     let store = paths.private.parent().unwrap_or(&paths.private).join("base.git/objects");
     let reach = reach::planned(repo, &paths, &[store], &machine)?;
-    let invocation = profile::invocation(&run.id, &task.spec, 1);
-    let command = (invocation.argv, Token::from_bytes([0; 16]));
+    let command = (argv, Token::from_bytes([0; 16]));
     let mut launch = reach::launch_in(&Quarters::of_sealed(&paths), reach, &run.bounds, run.confine, command);
     let name = format!("{}/{}", run.id, task.id);
     let exported =
         Exported { name: &name, branch: &task.branch, base: &run.base.commit, path: &paths.tree, repo: &repo.name };
-    worker::furnish(&mut launch, task, invocation.env, &exported)?;
+    furnish(&mut launch, &exported)?;
     let policy = launch.policy(run.confine, &machine);
     let mut environment: Vec<String> = policy.env.into_iter().map(|(name, _)| name).collect();
     environment.sort_unstable();
-    let (mounts, links) = (policy.view.mounts, policy.view.links);
-    Ok(Foreseen { confine: run.confine, mounts, links, environment, network: policy.network, limits: policy.limits })
+    let (mounts, links, timeout_ms) = (policy.view.mounts, policy.view.links, policy.timeout_ms);
+    let (network, limits) = (policy.network, policy.limits);
+    Ok(Foreseen { confine: run.confine, mounts, links, environment, network, limits, timeout_ms })
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::attempt::{self, Attempt, AttemptEnd};
 use super::context::{Context, RunError, blocking};
+use super::setup::{self, GateSetup};
 use crate::confine::shim::Stopped;
 use crate::model::record::{GateOutcome, GateRecord};
 use crate::model::{BranchName, CommitId, GateSpec, TaskId};
@@ -53,12 +54,18 @@ pub async fn judge(context: &Arc<Context>, gates: &[GateSpec], judged: &Judged) 
     let mut checkout = None;
     let mut verdict = Verdict::Passed;
     for gate in gates {
-        if let Some(known) = context.store(|store| store.gate_result(&judged.tree, &gate.run))? {
+        if let Some(known) =
+            context.store(|store| store.gate_result(&judged.tree, &setup::key(gate, &context.run.setup)))?
+        {
             record(context, GateRecord { cached: true, ms: 0, entries: vec![judged.task.clone()], ..known })?;
             continue;
         }
         if checkout.is_none() {
-            checkout = Some(check_out(context, judged).await?);
+            let paths = checkout.insert(check_out(context, judged).await?);
+            verdict = make_ready(context, gate, judged, paths).await?;
+            if verdict != Verdict::Passed {
+                break;
+            }
         }
         let Some(paths) = &checkout else { continue };
         verdict = run_gate(context, gate, judged, paths).await?;
@@ -98,6 +105,33 @@ async fn check_out(context: &Arc<Context>, judged: &Judged) -> Result<SealedPath
     .await?
 }
 
+/// Runs the setup steps in the checkout. Where one fails, the gate that it was for has failed.
+async fn make_ready(
+    context: &Arc<Context>,
+    gate: &GateSpec,
+    judged: &Judged,
+    paths: &SealedPaths,
+) -> Result<Verdict, RunError> {
+    let begun = Instant::now();
+    let (why, log) = match setup::in_gate(context, judged, paths).await? {
+        GateSetup::Ready => return Ok(Verdict::Passed),
+        GateSetup::Cancelled => return Ok(Verdict::Cancelled),
+        GateSetup::Failed(why, log) => (why, log),
+    };
+    let result = GateRecord {
+        tree: judged.tree.clone(),
+        command: gate.run.clone(),
+        outcome: GateOutcome::Failed,
+        cached: false,
+        ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        entries: vec![judged.task.clone()],
+        log: Some(log.clone()),
+    };
+    record(context, result)?;
+    let message = format!("the gate `{}` could not be tried: {why}", gate.run);
+    Ok(Verdict::Failed { command: gate.run.clone(), message, log })
+}
+
 async fn run_gate(
     context: &Arc<Context>,
     gate: &GateSpec,
@@ -128,7 +162,7 @@ async fn run_gate(
         log: Some(log.clone()),
     };
     if outcome == GateOutcome::Passed {
-        context.store(|store| store.keep_gate_result(&gate.run, &result))?;
+        context.store(|store| store.keep_gate_result(&setup::key(gate, &context.run.setup), &result))?;
     }
     record(context, result)?;
     if outcome == GateOutcome::Failed {

@@ -7,7 +7,7 @@ use crate::confine::{self, environment};
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord};
 use crate::model::{
     BaseReport, Bounds, BranchName, ByteSize, CommitId, MergePolicy, Network, RunId, RunSpec, RunState, Sensitive,
-    Span, StalePolicy, Strategy, Submodules, TaskState, Variable, VariableName,
+    SetupStep, Span, StalePolicy, Strategy, Submodules, TaskState, Variable, VariableName,
 };
 use crate::store::{Store, StoreError};
 use crate::sys::{clock, random};
@@ -39,6 +39,8 @@ pub struct StartSettings {
     pub lock_wait: Span,
     /// Which submodules come along into the trees of tasks and gates.
     pub submodules: Submodules,
+    /// The commands that make the trees of tasks and gates ready.
+    pub setup: Vec<SetupStep>,
     /// The template of workspace paths.
     pub template: String,
     /// Most bytes of each stream that a log keeps.
@@ -66,13 +68,13 @@ pub struct RunPlan {
 pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Result<RunPlan, RunError> {
     confine::require(settings.confine, &reach::ground(repo))?;
     Identity::of_user(repo)?;
-    check_secrets(&spec)?;
+    check_secrets(&spec, &settings.setup)?;
     let base = base::resolve(repo, spec.base.as_deref(), settings.lookup)?;
     let accepted = accept::enforce(repo, &base, spec.stale_policy(settings.stale))?;
     let mut warnings = accepted.warnings;
     warnings.extend(confine::level::caution(settings.confine).map(str::to_owned));
     if matches!(settings.confine, ConfineLevel::Off | ConfineLevel::External) {
-        warnings.extend(restricts_network(&spec).then(|| NET_IS_NOT_ENFORCED.to_owned()));
+        warnings.extend(restricts_network(&spec, &settings.setup).then(|| NET_IS_NOT_ENFORCED.to_owned()));
     }
     let into = target(repo, &spec, &base)?;
     let before = target_tip(repo, &into, &accepted.report)?;
@@ -93,6 +95,7 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
         lock_wait: settings.lock_wait,
         hooks: repo.hooks,
         submodules: settings.submodules,
+        setup: settings.setup.clone(),
         asked_in: repo.here.clone().filter(|_| repo.git_dir != repo.common_dir),
         template: settings.template.clone(),
         output_limit: settings.output_limit,
@@ -113,16 +116,21 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
 }
 
 /// An error unless every secret is there, and written down nowhere: what is written here is kept and shown.
-fn check_secrets(spec: &RunSpec) -> Result<(), RunError> {
+fn check_secrets(spec: &RunSpec, setup: &[SetupStep]) -> Result<(), RunError> {
     let tasks = spec.tasks.iter();
     let named =
         tasks.clone().flat_map(|task| task.secrets.iter().chain(task.gates.iter().flat_map(|gate| &gate.secrets)));
-    let named: BTreeSet<&VariableName> = named.chain(spec.gates.iter().flat_map(|gate| &gate.secrets)).collect();
+    let named: BTreeSet<&VariableName> = named
+        .chain(spec.gates.iter().flat_map(|gate| &gate.secrets))
+        .chain(setup.iter().flat_map(|step| &step.secrets))
+        .collect();
     let named: Vec<VariableName> = named.into_iter().cloned().collect();
     let gates = tasks.clone().flat_map(|task| &task.gates).chain(&spec.gates).map(|gate| &gate.run);
     let gates_of = tasks.clone().flat_map(|task| &task.gates).chain(&spec.gates);
     let variables = tasks.clone().flat_map(|task| &task.env).chain(gates_of.flat_map(|gate| &gate.env));
+    let variables = variables.chain(setup.iter().flat_map(|step| &step.env));
     let texts = tasks.flat_map(|task| task.command.iter().chain(&task.prompt)).chain(gates).chain(&spec.goal);
+    let texts = texts.chain(setup.iter().map(|step| &step.run));
     let texts: Vec<&String> = texts.chain(variables.filter_map(Variable::written)).collect();
     for (name, value) in environment::secrets(&named)? {
         if texts.iter().any(|text| text.contains(&value)) {
@@ -138,9 +146,10 @@ fn check_secrets(spec: &RunSpec) -> Result<(), RunError> {
 /// Said when a network is restricted and nothing enforces it.
 const NET_IS_NOT_ENFORCED: &str = "`net` is not enforced either: the commands have the network that you have";
 
-fn restricts_network(spec: &RunSpec) -> bool {
+fn restricts_network(spec: &RunSpec, setup: &[SetupStep]) -> bool {
     let gates = spec.tasks.iter().flat_map(|task| &task.gates).chain(&spec.gates);
     let asked = spec.tasks.iter().map(|task| &task.net).chain(gates.map(|gate| &gate.net));
+    let asked = asked.chain(setup.iter().map(|step| &step.net));
     asked.flatten().any(|network| *network != Network::Full)
 }
 

@@ -12,6 +12,7 @@ use super::context::{Context, RunError, blocking};
 use super::gates;
 use super::landing::{cancel, fail, reject};
 use super::result::{self, Prepared};
+use super::setup::{self, TaskTree};
 use crate::agent::profile;
 use crate::confine::Launch;
 use crate::confine::shim::Stopped;
@@ -53,6 +54,7 @@ pub async fn work(context: Arc<Context>, id: TaskId) -> Result<TaskState, RunErr
     let ended = run_attempt(&context, &id, &prepared, &token).await;
     let end = match ended {
         Ok(end) => end,
+        Err(RunError::Setup { message }) => return after_failure(&context, &id, "setup", message),
         Err(error) => return after_failure(&context, &id, "spawn", chain(&error)),
     };
     match end.stopped {
@@ -246,7 +248,8 @@ async fn run_attempt(
     let (branch, base, path, repo) = (&task.branch, &prepared.base, &prepared.paths.tree, &context.repo.name);
     let command = (invocation.argv, token.clone());
     let mut launch = context.launch_in(&prepared.paths, &prepared.lenders, command)?;
-    furnish(&mut launch, &task, invocation.env, &Exported { name: &name, branch, base, path, repo })?;
+    let exported = Exported { name: &name, branch, base, path, repo };
+    furnish(&mut launch, &task, invocation.env, &exported)?;
     launch.timeout = task.spec.timeout.map(|span| span.0);
     let log = context.repo.attempt_log(run, id, n);
     launch.log = Some(context.log_plan(&log));
@@ -260,10 +263,15 @@ async fn run_attempt(
         signal: None,
         error: None,
         log: log.clone(),
+        setup: Vec::new(),
     };
     let data = json!({"attempt": n, "token": token, "confine": context.granted.level()});
     // The attempt is consumed before the child starts: whatever dies in between, it is never started once too often.
     context.store(|store| store.move_task(run, id, TaskEvent::Start, data, |task| task.attempts.push(record)))?;
+    let tree = TaskTree { id, n, token, paths: &prepared.paths, lenders: &prepared.lenders, exported };
+    if let Some(end) = setup::in_task(context, &tree).await? {
+        return Ok(end);
+    }
     let stop = context.stop.subscribe();
     let attempt = Attempt { launch: &launch, granted: context.granted, machine: &context.machine, stop };
     let started = |process: Option<&crate::model::ProcId>| {
@@ -320,7 +328,7 @@ fn retry_or_fail(context: &Context, id: &TaskId, kind: ReasonKind, message: Stri
     let (event, reason) = if used < task.spec.attempts_allowed() && !*context.stop.borrow() {
         (TaskEvent::TryAgain, None)
     } else {
-        let log = task.attempts.last().map(|attempt| attempt.log.to_string_lossy().into_owned());
+        let log = task.attempts.last().map(|attempt| attempt.telling_log().to_string_lossy().into_owned());
         (TaskEvent::Fail, Some(Reason { log, ..Reason::new(kind, message.clone()) }))
     };
     let data = json!({"why": message});

@@ -117,6 +117,9 @@ pub enum WorktreeError {
     /// A sandbox for git could not be had.
     #[error(transparent)]
     Launch(#[from] crate::confine::LaunchError),
+    /// A secret that is not there.
+    #[error(transparent)]
+    Secret(#[from] crate::confine::environment::SecretError),
     /// The system refused something.
     #[error("cannot start git in a sandbox")]
     Apart(#[source] std::io::Error),

@@ -96,14 +96,19 @@ pub fn quarters_of_plain(tree: &Path, level: ConfineLevel, token: &Token) -> Res
         let home = env::home().unwrap_or_else(|| tmp.clone());
         return Ok(Quarters { tree, home, tmp, enclosure, directory: None });
     }
-    let state = env::state_home().ok_or_else(|| WorktreeError::refused("there is no home directory", "set HOME"))?;
-    let all = state.join("treehand/exec");
-    sweep(&all);
-    let directory = all.join(token.as_str());
+    let directory = directory_of_command(token)?;
     let (home, tmp) = (directory.join("home"), directory.join("tmp"));
     fs::create_private_dir_all(&home)?;
     fs::create_private_dir_all(&tmp)?;
     Ok(Quarters { tree, home, tmp, enclosure, directory: Some(directory) })
+}
+
+/// A place for what goes with a command, or with several one after the other, that has this mark; not made yet.
+pub fn directory_of_command(token: &Token) -> Result<PathBuf> {
+    let state = env::state_home().ok_or_else(|| WorktreeError::refused("there is no home directory", "set HOME"))?;
+    let all = state.join("treehand/exec");
+    sweep(&all);
+    Ok(all.join(token.as_str()))
 }
 
 /// Removes the quarters of commands that were killed before they could do that themselves: old, and nobody carries their mark.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::error::{Result, WorktreeError};
 use super::patience::Patience;
 use crate::model::record::ConfineLevel;
-use crate::model::{BranchName, Confinement, Hooks, RunId, TaskId, WorkspaceName};
+use crate::model::{BranchName, Confinement, Hooks, RunId, TaskId, Token, WorkspaceName};
 use crate::sys::fs;
 use crate::sys::git::{Git, Reader};
 use crate::sys::{env, random};
@@ -211,6 +211,17 @@ impl Repository {
     /// The log of one attempt.
     pub fn attempt_log(&self, run: &RunId, task: &TaskId, n: u32) -> PathBuf {
         self.state_dir().join("logs").join(run.as_str()).join(format!("{task}.{n}.log"))
+    }
+
+    /// The log of a setup step before one attempt, beside that of the attempt.
+    pub fn setup_log(&self, run: &RunId, task: &TaskId, n: u32, step: u32) -> PathBuf {
+        self.attempt_log(run, task, n).with_extension(format!("setup-{step}.log"))
+    }
+
+    /// The log of a setup step in the checkout of gates.
+    pub fn setup_log_of_gate(&self, run: &RunId, task: &TaskId, token: &Token, step: u32) -> PathBuf {
+        let name = format!("gate-{task}-{}.setup-{step}.log", token.short());
+        self.state_dir().join("logs").join(run.as_str()).join(name)
     }
 
     /// The tree of a workspace by the template, absolute.

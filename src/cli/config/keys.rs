@@ -3,12 +3,15 @@
 //! A key is here only when something reads it; those that the documentation promises for later are `UNSUPPORTED`, so
 //! that they are not mistaken for typing errors.
 
+use super::commands::{Gates, Steps};
 use super::forms::{Count, Fault, Form, Maybe, Node, Notes, Reference, Template};
-use super::lists::{Gates, IgnoreLines, Paths, Patterns, Variables};
+use super::lists::{IgnoreLines, Paths, Patterns, Variables};
 use super::nearest::nearest;
 use super::settings::{Jobs, MemoryLimit, Settings};
 use crate::model::record::ConfineLevel;
-use crate::model::{BranchName, ByteSize, GateSpec, Handling, Hooks, Network, Span, StalePolicy, Strategy, Submodules};
+use crate::model::{
+    BranchName, ByteSize, GateSpec, Handling, Hooks, Network, SetupStep, Span, StalePolicy, Strategy, Submodules,
+};
 
 /// One key.
 pub(super) struct Key {
@@ -71,6 +74,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "worktree.hooks" => worktree.hooks: Hooks, Project::Tighten(hooks_are_no_looser);
     "worktree.submodules" => worktree.submodules: Submodules, Project::Free;
     "worktree.copy" => worktree.copy: IgnoreLines, Project::Add(join_copy);
+    "worktree.setup" => worktree.setup: Steps, Project::Tighten(setup_takes_nothing);
     "confine.level" => confine.level: ConfineLevel, Project::Tighten(level_is_no_looser);
     "confine.network" => confine.network: Network, Project::Tighten(network_is_no_looser);
     "confine.read" => confine.read: Paths, Project::Refused;
@@ -101,7 +105,7 @@ pub(super) const KEYS: &[Key] = keys! {
 };
 
 /// Keys and sections that the documentation names and nothing reads yet; all of them are the user's.
-const UNSUPPORTED: [&str; 8] = [
+const UNSUPPORTED: [&str; 7] = [
     "agent",
     "clean.disk_budget",
     "merge.push",
@@ -109,7 +113,6 @@ const UNSUPPORTED: [&str; 8] = [
     "supervise.orphan_grace",
     "worktree.branch",
     "worktree.pool",
-    "worktree.setup",
 ];
 
 fn stale_is_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
@@ -128,11 +131,15 @@ fn gates_take_nothing(user: &Settings, with_project: &mut Settings) -> bool {
     let takes_nothing = |gate: &GateSpec| {
         gate.env.is_empty() && gate.secrets.is_empty() && gate.net.as_ref().is_none_or(|net| *net == Network::None)
     };
-    let project = std::mem::replace(&mut with_project.merge.gates, user.merge.gates.clone());
-    let own: Vec<GateSpec> = project.into_iter().filter(|gate| !user.merge.gates.contains(gate)).collect();
-    let all_do = own.iter().all(takes_nothing);
-    with_project.merge.gates.extend(own);
-    all_do
+    join(&user.merge.gates, &mut with_project.merge.gates).iter().all(takes_nothing)
+}
+
+/// The same for setup steps.
+fn setup_takes_nothing(user: &Settings, with_project: &mut Settings) -> bool {
+    let takes_nothing = |step: &SetupStep| {
+        step.env.is_empty() && step.secrets.is_empty() && step.net.as_ref().is_none_or(|net| *net == Network::None)
+    };
+    join(&user.worktree.setup, &mut with_project.worktree.setup).iter().all(takes_nothing)
 }
 
 fn sensitive_is_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
@@ -174,9 +181,11 @@ fn join_copy(user: &Settings, with_project: &mut Settings) {
     join(&user.worktree.copy, &mut with_project.worktree.copy);
 }
 
-fn join(user: &[String], with_project: &mut Vec<String>) {
+/// What the project adds, behind what the user has; that is the answer.
+fn join<'a, T: Clone + PartialEq>(user: &[T], with_project: &'a mut Vec<T>) -> &'a [T] {
     let project = std::mem::replace(with_project, user.to_vec());
-    with_project.extend(project.into_iter().filter(|pattern| !user.contains(pattern)));
+    with_project.extend(project.into_iter().filter(|item| !user.contains(item)));
+    &with_project[user.len()..]
 }
 
 /// What a name stands for.

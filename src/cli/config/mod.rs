@@ -5,6 +5,7 @@
 //! text makes it panic. Texts come in and values go out: it reads no file and no environment, and flags of a command
 //! are the caller's business. A new key is a field in `settings` and one entry of the table in `keys`.
 
+mod commands;
 mod error;
 mod forms;
 mod keys;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::model::record::ConfineLevel;
 use crate::model::{
-    Bounds, BranchName, ByteSize, GateSpec, Hooks, Network, Sensitive, Span, StalePolicy, Strategy, Submodules,
-    Variable,
+    Bounds, BranchName, ByteSize, GateSpec, Hooks, Network, Sensitive, SetupStep, Span, StalePolicy, Strategy,
+    Submodules, Variable,
 };
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -48,6 +48,8 @@ pub struct WorktreeSettings {
     pub submodules: Submodules,
     /// Patterns of ignored files that come along into a new workspace, as lines of `.gitignore`.
     pub copy: Vec<String>,
+    /// The commands that make a new workspace ready.
+    pub setup: Vec<SetupStep>,
 }
 
 /// How far children are confined.
@@ -181,6 +183,7 @@ impl Default for WorktreeSettings {
             fetch_window: seconds(0),
             submodules: Submodules::Local,
             copy: Vec::new(),
+            setup: Vec::new(),
         }
     }
 }

@@ -38,6 +38,7 @@ fn without_layers_everything_is_the_documented_default() {
         ("worktree.hooks", "\"confined\""),
         ("worktree.submodules", "\"local\""),
         ("worktree.copy", "[]"),
+        ("worktree.setup", "[]"),
         ("confine.level", "\"strict\""),
         ("confine.network", "\"none\""),
         ("confine.read", "[]"),
@@ -127,6 +128,14 @@ fn a_project_tightens_and_never_loosens() {
         ("", "merge.into='dev'", "merge.into", "\"dev\"", true),
         ("", "merge.strategy='ff'", "merge.strategy", "\"ff\"", true),
         ("merge.gates=['a']", "merge.gates=['b']", "merge.gates", "[\"a\", \"b\"]", true),
+        ("worktree.setup=['a']", "worktree.setup=['b', 'a']", "worktree.setup", "[\"a\", \"b\"]", true),
+        ("worktree.setup=['a']", "worktree.setup=[]", "worktree.setup", "[\"a\"]", true),
+        ("", "worktree.setup=[{run='a', net='none'}]", "worktree.setup", "[{ net = \"none\", run = \"a\" }]", true),
+        ("", "worktree.setup=[{run='a', timeout='1m'}]", "worktree.setup", "[{ run = \"a\", timeout = \"1m\" }]", true),
+        ("", "worktree.setup=['b', {run='a', net='full'}]", "worktree.setup", "[]", false),
+        ("", "worktree.setup=[{run='a', net=['a.b:1']}]", "worktree.setup", "[]", false),
+        ("", "worktree.setup=[{run='a', env=['HOME']}]", "worktree.setup", "[]", false),
+        ("worktree.setup=['b']", "worktree.setup=[{run='a', secrets=['T']}]", "worktree.setup", "[\"b\"]", false),
         ("", "merge.sensitive.ci='refuse'", "merge.sensitive.ci", "\"refuse\"", true),
         ("", "merge.sensitive.ci='allow'", "merge.sensitive.ci", "\"needs_person\"", false),
         ("clean.protect=['a']", "clean.protect=['b', 'a']", "clean.protect", "[\"a\", \"b\"]", true),
@@ -263,12 +272,13 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 23] = [
+const ACCEPTED: [(&str, &[&str]); 24] = [
     ("worktree.path", &["'/x/{workspace}'", "'../{workspace}/{repo}'"]),
     ("worktree.base", &["'main'", "'origin/\u{e9}~3'"]),
     ("worktree.stale", &["'warn'", "'block'"]),
     ("worktree.fetch_deadline", &["'0s'", "'2w'", "'17ms'"]),
     ("worktree.copy", &["[]", "['node_modules/', '!x', '[']"]),
+    ("worktree.setup", &["[]", "['npm ci']", "[{ run = 'x', timeout = '5m', net = 'full', env = ['A'] }]"]),
     ("confine.level", &["'strict'", "'landlock'", "'external'", "'off'"]),
     ("confine.network", &["'none'", "'full'", "'a.b:443, [::1]:80'", "['a.b:443']"]),
     ("confine.read", &["[]", "['/opt/x', '/srv/a b']"]),
@@ -351,6 +361,10 @@ proptest! {
         with.clean.protect = without.clean.protect.clone();
         prop_assert!(with.worktree.copy.starts_with(&without.worktree.copy));
         with.worktree.copy = without.worktree.copy.clone();
+        prop_assert!(with.worktree.setup.starts_with(&without.worktree.setup));
+        let added = &with.worktree.setup[without.worktree.setup.len()..];
+        prop_assert!(added.iter().all(|step| step.env.is_empty() && !matches!(step.net, Some(Network::Full))));
+        with.worktree.setup = without.worktree.setup.clone();
         prop_assert_eq!(with, without, "everything else is the user's alone");
     }
 

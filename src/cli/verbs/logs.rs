@@ -1,8 +1,9 @@
-//! `logs`: what a run's attempts printed, in the order of attempts; `-f` goes on until the run is over.
+//! `logs`: what a run's attempts and the setup steps before them printed, in the order of attempts; `-f` goes on until the run
+//! is over.
 //!
 //! The bytes are the children's own. On a terminal their control characters are shown, not obeyed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -10,9 +11,9 @@ use serde_json::json;
 
 use crate::cli::args::LogsArgs;
 use crate::cli::error::CliError;
-use crate::cli::output::print_bytes;
+use crate::cli::output::{plain, print_bytes};
 use crate::cli::session::Session;
-use crate::model::{RunId, TaskId};
+use crate::model::{RunId, SetupRecord, TaskId};
 use crate::orchestrator::client::{self, OnInterrupt};
 use crate::orchestrator::context::RunError;
 use crate::store::Store;
@@ -38,18 +39,35 @@ pub fn run(session: &Session, args: &LogsArgs) -> Result<u8, CliError> {
 
 fn documents(session: &Session, store: &Store, run: &RunId, only: Option<&TaskId>) -> Result<u8, CliError> {
     let mut logs = Vec::new();
-    for (task, n, path) in attempts(store, run, only)? {
+    for Kept { task, n, step, path } in kept(store, run, only)? {
         let bytes = std::fs::read(&path).unwrap_or_default();
-        logs.push(json!({"task": task, "attempt": n, "path": path, "text": String::from_utf8_lossy(&bytes)}));
+        let (setup, error) = step.map(|step| (step.command, step.error)).unzip();
+        logs.push(json!({"task": task, "attempt": n, "setup": setup, "error": error.flatten(), "path": path,
+            "text": String::from_utf8_lossy(&bytes)}));
     }
     session.out.answer("treehand/logs/v1", json!({"run": run, "logs": logs}), String::new)?;
     Ok(0)
 }
 
-fn attempts(store: &Store, run: &RunId, only: Option<&TaskId>) -> Result<Vec<(TaskId, u32, PathBuf)>, CliError> {
+/// A log: that of an attempt, or of a setup step before it.
+struct Kept {
+    task: TaskId,
+    n: u32,
+    step: Option<SetupRecord>,
+    path: PathBuf,
+}
+
+/// The logs in the order in which they were written; that of an attempt whose setup failed was not.
+fn kept(store: &Store, run: &RunId, only: Option<&TaskId>) -> Result<Vec<Kept>, CliError> {
     let mut found = Vec::new();
     for task in store.tasks(run)?.into_iter().filter(|task| only.is_none_or(|id| *id == task.id)) {
-        found.extend(task.attempts.iter().map(|attempt| (task.id.clone(), attempt.n, attempt.log.clone())));
+        for attempt in task.attempts {
+            let (id, n) = (&task.id, attempt.n);
+            let step = |step: SetupRecord| Kept { task: id.clone(), n, path: step.log.clone(), step: Some(step) };
+            let started = attempt.setup.iter().all(|step| step.error.is_none());
+            found.extend(attempt.setup.into_iter().map(step));
+            found.extend(started.then(|| Kept { task: id.clone(), n, path: attempt.log, step: None }));
+        }
     }
     Ok(found)
 }
@@ -58,16 +76,31 @@ fn attempts(store: &Store, run: &RunId, only: Option<&TaskId>) -> Result<Vec<(Ta
 #[derive(Default)]
 struct Printed {
     offsets: BTreeMap<PathBuf, u64>,
+    /// Setup steps whose failure has been said.
+    failed: BTreeSet<PathBuf>,
 }
 
 impl Printed {
     fn print_new(&mut self, store: &Store, run: &RunId, only: Option<&TaskId>) -> Result<(), CliError> {
-        for (task, n, path) in attempts(store, run, only)? {
+        let all = kept(store, run, only)?;
+        let named = only.is_none() || all.iter().any(|log| log.step.is_some());
+        for Kept { task, n, step, path } in all {
+            // The command has not started: what it says comes behind its setup.
+            if step.is_none() && !path.exists() {
+                continue;
+            }
+            let new = !self.offsets.contains_key(&path);
             let offset = self.offsets.entry(path.clone()).or_default();
-            if *offset == 0 && only.is_none() {
-                print_bytes(format!("==> {run}/{task} attempt {n} <==\n").as_bytes())?;
+            if new && named {
+                let what = step.as_ref().map(|step| format!(", setup: {}", plain(&step.command))).unwrap_or_default();
+                print_bytes(format!("==> {run}/{task} attempt {n}{what} <==\n").as_bytes())?;
             }
             *offset += print_from(&path, *offset)?;
+            if let Some(error) = step.and_then(|step| step.error)
+                && self.failed.insert(path)
+            {
+                print_bytes(format!("==> {} <==\n", plain(&error)).as_bytes())?;
+            }
         }
         Ok(())
     }

@@ -4,12 +4,15 @@
 
 use std::time::Instant;
 
+use serde_json::Value;
+
 use crate::cli::args::NewArgs;
 use crate::cli::copied;
 use crate::cli::document;
 use crate::cli::error::CliError;
 use crate::cli::output::plain;
 use crate::cli::session::Session;
+use crate::cli::setup;
 use crate::cli::submodules;
 use crate::model::record::WorkspaceRecord;
 use crate::model::{BaseReport, BranchName, WorkspaceName};
@@ -25,6 +28,7 @@ pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
     let name = WorkspaceName::parse(&args.name).map_err(usage)?;
     let branch = args.branch.clone().map_or_else(|| BranchName::parse(&args.name), Ok).map_err(usage)?;
     refuse_ours(&branch)?;
+    let granted = setup::check(session)?;
     let worktree = &session.settings.worktree;
     let lookup = session.lookup(args.offline);
     let request = args.from_pr.map(|number| base_name::of_pull_request(&session.repo, number, lookup)).transpose()?;
@@ -51,7 +55,9 @@ pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
     accepted.kept.map(Kept::release).transpose()?;
     let Made { record, along } = created?;
     let elapsed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    report(session, &record, &along, elapsed)?;
+    say(session, &record, &along);
+    let ready = setup::run(session, &store, &record, granted)?;
+    answer(session, &record, &along, elapsed, ready)?;
     match &args.execute {
         Some(line) => execute(session, &record, line),
         None => Ok(0),
@@ -75,7 +81,7 @@ fn branch_of_workspace(session: &Session, records: &[WorkspaceRecord], text: Str
     Ok(if known.is_some() { text } else { record.branch.to_string() })
 }
 
-fn report(session: &Session, record: &WorkspaceRecord, along: &Along, elapsed_ms: u64) -> Result<(), CliError> {
+fn say(session: &Session, record: &WorkspaceRecord, along: &Along) {
     let base = &record.base;
     session.out.say(format!(
         "workspace {} on branch {} at {} ({} {})",
@@ -87,9 +93,19 @@ fn report(session: &Session, record: &WorkspaceRecord, along: &Along, elapsed_ms
     ));
     copied::say(&session.out, &along.copied);
     submodules::say(&session.out, &along.submodules);
-    let mut document = document::workspace(record, base, Some(elapsed_ms));
+}
+
+fn answer(
+    session: &Session,
+    record: &WorkspaceRecord,
+    along: &Along,
+    elapsed_ms: u64,
+    setup: Value,
+) -> Result<(), CliError> {
+    let mut document = document::workspace(record, &record.base, Some(elapsed_ms));
     document["copied"] = copied::document(&along.copied);
     document["submodules"] = submodules::document(&along.submodules);
+    document["setup"] = setup;
     session.out.answer("treehand/workspace/v1", document, || format!("{}\n", record.path.display()))?;
     Ok(())
 }

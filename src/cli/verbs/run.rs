@@ -12,10 +12,10 @@ use crate::cli::output::{Paint, plain, with_schema};
 use crate::cli::session::Session;
 use crate::cli::{document, tasks_source};
 use crate::model::record::{ConfineLevel, TaskRecord};
-use crate::model::{Bounds, GateSpec, Network, RunId, RunSpec, TaskState, Variable, VariableName};
+use crate::model::{Bounds, GateSpec, Network, RunId, RunSpec, Span, TaskState, Variable, VariableName};
 use crate::orchestrator::client::{self, Followed, OnInterrupt};
 use crate::orchestrator::context::{RunError, WAITING};
-use crate::orchestrator::foresight::{Foreseen, foresee};
+use crate::orchestrator::foresight::{Foreseen, foresee, foresee_step};
 use crate::orchestrator::start::{self, RunPlan, StartSettings};
 use crate::store::Store;
 use crate::worktree::patience::waiting_for;
@@ -60,6 +60,7 @@ fn settings(session: &Session, args: &RunArgs) -> StartSettings {
         strategy: args.strategy.unwrap_or(config.merge.strategy),
         lock_wait: config.merge.lock_wait,
         submodules: config.worktree.submodules,
+        setup: config.worktree.setup.clone(),
         template: config.worktree.path.clone(),
         output_limit: config.confine.limits.output,
         bounds: config.confine.bounds(),
@@ -100,11 +101,14 @@ fn dry_run(session: &Session, plan: &RunPlan) -> Result<u8, CliError> {
     }
     let policies: serde_json::Map<String, Value> =
         foreseen.iter().map(|(id, policy)| (id.clone(), json!(policy))).collect();
-    document["confinement"] = json!({"level": plan.run.confine, "bounds": plan.run.bounds, "tasks": policies});
+    let setup = foresee_setup(session, plan)?;
+    document["confinement"] =
+        json!({"level": plan.run.confine, "bounds": plan.run.bounds, "tasks": policies, "setup": setup.documents});
     session.out.answer("treehand/run/v1", document, || {
         let base = &plan.run.base;
         let mut text =
             format!("would run from {} ({}) onto {}\n", plain(&base.reference), base.commit.short(), plan.run.into);
+        text.push_str(&setup.lines);
         for task in &plan.tasks {
             let needs: Vec<&str> = task.spec.needs.iter().map(|need| need.as_str()).collect();
             let after = if needs.is_empty() { String::new() } else { format!(" after {}", needs.join(", ")) };
@@ -121,10 +125,37 @@ fn dry_run(session: &Session, plan: &RunPlan) -> Result<u8, CliError> {
             text.push_str(&format!("  gate: {}{net}{given}\n", plain(&gate.run)));
         }
         text.push_str(&confinement(plan));
+        text.push_str(&setup.seen);
         foreseen.iter().for_each(|(id, policy)| text.push_str(&seen_by(id, policy)));
         text
     })?;
     Ok(0)
+}
+
+/// What a dry run says of the setup steps, which are the same before every task.
+#[derive(Default)]
+struct SetupForeseen {
+    documents: Vec<Value>,
+    lines: String,
+    seen: String,
+}
+
+fn foresee_setup(session: &Session, plan: &RunPlan) -> Result<SetupForeseen, CliError> {
+    let mut all = SetupForeseen::default();
+    let Some(first) = plan.tasks.first() else { return Ok(all) };
+    for (number, step) in (1..).zip(&plan.run.setup) {
+        let policy = foresee_step(&session.repo, plan, first, step)?;
+        let (run, net, given) = (plain(&step.run), network(step.net.as_ref()), given(&step.env, &step.secrets));
+        let deadline = Span(step.deadline());
+        all.lines.push_str(&format!("  setup {number}: {run}{net}{given}, in at most {deadline}\n"));
+        let environment = plain(&policy.environment.join(" "));
+        let sees = format!("setup {number} sees what each task sees; network {}\n", shown(&policy.network));
+        all.seen.push_str(&format!("{sees}  environment: {environment}\n"));
+        let mut document = json!(policy);
+        document["command"] = json!(step.run);
+        all.documents.push(document);
+    }
+    Ok(all)
 }
 
 /// What of the network a task or a gate asks for by itself.
@@ -188,6 +219,11 @@ pub fn follow(session: &Session, store: &Store, run: &RunId, events: bool) -> Re
             seq = entry.seq;
             if let (WAITING, Some(lock)) = (entry.kind.as_str(), entry.data["lock"].as_str()) {
                 session.out.warn(plain(&waiting_for(Path::new(lock))));
+            }
+            if let ("setup.started", Some(task), Some(step)) =
+                (entry.kind.as_str(), &entry.task, entry.data["command"].as_str())
+            {
+                tracing::info!(%task, "setup step: {step}");
             }
         }
         for task in store.tasks(run)? {

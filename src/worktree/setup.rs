@@ -1,0 +1,187 @@
+//! Setup steps in a person's new workspace: run in order and confined, told while they run, until one fails or a signal comes.
+//!
+//! They share a home and a temporary directory of their own, which go with the last one. The workspace stays whatever becomes of
+//! them: it was whole before. Also says for everybody what launches a step and how the end of one is put.
+
+use std::path::Path;
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::error::{Result, WorktreeError};
+use super::inside::{Furnished, Inside};
+use super::narrated::{self, Growing, Heard};
+use super::reach;
+use crate::confine::Launch;
+use crate::confine::environment::SecretError;
+use crate::confine::granted::Granted;
+use crate::confine::policy::LogPlan;
+use crate::confine::shim::Stopped;
+use crate::confine::view::System;
+use crate::model::{ByteSize, SetupStep, Token};
+use crate::store::{EntryDraft, Store};
+use crate::sys::interrupt::Held;
+use crate::sys::{fs, random};
+
+/// The command line of a step.
+pub fn argv(step: &SetupStep) -> Vec<String> {
+    vec!["sh".to_owned(), "-c".to_owned(), step.run.clone()]
+}
+
+/// Gives a launch what a step has of its own: its command, variables, secrets, network and deadline.
+pub fn give(launch: &mut Launch, step: &SetupStep) -> std::result::Result<(), SecretError> {
+    launch.argv = argv(step);
+    launch.give(&step.env, &step.secrets)?;
+    if let Some(network) = &step.net {
+        launch.network.clone_from(network);
+    }
+    launch.timeout = Some(step.deadline());
+    Ok(())
+}
+
+/// Why a step that ended like this failed; `None` when it did not.
+pub fn failure(
+    step: &SetupStep,
+    (exit, signal, stopped): (Option<i32>, Option<i32>, Option<Stopped>),
+) -> Option<String> {
+    let how = match (stopped, exit, signal) {
+        (None, Some(0), _) => return None,
+        (Some(Stopped::Timeout), ..) => format!("it ran out of time ({})", crate::model::Span(step.deadline())),
+        (Some(why), ..) => why.to_string(),
+        (None, Some(code), _) => format!("exit {code}"),
+        (None, None, Some(signal)) => format!("signal {signal}"),
+        (None, None, None) => "it ended in an unknown way".to_owned(),
+    };
+    Some(format!("setup step `{}` failed: {how}", step.name()))
+}
+
+/// What happens meanwhile.
+pub enum News<'a> {
+    /// A step begins.
+    Begins(&'a SetupStep),
+    /// It said this.
+    Said(&'a [u8]),
+    /// It has ended.
+    Ended,
+}
+
+/// How it went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every step did its work; how long each took, in milliseconds.
+    Ready(Vec<u64>),
+    /// One did not.
+    Failed {
+        /// Which, counted from 0.
+        step: usize,
+        /// A sentence that names it.
+        message: String,
+    },
+    /// A signal came.
+    Interrupted {
+        /// During which, counted from 0.
+        step: usize,
+        /// The signal's number.
+        signal: u32,
+    },
+}
+
+/// Where steps are to run.
+pub struct Place<'a> {
+    /// The workspace.
+    pub inside: Inside<'a>,
+    /// The proof that its level of confinement was granted.
+    pub granted: Granted,
+    /// Most bytes of each of a step's streams that are told.
+    pub output_limit: ByteSize,
+}
+
+/// Runs the steps.
+pub fn run(
+    place: &Place<'_>,
+    store: &Store,
+    steps: &[SetupStep],
+    observe: &mut dyn FnMut(News<'_>),
+) -> Result<Outcome> {
+    let held = Held::hold().map_err(WorktreeError::Signals)?;
+    let machine = reach::machine(place.inside.repo);
+    let token = random::token().map_err(WorktreeError::Random)?;
+    let logs = reach::directory_of_command(&token)?;
+    fs::create_private_dir_all(&logs)?;
+    let furnished = place.inside.furnish(&machine, (Vec::new(), token));
+    let ran = furnished.and_then(|furnished| {
+        let ran = in_order(place, store, steps, &furnished, (&machine, &held, &logs), observe);
+        furnished.leave().and(ran)
+    });
+    fs::remove_tree(&logs)?;
+    for path in place.inside.mend()? {
+        tracing::warn!("a setup step replaced {}, which says where the git dir is; it was put back", path.display());
+    }
+    ran
+}
+
+fn in_order(
+    place: &Place<'_>,
+    store: &Store,
+    steps: &[SetupStep],
+    furnished: &Furnished,
+    (machine, held, logs): (&System, &Held, &Path),
+    observe: &mut dyn FnMut(News<'_>),
+) -> Result<Outcome> {
+    let mut took = Vec::new();
+    for (n, step) in steps.iter().enumerate() {
+        let begun = Instant::now();
+        observe(News::Begins(step));
+        let mut launch = furnished.launch.clone();
+        give(&mut launch, step)?;
+        let output = logs.join(format!("setup-{}.log", n + 1));
+        let record = output.with_extension("end.json");
+        launch.log = Some(LogPlan { output: output.clone(), limit: place.output_limit.0, record });
+        note(place, store, step, &launch)?;
+        let mut log = Growing::begin(&output)?;
+        let shim = launch.start(place.granted, machine)?;
+        let Heard { ended, signal } = narrated::listen(shim, &mut log, held, &mut |bytes| observe(News::Said(bytes)))?;
+        observe(News::Ended);
+        if let Some(signal) = signal {
+            return Ok(Outcome::Interrupted { step: n, signal });
+        }
+        if let Some(message) = failure(step, (ended.exit, ended.signal, ended.stopped)) {
+            return Ok(Outcome::Failed { step: n, message });
+        }
+        took.push(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
+    }
+    Ok(Outcome::Ready(took))
+}
+
+fn note(place: &Place<'_>, store: &Store, step: &SetupStep, launch: &Launch) -> Result<()> {
+    let (name, level): (_, _) = (&place.inside.record.name, place.inside.level);
+    let token: &Token = &launch.token;
+    let data = json!({"workspace": name, "command": step.run, "confine": level, "net": launch.network, "token": token});
+    store.note(&EntryDraft::new("setup", data))?;
+    tracing::info!(workspace = %name, confine = %level, net = %json!(launch.network), deadline = ?launch.timeout, "setup step: {}", step.run);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::confine::policy::LimitKind;
+
+    #[test]
+    fn the_end_of_a_step_names_it_and_says_how() {
+        let step = SetupStep { timeout: "90s".parse().ok(), ..SetupStep::plain("npm ci") };
+        let check = |end, expected: Option<&str>| {
+            let expected = expected.map(|how| format!("setup step `npm ci` failed: {how}"));
+            assert_eq!(failure(&step, end), expected, "{end:?}");
+        };
+        check((Some(0), None, None), None);
+        check((Some(1), None, None), Some("exit 1"));
+        check((None, Some(9), None), Some("signal 9"));
+        check((Some(0), None, Some(Stopped::Timeout)), Some("it ran out of time (90s)"));
+        check((None, None, None), Some("it ended in an unknown way"));
+        let disk = Stopped::Limit(LimitKind::Disk);
+        check((None, Some(9), Some(disk)), Some(&disk.to_string()));
+        let script = SetupStep::plain("\n  set -e\n  make deps\n");
+        assert_eq!(failure(&script, (Some(2), None, None)).as_deref(), Some("setup step `set -e …` failed: exit 2"));
+    }
+}
