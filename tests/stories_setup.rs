@@ -370,7 +370,7 @@ fn without_confinement_a_step_can_what_the_user_can_and_that_is_said() {
 #[test]
 fn a_dry_run_shows_the_steps_with_what_they_would_get() {
     let world = World::new();
-    let step = "{ run = \"npm ci\", net = [\"registry.npmjs.org:443\"], env = [\"CI=true\"], timeout = \"2m\" }";
+    let step = "{ run = \"npm ci\", net = [\"packages.example.com:443\"], env = [\"CI=true\"], timeout = \"2m\" }";
     user(&world, &format!("[worktree]\nsetup = [{step}]\n"));
     let tasks = one_task("true", "");
     let document = world.run_tasks(&tasks, &["--dry-run"]).expect(0).json();
@@ -378,7 +378,7 @@ fn a_dry_run_shows_the_steps_with_what_they_would_get() {
     assert_eq!((&foreseen["command"], &foreseen["timeout_ms"]), (&json!("npm ci"), &json!(120_000)));
     assert!(foreseen["environment"].as_array().is_some_and(|names| names.contains(&json!("CI"))), "{foreseen}");
     let text = world.treehand(&["run", "--dry-run", "--confine", "off", "--", "true"]).expect(0).stdout;
-    let line = "  setup 1: npm ci (net registry.npmjs.org:443) [CI], in at most 2m\n";
+    let line = "  setup 1: npm ci (net packages.example.com:443) [CI], in at most 2m\n";
     assert!(text.contains(line), "{text}");
     assert!(!world.trees().exists());
     let shown = world.treehand(&["config", "show"]).expect(0).stdout;
