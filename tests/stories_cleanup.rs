@@ -145,9 +145,10 @@ fn a_landing_killed_between_branch_and_files_is_completed_and_can_be_undone() {
     world.write("own.txt", "mine\n");
     let before = world.git(&["rev-parse", "main"]);
     let change = ["sh", "-c", "echo new > a.txt; echo b > b.txt; rm src/lib.txt"];
-    let mut args = vec!["run", "--json", "--confine", "off", "--"];
+    let mut args = vec!["run", "--detach", "--confine", "off", "--"];
     args.extend(change);
-    assert_ne!(world.treehand(&args).code, 0, "the supervisor was killed");
+    world.treehand(&args).expect(0);
+    world.wait_unsupervised(&world.only_run());
     assert_ne!(world.git(&["rev-parse", "main"]), before, "the branch had moved");
     assert_ne!(world.git(&["status", "--porcelain"]), "?? own.txt", "the files had not");
     let doctor = world.treehand(&["doctor", "--json", "--set", "confine.level=off"]).expect(1).json();

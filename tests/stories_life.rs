@@ -81,32 +81,6 @@ fn the_supervisor_survives_its_client() {
 }
 
 #[test]
-fn a_killed_supervisor_is_reported_and_its_run_can_be_ended() {
-    let world = World::new();
-    let mut command = world.command(&["run", "--events", "--confine", "off", "--", "sleep", "1000"]);
-    let mut client = command.stdout(std::process::Stdio::piped()).spawn().expect("started");
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(client.stdout.take().expect("piped")));
-    let started = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("attempt.started")));
-    let event: serde_json::Value = serde_json::from_str(&started.expect("an event").expect("a line")).expect("JSON");
-    let id = event["run"].as_str().expect("a run");
-    let holder =
-        std::fs::read_to_string(world.repo().join(format!(".git/treehand/locks/run-{id}"))).expect("a lock file");
-    let supervisor = holder.rsplit(' ').next().expect("a pid").to_owned();
-    let killed = std::process::Command::new("kill").args(["-9", &supervisor]).status();
-    assert!(killed.is_ok_and(|status| status.success()));
-    assert_eq!(client.wait().expect("the client ends with the supervisor").code(), Some(1));
-    let runs = world.treehand(&["ps", "--json"]).expect(0).json();
-    assert_eq!(runs["runs"][0]["supervisor"], "dead", "{runs}");
-    assert!(world.treehand(&["show", id]).expect(0).stderr.contains("supervisor: dead"));
-    let cancelled = world.treehand(&["cancel", id, "--json"]).expect(0).json();
-    assert_eq!(cancelled["state"], "cancelled");
-    let marked = world.treehand(&["ls", "--json"]).expect(0).json();
-    assert_eq!(marked["workspaces"][0]["processes"], serde_json::json!([]), "the command was ended too: {marked}");
-    world.git(&["fsck", "--full"]);
-    assert_eq!(world.treehand(&["doctor", "--json", "--set", "confine.level=off"]).expect(0).json()["ok"], true);
-}
-
-#[test]
 fn hostile_task_files_are_refused_in_good_time() {
     let world = World::new();
     let file = world.path().join("hostile");

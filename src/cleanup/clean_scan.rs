@@ -24,6 +24,7 @@ use crate::model::{CommitId, Timestamp};
 use crate::store::{Entry, Store};
 use crate::sys::{fs, proc};
 use crate::worktree::Repository;
+use crate::worktree::abandoned;
 use crate::worktree::base_name::REQUESTS;
 use crate::worktree::repository::bytes_path;
 
@@ -236,7 +237,7 @@ fn keeps(pack: &Path) -> Result<Vec<(PathBuf, Timestamp)>> {
     let mut found = Vec::new();
     for path in children(pack)?.into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "keep")) {
         // It may go at any moment: whoever made it removes it when its ref is there.
-        if std::fs::read(&path).is_ok_and(|content| content == b"treehand\n")
+        if std::fs::read(&path).is_ok_and(|content| content.starts_with(abandoned::KEEP.as_bytes()))
             && let Ok(at) = trash::changed_at(&path)
         {
             found.push((path, at));

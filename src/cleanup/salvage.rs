@@ -231,7 +231,7 @@ pub fn capture_sealed(repo: &Repository, paths: &SealedPaths, store_dir: &Path, 
     Ok(capture(
         repo,
         paths,
-        &CaptureRequest { base, lenders: &lenders, identity: &identity, message, touch: Touch::Nothing },
+        &CaptureRequest { base, lenders: &lenders, identity: &identity, message, touch: Touch::Nothing, at: None },
     )?)
 }
 

@@ -90,8 +90,14 @@ pub enum Verb {
     Logs(LogsArgs),
     /// Wait until runs are over
     Wait(WaitArgs),
-    /// Cancel a run
-    Cancel(TargetArg),
+    /// Stop a run, or one task of it
+    Cancel(CancelArgs),
+    /// Start and land nothing new of a run; what runs goes on
+    Pause(RunArg),
+    /// Go on with a run that was paused, or whose supervisor is dead
+    Resume(AgainArgs),
+    /// Do again what failed or was cancelled in a run, or one task of it
+    Retry(AgainArgs),
     /// List what treehand did
     Log,
     /// Take back the last operation, or the one named
@@ -379,6 +385,33 @@ pub struct LogsArgs {
     /// Go on until the run is over
     #[arg(short, long)]
     pub follow: bool,
+}
+
+/// Arguments of `cancel`.
+#[derive(Args, Debug)]
+pub struct CancelArgs {
+    /// RUN or RUN/TASK (a unique prefix of each is enough)
+    pub target: String,
+    /// Why: written down with a task that is stopped
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// A run.
+#[derive(Args, Debug)]
+pub struct RunArg {
+    /// RUN (a unique prefix is enough)
+    pub target: String,
+}
+
+/// Arguments of `resume` and `retry`.
+#[derive(Args, Debug)]
+pub struct AgainArgs {
+    /// RUN, or with `retry` RUN/TASK (a unique prefix of each is enough)
+    pub target: String,
+    /// Return at once, the run goes on
+    #[arg(long)]
+    pub detach: bool,
 }
 
 /// Arguments of `wait`.

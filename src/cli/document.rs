@@ -13,6 +13,7 @@ pub fn run(run: &RunRecord, tasks: &[TaskRecord]) -> Value {
     json!({
         "run": run.id,
         "state": run.state,
+        "paused": run.paused,
         "goal": run.spec.goal,
         "base": run.base,
         "into": run.into,
@@ -94,7 +95,8 @@ pub fn run_exit_code(run: &RunRecord, tasks: &[TaskRecord]) -> u8 {
 /// A run for people: what landed, what did not and why.
 pub fn run_text(run: &RunRecord, tasks: &[TaskRecord]) -> String {
     let level = if run.confine == ConfineLevel::Strict { String::new() } else { format!(" (confine {})", run.confine) };
-    let mut text = format!("run {} {}{level}", run.id, run.state.word());
+    let paused = if run.paused && !run.state.is_terminal() { " (paused)" } else { "" };
+    let mut text = format!("run {} {}{paused}{level}", run.id, run.state.word());
     if let Some(goal) = &run.spec.goal {
         text.push_str(&format!(": {}", plain(goal)));
     }

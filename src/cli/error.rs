@@ -216,6 +216,7 @@ impl From<RunError> for CliError {
             RunError::Unavailable(error) => error.into(),
             RunError::Lock(error) => error.into(),
             RunError::Usage { .. } => CliError::new(2, "usage", text),
+            RunError::Refused { .. } => CliError::new(4, "refused", text),
             RunError::SupervisorSilent { run } => {
                 CliError::new(1, "supervisor_silent", text).hint(format!("it goes on; look again: treehand wait {run}"))
             }

@@ -158,7 +158,8 @@ pub fn print_bytes(bytes: &[u8]) -> std::io::Result<()> {
     }
 }
 
-fn narrate(line: &str) {
+/// Says a line to the person who looks on.
+pub fn narrate(line: &str) {
     // Where standard error is closed there is nobody to tell that it is.
     if let Err(error) = writeln!(std::io::stderr().lock(), "{line}") {
         tracing::trace!(%error, "nobody listens");

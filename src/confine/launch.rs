@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::environment::SecretError;
 use super::granted::Granted;
-use super::policy::{Limits, LogPlan, Policy, PolicyError, Streams};
+use super::policy::{Adoption, Limits, LogPlan, Policy, PolicyError, Streams};
 use super::shim::{ExitRecord, Order, Refusal, Report, read_frame, write_frame};
 use super::view::{Reach, System};
 use super::{descriptor, environment, proxy, view};
@@ -51,6 +51,8 @@ pub struct Launch {
     pub log: Option<LogPlan>,
     /// How long it may run.
     pub timeout: Option<Duration>,
+    /// How it outlives who supervises it.
+    pub adoption: Option<Adoption>,
     /// A socket that is its standard input and output, for [`Streams::Line`].
     pub line: Option<Arc<OwnedFd>>,
     /// A descriptor of ours that is left open on purpose: a canary of the self-test.
@@ -120,6 +122,7 @@ impl Launch {
             limits: Limits::default(),
             log: None,
             timeout: None,
+            adoption: None,
             line: None,
             left_open: None,
         }
@@ -149,6 +152,7 @@ impl Launch {
         policy.secrets.clone_from(&self.secrets);
         policy.streams = self.streams;
         policy.log.clone_from(&self.log);
+        policy.adoption.clone_from(&self.adoption);
         policy.timeout_ms = self.timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         match level {
             // Nothing confines it; what it leaves and how long it takes is bounded all the same.
@@ -195,6 +199,12 @@ impl Launch {
         let mut command = Command::new(env::self_again()?);
         command.args([OsStr::new(SHIM), descriptor::number(&policy).as_ref(), descriptor::number(&control).as_ref()]);
         command.env_clear().env(proc::MARK, self.token.as_str());
+        if self.adoption.is_none()
+            && let Some(run) = env::var(proc::SUPERVISES)
+        {
+            // It ends with the supervisor, and a successor waits until it has.
+            command.env(proc::SUPERVISES, run);
+        }
         if self.streams == Streams::Own {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
         }

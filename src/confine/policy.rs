@@ -47,6 +47,21 @@ pub struct Policy {
     pub log: Option<LogPlan>,
     /// How long it may run, in milliseconds.
     pub timeout_ms: Option<u64>,
+    /// How it outlives who supervises it; `None` when it ends with them.
+    #[serde(default)]
+    pub adoption: Option<Adoption>,
+}
+
+/// How a child outlives who supervises it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adoption {
+    /// Where a successor finds its shim.
+    pub socket: PathBuf,
+    /// How long it waits for one, in milliseconds.
+    pub grace_ms: u64,
+    /// The number of the supervisor that starts it.
+    pub epoch: u64,
 }
 
 /// Where a child's streams go.
@@ -202,6 +217,7 @@ impl Policy {
             limits: Limits::default(),
             log: None,
             timeout_ms: None,
+            adoption: None,
         }
     }
 
@@ -218,6 +234,9 @@ impl Policy {
     }
 
     fn check(&self) -> Result<(), PolicyError> {
+        if self.adoption.as_ref().is_some_and(|adoption| self.log.is_none() || !is_plain(&adoption.socket)) {
+            return Err(PolicyError("a child whose end nobody may be there to hear, without a record of it".into()));
+        }
         let refuse = |message: String| Err(PolicyError(message));
         if self.version != VERSION {
             return refuse(format!("its version is {}, not {VERSION}", self.version));

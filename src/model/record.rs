@@ -69,10 +69,21 @@ pub struct RunRecord {
     pub supervisor: Option<ProcId>,
     /// A person asked to stop it.
     pub cancel_requested: bool,
+    /// Nothing new starts or lands.
+    #[serde(default)]
+    pub paused: bool,
+    /// How long its attempts wait for a successor of a supervisor that died.
+    #[serde(default = "orphan_grace")]
+    pub orphan_grace: Span,
     /// Gates that ran, in order.
     pub gates: Vec<GateRecord>,
     /// An error that ended the supervisor itself.
     pub error: Option<String>,
+}
+
+/// What runs of the first version have.
+fn orphan_grace() -> Span {
+    Span(std::time::Duration::from_secs(600))
 }
 
 /// How far children are confined.
@@ -119,6 +130,23 @@ pub struct TaskRecord {
     pub landed: Option<LandedRecord>,
     /// Why it did not.
     pub reason: Option<Reason>,
+    /// Files of its workspace that tie it to its git dir and that it had replaced; they were put back.
+    #[serde(default)]
+    pub tampered: Vec<PathBuf>,
+    /// How many of its attempts do not count any more: a person wanted it done again.
+    #[serde(default)]
+    pub pardoned: u32,
+    /// A person asked to stop it, with these words.
+    #[serde(default)]
+    pub stop: Option<String>,
+}
+
+impl TaskRecord {
+    /// True when another attempt is allowed.
+    pub fn may_try_again(&self) -> bool {
+        let used = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX).saturating_sub(self.pardoned);
+        used < self.spec.attempts_allowed()
+    }
 }
 
 /// How much a result changes.
@@ -141,6 +169,9 @@ pub struct AttemptRecord {
     pub token: Token,
     /// The process that was started.
     pub process: Option<ProcId>,
+    /// Who started it.
+    #[serde(default)]
+    pub starter: Option<ProcId>,
     /// When it started.
     pub started_at: Timestamp,
     /// When it ended.

@@ -47,6 +47,8 @@ pub enum TaskEvent {
     Lease,
     /// Its attempt started; consumes an attempt.
     Start,
+    /// Whoever worked on it died before its attempt began: it waits for a slot again.
+    Release,
     /// The attempt failed and another one is allowed.
     TryAgain,
     /// The attempt failed and was the last, or the workspace could not be made.
@@ -67,6 +69,8 @@ pub enum TaskEvent {
     Skip,
     /// A person or the run's end cancelled it.
     Cancel,
+    /// A person wants it done again.
+    Retry,
     /// A person landed a result that was rejected or waited for one.
     Merge,
 }
@@ -125,6 +129,7 @@ impl TaskState {
         let after = match (self, event) {
             (S::Queued, E::Lease) => S::Leased,
             (S::Leased, E::Start) => S::Running,
+            (S::Leased | S::Running, E::Release) => S::Queued,
             (S::Running, E::TryAgain) => S::Queued,
             (S::Leased | S::Running | S::Captured, E::Fail) => S::Failed,
             (S::Running, E::Capture) => S::Captured,
@@ -135,6 +140,7 @@ impl TaskState {
             (S::Captured, E::Hold) => S::NeedsAttention,
             (S::Queued, E::Skip) => S::Skipped,
             (S::Rejected | S::NeedsAttention, E::Merge) => S::Landed,
+            (S::Failed | S::Cancelled | S::Skipped | S::Rejected | S::NeedsAttention, E::Retry) => S::Queued,
             (state, E::Cancel) if !state.is_terminal() => S::Cancelled,
             (state, event) => return Err(Illegal { state, event }),
         };
@@ -239,8 +245,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const EVENTS: [TaskEvent; 13] = [
+    const EVENTS: [TaskEvent; 15] = [
         TaskEvent::Lease,
+        TaskEvent::Release,
         TaskEvent::Start,
         TaskEvent::TryAgain,
         TaskEvent::Fail,
@@ -252,15 +259,17 @@ mod tests {
         TaskEvent::Hold,
         TaskEvent::Skip,
         TaskEvent::Cancel,
+        TaskEvent::Retry,
         TaskEvent::Merge,
     ];
 
     #[test]
-    fn terminal_states_absorb_everything_but_a_merge_of_a_result_that_did_not_land() {
+    fn terminal_states_absorb_everything_but_a_persons_merge_or_retry_of_what_did_not_end_well() {
         for state in TaskState::ALL.into_iter().filter(|s| s.is_terminal()) {
             for event in EVENTS {
                 let did_not_land = matches!(state, TaskState::Rejected | TaskState::NeedsAttention);
-                let expected = did_not_land && event == TaskEvent::Merge;
+                let well = matches!(state, TaskState::Landed | TaskState::NoChange);
+                let expected = did_not_land && event == TaskEvent::Merge || !well && event == TaskEvent::Retry;
                 assert_eq!(state.next(event).is_ok(), expected, "{state:?} + {event:?}");
             }
         }
@@ -305,9 +314,10 @@ mod tests {
             let (mut state, mut starts, mut tries) = (TaskState::Queued, 0, 0);
             for event in events.into_iter().map(|n| EVENTS[n]) {
                 if let Ok(after) = state.next(event) {
-                    prop_assert!(!state.is_terminal() || event == TaskEvent::Merge);
+                    prop_assert!(!state.is_terminal() || matches!(event, TaskEvent::Merge | TaskEvent::Retry));
                     starts += u32::from(event == TaskEvent::Start);
-                    tries += u32::from(event == TaskEvent::TryAgain);
+                    let again = [TaskEvent::TryAgain, TaskEvent::Retry, TaskEvent::Release].contains(&event);
+                    tries += u32::from(again && state != TaskState::Leased);
                     state = after;
                 }
             }

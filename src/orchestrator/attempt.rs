@@ -1,27 +1,42 @@
-//! One child from start to proved end: its shim started, orders passed on, everything that it started gone when this returns.
+//! One child from start to proved end: its shim started, or found again by a successor; orders passed on, everything that it
+//! started gone when this returns.
 //!
 //! The shim owns pipes, log, deadline and limits. Stopping is TERM, a grace, then KILL, all by the shim; should the shim
-//! itself be gone, what carries the attempt's mark is killed from here.
+//! itself be gone, or not answer, what carries the attempt's mark is killed from here. What the exit record on the disk says
+//! is the truth where nobody is there to be asked.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
-use super::context::RunError;
+use super::context::{RunError, blocking};
+use super::stopping::Stopping;
 use crate::confine::granted::Granted;
 use crate::confine::launch::Shim;
 use crate::confine::proxy::Line;
-use crate::confine::shim::{ExitRecord, Order, Report, Stopped, read_frame, write_frame};
+use crate::confine::shim::{ExitRecord, Greeting, Order, Report, Stopped, read_frame, write_frame};
 use crate::confine::view::System;
 use crate::confine::{Launch, LaunchError};
-use crate::model::ProcId;
-use crate::sys::proc;
+use crate::model::{ProcId, TaskId, Token};
+use crate::sys::socket::Address;
+use crate::sys::{fs, proc};
 
 /// How long a child may take to end after it was asked to.
 pub const GRACE: Duration = Duration::from_secs(5);
+
+/// How much longer its shim may take, before it is killed itself.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// How long a shim may take to end after its child has.
+const LAST_MOMENTS: Duration = Duration::from_secs(10);
+
+/// Most bytes of an exit record: it names the hosts that were asked for.
+const RECORD_MAX: u64 = 16 << 20;
 
 /// What is to be run, and until when.
 pub struct Attempt<'a> {
@@ -31,8 +46,52 @@ pub struct Attempt<'a> {
     pub granted: Granted,
     /// What the machine has.
     pub machine: &'a System,
-    /// Becomes true when it has to stop.
-    pub stop: watch::Receiver<bool>,
+    /// What has to stop, and which task it is for.
+    pub stop: Stop<'a>,
+}
+
+/// When an attempt has to stop.
+pub struct Stop<'a> {
+    /// The task that it is for.
+    pub task: &'a TaskId,
+    /// What has to stop.
+    pub news: watch::Receiver<Stopping>,
+}
+
+impl Stop<'_> {
+    /// Waits until it has to, or, when it was asked to before, until it has to at once; false when nobody can say so any more.
+    async fn comes(&mut self, asked: bool) -> bool {
+        let task = self.task;
+        let has_to = |stopping: &Stopping| if asked { stopping.is_now() } else { stopping.wants(task) };
+        self.news.wait_for(has_to).await.is_ok()
+    }
+}
+
+/// An attempt that an earlier supervisor started.
+pub struct Orphan {
+    /// Where its shim is to be found.
+    pub socket: PathBuf,
+    /// The number of the supervisor that looks for it.
+    pub epoch: u64,
+    /// Its shim.
+    pub shim: Option<ProcId>,
+    /// Its mark.
+    pub token: Token,
+    /// Where its end is written down.
+    pub record: PathBuf,
+    /// Its log, which is there from before its child begins.
+    pub log: PathBuf,
+    /// Who started it.
+    pub starter: Option<ProcId>,
+}
+
+/// What became of an attempt that an earlier supervisor started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Adopted {
+    /// It has ended.
+    Ended(AttemptEnd),
+    /// It was recorded, and its child never began.
+    NeverBegan,
 }
 
 /// How it ended.
@@ -56,56 +115,142 @@ pub async fn run(
     started: impl FnOnce(Option<&ProcId>) -> Result<(), RunError>,
 ) -> Result<AttemptEnd, RunError> {
     let Shim { mut process, control } = attempt.launch.start(attempt.granted, attempt.machine)?;
-    let io = RunError::io("cannot talk to a shim");
-    let connected = control.set_nonblocking(true).and_then(|()| UnixStream::from_std(control)).map_err(io)?;
-    let (reports, orders) = connected.into_split();
-    let told = started(proc::identify(process.id()).as_ref());
-    let ended = match told {
-        Ok(()) => follow(reports, orders, attempt.stop).await,
-        // The line closes with this, and the shim ends its child.
-        Err(error) => Err(error),
+    let connected = control.set_nonblocking(true).and_then(|()| UnixStream::from_std(control)).map_err(talking)?;
+    let shim = proc::identify(process.id());
+    let told = started(shim.as_ref());
+    let followed = match told {
+        Ok(()) => follow(connected, attempt.stop, shim.as_ref()).await,
+        // The line closes with this, and the shim ends its child: it waits for no successor that it could go on with.
+        Err(error) => {
+            kill(shim.as_ref())?;
+            Err(error)
+        }
     };
-    let token = attempt.launch.token.clone();
-    let (killed, waited) = tokio::task::spawn_blocking(move || {
-        let waited = process.wait();
-        (proc::kill_marked(&token), waited)
-    })
-    .await
-    .map_err(RunError::panicked)?;
-    waited.map_err(RunError::io("cannot wait for a shim"))?;
-    let killed = killed.map_err(RunError::io("cannot end what an attempt left behind"))?;
-    let ExitRecord { exit, signal, stopped, left_behind, network } = ended?;
+    let (token, record) = (attempt.launch.token.clone(), attempt.launch.log.as_ref().map(|log| log.record.clone()));
+    let ended = blocking(move || -> Result<_, RunError> {
+        process.wait().map_err(RunError::io("cannot wait for a shim"))?;
+        settle(followed?, &token, record.as_deref())
+    });
+    ended.await?
+}
+
+/// Goes on with an attempt that an earlier supervisor started, to its end. One whose shim is gone has ended: as its record
+/// says, or as one that crashed.
+pub async fn adopt(orphan: Orphan, stop: Stop<'_>) -> Result<Adopted, RunError> {
+    let followed = match knock(&orphan).await? {
+        Some(line) => follow(line, stop, orphan.shim.as_ref()).await,
+        None => Ok(None),
+    };
+    let ended = blocking(move || -> Result<_, RunError> {
+        let followed = followed?;
+        if let (Some(_), Some(shim)) = (&followed, &orphan.shim) {
+            proc::wait_gone(shim, LAST_MOMENTS).map_err(RunError::io("cannot wait for a shim"))?;
+        }
+        let end = settle(followed, &orphan.token, Some(&orphan.record))?;
+        fs::remove_file(&orphan.socket)?;
+        let never_began = end.stopped == Some(Stopped::Crashed) && is_known_not_to_have_begun(&orphan)?;
+        Ok(if never_began { Adopted::NeverBegan } else { Adopted::Ended(end) })
+    });
+    ended.await?
+}
+
+/// A machine that went down may have lost a log that was there: then nothing is known.
+fn is_known_not_to_have_begun(orphan: &Orphan) -> Result<bool, RunError> {
+    let boot = |process: Option<ProcId>| process.map(|process| process.boot_id);
+    let same_boot = boot(orphan.starter.clone()).is_some_and(|then| Some(then) == boot(proc::own()));
+    Ok(same_boot && !fs::exists(&orphan.log)?)
+}
+
+fn talking(error: std::io::Error) -> RunError {
+    RunError::io("cannot talk to a shim")(error)
+}
+
+fn kill(shim: Option<&ProcId>) -> Result<(), RunError> {
+    if let Some(shim) = shim {
+        let _gone_or_sent = proc::kill(shim).map_err(RunError::io("cannot end a shim"))?;
+    }
+    Ok(())
+}
+
+/// What it came to, when nothing of it is left.
+fn settle(followed: Option<ExitRecord>, token: &Token, record: Option<&Path>) -> Result<AttemptEnd, RunError> {
+    let killed = proc::kill_marked(token).map_err(RunError::io("cannot end what an attempt left behind"))?;
+    let crashed = || ExitRecord { stopped: Some(Stopped::Crashed), ..ExitRecord::default() };
+    let ended = match followed {
+        Some(ended) => ended,
+        None => record.map(on_record).transpose()?.flatten().unwrap_or_else(crashed),
+    };
+    let ExitRecord { exit, signal, stopped, left_behind, network } = ended;
     Ok(AttemptEnd { exit, signal, stopped, left_behind: left_behind + killed, network })
 }
 
-/// Listens to a shim until its child has ended; asks it to stop when everything has to.
-async fn follow(
-    reports: OwnedReadHalf,
-    mut orders: OwnedWriteHalf,
-    mut stop: watch::Receiver<bool>,
-) -> Result<ExitRecord, RunError> {
+/// The end that a shim wrote down, if it did.
+fn on_record(path: &Path) -> Result<Option<ExitRecord>, RunError> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+    let bytes = fs::read_beneath(directory, name.as_ref(), RECORD_MAX)?;
+    // Written whole or not at all: what cannot be read is none of ours.
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// Knocks at the door of a shim; `None` when nobody is in.
+async fn knock(orphan: &Orphan) -> Result<Option<UnixStream>, RunError> {
+    use std::io::ErrorKind;
+    let address = match Address::of(&orphan.socket) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        address => address.map_err(talking)?,
+    };
+    let mut line = match UnixStream::connect(address.path()).await {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+        line => line.map_err(talking)?,
+    };
+    let mut frame = Vec::new();
+    write_frame(&mut frame, &Greeting::of(orphan.epoch)).map_err(talking)?;
+    // One that ends just now has written its record.
+    Ok(line.write_all(&frame).await.is_ok().then_some(line))
+}
+
+/// Listens to a shim until its child has ended; asks it to stop when it has to, and kills it when it does not. `None` when
+/// the shim is gone, and with it the child.
+async fn follow(line: UnixStream, mut stop: Stop<'_>, shim: Option<&ProcId>) -> Result<Option<ExitRecord>, RunError> {
+    let (reports, mut orders) = line.into_split();
     let mut reports = Frames { half: reports, read: Vec::new() };
-    let mut asked = false;
+    let (mut asked, mut killed, mut kill_at) = (false, false, None);
     loop {
         tokio::select! {
             report = reports.next() => match report? {
                 Some(Report::Started { .. }) => {}
                 Some(Report::Refused(refusal)) => return Err(LaunchError::from(refusal).into()),
-                Some(Report::Ended(record)) => return Ok(record),
-                // The shim was killed, and with it the child.
-                None => return Ok(ExitRecord { signal: Some(9), ..ExitRecord::default() }),
+                Some(Report::Ended(record)) => return Ok(Some(record)),
+                None if asked => {
+                    return Ok(Some(ExitRecord { stopped: Some(Stopped::Asked), signal: Some(9), ..ExitRecord::default() }));
+                }
+                None => return Ok(None),
             },
-            stopped = async { stop.wait_for(|stop| *stop).await.is_ok() }, if !asked => {
-                asked = true;
+            stopped = stop.comes(asked), if !killed => {
+                let grace = if asked { Duration::ZERO } else { GRACE };
+                (killed, asked) = (asked || !stopped, true);
                 if stopped {
-                    let grace_ms = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
+                    let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+                    let order = if killed { Order::Kill } else { Order::Stop { grace_ms } };
                     let mut frame = Vec::new();
-                    write_frame(&mut frame, &Order::Stop { grace_ms }).map_err(RunError::io("cannot stop a child"))?;
+                    write_frame(&mut frame, &order).map_err(RunError::io("cannot stop a child"))?;
                     // A shim that is gone needs no order.
                     let _sent = orders.write_all(&frame).await;
+                    kill_at = Some(Instant::now() + grace + MARGIN);
                 }
             }
+            () = moment(kill_at) => {
+                kill_at = None;
+                kill(shim)?;
+            }
         }
+    }
+}
+
+async fn moment(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -28,6 +28,7 @@ pub struct Board {
     merge: MergePolicy,
     landing: Option<TaskId>,
     cancelled: bool,
+    paused: bool,
     finished: bool,
 }
 
@@ -45,6 +46,12 @@ pub enum Event {
     },
     /// A person wants it to stop.
     Cancel,
+    /// A person wants one task to stop.
+    CancelTask(TaskId),
+    /// Nothing new starts or lands from now on; what runs goes on.
+    Pause,
+    /// It goes on.
+    Unpause,
 }
 
 /// What to do.
@@ -52,6 +59,8 @@ pub enum Event {
 pub enum Effect {
     /// Give it a workspace and run it.
     Start(TaskId),
+    /// An earlier supervisor was working on it: go on from there.
+    Resume(TaskId),
     /// It can never start, because of that one.
     Skip {
         /// The task.
@@ -70,6 +79,8 @@ pub enum Effect {
     },
     /// It has not begun: cancel it.
     Cancel(TaskId),
+    /// Stop what is done for it.
+    Stop(TaskId),
     /// Stop what runs.
     StopAll,
     /// The run is over.
@@ -77,10 +88,11 @@ pub enum Effect {
 }
 
 impl Board {
-    /// A board on which nothing runs yet.
+    /// A board as the journal has it: nobody works on anything yet.
     pub fn new(slots: Vec<Slot>, jobs: u32, merge: MergePolicy) -> Board {
         let index = slots.iter().enumerate().map(|(n, slot)| (slot.id.clone(), n)).collect();
-        Board { slots, index, jobs: jobs.max(1), merge, landing: None, cancelled: false, finished: false }
+        let (landing, jobs) = (None, jobs.max(1));
+        Board { slots, index, jobs, merge, landing, cancelled: false, paused: false, finished: false }
     }
 
     /// The states in the order of the file.
@@ -108,7 +120,13 @@ impl Board {
     pub fn handle_event(&mut self, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
         match event {
-            Event::Begin => {}
+            Event::Begin => {
+                let active = self.slots.iter().filter(|slot| slot.state.is_active());
+                effects.extend(active.map(|slot| Effect::Resume(slot.id.clone())));
+            }
+            Event::Pause => self.paused = true,
+            Event::Unpause => self.paused = false,
+            Event::CancelTask(task) => effects.extend(self.cancel_task(&task)),
             Event::Settled { task, state } => {
                 if self.landing.as_ref() == Some(&task) {
                     self.landing = None;
@@ -136,6 +154,18 @@ impl Board {
         effects
     }
 
+    /// One that waits is cancelled at once; one that is worked on answers by itself when it is stopped.
+    fn cancel_task(&mut self, task: &TaskId) -> Option<Effect> {
+        let state = self.state_of(task)?;
+        if state.is_active() || self.landing.as_ref() == Some(task) {
+            return Some(Effect::Stop(task.clone()));
+        }
+        (!state.is_terminal()).then(|| {
+            self.set(task, TaskState::Cancelled);
+            Effect::Cancel(task.clone())
+        })
+    }
+
     /// Cancels what no worker holds; what runs answers by itself when it is stopped.
     fn cancel_idle(&mut self, effects: &mut Vec<Effect>) {
         for slot in &mut self.slots {
@@ -151,7 +181,10 @@ impl Board {
         // A skip can doom what comes after it, so it is repeated until nothing changes: at most once per task.
         loop {
             let rows: Vec<(TaskId, TaskState, Readiness)> = self.slots.iter().map(|slot| self.row(slot)).collect();
-            let admission = graph::admit(&rows, self.jobs);
+            let mut admission = graph::admit(&rows, self.jobs);
+            if self.paused {
+                admission.start.clear();
+            }
             let idle = admission.start.is_empty() && admission.skip.is_empty();
             for (task, by) in admission.skip {
                 self.set(&task, TaskState::Skipped);
@@ -165,7 +198,7 @@ impl Board {
                 break;
             }
         }
-        if self.merge == MergePolicy::Auto {
+        if self.merge == MergePolicy::Auto && !self.paused {
             self.land_next(effects);
         }
     }
@@ -286,6 +319,50 @@ mod tests {
         board.handle_event(Event::Begin);
         assert_eq!(board.handle_event(Event::Cancel), [Effect::StopAll, Effect::Cancel(id("b"))]);
         assert_eq!(settled(&mut board, "a", TaskState::Cancelled), [Effect::Finish]);
+    }
+
+    #[test]
+    fn a_successor_goes_on_with_what_was_worked_on_and_starts_nothing_twice() {
+        let slot = |name: &str, state, needs: &[&str]| Slot {
+            id: id(name),
+            state,
+            needs: needs.iter().map(|need| id(need)).collect(),
+        };
+        let slots = vec![
+            slot("a", TaskState::Landed, &[]),
+            slot("b", TaskState::Running, &[]),
+            slot("c", TaskState::Leased, &[]),
+            slot("d", TaskState::Candidate, &["a"]),
+            slot("e", TaskState::Queued, &["d"]),
+            slot("f", TaskState::Queued, &[]),
+        ];
+        let mut board = Board::new(slots, 3, MergePolicy::Auto);
+        let effects = board.handle_event(Event::Begin);
+        let expected =
+            [Effect::Resume(id("b")), Effect::Resume(id("c")), Effect::Start(id("e")), Effect::Land(id("d"))];
+        assert_eq!(effects, expected, "three at once, and f waits");
+        assert_eq!(settled(&mut board, "c", TaskState::Queued), [Effect::Start(id("c"))], "it is made anew");
+    }
+
+    #[test]
+    fn a_pause_starts_and_lands_nothing_until_it_ends() {
+        let mut board = board(&[("a", &[]), ("b", &["a"])], 8, MergePolicy::Auto);
+        board.handle_event(Event::Begin);
+        assert_eq!(board.handle_event(Event::Pause), []);
+        assert_eq!(settled(&mut board, "a", TaskState::Candidate), []);
+        assert_eq!(board.handle_event(Event::Unpause), [Effect::Start(id("b")), Effect::Land(id("a"))]);
+    }
+
+    #[test]
+    fn one_task_is_cancelled_at_once_when_it_waits_and_stopped_when_it_runs_and_the_rest_goes_on() {
+        let mut board = board(&[("a", &[]), ("b", &[]), ("c", &["b"]), ("x", &[])], 2, MergePolicy::Auto);
+        board.handle_event(Event::Begin);
+        assert_eq!(board.handle_event(Event::CancelTask(id("x"))), [Effect::Cancel(id("x"))]);
+        assert_eq!(board.handle_event(Event::CancelTask(id("b"))), [Effect::Stop(id("b"))]);
+        let skip = Effect::Skip { task: id("c"), by: id("b") };
+        assert_eq!(settled(&mut board, "b", TaskState::Cancelled), [skip]);
+        assert_eq!(board.handle_event(Event::CancelTask(id("b"))), [], "it is over");
+        assert_eq!(settled(&mut board, "a", TaskState::NoChange), [Effect::Finish]);
     }
 
     #[test]

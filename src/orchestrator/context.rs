@@ -7,10 +7,13 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
+use super::attempt::Stop;
+use super::control;
+use super::stopping::Stopping;
 use crate::confine::environment::SecretError;
 use crate::confine::granted::Granted;
 use crate::confine::mask::Mask;
-use crate::confine::policy::LogPlan;
+use crate::confine::policy::{Adoption, LogPlan};
 use crate::confine::view::System;
 use crate::confine::{Launch, machine};
 use crate::model::record::{RunRecord, TaskRecord};
@@ -40,8 +43,10 @@ pub struct Context {
     pub granted: Granted,
     /// What the machine has that its children need.
     pub machine: System,
-    /// Becomes true when everything has to stop.
-    pub stop: watch::Sender<bool>,
+    /// Which supervisor of the run this is, counted.
+    pub epoch: u64,
+    /// What has to stop.
+    stop: watch::Sender<Stopping>,
     store: Mutex<Store>,
     changed: watch::Sender<u64>,
     /// What is kept out of what is kept; made when it is first wanted.
@@ -92,6 +97,12 @@ pub enum RunError {
         /// What is wrong.
         message: String,
     },
+    /// What was asked for cannot be done with the run as it is.
+    #[error("{message}")]
+    Refused {
+        /// Why not.
+        message: String,
+    },
     /// A branch moved, and the files of a worktree that has it checked out did not.
     #[error("{message}")]
     Behind {
@@ -136,11 +147,44 @@ impl RunError {
 
 impl Context {
     /// Puts the parts together.
-    pub fn new(repo: Repository, run: RunRecord, identity: Identity, granted: Granted, store: Store) -> Context {
-        let (stop, changed) = (watch::Sender::new(false), watch::Sender::new(0));
+    pub fn new(
+        repo: Repository,
+        (run, epoch): (RunRecord, u64),
+        identity: Identity,
+        granted: Granted,
+        store: Store,
+    ) -> Context {
+        let (stop, changed) = (watch::Sender::new(Stopping::default()), watch::Sender::new(0));
         let machine = machine::look(env::home().as_deref(), &env::vars(), &run.bounds.read);
         let (store, mask) = (Mutex::new(store), OnceLock::new());
-        Context { repo, run, identity, granted, machine, stop, store, changed, mask }
+        Context { repo, run, identity, granted, machine, epoch, stop, store, changed, mask }
+    }
+
+    /// Changes what has to stop, and wakes everybody whom it concerns.
+    pub fn stopping(&self, change: impl FnOnce(&mut Stopping)) {
+        self.stop.send_modify(change);
+    }
+
+    /// True when this task has to stop.
+    pub fn has_to_stop(&self, task: &TaskId) -> bool {
+        self.stop.borrow().wants(task)
+    }
+
+    /// True when everything has to.
+    pub fn stops_all(&self) -> bool {
+        self.stop.borrow().is_all()
+    }
+
+    /// When what is done for a task has to stop.
+    pub fn stop_of<'a>(&self, task: &'a TaskId) -> Stop<'a> {
+        Stop { task, news: self.stop.subscribe() }
+    }
+
+    /// How a child of this run outlives this supervisor; `None` where it is to end with it.
+    pub fn adoption(&self, token: &Token) -> std::result::Result<Option<Adoption>, RunError> {
+        let grace_ms = u64::try_from(self.run.orphan_grace.0.as_millis()).unwrap_or(u64::MAX);
+        let socket = control::door(token)?;
+        Ok((grace_ms > 0).then_some(Adoption { socket, grace_ms, epoch: self.epoch }))
     }
 
     /// A reason as it may be kept: what a task names its files may be a secret that it was given.

@@ -1,36 +1,64 @@
 //! The wire between a supervisor and its clients: a Unix socket, one JSON object a line, versioned.
 //!
 //! A client says `watch` and then hears one line for every change, until the run is over and the socket closes; or it
-//! says `cancel`. What changed is read from the store: the socket only wakes.
+//! asks for something to be done and hears whether it was. What changed is read from the store: the socket only wakes.
 
-use std::fs::File;
-use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::context::{Context, RunError};
-use crate::model::RunId;
+use crate::model::{RunId, TaskId, Token};
+use crate::sys::socket::Address;
 use crate::sys::{env, fs};
 
 /// The version of the wire.
 const VERSION: u32 = 1;
 /// Longest line that a client may send.
-const LINE_MAX: u64 = 4096;
+const LINE_MAX: u64 = 64 << 10;
 
 /// What a client asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ask {
     /// Wake me at every change.
     Watch,
-    /// Stop the run.
-    Cancel,
+    /// Do something.
+    Do(Command),
 }
+
+/// What a person wants done with a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Stop it.
+    Cancel,
+    /// Stop it without grace.
+    Kill,
+    /// Stop one task, with these words.
+    CancelTask {
+        /// The task.
+        task: TaskId,
+        /// Why; may be empty.
+        words: String,
+    },
+    /// Start and land nothing new.
+    Pause,
+    /// Go on.
+    Unpause,
+    /// Do these tasks again.
+    Retry {
+        /// The tasks.
+        tasks: Vec<TaskId>,
+    },
+}
+
+/// A command, and where its answer goes: an error in words, or nothing.
+pub type Asked = (Command, oneshot::Sender<Result<(), String>>);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
@@ -38,28 +66,36 @@ struct Request {
     ask: Ask,
 }
 
-/// Where the socket of a run is: outside any repository, 0700.
-pub fn socket_path(run: &RunId) -> Result<PathBuf, RunError> {
-    let home = env::state_home()
-        .ok_or_else(|| RunError::Usage { message: "neither HOME nor XDG_STATE_HOME is set".into() })?;
-    Ok(home.join("treehand/sockets").join(format!("{run}.sock")))
+#[derive(Debug, Serialize, Deserialize)]
+struct Answer {
+    ok: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
-/// A socket's address has 108 bytes at most, a path has more: through an open directory any path is short.
-fn short_path(path: &Path) -> Result<(File, PathBuf), RunError> {
-    let (parent, name) = (path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default());
-    let dir = File::open(parent).map_err(RunError::io(format!("cannot open {}", parent.display())))?;
-    let short = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name);
-    Ok((dir, short))
+/// Where the socket of a run is: outside any repository, 0700.
+pub fn socket_path(run: &RunId) -> Result<PathBuf, RunError> {
+    Ok(socket_home()?.join(format!("{run}.sock")))
+}
+
+fn socket_home() -> Result<PathBuf, RunError> {
+    let home = env::state_home();
+    let home = home.ok_or_else(|| RunError::Usage { message: "neither HOME nor XDG_STATE_HOME is set".into() })?;
+    Ok(home.join("treehand/sockets"))
+}
+
+/// Where the shim of the attempt with this mark is to be found.
+pub fn door(token: &Token) -> Result<PathBuf, RunError> {
+    Ok(socket_home()?.join(format!("{}.sock", token.as_str())))
 }
 
 /// Listens for clients; what was left by an earlier holder is replaced (the caller holds the run's lock).
 pub fn listen(run: &RunId) -> Result<UnixListener, RunError> {
     let path = socket_path(run)?;
-    fs::create_private_dir_all(path.parent().unwrap_or(Path::new("/")))?;
+    fs::create_private_dir_all(&socket_home()?)?;
     fs::remove_file(&path)?;
-    let (_dir, short) = short_path(&path)?;
-    UnixListener::bind(short).map_err(RunError::io("cannot listen for clients"))
+    let address = Address::of(&path).map_err(RunError::io("cannot listen for clients"))?;
+    UnixListener::bind(address.path()).map_err(RunError::io("cannot listen for clients"))
 }
 
 /// Removes the socket of a run that is over.
@@ -68,11 +104,11 @@ pub fn close(run: &RunId) -> Result<(), RunError> {
 }
 
 /// Serves clients for as long as the supervisor lives.
-pub async fn serve(listener: UnixListener, context: Arc<Context>, cancel: mpsc::UnboundedSender<()>) {
+pub async fn serve(listener: UnixListener, context: Arc<Context>, asked: mpsc::UnboundedSender<Asked>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(serve_one(stream, Arc::clone(&context), cancel.clone()));
+                tokio::spawn(serve_one(stream, Arc::clone(&context), asked.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "a client could not be accepted");
@@ -83,23 +119,32 @@ pub async fn serve(listener: UnixListener, context: Arc<Context>, cancel: mpsc::
     }
 }
 
-async fn serve_one(stream: UnixStream, context: Arc<Context>, cancel: mpsc::UnboundedSender<()>) {
+async fn serve_one(stream: UnixStream, context: Arc<Context>, asked: mpsc::UnboundedSender<Asked>) {
     let (reader, mut writer) = stream.into_split();
     let mut line = String::new();
     let read = BufReader::new(reader.take(LINE_MAX)).read_line(&mut line).await;
     let request: Option<Request> = read.ok().and_then(|_| serde_json::from_str(&line).ok());
-    let answer = match request {
+    let told = match request {
         Some(Request { version: VERSION, ask: Ask::Watch }) => watch(&mut writer, &context).await,
-        Some(Request { version: VERSION, ask: Ask::Cancel }) => {
-            let sent = cancel.send(());
-            let answer: &[u8] = if sent.is_ok() { b"{\"ok\":true}\n" } else { b"{\"ok\":false}\n" };
-            writer.write_all(answer).await
+        Some(Request { version: VERSION, ask: Ask::Do(command) }) => {
+            let (answer, heard) = oneshot::channel();
+            let gone = || Err("the supervisor is about to end".to_owned());
+            let outcome = match asked.send((command, answer)) {
+                Ok(()) => heard.await.unwrap_or_else(|_| gone()),
+                Err(_) => gone(),
+            };
+            tell(&mut writer, outcome.err()).await
         }
-        _ => writer.write_all(b"{\"ok\":false,\"error\":\"unknown request\"}\n").await,
+        _ => tell(&mut writer, Some("unknown request".into())).await,
     };
-    if let Err(error) = answer {
+    if let Err(error) = told {
         tracing::debug!(%error, "a client went away");
     }
+}
+
+async fn tell(writer: &mut (impl AsyncWriteExt + Unpin), error: Option<String>) -> std::io::Result<()> {
+    let answer = serde_json::to_string(&Answer { ok: error.is_none(), error })?;
+    writer.write_all(format!("{answer}\n").as_bytes()).await
 }
 
 async fn watch(writer: &mut (impl AsyncWriteExt + Unpin), context: &Context) -> std::io::Result<()> {
@@ -117,8 +162,8 @@ pub async fn connect(run: &RunId, ask: Ask) -> Result<Option<BufReader<UnixStrea
     if !fs::exists(&path)? {
         return Ok(None);
     }
-    let (_dir, short) = short_path(&path)?;
-    let mut stream = match UnixStream::connect(short).await {
+    let address = Address::of(&path).map_err(RunError::io("cannot reach the supervisor"))?;
+    let mut stream = match UnixStream::connect(address.path()).await {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => {
             return Ok(None);
@@ -132,4 +177,18 @@ pub async fn connect(run: &RunId, ask: Ask) -> Result<Option<BufReader<UnixStrea
         // It ended between the two calls.
         Err(_) => Ok(None),
     }
+}
+
+/// Has the supervisor of a run do something. `None` when there is none that answers; else whether it was done, or why not.
+pub async fn command(run: &RunId, command: Command) -> Result<Option<Result<(), String>>, RunError> {
+    let Some(stream) = connect(run, Ask::Do(command)).await? else { return Ok(None) };
+    let mut line = String::new();
+    if stream.take(LINE_MAX).read_line(&mut line).await.is_err() {
+        return Ok(None);
+    }
+    let answer: Option<Answer> = serde_json::from_str(&line).ok();
+    Ok(answer.map(|answer| match answer.ok {
+        true => Ok(()),
+        false => Err(answer.error.unwrap_or_else(|| "the supervisor did not say why".into())),
+    }))
 }

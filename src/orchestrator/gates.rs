@@ -79,13 +79,37 @@ pub async fn judge(context: &Arc<Context>, gates: &[GateSpec], judged: &Judged) 
     Ok(verdict)
 }
 
+/// How the names of the gates' checkouts begin.
+const CHECKOUT: &str = "gate-";
+
+/// The paths of a gate's checkout with this name.
+fn checkout(context: &Context, name: &str) -> Result<SealedPaths, RunError> {
+    let private = context.repo.run_dir(&context.run.id)?.join(name);
+    let part = format!("{}.{name}", context.run.id);
+    Ok(SealedPaths::at(&context.repo, &context.run.template, &part, private)?)
+}
+
+/// Removes the checkouts that an earlier supervisor of the run left: nothing of a person's was ever in one.
+pub fn sweep(context: &Context) -> Result<(), RunError> {
+    let dir = context.repo.run_dir(&context.run.id)?;
+    let entries = match std::fs::read_dir(&dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(RunError::io(format!("cannot read {}", dir.display())))?,
+    };
+    for entry in entries {
+        let name = entry.map_err(RunError::io(format!("cannot read {}", dir.display())))?.file_name();
+        let Some(name) = name.to_str().filter(|name| name.starts_with(CHECKOUT)) else { continue };
+        let paths = checkout(context, name)?;
+        if sealed::is_signed(&paths)? { sealed::remove(&paths)? } else { sealed::remove_unsigned(&paths)? }
+    }
+    Ok(())
+}
+
 async fn check_out(context: &Arc<Context>, judged: &Judged) -> Result<SealedPaths, RunError> {
     let (context, judged) = (Arc::clone(context), judged.clone());
     blocking(move || -> Result<SealedPaths, RunError> {
         let token = random::token().map_err(WorktreeError::Random)?;
-        let private = context.repo.run_dir(&context.run.id)?.join(format!("gate-{}", token.short()));
-        let part = format!("{}.gate-{}", context.run.id, token.short());
-        let paths = SealedPaths::at(&context.repo, &context.run.template, &part, private)?;
+        let paths = checkout(&context, &format!("{CHECKOUT}{}", token.short()))?;
         let store = context.run_store()?;
         store.fetch(&judged.source, &judged.commit)?;
         let request = SealRequest {
@@ -206,7 +230,7 @@ async fn run_once(
     let name = format!("gate-{}-{}.{try_number}.log", judged.task, token.short());
     let log = context.repo.state_dir().join("logs").join(context.run.id.as_str()).join(name);
     launch.log = Some(context.log_plan(&log));
-    let stop = context.stop.subscribe();
+    let stop = context.stop_of(&judged.task);
     let attempt = Attempt { launch: &launch, granted: context.granted, machine: &context.machine, stop };
     let end = attempt::run(attempt, |_| Ok(())).await?;
     Ok((end, log))

@@ -14,7 +14,7 @@ use super::messages::{self, Origin};
 use super::recover;
 use crate::model::cause::chain;
 use crate::model::record::TaskRecord;
-use crate::model::{CommitId, GateSpec, Reason, ReasonKind, Strategy, TaskEvent, TaskId, TaskState};
+use crate::model::{CommitId, GateSpec, Reason, ReasonKind, RunId, Strategy, TaskEvent, TaskId, TaskState};
 use crate::store::{Intent, Landing};
 use crate::sys::{clock, proc};
 use crate::worktree::advance::{Advance, Advanced, advance};
@@ -293,7 +293,7 @@ fn landed(
 }
 
 /// Keeps the captured commit reachable after its branch is gone: `diff RUN/TASK` works from it.
-fn keep(repo: &Repository, run: &crate::model::RunId, id: &TaskId, commit: &CommitId) -> WorktreeResult<()> {
+pub fn keep(repo: &Repository, run: &RunId, id: &TaskId, commit: &CommitId) -> WorktreeResult<()> {
     let name = format!("refs/treehand/merged/{run}/{id}");
     let now = repo.reader().ref_commit(&name)?;
     if now.as_ref() == Some(commit) {
@@ -304,20 +304,10 @@ fn keep(repo: &Repository, run: &crate::model::RunId, id: &TaskId, commit: &Comm
 
 /// Refuses the result of a task for this reason.
 pub fn reject(context: &Context, id: &TaskId, reason: Reason) -> Result<TaskState, RunError> {
-    keep_back(context, id, TaskEvent::Reject, reason)
-}
-
-/// Leaves the result of a task to a person for this reason.
-pub fn hold(context: &Context, id: &TaskId, reason: Reason) -> Result<TaskState, RunError> {
-    keep_back(context, id, TaskEvent::Hold, reason)
-}
-
-fn keep_back(context: &Context, id: &TaskId, event: TaskEvent, reason: Reason) -> Result<TaskState, RunError> {
     let reason = context.without_secrets(reason)?;
-    let data = json!({"reason": reason});
-    let task =
-        context.store(|store| store.move_task(&context.run.id, id, event, data, |task| task.reason = Some(reason)))?;
-    Ok(task.state)
+    let (run, data) = (&context.run.id, json!({"reason": reason}));
+    let change = |task: &mut TaskRecord| task.reason = Some(reason);
+    Ok(context.store(|store| store.move_task(run, id, TaskEvent::Reject, data, change))?.state)
 }
 
 /// Ends a task that has nothing to land, for this reason.
@@ -334,9 +324,18 @@ pub fn fail(context: &Context, id: &TaskId, what: &str, error: &RunError) -> Res
     Ok(task.state)
 }
 
+fn cancelled(words: Option<&str>) -> String {
+    match words {
+        None => "the run was cancelled".into(),
+        Some("") => "it was cancelled".into(),
+        Some(words) => format!("it was cancelled: {words}"),
+    }
+}
+
 /// Cancels a task.
 pub fn cancel(context: &Context, id: &TaskId) -> Result<TaskState, RunError> {
-    let reason = Reason::new(ReasonKind::Cancelled, "the run was cancelled");
+    let asked = context.task(id)?.stop;
+    let reason = context.without_secrets(Reason::new(ReasonKind::Cancelled, cancelled(asked.as_deref())))?;
     let task = context.store(|store| {
         store.move_task(&context.run.id, id, TaskEvent::Cancel, json!({}), |task| task.reason = Some(reason))
     })?;

@@ -3,11 +3,14 @@
 //! Promises: a run belongs to its supervisor, not to the client; every start consumes an attempt; nothing lands but the
 //! tree that the gates saw; a result that does not land keeps its branch. Cleans up after its own tasks only.
 
+pub mod again;
+pub mod asking;
 pub mod attempt;
 pub mod board;
 pub mod client;
 pub mod context;
 pub mod control;
+pub mod ending;
 pub mod foresight;
 pub mod gates;
 pub mod graph;
@@ -15,8 +18,10 @@ pub mod landing;
 pub mod messages;
 pub mod recover;
 pub mod result;
+pub mod resumption;
 pub mod setup;
 pub mod start;
+pub mod stopping;
 pub mod supervisor;
 pub mod taskfile;
 pub mod worker;

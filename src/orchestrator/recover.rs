@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::context::RunError;
+use super::landing;
 use crate::model::{BranchName, CommitId, RunId, TaskId};
 use crate::store::{Entry, Landing, Store};
 use crate::sys::lock::FileLock;
@@ -52,7 +53,16 @@ fn one(repo: &Repository, store: &Store, entry: &Entry, recovered: &mut Recovere
     let message = format!("treehand: land {run}/{task}");
     let request = Advance { branch: &into, from: &before, to: &after, message: &message, lock_wait: Duration::ZERO };
     let landing = Landing { run: &run, task: &task, into: &into, before: &before, after: &after, at: clock::now() };
-    match resume(repo, &request)? {
+    let resumed = resume(repo, &request)?;
+    let landed = match &resumed {
+        Resumed::Complete | Resumed::InTheWay(_) => true,
+        Resumed::MovedOn => contains(repo, &into, &after)?,
+        Resumed::NotMoved | Resumed::Busy { .. } => false,
+    };
+    if landed && let Some(commit) = store.task(&run, &task)?.commit {
+        landing::keep(repo, &run, &task, &commit)?;
+    }
+    match resumed {
         Resumed::NotMoved => {
             store.failed(entry.intent(), json!({"why": "its process died before the branch moved"}))?;
             recovered.settled.push(format!("{name}: the branch never moved"));
@@ -61,7 +71,7 @@ fn one(repo: &Repository, store: &Store, entry: &Entry, recovered: &mut Recovere
             store.record_landing(&landing, Some(&entry.intent()))?;
             recovered.settled.push(format!("{name}: completed"));
         }
-        Resumed::MovedOn if contains(repo, &into, &after)? => {
+        Resumed::MovedOn if landed => {
             store.record_landing(&landing, Some(&entry.intent()))?;
             recovered.settled.push(format!("{name}: landed, and the branch has moved on since"));
         }

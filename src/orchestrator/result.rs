@@ -9,7 +9,7 @@ use serde_json::json;
 use super::context::{Context, RunError};
 use super::landing;
 use super::messages::{self, Origin};
-use crate::model::record::ConfineLevel;
+use crate::model::record::{ConfineLevel, TaskRecord};
 use crate::model::{CommitId, Handling, Reason, ReasonKind, TaskEvent, TaskId, TaskState};
 use crate::worktree::apart::Touch;
 use crate::worktree::capture::{CaptureRequest, capture};
@@ -44,22 +44,23 @@ pub fn take(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<TaskS
         }
         Ok(Some((commit, changes, verdict))) => {
             let run = &context.run.id;
-            let data = json!({"commit": commit, "changes": changes.count});
-            context.store(|store| {
-                store.move_task(run, id, TaskEvent::Capture, data, |task| {
+            let captured = (TaskEvent::Capture, json!({"commit": commit, "changes": changes.count}));
+            let (event, reason) = match verdict {
+                Some((Handling::Refuse, why)) => (TaskEvent::Reject, Some((ReasonKind::Policy, why))),
+                Some((Handling::NeedsPerson, why)) => (TaskEvent::Hold, Some((ReasonKind::Attention, why))),
+                Some((Handling::Allow, _)) | None => (TaskEvent::Enqueue, None),
+            };
+            let reason = reason.map(|(kind, why)| Reason::new(kind, why.message).with_paths(why.paths));
+            let reason = reason.map(|reason| context.without_secrets(reason)).transpose()?;
+            // What was captured and what is to come of it are one step: nobody has to find the verdict again.
+            let judged = (event, json!({"reason": reason}));
+            let task = context.store(|store| {
+                store.move_task_through(run, id, &[captured, judged], |task| {
                     task.commit = Some(commit);
                     task.changes = Some(changes.count);
+                    task.reason = reason.or(task.reason.take());
                 })
             })?;
-            let reason = |kind, Refusal { message, paths }: Refusal| Reason::new(kind, message).with_paths(paths);
-            match verdict {
-                Some((Handling::Refuse, why)) => return landing::reject(context, id, reason(ReasonKind::Policy, why)),
-                Some((Handling::NeedsPerson, why)) => {
-                    return landing::hold(context, id, reason(ReasonKind::Attention, why));
-                }
-                Some((Handling::Allow, _)) | None => {}
-            }
-            let task = context.store(|store| store.move_task(run, id, TaskEvent::Enqueue, json!({}), |_| {}))?;
             Ok(task.state)
         }
         Err(RunError::Worktree(WorktreeError::BadResult { message, paths })) => {
@@ -75,7 +76,7 @@ fn capture_and_import(
     prepared: &Prepared,
 ) -> Result<Option<(CommitId, ResultChanges, Verdict)>, RunError> {
     let task = context.task(id)?;
-    let replaced = ties(context, id, prepared)?;
+    let replaced = ties(context, &task, prepared)?;
     let origin = Origin { run: &context.run.id, task: id };
     let message = messages::capture(&task.spec, &origin);
     let base = &prepared.base;
@@ -85,6 +86,8 @@ fn capture_and_import(
         identity: &context.identity,
         message: &message,
         touch: Touch::Nothing,
+        // Taken once more after a crash, it is the same commit.
+        at: task.attempts.last().and_then(|attempt| attempt.ended_at),
     };
     let captured = capture(&context.repo, &prepared.paths, &request)?;
     if captured.commit == prepared.base {
@@ -131,16 +134,21 @@ fn judge(
 }
 
 /// Puts back what ties the workspace to its git dir, where the task was to leave it alone; which of that it had replaced.
-fn ties(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<Vec<PathBuf>, RunError> {
+fn ties(context: &Context, task: &TaskRecord, prepared: &Prepared) -> Result<Vec<PathBuf>, RunError> {
     if matches!(context.granted.level(), ConfineLevel::Off | ConfineLevel::External) {
         return Ok(Vec::new());
     }
-    let replaced = ties::mend(&prepared.paths)?;
+    let replaced = ties::replaced(&prepared.paths);
     if !replaced.is_empty() {
-        let data = json!({"paths": replaced});
-        context.store(|store| store.edit_task(&context.run.id, id, "task.tampered", data, |_| {}))?;
+        // Written down before it is put back: after a crash nothing else tells of it.
+        let (data, paths) = (json!({"paths": replaced}), replaced.clone());
+        context.store(|store| {
+            store.edit_task(&context.run.id, &task.id, "task.tampered", data, |task| task.tampered.extend(paths))
+        })?;
+        ties::mend(&prepared.paths)?;
     }
-    Ok(replaced)
+    let known = task.tampered.iter().filter(|path| !replaced.contains(path)).cloned();
+    Ok(known.chain(replaced.iter().cloned()).collect())
 }
 
 /// A person looks at what a task did that went for the files around its work.

@@ -59,7 +59,7 @@ pub async fn in_task(context: &Arc<Context>, tree: &TaskTree<'_>) -> Result<Opti
             log,
         };
         let started = |process: Option<&ProcId>| begun(context, tree, &record, process);
-        let stop = context.stop.subscribe();
+        let stop = context.stop_of(tree.id);
         let attempt = Attempt { launch: &launch, granted: context.granted, machine: &context.machine, stop };
         let end = attempt::run(attempt, started).await?;
         let failure = failure(step, &end);
@@ -137,7 +137,7 @@ pub async fn in_gate(context: &Arc<Context>, judged: &Judged, paths: &SealedPath
         let log = context.repo.setup_log_of_gate(&context.run.id, &judged.task, &token, number);
         let launch = for_gate(context, judged, paths, step, token)?;
         let launch = Launch { log: Some(context.log_plan(&log)), ..launch };
-        let stop = context.stop.subscribe();
+        let stop = context.stop_of(&judged.task);
         let attempt = Attempt { launch: &launch, granted: context.granted, machine: &context.machine, stop };
         let end = attempt::run(attempt, |_| Ok(())).await?;
         match failure(step, &end) {

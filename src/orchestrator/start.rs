@@ -37,6 +37,8 @@ pub struct StartSettings {
     pub strategy: Strategy,
     /// How long landing waits for a lock of git's.
     pub lock_wait: Span,
+    /// How long attempts wait for a successor of a supervisor that died.
+    pub orphan_grace: Span,
     /// Which submodules come along into the trees of tasks and gates.
     pub submodules: Submodules,
     /// The commands that make the trees of tasks and gates ready.
@@ -108,6 +110,8 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
         ended_at: None,
         supervisor: None,
         cancel_requested: false,
+        paused: false,
+        orphan_grace: settings.orphan_grace,
         gates: Vec::new(),
         error: None,
         spec,
@@ -203,6 +207,9 @@ fn tasks(run: &RunId, spec: &RunSpec) -> Result<Vec<TaskRecord>, RunError> {
             changes: None,
             landed: None,
             reason: None,
+            tampered: Vec::new(),
+            pardoned: 0,
+            stop: None,
         })
     };
     spec.tasks.iter().enumerate().map(one).collect()

@@ -14,21 +14,30 @@ use tokio::task::JoinSet;
 
 use super::board::{Board, Effect, Event, Slot};
 use super::context::{Context, RunError};
-use super::worker;
-use super::{control, landing, recover};
+use super::control::Command;
+use super::stopping::Stopping;
+use super::{asking, control, gates, landing, recover, resumption, worker};
 use crate::confine::granted::Granted;
+use crate::model::record::{RunRecord, TaskRecord};
 use crate::model::{Confinement, cause::chain};
 use crate::model::{MergePolicy, Reason, ReasonKind, RunId, RunState, TaskEvent, TaskId, TaskState};
-use crate::store::EntryDraft;
+use crate::store::{EntryDraft, StoreError};
 use crate::sys::git::Git;
 use crate::sys::lock::FileLock;
-use crate::sys::{clock, fs, proc};
+use crate::sys::{clock, env, fs, proc};
+use crate::worktree::abandoned;
 use crate::worktree::patience::Patience;
 use crate::worktree::sealed::Identity;
 use crate::worktree::{Repository, WorktreeError};
 
 /// How long a new supervisor waits for others to look away from its lock.
 const LOOKERS_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a successor waits for a git that its predecessor had started.
+const HELPERS_WAIT: Duration = Duration::from_secs(60);
+
+/// The variable that lets a supervisor die at a moment of its journal: the seam of the crash tests.
+const CRASH: &str = "TREEHAND_CRASH_AT";
 
 /// The lock file whose holder supervises the run.
 pub fn lock_path(repo: &Repository, run: &RunId) -> std::path::PathBuf {
@@ -43,7 +52,20 @@ pub fn supervise(common_dir: &Path, run: &RunId, ready: impl FnOnce()) -> Result
     let signature = format!("the supervisor, pid {}", std::process::id());
     let _right = FileLock::acquire_within(&lock_path(&repo, run), &signature, LOOKERS_WAIT)?;
     let store = repo.store()?;
-    let record = store.run(run)?;
+    if store.run(run)?.state.is_terminal() {
+        // Another supervisor was faster, and has brought it to its end.
+        ready();
+        return Ok(());
+    }
+    if let Some(moment) = env::var(CRASH) {
+        store.die_at(&moment);
+    }
+    // From here on what this process writes counts until there is a later supervisor.
+    let (record, epoch) = store.take_over(run, proc::own(), clock::now())?;
+    if epoch > 1 {
+        proc::wait_for_helpers(run.as_str(), HELPERS_WAIT)
+            .map_err(RunError::io("cannot wait for what the last supervisor left at work"))?;
+    }
     repo.hooks = record.hooks;
     let hears: Arc<OnceLock<Weak<Context>>> = Arc::default();
     repo.patience = patience(record.lock_wait.0, Arc::clone(&hears));
@@ -57,30 +79,25 @@ pub fn supervise(common_dir: &Path, run: &RunId, ready: impl FnOnce()) -> Result
     for blocked in recover::recover(&repo, &store)?.blocked {
         tracing::warn!("not recovered: {blocked}");
     }
+    abandoned::sweep(&repo)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(usize::try_from(record.jobs).unwrap_or(1) + 4)
         .enable_all()
         .build()
         .map_err(RunError::io("cannot start the runtime"))?;
-    let context = Arc::new(Context::new(repo, record, identity, granted, store));
+    let context = Arc::new(Context::new(repo, (record, epoch), identity, granted, store));
     hears.get_or_init(|| Arc::downgrade(&context));
     runtime.block_on(async {
         let listener = control::listen(run)?;
-        let process = proc::own();
-        context.store(|store| {
-            store.update_run(run, "run.supervised", json!({"process": process}), |run| {
-                run.supervisor = process.clone();
-                run.started_at = Some(clock::now());
-                run.state = RunState::Running;
-            })
-        })?;
         ready();
         let ended = drive(&context, listener).await;
-        if let Err(error) = &ended {
-            give_up(&context, error)?;
+        match &ended {
+            // Its run is in other hands: whatever is to be said of it, they say.
+            Err(RunError::Store(StoreError::Superseded { .. })) => return ended,
+            Err(error) => give_up(&context, error)?,
+            Ok(()) => {}
         }
-        control::close(run)?;
         ended
     })
 }
@@ -107,26 +124,23 @@ struct Driver<'a> {
 }
 
 async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Result<(), RunError> {
-    let (cancel, mut cancelled) = mpsc::unbounded_channel();
+    let (asking, mut asked) = mpsc::unbounded_channel();
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::io("cannot watch signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::io("cannot watch signals"))?;
     let mut hangup = signal(SignalKind::hangup()).map_err(RunError::io("cannot watch signals"))?;
-    let server = tokio::spawn(control::serve(listener, Arc::clone(context), cancel));
+    gates::sweep(context)?;
+    let server = tokio::spawn(control::serve(listener, Arc::clone(context), asking));
     let tasks = context.store(|store| store.tasks(&context.run.id))?;
-    let slot = |task: &crate::model::record::TaskRecord| Slot {
-        id: task.id.clone(),
-        state: task.state,
-        needs: task.spec.needs.clone(),
-    };
     let board = Board::new(tasks.iter().map(slot).collect(), context.run.jobs, context.run.merge);
     let mut driver = Driver {
         context,
         board,
         at_work: JoinSet::new(),
         reclaims: JoinSet::new(),
-        pending: vec![Event::Begin],
+        pending: beginning(&context.run, &tasks),
         over: false,
     };
+    tasks.iter().filter(|task| task.workspace.is_some()).for_each(|task| driver.reclaim(&task.id, task.state));
     driver.carry_out()?;
     while !driver.over {
         tokio::select! {
@@ -134,7 +148,11 @@ async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Re
                 let (task, state) = joined.map_err(RunError::panicked)?;
                 driver.settle(task, state?)?;
             }
-            Some(()) = cancelled.recv() => driver.take(Event::Cancel)?,
+            Some((command, answer)) = asked.recv() => {
+                let done = driver.obey(command)?;
+                // Who asked may be gone; what was asked for is done all the same.
+                let _told = answer.send(done);
+            }
             _ = terminate.recv() => driver.take(Event::Cancel)?,
             // Those that a terminal sends: the run does not belong to the terminal.
             _ = interrupt.recv() => {}
@@ -148,13 +166,70 @@ async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Re
     driver.finish()
 }
 
+fn slot(task: &TaskRecord) -> Slot {
+    Slot { id: task.id.clone(), state: task.state, needs: task.spec.needs.clone() }
+}
+
+/// What a supervisor has to hear first: what persons asked for of those before it, then that it begins. The last is taken first.
+fn beginning(run: &RunRecord, tasks: &[TaskRecord]) -> Vec<Event> {
+    let mut events = vec![Event::Begin];
+    let stopped = tasks.iter().filter(|task| task.stop.is_some() && !task.state.is_terminal());
+    events.extend(stopped.map(|task| Event::CancelTask(task.id.clone())));
+    events.extend(run.paused.then_some(Event::Pause));
+    events.extend(run.cancel_requested.then_some(Event::Cancel));
+    events
+}
+
 impl Driver<'_> {
     fn take(&mut self, event: Event) -> Result<(), RunError> {
         self.pending.push(event);
         self.carry_out()
     }
 
+    /// Does what a person asks; an error in words when it cannot be done.
+    fn obey(&mut self, command: Command) -> Result<Result<(), String>, RunError> {
+        let (context, run) = (self.context, &self.context.run.id);
+        match command {
+            Command::Cancel => self.take(Event::Cancel)?,
+            Command::Kill => {
+                self.take(Event::Cancel)?;
+                context.stopping(Stopping::kill_all);
+            }
+            Command::CancelTask { task, words } => {
+                if context.task(&task)?.state.is_terminal() {
+                    return Ok(Err(format!("{run}/{task} is over already")));
+                }
+                context.store(|store| asking::note_stop(store, run, &task, &words))?;
+                self.take(Event::CancelTask(task))?;
+            }
+            Command::Pause => {
+                context.store(|store| asking::set_paused(store, run, true))?;
+                self.take(Event::Pause)?;
+            }
+            Command::Unpause => {
+                context.store(|store| asking::set_paused(store, run, false))?;
+                self.take(Event::Unpause)?;
+            }
+            Command::Retry { tasks } => {
+                if context.stops_all() {
+                    return Ok(Err(format!("run {run} is being cancelled: retry it when it is over")));
+                }
+                context.stopping(|stopping| tasks.iter().for_each(|task| stopping.release(task)));
+                for task in context.store(|store| asking::queue_again(store, run, &tasks))? {
+                    self.take(Event::Settled { task: task.id, state: task.state })?;
+                }
+            }
+        }
+        Ok(Ok(()))
+    }
+
     fn settle(&mut self, task: TaskId, state: TaskState) -> Result<(), RunError> {
+        self.reclaim(&task, state);
+        self.take(Event::Settled { task, state })
+    }
+
+    /// Removes what a task that is over does not need any more.
+    fn reclaim(&mut self, task: &TaskId, state: TaskState) {
         if state.is_terminal() {
             let (context, task) = (Arc::clone(self.context), task.clone());
             // A workspace that cannot be removed stays listed and goes with the next clean; the result stands.
@@ -164,7 +239,6 @@ impl Driver<'_> {
                 }
             });
         }
-        self.take(Event::Settled { task, state })
     }
 
     /// Feeds events to the board and carries out its effects until there is nothing left to do at once.
@@ -189,6 +263,10 @@ impl Driver<'_> {
                 let context = Arc::clone(context);
                 self.at_work.spawn(async move { (task.clone(), worker::work(context, task).await) });
             }
+            Effect::Resume(task) => {
+                let context = Arc::clone(context);
+                self.at_work.spawn(async move { (task.clone(), resumption::resume(context, task).await) });
+            }
             Effect::Land(task) => {
                 let context = Arc::clone(context);
                 self.at_work.spawn(async move {
@@ -209,10 +287,10 @@ impl Driver<'_> {
                 landing::cancel(context, &task)?;
             }
             Effect::StopAll => {
-                context
-                    .store(|store| store.update_run(run, "run.cancel", json!({}), |run| run.cancel_requested = true))?;
-                context.stop.send_replace(true);
+                context.store(|store| asking::note_cancel(store, run))?;
+                context.stopping(Stopping::stop_all);
             }
+            Effect::Stop(task) => context.stopping(|stopping| stopping.stop(&task)),
             Effect::Finish => self.over = true,
         }
         Ok(())
@@ -220,7 +298,7 @@ impl Driver<'_> {
 
     fn finish(self) -> Result<(), RunError> {
         let (context, run) = (self.context, &self.context.run.id);
-        let cancelled = *context.stop.borrow();
+        let cancelled = context.stops_all();
         let state = RunState::derive(&self.board.states(), cancelled);
         let tasks = context.store(|store| store.tasks(run))?;
         worker::release_pins(context)?;
@@ -232,6 +310,8 @@ impl Driver<'_> {
             tracing::info!(%run, "results wait for `treehand merge`");
         }
         self.note_cost()?;
+        // Before it is over: nobody comes after that to remove it.
+        control::close(run)?;
         context.store(|store| store.set_run_state(run, state))?;
         Ok(())
     }
@@ -250,7 +330,7 @@ impl Driver<'_> {
 /// Ends a run whose supervisor met an error that it cannot work around: what is open is cancelled, the error is recorded.
 fn give_up(context: &Context, error: &RunError) -> Result<(), RunError> {
     let text = chain(error);
-    context.stop.send_replace(true);
+    context.stopping(Stopping::stop_all);
     let run = &context.run.id;
     for task in context.store(|store| store.tasks(run))? {
         if !task.state.is_terminal() {
@@ -260,6 +340,7 @@ fn give_up(context: &Context, error: &RunError) -> Result<(), RunError> {
     }
     let data = json!({"error": text});
     context.store(|store| store.update_run(run, "run.error", data, |run| run.error = Some(text.clone())))?;
+    control::close(run)?;
     context.store(|store| store.set_run_state(run, RunState::Failed))?;
     Ok(())
 }

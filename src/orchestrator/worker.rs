@@ -19,7 +19,7 @@ use crate::confine::shim::Stopped;
 use crate::model::cause::chain;
 use crate::model::record::{AttemptError, AttemptRecord, TaskRecord};
 use crate::model::{BranchName, CommitId, Reason, ReasonKind, TaskEvent, TaskId, TaskState, Token};
-use crate::sys::{clock, fs, random};
+use crate::sys::{clock, fs, proc, random};
 use crate::worktree::exported::Exported;
 use crate::worktree::import::update_ref;
 use crate::worktree::import_submodules;
@@ -47,39 +47,79 @@ pub async fn work(context: Arc<Context>, id: TaskId) -> Result<TaskState, RunErr
         Ok(Preparation::Refused(reason)) => return reject(&context, &id, reason),
         Err(error) => return fail(&context, &id, "the workspace cannot be made", &error),
     };
-    if *context.stop.borrow() {
+    if context.has_to_stop(&id) {
         return cancel(&context, &id);
     }
     let token = random::token().map_err(WorktreeError::Random)?;
     let ended = run_attempt(&context, &id, &prepared, &token).await;
+    conclude(&context, &id, prepared, ended).await
+}
+
+/// What an attempt's end means for its task.
+pub async fn conclude(
+    context: &Arc<Context>,
+    id: &TaskId,
+    prepared: Prepared,
+    ended: Result<AttemptEnd, RunError>,
+) -> Result<TaskState, RunError> {
     let end = match ended {
         Ok(end) => end,
-        Err(RunError::Setup { message }) => return after_failure(&context, &id, "setup", message),
-        Err(error) => return after_failure(&context, &id, "spawn", chain(&error)),
+        Err(error @ RunError::Store(_)) => return Err(error),
+        Err(error) => {
+            let (kind, message) = match error {
+                RunError::Setup { message } => (SETUP, message),
+                error => (SPAWN, chain(&error)),
+            };
+            close_attempt(context, id, None, Some((kind, message)))?;
+            return after_failure(context, id);
+        }
     };
-    match end.stopped {
-        Some(Stopped::Asked) => {
-            close_attempt(&context, &id, Some(&end), Some(("cancelled", "the run was cancelled".into())))?;
-            cancel(&context, &id)
-        }
-        Some(Stopped::Limit(_) | Stopped::Orphaned) => {
-            close_attempt(&context, &id, Some(&end), Some(("limit", gates::describe(&end))))?;
-            retry_or_fail(&context, &id, ReasonKind::Failed, format!("the command {}", gates::describe(&end)))
-        }
-        Some(Stopped::Timeout) => {
-            close_attempt(&context, &id, Some(&end), Some(("timeout", gates::describe(&end))))?;
-            retry_or_fail(&context, &id, ReasonKind::Timeout, format!("the command {}", gates::describe(&end)))
-        }
-        None if end.exit == Some(0) => {
-            close_attempt(&context, &id, Some(&end), None)?;
-            let (context, id) = (Arc::clone(&context), id.clone());
-            blocking(move || result::take(&context, &id, &prepared)).await?
-        }
-        None => {
-            let kind = if end.signal.is_some() { "signal" } else { "exit" };
-            close_attempt(&context, &id, Some(&end), Some((kind, gates::describe(&end))))?;
-            retry_or_fail(&context, &id, ReasonKind::Failed, format!("the command {}", gates::describe(&end)))
-        }
+    let Some((kind, message)) = failure(&end) else {
+        close_attempt(context, id, Some(&end), None)?;
+        return take(context, id, prepared).await;
+    };
+    close_attempt(context, id, Some(&end), Some((kind, message)))?;
+    after_failure(context, id)
+}
+
+/// The result of an attempt that ended well.
+pub async fn take(context: &Arc<Context>, id: &TaskId, prepared: Prepared) -> Result<TaskState, RunError> {
+    let (context, id) = (Arc::clone(context), id.clone());
+    blocking(move || result::take(&context, &id, &prepared)).await?
+}
+
+/// What kind of failure an end is, and in words; `None` for one that is none.
+fn failure(end: &AttemptEnd) -> Option<(&'static str, String)> {
+    let kind = match end.stopped {
+        Some(Stopped::Asked) => CANCELLED,
+        Some(Stopped::Timeout) => TIMEOUT,
+        Some(Stopped::Crashed) => "crashed",
+        Some(Stopped::Orphaned) => "orphaned",
+        Some(Stopped::Limit(_)) => "limit",
+        None if end.exit == Some(0) => return None,
+        None if end.signal.is_some() => "signal",
+        None => "exit",
+    };
+    Some((kind, gates::describe(end)))
+}
+
+/// The kinds of failure that something else follows than of a command that failed.
+const CANCELLED: &str = "cancelled";
+const TIMEOUT: &str = "timeout";
+const SETUP: &str = "setup";
+const SPAWN: &str = "spawn";
+
+/// Goes on after an attempt whose failure is on record.
+pub fn after_failure(context: &Context, id: &TaskId) -> Result<TaskState, RunError> {
+    let task = context.task(id)?;
+    let Some(error) = task.attempts.last().and_then(|attempt| attempt.error.as_ref()) else {
+        return retry_or_fail(context, id, ReasonKind::Failed, "its attempt is not on record".into());
+    };
+    match error.kind.as_str() {
+        CANCELLED => cancel(context, id),
+        TIMEOUT => retry_or_fail(context, id, ReasonKind::Timeout, format!("the command {}", error.message)),
+        SETUP | SPAWN => retry_or_fail(context, id, ReasonKind::Failed, error.message.clone()),
+        _ => retry_or_fail(context, id, ReasonKind::Failed, format!("the command {}", error.message)),
     }
 }
 
@@ -126,17 +166,22 @@ fn make_branch(repo: &Repository, branch: &BranchName, base: &CommitId) -> Resul
     update_ref(repo, &branch.full_ref(), Some(base), now.as_ref(), "treehand: task started")
 }
 
-/// An earlier attempt's workspace goes to the trash as it is, so that a new attempt starts clean and nothing is lost.
+/// An earlier attempt's workspace goes to the trash as it is, so that a new attempt starts clean and nothing is lost; so
+/// does one that a supervisor was making when it died.
 fn clear_earlier(context: &Context, task: &TaskRecord, paths: &SealedPaths) -> Result<(), RunError> {
     if !fs::exists(&paths.enclosure)? && !fs::exists(&paths.private)? {
         return Ok(());
     }
-    if task.attempts.is_empty() {
-        let message = format!("{} is there already", paths.enclosure.display());
-        return Err(WorktreeError::refused(message, "move it away").into());
+    if task.attempts.is_empty() && !sealed::is_signed(paths)? {
+        // What a crash leaves before the sign is there is empty; anything else is a person's.
+        return sealed::remove_unsigned(paths).map_err(|_| {
+            let message = format!("{} is there already", paths.enclosure.display());
+            WorktreeError::refused(message, "move it away").into()
+        });
     }
-    let trash =
-        context.repo.state_dir().join("trash").join(format!("{}.{}.{}", context.run.id, task.id, task.attempts.len()));
+    let token = random::token().map_err(WorktreeError::Random)?;
+    let name = format!("{}.{}.{}.{}", context.run.id, task.id, task.attempts.len(), token.short());
+    let trash = context.repo.state_dir().join("trash").join(name);
     fs::create_private_dir_all(&trash)?;
     fs::remove_tree(&paths.entry)?;
     for (from, name) in [(&paths.enclosure, "box"), (&paths.private, "private")] {
@@ -147,6 +192,14 @@ fn clear_earlier(context: &Context, task: &TaskRecord, paths: &SealedPaths) -> R
     let data = json!({"trash": trash});
     context.store(|store| store.edit_task(&context.run.id, &task.id, "workspace.trashed", data, |_| {}))?;
     Ok(())
+}
+
+/// A task's workspace as an earlier supervisor made it.
+pub fn prepared_before(context: &Context, id: &TaskId) -> Result<Prepared, RunError> {
+    let task = context.task(id)?;
+    let base = task.base.unwrap_or_else(|| context.run.base.commit.clone());
+    let lenders = context.lend(&[&context.run.base.commit, &base])?;
+    Ok(Prepared { paths: context.paths(id)?, base, lenders })
 }
 
 /// The commit that a task starts from: the run's base, or the results of what it needs, merged in memory in order.
@@ -257,6 +310,7 @@ async fn run_attempt(
         n,
         token: token.clone(),
         process: None,
+        starter: proc::own(),
         started_at: clock::now(),
         ended_at: None,
         exit: None,
@@ -272,7 +326,8 @@ async fn run_attempt(
     if let Some(end) = setup::in_task(context, &tree).await? {
         return Ok(end);
     }
-    let stop = context.stop.subscribe();
+    launch.adoption = context.adoption(token)?;
+    let stop = context.stop_of(id);
     let attempt = Attempt { launch: &launch, granted: context.granted, machine: &context.machine, stop };
     let started = |process: Option<&crate::model::ProcId>| {
         let data = json!({"attempt": n, "process": process});
@@ -316,16 +371,10 @@ fn close_attempt(
     Ok(())
 }
 
-fn after_failure(context: &Context, id: &TaskId, kind: &str, message: String) -> Result<TaskState, RunError> {
-    close_attempt(context, id, None, Some((kind, message.clone())))?;
-    retry_or_fail(context, id, ReasonKind::Failed, message)
-}
-
 fn retry_or_fail(context: &Context, id: &TaskId, kind: ReasonKind, message: String) -> Result<TaskState, RunError> {
     let message = context.without_secrets(Reason::new(kind, message))?.message;
     let task = context.task(id)?;
-    let used = u32::try_from(task.attempts.len()).unwrap_or(u32::MAX);
-    let (event, reason) = if used < task.spec.attempts_allowed() && !*context.stop.borrow() {
+    let (event, reason) = if task.may_try_again() && !context.has_to_stop(id) {
         (TaskEvent::TryAgain, None)
     } else {
         let log = task.attempts.last().map(|attempt| attempt.telling_log().to_string_lossy().into_owned());

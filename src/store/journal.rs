@@ -193,6 +193,13 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// How many lines there are about a run.
+    pub fn count_entries(&self, run: &RunId) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM journal WHERE run = ?1";
+        let count: i64 = self.connection.prepare_cached(sql)?.query_row([run.as_str()], |row| row.get(0))?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
     /// Intents that nothing closed, oldest first: where a process died.
     pub fn open_intents(&self) -> Result<Vec<Entry>, StoreError> {
         let sql = "SELECT seq, at, run, task, kind, phase, intent, data FROM journal AS opened

@@ -4,6 +4,7 @@
 //! transaction; a task moves only along `TaskState::next`; readers are never blocked. A corrupt or newer file is an
 //! error that says so and is never touched, but when a repair is asked for. Knows no git and no processes.
 
+mod crash;
 #[cfg(test)]
 pub mod fixture;
 mod journal;
@@ -13,6 +14,7 @@ mod operations;
 mod repair;
 mod runs;
 mod schema;
+mod supervision;
 mod updates;
 mod workspaces;
 

@@ -13,9 +13,10 @@ use super::{Store, StoreError};
 use crate::sys::{clock, fs};
 
 /// The tables, each with its columns in order. A child table comes after the one it refers to.
-const TABLES: [(&str, &str); 6] = [
+const TABLES: [(&str, &str); 7] = [
     ("run", "id, state, record"),
     ("task", "run, id, ordinal, state, record"),
+    ("supervision", "run, epoch"),
     ("workspace", "name, state, record"),
     ("operation", "op, kind, undone, record"),
     ("gate_result", "tree, gate, record"),

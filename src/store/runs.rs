@@ -63,10 +63,7 @@ impl Store {
 
     /// One task.
     pub fn task(&self, run: &RunId, id: &TaskId) -> Result<TaskRecord, StoreError> {
-        let sql = "SELECT record FROM task WHERE run = ?1 AND id = ?2";
-        let row: Option<String> =
-            self.connection.prepare_cached(sql)?.query_row([run.as_str(), id.as_str()], |row| row.get(0)).optional()?;
-        parse("task", &row.ok_or_else(|| StoreError::NotFound { kind: "task", id: format!("{run}/{id}") })?)
+        read_task(&self.connection, run, id)
     }
 
     /// Changes a run; `kind` names the change in the journal.
@@ -89,13 +86,27 @@ impl Store {
         data: Value,
         change: impl FnOnce(&mut TaskRecord),
     ) -> Result<TaskRecord, StoreError> {
+        self.move_task_through(run, task, &[(event, data)], change)
+    }
+
+    /// Moves a task by several events at once: no crash can leave it between them.
+    pub fn move_task_through(
+        &self,
+        run: &RunId,
+        task: &TaskId,
+        events: &[(TaskEvent, Value)],
+        change: impl FnOnce(&mut TaskRecord),
+    ) -> Result<TaskRecord, StoreError> {
         self.write(|transaction| {
-            edit(transaction, run, task, |record| {
-                record.state = record.state.next(event)?;
-                change(record);
-                let kind = format!("task.{}", event_word(event)?);
-                Ok((kind, json!({"state": record.state, "detail": data})))
-            })
+            let mut moved = edit_silently(transaction, run, task, change)?;
+            for (event, data) in events {
+                moved = edit(transaction, run, task, |record| {
+                    record.state = record.state.next(*event)?;
+                    let kind = format!("task.{}", event_word(*event)?);
+                    Ok((kind, json!({"state": record.state, "detail": data})))
+                })?;
+            }
+            Ok(moved)
         })
     }
 
@@ -176,21 +187,44 @@ fn event_word(event: TaskEvent) -> Result<String, StoreError> {
     Ok(value.as_str().unwrap_or("event").to_owned())
 }
 
+/// Changes a record in the transaction of a change that the journal names.
+fn edit_silently(
+    transaction: &Transaction<'_>,
+    run: &RunId,
+    task: &TaskId,
+    change: impl FnOnce(&mut TaskRecord),
+) -> Result<TaskRecord, StoreError> {
+    let mut record = read_task(transaction, run, task)?;
+    let state = record.state;
+    change(&mut record);
+    record.state = state;
+    write_task(transaction, run, &record)?;
+    Ok(record)
+}
+
+fn read_task(connection: &Connection, run: &RunId, id: &TaskId) -> Result<TaskRecord, StoreError> {
+    let sql = "SELECT record FROM task WHERE run = ?1 AND id = ?2";
+    let row: Option<String> =
+        connection.prepare_cached(sql)?.query_row([run.as_str(), id.as_str()], |row| row.get(0)).optional()?;
+    parse("task", &row.ok_or_else(|| StoreError::NotFound { kind: "task", id: format!("{run}/{id}") })?)
+}
+
+fn write_task(transaction: &Transaction<'_>, run: &RunId, record: &TaskRecord) -> Result<(), StoreError> {
+    let sql = "UPDATE task SET state = ?3, record = ?4 WHERE run = ?1 AND id = ?2";
+    let row = params![run.as_str(), record.id.as_str(), record.state.word(), render("task", record)?];
+    transaction.prepare_cached(sql)?.execute(row)?;
+    Ok(())
+}
+
 pub(super) fn edit(
     transaction: &Transaction<'_>,
     run: &RunId,
     task: &TaskId,
     change: impl FnOnce(&mut TaskRecord) -> Result<(String, Value), StoreError>,
 ) -> Result<TaskRecord, StoreError> {
-    let sql = "SELECT record FROM task WHERE run = ?1 AND id = ?2";
-    let key = [run.as_str(), task.as_str()];
-    let text: Option<String> = transaction.prepare_cached(sql)?.query_row(key, |row| row.get(0)).optional()?;
-    let text = text.ok_or_else(|| StoreError::NotFound { kind: "task", id: format!("{run}/{task}") })?;
-    let mut record: TaskRecord = parse("task", &text)?;
+    let mut record = read_task(transaction, run, task)?;
     let (kind, data) = change(&mut record)?;
-    let sql = "UPDATE task SET state = ?3, record = ?4 WHERE run = ?1 AND id = ?2";
-    let row = params![run.as_str(), task.as_str(), record.state.word(), render("task", &record)?];
-    transaction.prepare_cached(sql)?.execute(row)?;
+    write_task(transaction, run, &record)?;
     append(transaction, &EntryDraft::new(&kind, data).of_task(run, task), Phase::Note, None)?;
     Ok(record)
 }

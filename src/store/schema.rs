@@ -1,20 +1,25 @@
 //! Opening the store: file, version, pragmas, errors, and the fuse that tests crashes.
 //! Makes the tables once, under a lock; changes nothing in a file that it does not understand.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
+use super::crash::Crash;
+use super::supervision::Fence;
 use crate::model::state::Illegal;
 use crate::sys::fs;
 
 /// The version of the schema that this program writes. A file with a higher one is refused.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 
 /// How long a writer waits for another one.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What version 2 added: who supervised a run last, counted.
+const SUPERVISION: &str = "CREATE TABLE supervision (run TEXT PRIMARY KEY, epoch INTEGER NOT NULL) STRICT;";
 
 const SCHEMA: &str = "
 CREATE TABLE journal (
@@ -51,6 +56,10 @@ pub struct Store {
     pub(super) connection: Connection,
     /// Writes that are still allowed; `None` means any number. Lets a test stop the world after the n-th.
     fuse: Cell<Option<u64>>,
+    /// Writes are those of a supervisor, and good for as long as nobody took its run over.
+    pub(super) fence: RefCell<Option<Fence>>,
+    /// Where this process is to die, for crash tests of the real thing.
+    pub(super) crash: Crash,
 }
 
 /// Why the store did not answer.
@@ -118,6 +127,14 @@ pub enum StoreError {
         kind: &'static str,
         /// Its id.
         id: String,
+    },
+    /// Another supervisor has taken the run over: this one does nothing any more.
+    #[error("run {run} has another supervisor since: this one was its {epoch}.")]
+    Superseded {
+        /// The run.
+        run: String,
+        /// The number of the one that wanted to write.
+        epoch: u64,
     },
     /// The fuse of a crash test has burnt.
     #[error("cut by a crash test")]
@@ -226,15 +243,19 @@ impl Store {
         if version(&connection)? < SCHEMA_VERSION {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             // Asked again inside: of two processes that open a new store at once, one makes the tables.
-            if version(&transaction)? == 0 {
+            let found = version(&transaction)?;
+            if found == 0 {
                 transaction.execute_batch(SCHEMA)?;
+            }
+            if found < 2 {
+                transaction.execute_batch(SUPERVISION)?;
                 transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
             }
             transaction.commit()?;
         }
         match version(&connection)? {
             found if found > SCHEMA_VERSION => Err(StoreError::Newer { path: path.to_owned(), found }),
-            _ => Ok(Store { connection, fuse: Cell::new(None) }),
+            _ => Ok(Store { connection, fuse: Cell::new(None), fence: RefCell::new(None), crash: Crash::default() }),
         }
     }
 
@@ -251,14 +272,19 @@ impl Store {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        self.crash.wanted();
         match self.fuse.get() {
             Some(0) => return Err(StoreError::Cut),
             Some(left) => self.fuse.set(Some(left - 1)),
             None => {}
         }
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        if let Some(fence) = &*self.fence.borrow() {
+            fence.require(&transaction)?;
+        }
         let value = work(&transaction)?;
         transaction.commit()?;
+        self.crash.passed();
         Ok(value)
     }
 }
@@ -291,6 +317,21 @@ mod tests {
         store.connection.pragma_update(None, "user_version", SCHEMA_VERSION + 1).expect("pragma");
         drop(store);
         assert!(matches!(Store::open(dir.path()), Err(StoreError::Newer { found, .. }) if found == SCHEMA_VERSION + 1));
+    }
+
+    #[test]
+    fn a_store_of_the_first_version_is_brought_up() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let store = Store::open(dir.path()).expect("a new store");
+        let old = "DROP TABLE supervision; PRAGMA user_version = 1;";
+        store.connection.execute_batch(old).expect("as it was");
+        drop(store);
+        let store = Store::open(dir.path()).expect("opened");
+        let rows: i64 = store
+            .connection
+            .query_row("SELECT count(*) FROM supervision", [], |row| row.get(0))
+            .expect("the table is there");
+        assert_eq!(rows, 0);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The gateways to the outside: git, processes, files, locks, the clock, the environment, randomness.
+//! The gateways to the outside: git, processes, files, locks, sockets, the clock, the environment, randomness.
 //!
 //! Promises: each outside thing has one gateway, hardened once; whatever is not here is not reached from elsewhere
 //! (`clippy.toml` bans the raw calls). Knows nothing of workspaces or runs. Uses `model` only.
@@ -13,4 +13,5 @@ pub mod interrupt;
 pub mod lock;
 pub mod proc;
 pub mod random;
+pub mod socket;
 pub mod standing;

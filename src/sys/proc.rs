@@ -11,12 +11,15 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::model::{ProcId, Token};
+
+/// The variable by which a supervisor and what it starts to help it are known; its value is the run.
+pub const SUPERVISES: &str = "TREEHAND_SUPERVISES";
 
 /// The variable that marks everything an attempt starts.
 pub const MARK: &str = "TREEHAND_ATTEMPT";
@@ -49,6 +52,14 @@ pub fn identify(pid: u32) -> Option<ProcId> {
 /// This process.
 pub fn own() -> Option<ProcId> {
     identify(std::process::id())
+}
+
+/// Ends this process as `kill -9` does: nothing of it runs any more.
+#[expect(clippy::disallowed_methods, reason = "this is the gateway to signals")]
+pub fn die() {
+    if let Err(errno) = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL) {
+        tracing::warn!(%errno, "cannot end this process");
+    }
 }
 
 /// True for a process that is known and no longer alive.
@@ -122,7 +133,30 @@ pub fn wait_readable(fd: &impl std::os::fd::AsFd, limit: Duration) -> io::Result
 
 /// Every living process of this user that carries the attempt's mark in its environment, this one excepted.
 pub fn marked(token: &Token) -> io::Result<Vec<ProcId>> {
-    let needle = format!("{MARK}={}", token.as_str());
+    carrying(MARK, token.as_str())
+}
+
+/// Waits until nothing is left of what earlier supervisors of a run had started to help them (git, for the most part): it
+/// outlives them by moments, and works where a successor does. What does not end in time is killed.
+pub fn wait_for_helpers(run: &str, limit: Duration) -> io::Result<()> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let helpers = carrying(SUPERVISES, run)?;
+        if helpers.is_empty() {
+            return Ok(());
+        }
+        for helper in &helpers {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !wait_gone(helper, left)? {
+                return kill_until_none(&format!("processes with {SUPERVISES}={run}"), || carrying(SUPERVISES, run))
+                    .map(drop);
+            }
+        }
+    }
+}
+
+fn carrying(variable: &str, value: &str) -> io::Result<Vec<ProcId>> {
+    let needle = format!("{variable}={value}");
     let own_uid = rustix::process::geteuid().as_raw();
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
@@ -233,11 +267,23 @@ impl Detached {
     }
 }
 
-/// Starts a program that will leave our session by itself ([`leave_session`]); its errors go to `stderr`.
+/// Starts a program, with one variable beside ours, that will leave our session by itself ([`leave_session`]); its errors go
+/// to `stderr`.
 #[expect(clippy::disallowed_methods, reason = "this is the gateway to our own detached processes")]
-pub fn spawn_detached(program: &Path, args: &[&OsStr], stderr: fs::File) -> io::Result<Detached> {
+pub fn spawn_detached(
+    program: &Path,
+    args: &[&OsStr],
+    variable: (&str, &str),
+    stderr: fs::File,
+) -> io::Result<Detached> {
     let mut command = Command::new(program);
-    command.args(args).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+    command
+        .args(args)
+        .env(variable.0, variable.1)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(stderr);
     Ok(Detached { child: command.spawn()? })
 }
 

@@ -21,7 +21,7 @@ use super::originals::Originals;
 use super::quarantine::{alternates_file, copy_shallow, object_format, write_bare_skeleton};
 use super::repository::{Repository, bytes_path};
 use super::sealed::{Identity, SealedPaths};
-use crate::model::CommitId;
+use crate::model::{CommitId, Timestamp};
 use crate::sys::footprint::trap;
 use crate::sys::fs;
 use crate::sys::git::{Git, GitCommand};
@@ -65,6 +65,8 @@ pub struct CaptureRequest<'a> {
     pub message: &'a str,
     /// What of the workspace git may change afterwards.
     pub touch: Touch,
+    /// The date of that commit: with it a capture that is done again gives the same commit. `None` is now.
+    pub at: Option<Timestamp>,
 }
 
 /// The commits that a workspace's HEAD has, and those of its submodules, for one whose tree is gone.
@@ -273,6 +275,10 @@ impl<'a> Place<'a> {
         let command = self.bare(["commit-tree", tree.as_str(), "-p", parent.as_str()]);
         let command = command.env("GIT_AUTHOR_NAME", name).env("GIT_AUTHOR_EMAIL", email);
         let command = command.env("GIT_COMMITTER_NAME", name).env("GIT_COMMITTER_EMAIL", email);
+        let dates = request.at.map(|at| format!("@{} +0000", at.0.div_euclid(1000)));
+        let command = dates
+            .iter()
+            .fold(command, |command, date| command.env("GIT_AUTHOR_DATE", date).env("GIT_COMMITTER_DATE", date));
         Ok(command.stdin(request.message).object_id()?)
     }
 }

@@ -172,7 +172,7 @@ fn capture_in(
     let lenders = [RunStore::at(repo, store_dir, base)?.objects()];
     let identity = Identity::of_user(repo)?;
     let message = "treehand: work in progress\n";
-    capture(repo, paths, &CaptureRequest { base, lenders: &lenders, identity: &identity, message, touch })
+    capture(repo, paths, &CaptureRequest { base, lenders: &lenders, identity: &identity, message, touch, at: None })
 }
 
 fn collect(command: impl Fn(&[&str]) -> GitCommand, from: &str, to: &str) -> Result<Changes> {

@@ -3,6 +3,7 @@
 //! Promises: what is half made is unmade; the user's worktrees and branches are touched only where a function says so;
 //! bytes that an agent could write are never trusted. Knows nothing of runs, queues or the command line.
 
+pub mod abandoned;
 pub mod accept;
 pub mod advance;
 pub mod apart;

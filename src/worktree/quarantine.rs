@@ -9,6 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use super::abandoned;
 use super::error::{Result, WorktreeError};
 use super::repository::Repository;
 use crate::model::CommitId;
@@ -115,7 +116,10 @@ impl Quarantine {
         let stand = (repo.git_dir.clone(), repo.here.clone());
         let quarantine = Quarantine { git, main, stand, dir, signs };
         let objects = repo.common_dir.join("objects");
-        let made = write_bare_skeleton(&quarantine.dir, object_format(like), &[objects], "")
+        let signed = fs::write_new(&quarantine.dir.join(abandoned::OWNER), abandoned::signature().as_bytes());
+        let made = signed
+            .map_err(WorktreeError::from)
+            .and_then(|()| write_bare_skeleton(&quarantine.dir, object_format(like), &[objects], ""))
             .and_then(|()| copy_shallow(&repo.common_dir, &quarantine.dir));
         match made {
             Ok(()) => Ok(quarantine),
@@ -215,8 +219,10 @@ impl Quarantine {
         let mut kept = Kept { keep: Vec::new() };
         for stem in packs {
             let keep = target.join(format!("{stem}.keep"));
-            if !fs::exists(&keep)? {
-                fs::write_atomic(&keep, b"treehand\n")?;
+            let name = PathBuf::from(format!("{stem}.keep"));
+            if !fs::exists(&keep)? || abandoned::is_of_the_dead(&target, &name, abandoned::KEEP)? {
+                let text = format!("{}{}", abandoned::KEEP, abandoned::signature());
+                fs::write_atomic(&keep, text.as_bytes())?;
                 kept.keep.push(keep);
             }
             for extension in ["pack", "rev", "idx"] {

@@ -152,10 +152,13 @@ pub fn create(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>)
     if let Some(parent) = paths.enclosure.parent() {
         fs::create_dir_all(parent)?;
     }
-    fs::create_private_dir(&paths.enclosure).map_err(|error| {
+    // First, so that who finds it later knows of a box that was being made.
+    fs::create_private_dir_all(&paths.private)?;
+    if let Err(error) = fs::create_private_dir(&paths.enclosure) {
+        remove_if_empty(Some(&paths.private));
         let message = format!("{} is in the way of a workspace: {}", paths.enclosure.display(), error.source);
-        WorktreeError::refused(message, "move it away, or remove it if nothing in it is needed")
-    })?;
+        return Err(WorktreeError::refused(message, "move it away, or remove it if nothing in it is needed"));
+    }
     let made = fill(repo, paths, request);
     if made.is_err() {
         remove(paths)?;
@@ -166,7 +169,6 @@ pub fn create(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>)
 fn fill(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<Vec<Submodule>> {
     fs::create_private_dir(&paths.home)?;
     fs::create_private_dir(&paths.tmp)?;
-    fs::create_private_dir_all(&paths.private)?;
     // So that one who stands in the tree is in this repository.
     fs::write_new(&paths.private.join(SIGN), repo.common_dir.as_os_str().as_bytes())?;
     write_private_dir(repo, paths, request)?;
@@ -274,6 +276,23 @@ pub fn remove(paths: &SealedPaths) -> Result<()> {
     fs::remove_tree(&paths.private)?;
     remove_if_empty(paths.enclosure.parent());
     Ok(())
+}
+
+/// True when the private dir of a workspace says that what is at its place is ours.
+pub fn is_signed(paths: &SealedPaths) -> Result<bool> {
+    Ok(fs::exists(&paths.private.join(SIGN))?)
+}
+
+/// Removes a workspace that is not signed: it was being made, and its box is empty, or it was being removed, and its box is gone.
+/// An error when there is anything in the box.
+pub fn remove_unsigned(paths: &SealedPaths) -> Result<()> {
+    for directory in [&paths.home, &paths.tmp, &paths.enclosure] {
+        match std::fs::remove_dir(directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            removed => removed.map_err(fs::at("remove", directory))?,
+        }
+    }
+    Ok(fs::remove_tree(&paths.private)?)
 }
 
 /// Removes the directory that held workspaces when the last one is gone; anything in it keeps it.

@@ -51,6 +51,11 @@ pub(super) fn ties(paths: &SealedPaths) -> [Tie; 4] {
     ]
 }
 
+/// Those that were replaced.
+pub fn replaced(paths: &SealedPaths) -> Vec<PathBuf> {
+    ties(paths).iter().filter(|tie| !tie.holds()).map(Tie::path).collect()
+}
+
 /// Puts back those that were replaced; which these were is the answer.
 pub fn mend(paths: &SealedPaths) -> Result<Vec<PathBuf>> {
     let mut replaced = Vec::new();

@@ -208,6 +208,29 @@ impl World {
         self.treehand(&args)
     }
 
+    /// The only run that there is.
+    pub fn only_run(&self) -> String {
+        let runs = self.treehand(&["ps", "--json"]).expect(0).json();
+        assert_eq!(runs["runs"].as_array().map(Vec::len), Some(1), "{runs}");
+        runs["runs"][0]["run"].as_str().expect("a run").to_owned()
+    }
+
+    fn lock_of(&self, run: &str) -> PathBuf {
+        self.repo().join(format!(".git/treehand/locks/run-{run}"))
+    }
+
+    /// The pid of the supervisor of a run.
+    pub fn supervisor(&self, run: &str) -> String {
+        let holder = std::fs::read_to_string(self.lock_of(run)).expect("a lock file");
+        holder.rsplit(' ').next().expect("a pid").trim().to_owned()
+    }
+
+    /// Waits until nobody supervises a run.
+    pub fn wait_unsupervised(&self, run: &str) {
+        let lock = std::fs::File::open(self.lock_of(run)).expect("a lock file");
+        lock.lock_shared().expect("its supervisor is gone");
+    }
+
     /// Runs git in the repository; it must succeed.
     pub fn git(&self, args: &[&str]) -> String {
         self.git_in(&self.repo(), args)
@@ -322,6 +345,21 @@ pub fn answer(mut command: Command) -> Answer {
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// Sends a signal to a process.
+pub fn signal(name: &str, pid: &str) {
+    let sent = Command::new("kill").args([format!("-{name}").as_str(), pid]).status();
+    assert!(sent.is_ok_and(|status| status.success()), "kill -{name} {pid}");
+}
+
+/// The lines that only one of two texts has.
+pub fn difference(expected: &str, found: &str) -> String {
+    let only = |of: &str, other: &str, sign: char| -> String {
+        let other: Vec<&str> = other.lines().collect();
+        of.lines().filter(|line| !other.contains(line)).map(|line| format!("\n{sign} {line}")).collect()
+    };
+    only(expected, found, '-') + &only(found, expected, '+')
 }
 
 /// The task with this id in a run document.

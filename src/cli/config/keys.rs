@@ -86,6 +86,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "confine.limits.disk" => confine.limits.disk: ByteSize, Project::Refused;
     "confine.limits.output" => confine.limits.output: ByteSize, Project::Refused;
     "supervise.jobs" => supervise.jobs: Jobs, Project::Tighten(jobs_are_no_more);
+    "supervise.orphan_grace" => supervise.orphan_grace: Span, Project::Refused;
     "supervise.wall" => supervise.wall: Maybe<Span>, Project::Refused;
     "merge.into" => merge.into: Maybe<BranchName>, Project::Free;
     "merge.strategy" => merge.strategy: Strategy, Project::Free;
@@ -105,15 +106,8 @@ pub(super) const KEYS: &[Key] = keys! {
 };
 
 /// Keys and sections that the documentation names and nothing reads yet; all of them are the user's.
-const UNSUPPORTED: [&str; 7] = [
-    "agent",
-    "clean.disk_budget",
-    "merge.push",
-    "supervise.idle",
-    "supervise.orphan_grace",
-    "worktree.branch",
-    "worktree.pool",
-];
+const UNSUPPORTED: [&str; 6] =
+    ["agent", "clean.disk_budget", "merge.push", "supervise.idle", "worktree.branch", "worktree.pool"];
 
 fn stale_is_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
     let (user, project) = (user.worktree.stale, with_project.worktree.stale);

@@ -115,12 +115,20 @@ impl MemoryLimit {
 }
 
 /// How runs are supervised.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SuperviseSettings {
     /// How many tasks at once.
     pub jobs: Jobs,
+    /// How long attempts wait for a successor of a supervisor that died; zero to end with it.
+    pub orphan_grace: Span,
     /// The deadline of an attempt, unless its task names one.
     pub wall: Option<Span>,
+}
+
+impl Default for SuperviseSettings {
+    fn default() -> Self {
+        SuperviseSettings { jobs: Jobs::default(), orphan_grace: seconds(600), wall: None }
+    }
 }
 
 /// How many tasks run at once.

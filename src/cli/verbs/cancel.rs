@@ -1,37 +1,70 @@
-//! `cancel`: ends a run, whatever became of its supervisor.
+//! `cancel`: stops a run, whatever became of its supervisor, or one task of a run that goes on.
 //!
-//! Returns when the run is over: what ran has ended, what had landed stays landed.
+//! Returns when what was to stop is over: what ran has ended, what had landed stays landed.
 
 use serde_json::json;
 
 use super::run::report;
+use crate::cli::args::CancelArgs;
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
-use crate::orchestrator::client::{self, Cancelled, OnInterrupt};
+use crate::model::record::{RunRecord, TaskRecord};
+use crate::orchestrator::asking;
+use crate::orchestrator::client::{self, OnInterrupt};
+use crate::orchestrator::context::RunError;
+use crate::orchestrator::control::Command;
+use crate::store::Store;
 
-/// Cancels a run.
-pub fn run(session: &Session, target: &str) -> Result<u8, CliError> {
+/// Cancels a run or a task.
+pub fn run(session: &Session, args: &CancelArgs) -> Result<u8, CliError> {
     let store = session.store()?;
-    let (run, task) = session.target(&store, target)?;
-    if task.is_some() {
-        return Err(CliError::usage("one task alone cannot be cancelled in this version")
-            .hint(format!("cancel the run: treehand cancel {}", run.id)));
+    let (run, task) = session.target(&store, &args.target)?;
+    if let Some(task) = task {
+        return cancel_task(session, &store, &run, &task, args);
     }
-    match client::cancel(&session.repo, &store, &run.id)? {
-        Cancelled::Asked => {
-            let _followed = client::follow(&session.repo, &store, &run.id, None, OnInterrupt::Leave, |_| Ok(()))?;
-        }
-        Cancelled::Here => session.out.warn("its supervisor was dead; what was left of it has been ended"),
-        Cancelled::WasOver => {
-            let message = format!("run {} is over already: {}", run.id, run.state.word());
-            if session.out.is_json() {
-                let document = json!({"run": run.id, "state": run.state, "message": message});
-                session.out.answer("treehand/run/v1", document, String::new)?;
-            } else {
-                session.out.say(message);
-            }
-            return Ok(0);
-        }
+    if run.state.is_terminal() {
+        return was_over(session, &run);
     }
-    report(session, &store, &run.id).map(|_| 0)
+    let id = &run.id;
+    match client::command(&session.repo, &store, id, &Command::Cancel, |store| asking::note_cancel(store, id)) {
+        Ok(()) => {
+            let _followed = client::follow(&session.repo, &store, id, None, OnInterrupt::Leave, |_| Ok(()))?;
+        }
+        Err(RunError::Refused { .. }) if store.run(id)?.state.is_terminal() => {}
+        Err(RunError::SupervisorDead { detail, .. }) => {
+            session.out.warn(format!("no supervisor can go on with it{detail}; what was left of it has been ended"));
+            client::end_here(&session.repo, &store, id)?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    report(session, &store, id).map(|_| 0)
+}
+
+fn was_over(session: &Session, run: &RunRecord) -> Result<u8, CliError> {
+    let message = format!("run {} is over already: {}", run.id, run.state.word());
+    if session.out.is_json() {
+        let document = json!({"run": run.id, "state": run.state, "message": message});
+        session.out.answer("treehand/run/v1", document, String::new)?;
+    } else {
+        session.out.say(message);
+    }
+    Ok(0)
+}
+
+fn cancel_task(
+    session: &Session,
+    store: &Store,
+    run: &RunRecord,
+    task: &TaskRecord,
+    args: &CancelArgs,
+) -> Result<u8, CliError> {
+    let (id, words) = (&task.id, args.reason.clone().unwrap_or_default());
+    let is_over = |store: &Store| store.task(&run.id, id).map(|task| task.state.is_terminal());
+    if !is_over(store)? {
+        let command = Command::CancelTask { task: id.clone(), words: words.clone() };
+        let note = |store: &Store| asking::note_stop(store, &run.id, id, &words);
+        client::command(&session.repo, store, &run.id, &command, note)?;
+        client::follow_until(&session.repo, store, &run.id, |store| Ok(is_over(store)?))?;
+    }
+    report(session, store, &run.id).map(|_| 0)
 }

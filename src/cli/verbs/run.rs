@@ -2,18 +2,19 @@
 //!
 //! Everything is checked before anything starts. The run belongs to its supervisor; this command only follows it.
 
+use std::io::IsTerminal;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::cli::args::RunArgs;
 use crate::cli::error::CliError;
-use crate::cli::output::{Paint, plain, with_schema};
+use crate::cli::output::{Paint, narrate, plain, with_schema};
 use crate::cli::session::Session;
 use crate::cli::{document, tasks_source};
 use crate::model::record::{ConfineLevel, TaskRecord};
 use crate::model::{Bounds, GateSpec, Network, RunId, RunSpec, Span, TaskState, Variable, VariableName};
-use crate::orchestrator::client::{self, Followed, OnInterrupt};
+use crate::orchestrator::client::{self, Choice, Followed, OnInterrupt};
 use crate::orchestrator::context::{RunError, WAITING};
 use crate::orchestrator::foresight::{Foreseen, foresee, foresee_step};
 use crate::orchestrator::start::{self, RunPlan, StartSettings};
@@ -36,13 +37,26 @@ pub fn run(session: &Session, args: RunArgs) -> Result<u8, CliError> {
     let store = session.store()?;
     start::record(&session.repo, &store, &mut plan)?;
     let run = &plan.run.id;
-    client::start_supervisor(&session.repo, run)?;
-    if args.detach {
-        return report(session, &store, run).map(|_| 0);
+    client::ensure_supervised(&session.repo, &store, run)?;
+    if !args.detach {
+        session.out.say(format!("run {run}: {} tasks onto {}", plan.tasks.len(), plan.run.into));
     }
-    session.out.say(format!("run {run}: {} tasks onto {}", plan.tasks.len(), plan.run.into));
-    let followed = follow(session, &store, run, args.events)?;
-    let code = if args.events { exit_code(&store, run)? } else { report(session, &store, run)? };
+    follow_to_end(session, &store, run, args.detach, args.events)
+}
+
+/// Follows a run to its end and reports it, or reports it as it is when it is to go on alone.
+pub fn follow_to_end(
+    session: &Session,
+    store: &Store,
+    run: &RunId,
+    detach: bool,
+    events: bool,
+) -> Result<u8, CliError> {
+    if detach {
+        return report(session, store, run).map(|_| 0);
+    }
+    let followed = follow(session, store, run, events)?;
+    let code = if events { exit_code(store, run)? } else { report(session, store, run)? };
     Ok(match followed {
         Followed::Interrupted(signal) => signal,
         _ => code,
@@ -59,6 +73,7 @@ fn settings(session: &Session, args: &RunArgs) -> StartSettings {
         jobs: args.jobs.unwrap_or_else(|| config.supervise.jobs.on(cores)),
         strategy: args.strategy.unwrap_or(config.merge.strategy),
         lock_wait: config.merge.lock_wait,
+        orphan_grace: config.supervise.orphan_grace,
         submodules: config.worktree.submodules,
         setup: config.worktree.setup.clone(),
         template: config.worktree.path.clone(),
@@ -236,7 +251,27 @@ pub fn follow(session: &Session, store: &Store, run: &RunId, events: bool) -> Re
         }
         Ok(())
     };
-    Ok(client::follow(&session.repo, store, run, None, OnInterrupt::Cancel, news)?)
+    Ok(client::follow(&session.repo, store, run, None, on_interrupt(), news)?)
+}
+
+/// Ctrl-C asks who is there to answer; without a terminal it cancels.
+fn on_interrupt() -> OnInterrupt {
+    let person = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if person { OnInterrupt::Ask(ask) } else { OnInterrupt::Cancel }
+}
+
+/// Asks what is to become of the run. Who says nothing, or closes the terminal, wants nothing done to it.
+fn ask() -> Choice {
+    narrate("\ncancel the run, or leave it to itself? [c]ancel, [d]etach, anything else goes on (Ctrl-C cancels): ");
+    let mut line = String::new();
+    match std::io::stdin().read_line(&mut line) {
+        Ok(0) | Err(_) => Choice::Leave,
+        Ok(_) => match line.trim() {
+            "c" | "cancel" => Choice::Cancel,
+            "d" | "detach" => Choice::Leave,
+            _ => Choice::Stay,
+        },
+    }
 }
 
 fn progress(session: &Session, task: &TaskRecord) {

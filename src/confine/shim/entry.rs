@@ -4,11 +4,12 @@
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use rustix::fs::FileType;
 
 use super::child::{self, refusal};
+use super::door;
 use super::serve::{Held, serve};
 use super::wire::{Refusal, Report, write_frame};
 use crate::confine::policy::Streams;
@@ -16,7 +17,7 @@ use crate::confine::policy::{POLICY_MAX, Policy};
 use crate::confine::{descriptor, ports};
 use crate::model::Network;
 use crate::model::record::ConfineLevel;
-use crate::sys::proc;
+use crate::sys::{fs, proc};
 
 /// Runs a shim; the answer is its own exit code, not the child's.
 pub fn main(arguments: &[OsString]) -> u8 {
@@ -29,11 +30,11 @@ pub fn main(arguments: &[OsString]) -> u8 {
 fn run(arguments: &[OsString]) -> io::Result<()> {
     let [policy, control] = arguments else { return Err(io::ErrorKind::InvalidInput.into()) };
     let (policy, control) = (adopt(policy)?, UnixStream::from(adopt(control)?));
-    match begin(policy) {
-        Ok((policy, started, pipes)) => {
+    match begin(policy, &control) {
+        Ok((policy, Begun { started, pipes, door })) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
             let told = control.try_clone()?;
-            let served = runtime.block_on(serve(&policy, Held { started, pipes, control }));
+            let served = runtime.block_on(serve(&policy, Held { started, pipes, control, door }));
             served.inspect_err(|error| tell(&told, refusal("serve the child", error, false)))
         }
         Err(refusal) => {
@@ -48,15 +49,41 @@ fn tell(control: &UnixStream, refusal: Refusal) {
     let _told = write_frame(control, &Report::Refused(refusal));
 }
 
-type Begun = (Policy, child::Started, Vec<(&'static str, OwnedFd)>);
+/// A child that was started, and what comes with it.
+struct Begun {
+    started: child::Started,
+    pipes: Vec<(&'static str, OwnedFd)>,
+    door: Option<UnixListener>,
+}
 
-fn begin(policy: OwnedFd) -> Result<Begun, Refusal> {
+fn begin(policy: OwnedFd, control: &UnixStream) -> Result<(Policy, Begun), Refusal> {
     let policy = read(policy).map_err(|error| refusal("read the policy", &error, false))?;
+    let door = policy.adoption.as_ref().map(|adoption| door::open(&adoption.socket)).transpose();
+    let door = door.map_err(|error| refusal("listen for a successor of the supervisor", &error, false))?;
+    if door.is_some() {
+        // A successor that found no door yet takes this attempt for one that never began: then it must not begin.
+        require_supervisor(control).map_err(|error| refusal("begin", &error, false))?;
+    }
+    if let Some(log) = &policy.log {
+        // There from before the child begins: without it, a child never began.
+        fs::open_log(&log.output).map_err(|error| refusal("open the log", &error.source, false))?;
+    }
     let prepared = prepare(&policy).map_err(|error| refusal("prepare the streams", &error, false))?;
     let (streams, pipes) = prepared;
     let ports = ports::of(&policy.network);
     let started = child::start(&policy, streams, &ports)?;
-    Ok((policy, started, pipes))
+    Ok((policy, Begun { started, pipes, door }))
+}
+
+/// An error when who started this is gone already.
+fn require_supervisor(control: &UnixStream) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut line = [PollFd::new(control, PollFlags::empty())];
+    poll(&mut line, Some(&Timespec::default()))?;
+    if line[0].revents().contains(PollFlags::HUP) {
+        return Err(io::Error::other("the supervisor is gone"));
+    }
+    Ok(())
 }
 
 fn adopt(number: &OsString) -> io::Result<OwnedFd> {

@@ -1,13 +1,16 @@
 //! The shim: one small process per attempt that holds a child's sandbox, its pipes and its log.
 //!
 //! `launch` starts it; it starts the child, keeps its limits, and writes down how it ended. When whoever supervises it is
-//! gone, it ends the child; when it is gone itself, the kernel ends the sandbox. Decides nothing about runs.
+//! gone, it waits for a successor where its policy says so, and ends the child; when it is gone itself, the kernel ends the
+//! sandbox. Decides nothing about runs.
 
 mod child;
+mod door;
 mod entry;
+mod line;
 mod output;
 mod serve;
 mod wire;
 
 pub use entry::main;
-pub use wire::{ExitRecord, Order, Refusal, Report, Stopped, read_frame, write_frame};
+pub use wire::{ExitRecord, Greeting, Order, Refusal, Report, Stopped, read_frame, write_frame};

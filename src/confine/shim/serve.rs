@@ -4,18 +4,20 @@
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::child::{Child, Started};
+use super::door::{self, Caller};
+use super::line::{Heard, Line};
 use super::output::Log;
-use super::wire::{ExitRecord, Order, Report, Stopped, read_frame, write_frame};
+use super::wire::{ExitRecord, Order, Report, Stopped};
 use crate::confine::disk::{self, DiskWatch};
 use crate::confine::mask::Mask;
 use crate::confine::policy::{LimitKind, Policy};
@@ -23,13 +25,16 @@ use crate::confine::ports::PROXY;
 use crate::confine::proxy::{self, AllowList, Ledger};
 use crate::model::Network;
 use crate::model::record::ConfineLevel;
-use crate::sys::fs;
+use crate::sys::{fs, proc};
 
 /// How long a child may take to end after its deadline.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// How long the pipes of an ended child may stay open.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// How long until an end that could not be written down is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What the shim holds while its child lives.
 pub struct Held {
@@ -39,26 +44,28 @@ pub struct Held {
     pub pipes: Vec<(&'static str, OwnedFd)>,
     /// The line to who supervises.
     pub control: std::os::unix::net::UnixStream,
+    /// Where a successor comes in; `None` when the child ends with who supervises it.
+    pub door: Option<UnixListener>,
 }
 
 /// Serves a child to its end.
 pub async fn serve(policy: &Policy, held: Held) -> io::Result<()> {
-    held.control.set_nonblocking(true)?;
-    let (mut orders, mut reports) = UnixStream::from_std(held.control)?.into_split();
+    let mut line = Line::new(held.control, policy.adoption.as_ref().map_or(0, |adoption| adoption.epoch))?;
+    let (at_the_door, mut callers) = unbounded_channel();
+    // Dropped with this, and with them every connection.
+    let mut servers = JoinSet::new();
+    if let Some(door) = held.door {
+        servers.spawn(door::attend(door, at_the_door.clone()));
+    }
     let mut child = Child::watch(held.started, policy)?;
     let mask = Arc::new(Mask::new(&policy.secrets).map_err(io::Error::other)?);
     let copies = copy_output(policy, held.pipes, &mask)?;
     let mut keeper = Keeper::new(policy);
     if child.runs_already() {
-        tell(&mut reports, &Report::Started { process: crate::sys::proc::own() }).await;
+        line.tell(&Report::Started { process: proc::own() }).await;
     }
-    let mut pending = Vec::new();
-    let mut buffer = [0; 4096];
-    let mut listening = true;
     let ledger = Arc::new(Mutex::new(Ledger::default()));
-    // Dropped with this, and with it every connection.
-    let mut proxies = JoinSet::new();
-    let mut take_listener = |port: u16, listener: OwnedFd| serve_port(policy, &ledger, &mut proxies, port, listener);
+    let mut take_listener = |port: u16, listener: OwnedFd| serve_port(policy, &ledger, &mut servers, port, listener);
     let ended = loop {
         tokio::select! {
             report = child.next(&mut take_listener) => match report? {
@@ -68,15 +75,12 @@ pub async fn serve(policy: &Policy, held: Held) -> io::Result<()> {
                     break Report::Ended(ExitRecord { network, ..keeper.judge(record) });
                 }
                 Report::Refused(refusal) => break Report::Refused(refusal),
-                started @ Report::Started { .. } => tell(&mut reports, &started).await,
+                started @ Report::Started { .. } => drop(line.tell(&started).await),
             },
-            read = orders.read(&mut buffer), if listening => {
-                let read = read.unwrap_or(0);
-                listening = read > 0;
-                pending.extend_from_slice(&buffer[..read]);
-                let heard = if listening { next_order(&mut pending) } else { Some(Heard::Gone) };
-                if let Some(heard) = heard {
-                    keeper.hear(heard, &mut child)?;
+            heard = line.hear() => keeper.hear(heard, &mut child)?,
+            Some(caller) = callers.recv() => {
+                if line.take_up(caller).await {
+                    keeper.is_supervised();
                 }
             }
             () = keeper.next_moment() => keeper.act(&mut child)?,
@@ -85,11 +89,41 @@ pub async fn serve(policy: &Policy, held: Held) -> io::Result<()> {
     for copy in copies {
         drain(copy).await;
     }
-    if let (Some(log), Report::Ended(record)) = (&policy.log, &ended) {
+    farewell(policy, &mut line, &mut callers, &ended).await
+}
+
+/// Says how it ended: on the disk and to who supervises. Where neither can be done (a full disk and nobody there), it is
+/// tried again for as long as a successor may come.
+async fn farewell(
+    policy: &Policy,
+    line: &mut Line,
+    callers: &mut UnboundedReceiver<Caller>,
+    ended: &Report,
+) -> io::Result<()> {
+    let patience = policy.adoption.as_ref().map_or(Duration::ZERO, |adoption| Duration::from_millis(adoption.grace_ms));
+    let deadline = Instant::now() + patience;
+    loop {
+        let written = write_down(policy, ended);
+        let told = line.tell(ended).await;
+        let (Err(error), false) = (written, told) else { break };
+        if Instant::now() >= deadline {
+            return Err(error);
+        }
+        if let Ok(Some(caller)) = tokio::time::timeout(AGAIN, callers.recv()).await {
+            line.take_up(caller).await;
+        }
+    }
+    match &policy.adoption {
+        Some(adoption) => fs::remove_file(&adoption.socket).map_err(|error| error.source),
+        None => Ok(()),
+    }
+}
+
+fn write_down(policy: &Policy, ended: &Report) -> io::Result<()> {
+    if let (Some(log), Report::Ended(record)) = (&policy.log, ended) {
         let text = serde_json::to_vec(record)?;
         fs::write_atomic(&log.record, &text).map_err(|error| error.source)?;
     }
-    tell(&mut reports, &ended).await;
     Ok(())
 }
 
@@ -110,14 +144,6 @@ fn serve_port(
             proxies.spawn(proxy::forward(listener, AllowList::new(hosts), port, ledger));
         }
         Network::None | Network::Full => {}
-    }
-}
-
-/// Who supervises may be gone; then the exit record on disk is what is left to say.
-async fn tell(reports: &mut tokio::net::unix::OwnedWriteHalf, report: &Report) {
-    let mut frame = Vec::new();
-    if write_frame(&mut frame, report).is_ok() {
-        let _told = reports.write_all(&frame).await;
     }
 }
 
@@ -143,29 +169,14 @@ async fn drain(mut copy: JoinHandle<()>) {
     }
 }
 
-enum Heard {
-    Order(Order),
-    Gone,
-}
-
-fn next_order(pending: &mut Vec<u8>) -> Option<Heard> {
-    let length = u32::from_be_bytes(*pending.first_chunk()?) as usize;
-    if pending.len() < 4 + length {
-        return None;
-    }
-    let frame: Vec<u8> = pending.drain(..4 + length).collect();
-    match read_frame(&frame[..]) {
-        Ok(Some(order)) => Some(Heard::Order(order)),
-        // Whoever speaks like that does not supervise.
-        Ok(None) | Err(_) => Some(Heard::Gone),
-    }
-}
-
 /// Keeps a child within its time and its limits, and remembers why it was stopped.
 struct Keeper {
     stopped: Option<Stopped>,
     deadline: Option<Instant>,
     kill_at: Option<Instant>,
+    /// How long it may be without a supervisor, and until when it is.
+    orphan_grace: Duration,
+    orphaned_at: Option<Instant>,
     disk: Option<DiskWatch>,
     look_at: Option<Instant>,
     file_size: bool,
@@ -180,6 +191,8 @@ impl Keeper {
             stopped: None,
             deadline: policy.timeout_ms.map(|ms| Instant::now() + Duration::from_millis(ms)),
             kill_at: None,
+            orphan_grace: policy.adoption.as_ref().map_or(Duration::ZERO, |a| Duration::from_millis(a.grace_ms)),
+            orphaned_at: None,
             look_at: disk.is_some().then(|| Instant::now() + disk::INTERVAL),
             disk,
             file_size: policy.limits.file_size.is_some(),
@@ -188,7 +201,7 @@ impl Keeper {
 
     /// Sleeps until something has to be done.
     async fn next_moment(&self) {
-        match [self.deadline, self.kill_at, self.look_at].into_iter().flatten().min() {
+        match [self.deadline, self.kill_at, self.orphaned_at, self.look_at].into_iter().flatten().min() {
             Some(moment) => sleep_until(moment).await,
             None => std::future::pending().await,
         }
@@ -202,6 +215,11 @@ impl Keeper {
         if self.kill_at.is_some_and(|at| at <= now) {
             self.kill_at = None;
             child.kill()?;
+        }
+        if self.orphaned_at.is_some_and(|at| at <= now) {
+            self.orphaned_at = None;
+            self.stopped.get_or_insert(Stopped::Orphaned);
+            return child.kill();
         }
         if self.look_at.is_some_and(|at| at <= now) {
             if self.disk.as_mut().is_some_and(|disk| disk.is_over(|| 0)) {
@@ -221,11 +239,20 @@ impl Keeper {
                 self.stopped.get_or_insert(Stopped::Asked);
                 child.kill()
             }
-            Heard::Gone => {
+            Heard::Gone if self.orphan_grace.is_zero() => {
                 self.stopped.get_or_insert(Stopped::Orphaned);
                 child.kill()
             }
+            Heard::Gone => {
+                self.orphaned_at = Some(Instant::now() + self.orphan_grace);
+                Ok(())
+            }
         }
+    }
+
+    /// A successor has come.
+    fn is_supervised(&mut self) {
+        self.orphaned_at = None;
     }
 
     fn stop(&mut self, why: Stopped, grace: Duration, child: &mut Child) -> io::Result<()> {

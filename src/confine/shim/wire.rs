@@ -13,6 +13,29 @@ use crate::model::ProcId;
 /// Most bytes of a frame.
 const FRAME_MAX: u32 = 1 << 20;
 
+/// The version of what is said at a shim's door.
+const VERSION: u32 = 1;
+
+/// What a successor says first to a shim whose supervisor died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Greeting {
+    version: u32,
+    /// Which supervisor of the run it is: a later one has a higher number.
+    pub epoch: u64,
+}
+
+impl Greeting {
+    /// The greeting of the supervisor with this number.
+    pub fn of(epoch: u64) -> Greeting {
+        Greeting { version: VERSION, epoch }
+    }
+
+    /// True when it is in a version that is spoken here.
+    pub fn is_known(&self) -> bool {
+        self.version == VERSION
+    }
+}
+
 /// From the supervisor to the shim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -80,6 +103,8 @@ pub enum Stopped {
     Timeout,
     /// Whoever supervised it is gone.
     Orphaned,
+    /// What held it was killed, or the machine went down: nobody saw its end.
+    Crashed,
     /// It went beyond a limit.
     Limit(LimitKind),
 }
@@ -90,6 +115,7 @@ impl std::fmt::Display for Stopped {
             Stopped::Asked => "it was cancelled",
             Stopped::Timeout => "it ran out of time",
             Stopped::Orphaned => "nobody supervised it any more",
+            Stopped::Crashed => "what held it is gone, and nobody saw its end",
             Stopped::Limit(LimitKind::Memory) => "it took more memory than confine.limits.memory allows",
             Stopped::Limit(LimitKind::FileSize) => "it wrote a file larger than confine.limits.file_size allows",
             Stopped::Limit(LimitKind::Disk) => "it took more disk space than confine.limits.disk allows",

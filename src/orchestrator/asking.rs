@@ -1,0 +1,48 @@
+//! What a person asks of a run, written down: that it pauses, that a task stops, that tasks are done again.
+//!
+//! It is recorded before it is done, so that a successor of the supervisor knows it, too; where nobody supervises the run,
+//! the client writes, with the run's lock in hand.
+
+use serde_json::json;
+
+use crate::model::record::TaskRecord;
+use crate::model::{RunId, RunState, TaskEvent, TaskId};
+use crate::store::{Store, StoreError};
+
+/// Records that a run is to stop.
+pub fn note_cancel(store: &Store, run: &RunId) -> Result<(), StoreError> {
+    store.update_run(run, "run.cancel", json!({}), |run| run.cancel_requested = true).map(drop)
+}
+
+/// Records that a run starts and lands nothing new, or that it goes on.
+pub fn set_paused(store: &Store, run: &RunId, paused: bool) -> Result<(), StoreError> {
+    let kind = if paused { "run.pause" } else { "run.unpause" };
+    store.update_run(run, kind, json!({}), |run| run.paused = paused).map(drop)
+}
+
+/// Records that a task is to stop, with these words.
+pub fn note_stop(store: &Store, run: &RunId, task: &TaskId, words: &str) -> Result<(), StoreError> {
+    let (data, words) = (json!({"words": words}), words.to_owned());
+    store.edit_task(run, task, "task.stop", data, |task| task.stop = Some(words)).map(drop)
+}
+
+/// Puts tasks back into the queue. What their attempts came to does not count any more.
+pub fn queue_again(store: &Store, run: &RunId, tasks: &[TaskId]) -> Result<Vec<TaskRecord>, StoreError> {
+    let again = |task: &mut TaskRecord| {
+        task.pardoned = u32::try_from(task.attempts.len()).unwrap_or(u32::MAX);
+        (task.reason, task.stop, task.base, task.commit, task.changes) = (None, None, None, None, None);
+        task.tampered.clear();
+    };
+    let one = |id: &TaskId| store.move_task(run, id, TaskEvent::Retry, json!({}), again);
+    tasks.iter().map(one).collect()
+}
+
+/// Puts tasks of a run that is over back into the queue, and the run with them. The run comes first: a run whose tasks are all
+/// over ends again by itself, one that is over with a task in the queue would wait for ever.
+pub fn reopen(store: &Store, run: &RunId, tasks: &[TaskId]) -> Result<(), StoreError> {
+    store.update_run(run, "run.retry", json!({"tasks": tasks}), |run| {
+        (run.state, run.ended_at, run.error) = (RunState::Queued, None, None);
+        (run.cancel_requested, run.paused) = (false, false);
+    })?;
+    queue_again(store, run, tasks).map(drop)
+}

@@ -1,0 +1,167 @@
+//! The supervisor dies at every moment of its journal, and whoever looks next brings the run to the same end: the same states,
+//! the same tree, nothing done twice, nothing left.
+//!
+//! The run has a diamond, a task that is tried again, two results in conflict, a gate and landings. Each moment is a run of
+//! the real binary; what the store's fuse cannot show (effects, children, locks of the kernel) happens here.
+
+mod support;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::Value;
+use support::World;
+
+const TASKS: &str = r#"
+gates = ["test -f base.txt"]
+jobs = 2
+
+[[task]]
+id = "a"
+command = ["sh", "-c", "echo a > a.txt"]
+
+[[task]]
+id = "b"
+needs = ["a"]
+command = ["sh", "-c", "test -f a.txt && echo b > b.txt"]
+
+[[task]]
+id = "c"
+needs = ["a"]
+retries = 1
+command = ["sh", "-c", "test $TREEHAND_ATTEMPT_NUMBER = 2 && git commit -q --allow-empty -m own && echo c > c.txt"]
+
+[[task]]
+id = "d"
+needs = ["b", "c"]
+command = ["sh", "-c", "cat b.txt c.txt > d.txt"]
+
+[[task]]
+id = "fails"
+command = ["sh", "-c", "exit 3"]
+
+[[task]]
+id = "skipped"
+needs = ["fails"]
+command = ["true"]
+
+[[task]]
+id = "conflict"
+needs = ["a"]
+command = ["sh", "-c", "echo mine > base.txt"]
+gates = ["false"]
+"#;
+
+fn world() -> World {
+    let world = World::new();
+    world.commit("base", &[("base.txt", "base\n")]);
+    world
+}
+
+/// What a run came to: states and reasons of its tasks, and the files that landed.
+fn outcome(world: &World, run: &Value) -> Value {
+    let tasks = run["tasks"].as_array().expect("tasks").iter().map(|task| {
+        let attempts = task["attempts"].as_array().map_or(0, Vec::len);
+        serde_json::json!([task["id"], task["state"], task["reason"]["kind"], attempts])
+    });
+    let mut subjects: Vec<String> =
+        world.git(&["log", "--format=%s %(trailers:key=Treehand-Task)", "main"]).lines().map(str::to_owned).collect();
+    subjects.sort();
+    serde_json::json!({
+        "state": run["state"], "error": run["error"], "tasks": tasks.collect::<Vec<_>>(), "tree": world.git(&["ls-tree", "-r", "main"]),
+        "subjects": subjects,
+    })
+}
+
+/// What is there of a run when it is over: refs, entries, boxes, private dirs, and what should never be left of anything.
+fn left(world: &World, id: &str) -> Value {
+    let refs = world.git(&["for-each-ref", "--format=%(refname)", "refs/heads/treehand", "refs/treehand"]);
+    let names = |dir: std::path::PathBuf| -> Vec<String> {
+        let entries =
+            std::fs::read_dir(dir).map(|entries| entries.filter_map(Result::ok).collect()).unwrap_or_default();
+        let entries: Vec<std::fs::DirEntry> = entries;
+        let mut names: Vec<String> =
+            entries.iter().map(|entry| entry.file_name().to_string_lossy().replace(id, "RUN")).collect();
+        names.sort();
+        names
+    };
+    let git = world.repo().join(".git");
+    let kept = names(git.join("objects/pack")).into_iter().filter(|name| name.ends_with(".keep")).count();
+    let sealed = world.path().join("state/treehand/sealed");
+    let private: Vec<_> = names(sealed.clone()).iter().map(|repo| names(sealed.join(repo).join(id))).collect();
+    assert_eq!(names(world.path().join("state/treehand/sockets")), [] as [&str; 0], "sockets are left");
+    assert_eq!(names(git.join("treehand/quarantine")), [] as [&str; 0], "quarantines are left");
+    assert_eq!(kept, 0, "keep files are left");
+    world.git(&["fsck", "--full", "--strict"]);
+    assert_eq!(world.git(&["status", "--porcelain"]), "", "the checkout followed its branch");
+    serde_json::json!({
+        "refs": refs.replace(id, "RUN"), "entries": names(git.join("worktrees")), "boxes": names(world.trees()),
+        "private": private, "merging": git.join("index.lock").exists(),
+    })
+}
+
+/// How many lines the journal has about a run, of one kind or of all.
+fn lines(world: &World, id: &str, kind: &str) -> u64 {
+    let store = rusqlite::Connection::open(world.repo().join(".git/treehand/state.db")).expect("a store");
+    let sql = "SELECT count(*) FROM journal WHERE run = ?1 AND (?2 = '' OR kind = ?2)";
+    let count: i64 = store.query_row(sql, [id, kind], |row| row.get(0)).expect("counted");
+    u64::try_from(count).expect("a count")
+}
+
+/// Runs the tasks, with a supervisor that dies at this moment, to their end. How many supervisors there were, how many lines
+/// the journal has, and what it all came to.
+fn run(moment: &str) -> (u64, u64, Value) {
+    let world = world();
+    let file = world.path().join("tasks.toml");
+    std::fs::write(&file, TASKS).expect("a tasks file");
+    let file = file.to_string_lossy().into_owned();
+    let mut begin = world.command(&["run", "--detach", "--confine", support::level(), "--tasks", &file]);
+    let begun = support::answer({
+        begin.env("TREEHAND_CRASH_AT", moment);
+        begin
+    });
+    assert!([0, 1].contains(&begun.code), "{} {}", begun.code, begun.stderr);
+    let id = world.treehand(&["ps", "--json"]).expect(0).json()["runs"][0]["run"].as_str().expect("an id").to_owned();
+    let run = world.treehand(&["resume", &id, "--json"]).expect(1).json();
+    assert_eq!(world.treehand(&["doctor", "--json", "--set", "confine.level=off"]).expect(0).json()["ok"], true);
+    let came_to = serde_json::json!({"outcome": outcome(&world, &run), "left": left(&world, &id)});
+    (lines(&world, &id, "run.supervised"), lines(&world, &id, ""), came_to)
+}
+
+#[test]
+fn a_supervisor_that_dies_at_any_moment_of_its_journal_has_a_successor_that_comes_to_the_same_end() {
+    let (supervisors, events, expected) = run("");
+    assert_eq!(supervisors, 1);
+    // What `scripts/stress crash` asks for; else every cut, and a third of the moments right after a write.
+    #[expect(clippy::disallowed_methods, reason = "it is the test's own variable")]
+    let everything = std::env::var_os("TREEHAND_CRASH_EVERYWHERE").is_some();
+    let (next, died) = (AtomicU64::new(1), AtomicU64::new(0));
+    let different = std::sync::Mutex::new(Vec::new());
+    let work = || loop {
+        let n = next.fetch_add(1, Ordering::Relaxed);
+        if n > events {
+            return;
+        }
+        let after = everything || n % 3 == 0;
+        let moments = [Some(format!("before:{n}")), after.then(|| format!("after:{n}"))];
+        for moment in moments.into_iter().flatten() {
+            let (supervisors, _, came_to) = run(&moment);
+            // The last lines of the journal are written together with others: those moments never come.
+            died.fetch_add(u64::from(supervisors > 1), Ordering::Relaxed);
+            if came_to != expected {
+                let shown = |value: &Value| serde_json::to_string_pretty(value).expect("text");
+                different
+                    .lock()
+                    .expect("no panic")
+                    .push(format!("{moment}: {}", support::difference(&shown(&expected), &shown(&came_to))));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().for_each(|worker| worker.join().expect("every moment comes to the same end"));
+    });
+    let different = different.into_inner().expect("no panic");
+    assert!(different.is_empty(), "not the same end:\n{}", different.join("\n"));
+    let died = died.into_inner();
+    assert!(died > events / 2, "only {died} moments of {events} lines of journal came");
+}
