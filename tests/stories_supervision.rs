@@ -246,3 +246,34 @@ fn wait_gone(pid: &str) {
     let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return };
     poll(&mut [PollFd::new(&handle, PollFlags::IN)], None).expect("it ends");
 }
+
+/// Fills the disk while the command waits, lets it end, and gives room again.
+const FULL_DISK: &str = r#"
+disk="$HOME/../disk"
+mkdir -p "$disk" && mount -t tmpfs -o size=8M none "$disk" || exit 90
+export XDG_STATE_HOME="$disk/state"
+mkdir "$disk/repo" && cd "$disk/repo" && git init -q -b main && mkfifo "$HOME/go" "$HOME/begun"
+git -c user.name=a -c user.email=a@b commit -q --allow-empty -m first
+git config user.name a && git config user.email a@b
+treehand run --detach --confine off -- sh -c "echo made > made.txt; echo > $HOME/begun; read line < $HOME/go" || exit 91
+run=$(treehand ps | awk 'NR == 2 { print $1 }')
+timeout 60 sh -c 'read line < "$HOME/begun"' || { treehand show "$run"; exit 96; }
+dd if=/dev/zero of="$disk/fill" bs=512 2> "$HOME/dd" && exit 92
+timeout 60 sh -c 'echo > "$HOME/go"' || exit 97
+treehand wait "$run" --timeout 6s; [ $? = 124 ] || exit 93
+treehand ps | grep -q "waits for room" || { treehand ps; cat ".git/treehand/locks/run-$run"; exit 94; }
+rm "$disk/fill"
+treehand wait "$run" || { treehand show "$run"; exit 95; }
+git show main:made.txt && git fsck --full --strict && [ ! -e ../repo.trees ]
+"#;
+
+#[test]
+fn a_full_disk_is_waited_for_and_the_run_goes_on_when_there_is_room() {
+    if support::level() == "off" {
+        return;
+    }
+    let world = World::new();
+    let shell = ["unshare", "--user", "--map-root-user", "--mount", "--propagation", "private", "sh", "-u"];
+    let told = world.in_shell(&shell, FULL_DISK).expect("unshare is where namespaces are").expect(0);
+    assert!(told.stdout.contains("made"), "{}", told.stdout);
+}

@@ -4,6 +4,7 @@
 //! Nothing in a line can steer a terminal: much of it is from programs and names of others.
 
 use std::fmt;
+use std::io::Write;
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
@@ -25,7 +26,25 @@ pub fn start(out: &Output, verbose: u8) {
     let filter =
         EnvFilter::try_from_env("TREEHAND_TRACE").unwrap_or_else(|_| EnvFilter::new(format!("treehand={level}")));
     let lines = Lines(out.clone());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).event_format(lines).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| Unfailing)
+        .log_internal_errors(false)
+        .event_format(lines)
+        .init();
+}
+
+/// Standard error, where what cannot be said (the log of a supervisor on a full disk) is not said, and ends nobody.
+struct Unfailing;
+
+impl Write for Unfailing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        Ok(std::io::stderr().write(bytes).unwrap_or(bytes.len()))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// One line for an event.

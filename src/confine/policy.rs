@@ -234,7 +234,7 @@ impl Policy {
     }
 
     fn check(&self) -> Result<(), PolicyError> {
-        if self.adoption.as_ref().is_some_and(|adoption| self.log.is_none() || !is_plain(&adoption.socket)) {
+        if self.adoption.as_ref().is_some_and(|adoption| self.log.is_none() || !adoption.socket.is_absolute()) {
             return Err(PolicyError("a child whose end nobody may be there to hear, without a record of it".into()));
         }
         let refuse = |message: String| Err(PolicyError(message));

@@ -5,6 +5,7 @@
 //! itself be gone, or not answer, what carries the attempt's mark is killed from here. What the exit record on the disk says
 //! is the truth where nobody is there to be asked.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub const GRACE: Duration = Duration::from_secs(5);
 const MARGIN: Duration = Duration::from_secs(1);
 
 /// How long a shim may take to end after its child has.
-const LAST_MOMENTS: Duration = Duration::from_secs(10);
+const LAST_MOMENTS: Duration = Duration::from_secs(2);
 
 /// Most bytes of an exit record: it names the hosts that were asked for.
 const RECORD_MAX: u64 = 16 << 20;
@@ -126,10 +127,17 @@ pub async fn run(
             Err(error)
         }
     };
+    let adoption = attempt.launch.adoption.clone();
     let (token, record) = (attempt.launch.token.clone(), attempt.launch.log.as_ref().map(|log| log.record.clone()));
     let ended = blocking(move || -> Result<_, RunError> {
+        let followed = followed?;
+        require_end_on_disk(followed.as_ref(), shim.as_ref())?;
         process.wait().map_err(RunError::io("cannot wait for a shim"))?;
-        settle(followed?, &token, record.as_deref())
+        if let Some(adoption) = adoption {
+            // One that was killed left it.
+            fs::remove_file(&adoption.socket)?;
+        }
+        settle(followed, &token, record.as_deref())
     });
     ended.await?
 }
@@ -143,9 +151,7 @@ pub async fn adopt(orphan: Orphan, stop: Stop<'_>) -> Result<Adopted, RunError> 
     };
     let ended = blocking(move || -> Result<_, RunError> {
         let followed = followed?;
-        if let (Some(_), Some(shim)) = (&followed, &orphan.shim) {
-            proc::wait_gone(shim, LAST_MOMENTS).map_err(RunError::io("cannot wait for a shim"))?;
-        }
+        require_end_on_disk(followed.as_ref(), orphan.shim.as_ref())?;
         let end = settle(followed, &orphan.token, Some(&orphan.record))?;
         fs::remove_file(&orphan.socket)?;
         let never_began = end.stopped == Some(Stopped::Crashed) && is_known_not_to_have_begun(&orphan)?;
@@ -154,11 +160,27 @@ pub async fn adopt(orphan: Orphan, stop: Stop<'_>) -> Result<Adopted, RunError> 
     ended.await?
 }
 
+/// A shim ends when the end of its child is on the disk; one that does not has a disk that does not take it.
+fn require_end_on_disk(ended: Option<&ExitRecord>, shim: Option<&ProcId>) -> Result<(), RunError> {
+    let (Some(_), Some(shim)) = (ended, shim) else { return Ok(()) };
+    match proc::wait_gone(shim, LAST_MOMENTS).map_err(RunError::io("cannot wait for a shim"))? {
+        true => Ok(()),
+        false => Err(RunError::io("how an attempt ended is not written down yet")(ErrorKind::StorageFull.into())),
+    }
+}
+
 /// A machine that went down may have lost a log that was there: then nothing is known.
 fn is_known_not_to_have_begun(orphan: &Orphan) -> Result<bool, RunError> {
     let boot = |process: Option<ProcId>| process.map(|process| process.boot_id);
     let same_boot = boot(orphan.starter.clone()).is_some_and(|then| Some(then) == boot(proc::own()));
     Ok(same_boot && !fs::exists(&orphan.log)?)
+}
+
+/// A line to the shim at a door, for one who has no time to listen: it waits for no successor while that is open.
+pub fn hold(door: &Path, epoch: u64) -> Option<std::os::unix::net::UnixStream> {
+    let mut line = std::os::unix::net::UnixStream::connect(Address::of(door).ok()?.path()).ok()?;
+    write_frame(&mut line, &Greeting::of(epoch)).ok()?;
+    Some(line)
 }
 
 fn talking(error: std::io::Error) -> RunError {
@@ -194,7 +216,6 @@ fn on_record(path: &Path) -> Result<Option<ExitRecord>, RunError> {
 
 /// Knocks at the door of a shim; `None` when nobody is in.
 async fn knock(orphan: &Orphan) -> Result<Option<UnixStream>, RunError> {
-    use std::io::ErrorKind;
     let address = match Address::of(&orphan.socket) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         address => address.map_err(talking)?,

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::context::{Context, RunError, blocking};
 use super::gates::{self, Judged, Verdict};
 use super::messages::{self, Origin};
-use super::recover;
+use super::{recover, room};
 use crate::model::cause::chain;
 use crate::model::record::TaskRecord;
 use crate::model::{CommitId, GateSpec, Reason, ReasonKind, RunId, Strategy, TaskEvent, TaskId, TaskState};
@@ -61,6 +61,8 @@ pub async fn land(context: &Arc<Context>, id: &TaskId) -> Result<TaskState, RunE
         match round(context, &entry).await {
             Ok(Some(state)) => return Ok(state),
             Ok(None) => {}
+            // It is the disk's doing, and not the result's.
+            Err(error) if room::is_full(&error) => return Err(error),
             Err(RunError::Worktree(error @ WorktreeError::Unsigned { .. })) => {
                 return reject(context, id, Reason::new(ReasonKind::Attention, chain(&error)));
             }
@@ -310,13 +312,16 @@ pub fn reject(context: &Context, id: &TaskId, reason: Reason) -> Result<TaskStat
     Ok(context.store(|store| store.move_task(run, id, TaskEvent::Reject, data, change))?.state)
 }
 
-/// Ends a task that has nothing to land, for this reason.
-pub fn fail(context: &Context, id: &TaskId, what: &str, error: &RunError) -> Result<TaskState, RunError> {
-    let kind = match error {
+/// Ends a task that has nothing to land, for this reason. A full disk is none: then the run waits for room.
+pub fn fail(context: &Context, id: &TaskId, what: &str, error: RunError) -> Result<TaskState, RunError> {
+    if room::is_full(&error) {
+        return Err(error);
+    }
+    let kind = match &error {
         RunError::Worktree(WorktreeError::Locked { .. }) => ReasonKind::Busy,
         _ => ReasonKind::Failed,
     };
-    let reason = context.without_secrets(Reason::new(kind, format!("{what}: {}", chain(error))))?;
+    let reason = context.without_secrets(Reason::new(kind, format!("{what}: {}", chain(&error))))?;
     let data = json!({"reason": reason});
     let task = context.store(|store| {
         store.move_task(&context.run.id, id, TaskEvent::Fail, data, |task| task.reason = Some(reason))

@@ -66,7 +66,7 @@ pub fn take(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<TaskS
         Err(RunError::Worktree(WorktreeError::BadResult { message, paths })) => {
             landing::reject(context, id, Reason::new(ReasonKind::Policy, message).with_paths(paths))
         }
-        Err(error) => landing::fail(context, id, "the result cannot be taken", &error),
+        Err(error) => landing::fail(context, id, "the result cannot be taken", error),
     }
 }
 

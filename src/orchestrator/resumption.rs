@@ -31,7 +31,7 @@ pub async fn resume(context: Arc<Context>, id: TaskId) -> Result<TaskState, RunE
         },
         (TaskState::Running | TaskState::Captured, _) => {
             let error = RunError::Usage { message: "the journal does not say how far it was".into() };
-            fail(&context, &id, "it cannot be gone on with", &error)
+            fail(&context, &id, "it cannot be gone on with", error)
         }
         (state, _) => Ok(state),
     }
@@ -50,7 +50,7 @@ async fn go_on(
     };
     let prepared = match prepared {
         Ok(prepared) => prepared,
-        Err(error) => return fail(context, id, "the workspace cannot be found again", &error),
+        Err(error) => return fail(context, id, "the workspace cannot be found again", error),
     };
     if has_ended {
         return worker::take(context, id, prepared).await;

@@ -16,7 +16,7 @@ use super::board::{Board, Effect, Event, Slot};
 use super::context::{Context, RunError};
 use super::control::Command;
 use super::stopping::Stopping;
-use super::{asking, control, gates, landing, recover, resumption, worker};
+use super::{asking, control, gates, landing, recover, resumption, room, worker};
 use crate::confine::granted::Granted;
 use crate::model::record::{RunRecord, TaskRecord};
 use crate::model::{Confinement, cause::chain};
@@ -24,7 +24,7 @@ use crate::model::{MergePolicy, Reason, ReasonKind, RunId, RunState, TaskEvent, 
 use crate::store::{EntryDraft, StoreError};
 use crate::sys::git::Git;
 use crate::sys::lock::FileLock;
-use crate::sys::{clock, env, fs, proc};
+use crate::sys::{fs, proc};
 use crate::worktree::abandoned;
 use crate::worktree::patience::Patience;
 use crate::worktree::sealed::Identity;
@@ -36,33 +36,27 @@ const LOOKERS_WAIT: Duration = Duration::from_secs(2);
 /// How long a successor waits for a git that its predecessor had started.
 const HELPERS_WAIT: Duration = Duration::from_secs(60);
 
-/// The variable that lets a supervisor die at a moment of its journal: the seam of the crash tests.
-const CRASH: &str = "TREEHAND_CRASH_AT";
-
 /// The lock file whose holder supervises the run.
 pub fn lock_path(repo: &Repository, run: &RunId) -> std::path::PathBuf {
     repo.state_dir().join("locks").join(format!("run-{run}"))
 }
 
 /// Supervises a run to its end. `ready` is called when a client may rely on it.
-pub fn supervise(common_dir: &Path, run: &RunId, ready: impl FnOnce()) -> Result<(), RunError> {
+pub fn supervise(common_dir: &Path, run: &RunId, ready: impl Fn()) -> Result<(), RunError> {
     let git = Git::open().map_err(WorktreeError::from)?;
     let mut repo = Repository::at_common_dir(&git, common_dir)?;
     // Whoever asks whether a run is supervised holds the lock for that moment.
     let signature = format!("the supervisor, pid {}", std::process::id());
-    let _right = FileLock::acquire_within(&lock_path(&repo, run), &signature, LOOKERS_WAIT)?;
-    let store = repo.store()?;
-    if store.run(run)?.state.is_terminal() {
+    let mut right = FileLock::acquire_within(&lock_path(&repo, run), &signature, LOOKERS_WAIT)?;
+    // From here on what this process writes counts until there is a later supervisor.
+    let (store, record, epoch) = room::take_over(&repo, run, &mut right, &signature, &ready)?;
+    if record.state.is_terminal() {
         // Another supervisor was faster, and has brought it to its end.
         ready();
         return Ok(());
     }
-    if let Some(moment) = env::var(CRASH) {
-        store.die_at(&moment);
-    }
-    // From here on what this process writes counts until there is a later supervisor.
-    let (record, epoch) = store.take_over(run, proc::own(), clock::now())?;
-    if epoch > 1 {
+    let again = epoch > 1;
+    if again {
         proc::wait_for_helpers(run.as_str(), HELPERS_WAIT)
             .map_err(RunError::io("cannot wait for what the last supervisor left at work"))?;
     }
@@ -95,6 +89,7 @@ pub fn supervise(common_dir: &Path, run: &RunId, ready: impl FnOnce()) -> Result
         match &ended {
             // Its run is in other hands: whatever is to be said of it, they say.
             Err(RunError::Store(StoreError::Superseded { .. })) => return ended,
+            Err(error) if room::is_full(error) => return ended,
             Err(error) => give_up(&context, error)?,
             Ok(()) => {}
         }

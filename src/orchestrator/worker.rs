@@ -12,6 +12,7 @@ use super::context::{Context, RunError, blocking};
 use super::gates;
 use super::landing::{cancel, fail, reject};
 use super::result::{self, Prepared};
+use super::room;
 use super::setup::{self, TaskTree};
 use crate::agent::profile;
 use crate::confine::Launch;
@@ -45,7 +46,7 @@ pub async fn work(context: Arc<Context>, id: TaskId) -> Result<TaskState, RunErr
     let prepared = match prepared {
         Ok(Preparation::Ready(prepared)) => *prepared,
         Ok(Preparation::Refused(reason)) => return reject(&context, &id, reason),
-        Err(error) => return fail(&context, &id, "the workspace cannot be made", &error),
+        Err(error) => return fail(&context, &id, "the workspace cannot be made", error),
     };
     if context.has_to_stop(&id) {
         return cancel(&context, &id);
@@ -64,7 +65,7 @@ pub async fn conclude(
 ) -> Result<TaskState, RunError> {
     let end = match ended {
         Ok(end) => end,
-        Err(error @ RunError::Store(_)) => return Err(error),
+        Err(error) if matches!(error, RunError::Store(_)) || room::is_full(&error) => return Err(error),
         Err(error) => {
             let (kind, message) = match error {
                 RunError::Setup { message } => (SETUP, message),

@@ -4,7 +4,7 @@
 //! The kernel lock on the run's lock file keeps two from acting at once; this is for where a lock does not hold. Knows
 //! nothing of processes.
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::json;
 
 use super::runs::edit_run;
@@ -29,13 +29,18 @@ impl Fence {
     }
 }
 
-fn read(transaction: &Transaction<'_>, run: &RunId) -> Result<u64, StoreError> {
+fn read(connection: &Connection, run: &RunId) -> Result<u64, StoreError> {
     let sql = "SELECT epoch FROM supervision WHERE run = ?1";
-    let epoch: Option<i64> = transaction.prepare_cached(sql)?.query_row([run.as_str()], |row| row.get(0)).optional()?;
+    let epoch: Option<i64> = connection.prepare_cached(sql)?.query_row([run.as_str()], |row| row.get(0)).optional()?;
     Ok(epoch.and_then(|epoch| u64::try_from(epoch).ok()).unwrap_or(0))
 }
 
 impl Store {
+    /// The number of the last supervisor of a run; zero when it had none.
+    pub fn epoch(&self, run: &RunId) -> Result<u64, StoreError> {
+        read(&self.connection, run)
+    }
+
     /// Makes a process the supervisor of a run. Its number is in the answer, and what this store writes from now on is
     /// refused once there is a later one. A run that is over stays as it is.
     pub fn take_over(

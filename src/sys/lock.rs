@@ -14,6 +14,20 @@ pub struct FileLock {
     file: File,
 }
 
+impl FileLock {
+    /// Says something else about the holder.
+    pub fn sign_anew(&mut self, holder: &str) {
+        if let Err(error) = write_signature(&mut self.file, holder) {
+            tracing::debug!(%error, "a lock is not signed anew");
+        }
+    }
+
+    /// What the holder of a lock says of itself; nothing where nobody ever held it.
+    pub fn signature(path: &Path) -> Option<String> {
+        std::fs::read_to_string(path).ok()
+    }
+}
+
 impl Drop for FileLock {
     /// A process that was just forked off has the same open file until it becomes another program: closing ours alone
     /// would leave the lock held by it for that moment.
@@ -105,14 +119,19 @@ fn open(path: &Path) -> Result<File, LockError> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(fail)
 }
 
+/// The signature is for messages alone: a full disk that does not take it takes nothing of the lock.
 fn sign(mut file: File, path: &Path, holder: &str) -> Result<FileLock, LockError> {
-    let write = |file: &mut File| {
-        file.set_len(0)?;
-        file.seek(SeekFrom::Start(0))?;
-        file.write_all(holder.as_bytes())
-    };
-    write(&mut file).map_err(|source| LockError::Io { path: path.to_owned(), source })?;
+    if let Err(error) = write_signature(&mut file, holder) {
+        tracing::debug!(path = %path.display(), %error, "a lock is not signed");
+    }
     Ok(FileLock { file })
+}
+
+/// In place, and cut off after: where an earlier one was, no room is needed.
+fn write_signature(file: &mut File, holder: &str) -> std::io::Result<()> {
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(holder.as_bytes())?;
+    file.set_len(holder.len() as u64)
 }
 
 #[cfg(test)]

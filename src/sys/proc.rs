@@ -287,6 +287,20 @@ pub fn spawn_detached(
     Ok(Detached { child: command.spawn()? })
 }
 
+/// Becomes this program, with our environment, one variable beside it, and our
+/// standard streams; all else that is open is closed by that. Comes back only
+/// with an error.
+#[expect(clippy::disallowed_methods, reason = "this is the gateway to our own processes")]
+pub fn become_again(program: &Path, args: &[&OsStr], variable: (&str, &str)) -> io::Error {
+    use std::os::unix::process::CommandExt;
+    Command::new(program).args(args).env(variable.0, variable.1).exec()
+}
+
+/// True when this process leads a session of its own already.
+pub fn leads_its_session() -> bool {
+    rustix::process::getsid(None).is_ok_and(|session| session == rustix::process::getpid())
+}
+
 /// Makes this process the leader of a session of its own: no terminal, no group that a Ctrl-C reaches.
 pub fn leave_session() -> io::Result<()> {
     nix::unistd::setsid().map(|_| ()).map_err(io::Error::from)

@@ -10,9 +10,10 @@ use crate::cli::error::CliError;
 use crate::cli::session::Session;
 use crate::model::record::{RunRecord, TaskRecord};
 use crate::orchestrator::asking;
-use crate::orchestrator::client::{self, OnInterrupt};
+use crate::orchestrator::client;
 use crate::orchestrator::context::RunError;
 use crate::orchestrator::control::Command;
+use crate::orchestrator::follow::{self, OnInterrupt};
 use crate::store::Store;
 
 /// Cancels a run or a task.
@@ -28,7 +29,7 @@ pub fn run(session: &Session, args: &CancelArgs) -> Result<u8, CliError> {
     let id = &run.id;
     match client::command(&session.repo, &store, id, &Command::Cancel, |store| asking::note_cancel(store, id)) {
         Ok(()) => {
-            let _followed = client::follow(&session.repo, &store, id, None, OnInterrupt::Leave, |_| Ok(()))?;
+            let _followed = follow::follow(&session.repo, &store, id, None, OnInterrupt::Leave, |_| Ok(()))?;
         }
         Err(RunError::Refused { .. }) if store.run(id)?.state.is_terminal() => {}
         Err(RunError::SupervisorDead { detail, .. }) => {
@@ -64,7 +65,7 @@ fn cancel_task(
         let command = Command::CancelTask { task: id.clone(), words: words.clone() };
         let note = |store: &Store| asking::note_stop(store, &run.id, id, &words);
         client::command(&session.repo, store, &run.id, &command, note)?;
-        client::follow_until(&session.repo, store, &run.id, |store| Ok(is_over(store)?))?;
+        follow::follow_until(&session.repo, store, &run.id, |store| Ok(is_over(store)?))?;
     }
     report(session, store, &run.id).map(|_| 0)
 }

@@ -14,8 +14,8 @@ use crate::cli::error::CliError;
 use crate::cli::output::{plain, print_bytes};
 use crate::cli::session::Session;
 use crate::model::{RunId, SetupRecord, TaskId};
-use crate::orchestrator::client::{self, OnInterrupt};
 use crate::orchestrator::context::RunError;
+use crate::orchestrator::follow::{self, OnInterrupt};
 use crate::store::Store;
 
 /// Prints logs.
@@ -32,7 +32,7 @@ pub fn run(session: &Session, args: &LogsArgs) -> Result<u8, CliError> {
         let news = |store: &Store| {
             printed.print_new(store, &run.id, only.as_ref()).map_err(|error| RunError::Usage { message: error.message })
         };
-        let _followed = client::follow(&session.repo, &store, &run.id, None, OnInterrupt::Leave, news)?;
+        let _followed = follow::follow(&session.repo, &store, &run.id, None, OnInterrupt::Leave, news)?;
     }
     Ok(0)
 }

@@ -21,18 +21,19 @@ pub fn run(session: &Session) -> Result<u8, CliError> {
             (false, true) => "alive",
             (false, false) => "dead",
         };
+        let waits = client::waits_for_room(&session.repo, &run.id).filter(|_| supervisor == "alive");
         let over = tasks.iter().filter(|task| task.state.is_terminal()).count();
         let goal = run.spec.goal.clone().unwrap_or_default();
         rows.push(vec![
             run.id.to_string(),
-            run.state.word().into(),
-            supervisor.into(),
+            if run.paused && !run.state.is_terminal() { "paused" } else { run.state.word() }.into(),
+            waits.as_deref().unwrap_or(supervisor).into(),
             format!("{over}/{}", tasks.len()),
             run.created_at.to_string(),
             plain(&goal),
         ]);
         documents.push(json!({
-            "run": run.id, "state": run.state, "supervisor": supervisor, "goal": run.spec.goal, "into": run.into,
+            "run": run.id, "state": run.state, "supervisor": supervisor, "waits": waits, "paused": run.paused, "goal": run.spec.goal, "into": run.into,
             "tasks": tasks.len(), "tasks_over": over, "created_at": run.created_at, "started_at": run.started_at,
             "ended_at": run.ended_at,
         }));

@@ -14,8 +14,9 @@ use crate::cli::session::Session;
 use crate::cli::{document, tasks_source};
 use crate::model::record::{ConfineLevel, TaskRecord};
 use crate::model::{Bounds, GateSpec, Network, RunId, RunSpec, Span, TaskState, Variable, VariableName};
-use crate::orchestrator::client::{self, Choice, Followed, OnInterrupt};
+use crate::orchestrator::client;
 use crate::orchestrator::context::{RunError, WAITING};
+use crate::orchestrator::follow::{self, Choice, Followed, OnInterrupt};
 use crate::orchestrator::foresight::{Foreseen, foresee, foresee_step};
 use crate::orchestrator::start::{self, RunPlan, StartSettings};
 use crate::store::Store;
@@ -251,7 +252,7 @@ pub fn follow(session: &Session, store: &Store, run: &RunId, events: bool) -> Re
         }
         Ok(())
     };
-    Ok(client::follow(&session.repo, store, run, None, on_interrupt(), news)?)
+    Ok(follow::follow(&session.repo, store, run, None, on_interrupt(), news)?)
 }
 
 /// Ctrl-C asks who is there to answer; without a terminal it cancels.

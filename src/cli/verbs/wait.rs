@@ -11,7 +11,7 @@ use crate::cli::document;
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
 use crate::model::RunId;
-use crate::orchestrator::client::{self, Followed, OnInterrupt};
+use crate::orchestrator::follow::{self, Followed, OnInterrupt};
 
 /// Waits for runs.
 pub fn run(session: &Session, args: &WaitArgs) -> Result<u8, CliError> {
@@ -46,7 +46,7 @@ fn all(
         if store.run(run)?.state.is_terminal() {
             continue;
         }
-        match client::follow(&session.repo, &store, run, left(), OnInterrupt::Leave, |_| Ok(()))? {
+        match follow::follow(&session.repo, &store, run, left(), OnInterrupt::Leave, |_| Ok(()))? {
             Followed::Over => {}
             Followed::TimedOut => return Ok(Some(124)),
             Followed::Interrupted(code) => return Ok(Some(code)),
@@ -66,7 +66,7 @@ fn any(session: &Session, runs: &[RunId], left: Option<std::time::Duration>) -> 
                 if store.run(&run)?.state.is_terminal() {
                     return Ok(Followed::Over);
                 }
-                Ok(client::follow(&repo, &store, &run, left, OnInterrupt::Leave, |_| Ok(()))?)
+                Ok(follow::follow(&repo, &store, &run, left, OnInterrupt::Leave, |_| Ok(()))?)
             };
             // The receiver is gone once another run was first.
             if sender.send(follow()).is_err() {

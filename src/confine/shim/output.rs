@@ -23,13 +23,13 @@ impl Log {
         Log { file: Arc::new(Mutex::new(file)), limit, mask }
     }
 
-    /// Copies a stream to its end. What is beyond the limit is read and dropped, with a line that says so. A log that
-    /// cannot be written (a full disk) is given up with a warning; the child is not.
+    /// Copies a stream to its end. What is beyond the limit is read and dropped, with a line that says so. What the disk
+    /// does not take (it is full) is lost, with a line that says so when it takes something again; the child goes on.
     pub async fn copy(self, name: &'static str, stream: Option<impl AsyncRead + Unpin>) {
         let Some(mut stream) = stream else { return };
         let mask = Arc::clone(&self.mask);
         let (mut buffer, mut masked) = (vec![0u8; 64 * 1024], MaskedStream::new(&mask));
-        let mut keeper = Keeper { log: self, name, kept: 0, cut: false, writable: true };
+        let mut keeper = Keeper { log: self, name, kept: 0, cut: false, lost: 0 };
         loop {
             match stream.read(&mut buffer).await {
                 Ok(0) | Err(_) => return keeper.keep(&masked.rest()),
@@ -38,15 +38,8 @@ impl Log {
         }
     }
 
-    fn write(&self, bytes: &[u8], name: &'static str) -> bool {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        match file.write_all(bytes) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::warn!(stream = name, %error, "the log cannot be written");
-                false
-            }
-        }
+    fn write(&self, bytes: &[u8]) -> std::io::Result<()> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(bytes)
     }
 }
 
@@ -56,7 +49,8 @@ struct Keeper {
     name: &'static str,
     kept: u64,
     cut: bool,
-    writable: bool,
+    /// Bytes that the disk did not take since it took something last.
+    lost: u64,
 }
 
 impl Keeper {
@@ -64,15 +58,33 @@ impl Keeper {
         let limit = self.log.limit;
         let room = usize::try_from(limit.saturating_sub(self.kept)).unwrap_or(usize::MAX);
         let fits = bytes.len().min(room);
-        if self.writable && fits > 0 {
-            self.writable = self.log.write(&bytes[..fits], self.name);
+        if fits > 0 {
+            self.write(&bytes[..fits]);
         }
-        if self.writable && fits < bytes.len() && !self.cut {
+        if fits < bytes.len() && !self.cut {
             self.cut = true;
             let line = format!("\n[treehand: {} went beyond {limit} bytes; the rest is dropped]\n", self.name);
-            self.writable = self.log.write(line.as_bytes(), self.name);
+            self.write(line.as_bytes());
         }
         self.kept += bytes.len() as u64;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if self.lost > 0 {
+            let line = format!("\n[treehand: the disk did not take {} bytes of {} here]\n", self.lost, self.name);
+            match self.log.write(line.as_bytes()) {
+                Ok(()) => self.lost = 0,
+                Err(_) => return self.lose(bytes),
+            }
+        }
+        if let Err(error) = self.log.write(bytes) {
+            tracing::warn!(stream = self.name, %error, "the log cannot be written");
+            self.lose(bytes);
+        }
+    }
+
+    fn lose(&mut self, bytes: &[u8]) {
+        self.lost += bytes.len() as u64;
     }
 }
 
@@ -98,7 +110,7 @@ mod tests {
     fn a_stream_that_fills_its_log_to_the_byte_is_said_to_be_cut_when_more_comes() {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         let log = Log::new(file.reopen().expect("reopened"), 4, Arc::default());
-        let mut keeper = Keeper { log, name: "stderr", kept: 0, cut: false, writable: true };
+        let mut keeper = Keeper { log, name: "stderr", kept: 0, cut: false, lost: 0 };
         keeper.keep(b"four");
         let mut text = String::new();
         file.read_to_string(&mut text).expect("readable");

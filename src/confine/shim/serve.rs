@@ -92,7 +92,7 @@ pub async fn serve(policy: &Policy, held: Held) -> io::Result<()> {
     farewell(policy, &mut line, &mut callers, &ended).await
 }
 
-/// Says how it ended: on the disk and to who supervises. Where neither can be done (a full disk and nobody there), it is
+/// Says how it ended: to who supervises, and on the disk, which is what a successor goes by. A disk that does not take it is
 /// tried again for as long as a successor may come.
 async fn farewell(
     policy: &Policy,
@@ -102,16 +102,17 @@ async fn farewell(
 ) -> io::Result<()> {
     let patience = policy.adoption.as_ref().map_or(Duration::ZERO, |adoption| Duration::from_millis(adoption.grace_ms));
     let deadline = Instant::now() + patience;
-    loop {
-        let written = write_down(policy, ended);
-        let told = line.tell(ended).await;
-        let (Err(error), false) = (written, told) else { break };
+    let mut written = write_down(policy, ended);
+    line.tell(ended).await;
+    while let Err(error) = written {
         if Instant::now() >= deadline {
             return Err(error);
         }
         if let Ok(Some(caller)) = tokio::time::timeout(AGAIN, callers.recv()).await {
             line.take_up(caller).await;
+            line.tell(ended).await;
         }
+        written = write_down(policy, ended);
     }
     match &policy.adoption {
         Some(adoption) => fs::remove_file(&adoption.socket).map_err(|error| error.source),
