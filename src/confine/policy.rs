@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::leaf::Leaf;
 use crate::model::record::ConfineLevel;
 use crate::model::{Bounds, Network, Token};
 
@@ -47,6 +48,9 @@ pub struct Policy {
     pub log: Option<LogPlan>,
     /// How long it may run, in milliseconds.
     pub timeout_ms: Option<u64>,
+    /// The cgroup that it is in, where its run has a scope.
+    #[serde(default)]
+    pub leaf: Option<Leaf>,
 }
 
 /// Where a child's streams go.
@@ -202,6 +206,7 @@ impl Policy {
             limits: Limits::default(),
             log: None,
             timeout_ms: None,
+            leaf: None,
         }
     }
 
@@ -238,6 +243,7 @@ impl Policy {
         let whole = targets
             .chain(links)
             .chain(logs)
+            .chain(self.leaf.iter().map(|leaf| &leaf.directory))
             .chain(Some(&self.directory).filter(|path| path.as_path() != Path::new("/")));
         if let Some(path) = whole.into_iter().find(|path| !is_plain(path)) {
             return refuse(format!("{} is not an absolute path without `..`", path.display()));

@@ -55,7 +55,7 @@ pub async fn run(
     attempt: Attempt<'_>,
     started: impl FnOnce(Option<&ProcId>) -> Result<(), RunError>,
 ) -> Result<AttemptEnd, RunError> {
-    let Shim { mut process, control } = attempt.launch.start(attempt.granted, attempt.machine)?;
+    let Shim { mut process, control, leaf } = attempt.launch.start(attempt.granted, attempt.machine)?;
     let io = RunError::io("cannot talk to a shim");
     let connected = control.set_nonblocking(true).and_then(|()| UnixStream::from_std(control)).map_err(io)?;
     let (reports, orders) = connected.into_split();
@@ -68,7 +68,8 @@ pub async fn run(
     let token = attempt.launch.token.clone();
     let (killed, waited) = tokio::task::spawn_blocking(move || {
         let waited = process.wait();
-        (proc::kill_marked(&token), waited)
+        let in_leaf = leaf.map_or(Ok(0), |leaf| leaf.end());
+        (in_leaf.and_then(|count| Ok(count + proc::kill_marked(&token)?)), waited)
     })
     .await
     .map_err(RunError::panicked)?;

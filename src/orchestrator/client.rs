@@ -1,7 +1,6 @@
 //! A client of a run: starts its supervisor, follows it, cancels it. Dies without harm at any moment.
 //! Reads the store and wakes on the socket; decides nothing about the run but to cancel it.
 
-use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,26 +10,20 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::context::RunError;
 use super::control::{self, Ask};
 use super::recover;
+use super::scoped;
 use super::supervisor::lock_path;
 use crate::model::record::RunRecord;
 use crate::model::{Reason, ReasonKind, RunId, RunState, TaskEvent};
 use crate::store::Store;
 use crate::sys::lock::FileLock;
-use crate::sys::{env, fs, proc};
+use crate::sys::proc;
 use crate::worktree::Repository;
 
 /// Starts the supervisor of a recorded run and waits until it is ready.
 pub fn start_supervisor(repo: &Repository, run: &RunId) -> Result<(), RunError> {
-    let executable = env::own_executable().map_err(RunError::io("cannot find our own executable"))?;
-    let stderr = fs::open_log(&log_path(repo, run))?;
-    let args = ["__supervise".as_ref(), repo.common_dir.as_os_str(), run.as_str().as_ref()];
-    let mut child =
-        proc::spawn_detached(&executable, &args, stderr).map_err(RunError::io("cannot start the supervisor"))?;
-    let mut word = String::new();
-    let read = child.take_stdout().map(|pipe| pipe.take(64).read_to_string(&mut word));
-    match read {
-        Some(Ok(_)) if word.starts_with("ready") => Ok(()),
-        _ => Err(RunError::SupervisorDead { run: run.to_string(), detail: last_words(repo, run) }),
+    match scoped::start(&repo.common_dir, run, &log_path(repo, run))? {
+        true => Ok(()),
+        false => Err(RunError::SupervisorDead { run: run.to_string(), detail: last_words(repo, run) }),
     }
 }
 

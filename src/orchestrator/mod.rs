@@ -15,6 +15,7 @@ pub mod landing;
 pub mod messages;
 pub mod recover;
 pub mod result;
+pub mod scoped;
 pub mod start;
 pub mod supervisor;
 pub mod taskfile;

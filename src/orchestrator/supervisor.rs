@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::board::{Board, Effect, Event, Slot};
 use super::context::{Context, RunError};
+use super::scoped::{self, Place};
 use super::worker;
 use super::{control, landing, recover};
 use crate::confine::granted::Granted;
@@ -36,12 +37,13 @@ pub fn lock_path(repo: &Repository, run: &RunId) -> std::path::PathBuf {
 }
 
 /// Supervises a run to its end. `ready` is called when a client may rely on it.
-pub fn supervise(common_dir: &Path, run: &RunId, ready: impl FnOnce()) -> Result<(), RunError> {
+pub fn supervise(common_dir: &Path, run: &RunId, place: &Place, ready: impl FnOnce()) -> Result<(), RunError> {
     let git = Git::open().map_err(WorktreeError::from)?;
     let mut repo = Repository::at_common_dir(&git, common_dir)?;
     // Whoever asks whether a run is supervised holds the lock for that moment.
     let signature = format!("the supervisor, pid {}", std::process::id());
     let _right = FileLock::acquire_within(&lock_path(&repo, run), &signature, LOOKERS_WAIT)?;
+    let (scope, scoped) = scoped::settle(place);
     let store = repo.store()?;
     let record = store.run(run)?;
     repo.hooks = record.hooks;
@@ -63,13 +65,13 @@ pub fn supervise(common_dir: &Path, run: &RunId, ready: impl FnOnce()) -> Result
         .enable_all()
         .build()
         .map_err(RunError::io("cannot start the runtime"))?;
-    let context = Arc::new(Context::new(repo, record, identity, granted, store));
+    let context = Arc::new(Context::new(repo, record, identity, granted, store, scope));
     hears.get_or_init(|| Arc::downgrade(&context));
     runtime.block_on(async {
         let listener = control::listen(run)?;
         let process = proc::own();
         context.store(|store| {
-            store.update_run(run, "run.supervised", json!({"process": process}), |run| {
+            store.update_run(run, "run.supervised", json!({"process": process, "scope": scoped}), |run| {
                 run.supervisor = process.clone();
                 run.started_at = Some(clock::now());
                 run.state = RunState::Running;

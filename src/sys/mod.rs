@@ -13,4 +13,5 @@ pub mod interrupt;
 pub mod lock;
 pub mod proc;
 pub mod random;
+pub mod scope;
 pub mod standing;

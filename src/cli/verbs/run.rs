@@ -18,6 +18,7 @@ use crate::orchestrator::context::{RunError, WAITING};
 use crate::orchestrator::foresight::{Foreseen, foresee};
 use crate::orchestrator::start::{self, RunPlan, StartSettings};
 use crate::store::Store;
+use crate::sys::scope;
 use crate::worktree::patience::waiting_for;
 use crate::worktree::quarantine::Kept;
 
@@ -100,7 +101,10 @@ fn dry_run(session: &Session, plan: &RunPlan) -> Result<u8, CliError> {
     }
     let policies: serde_json::Map<String, Value> =
         foreseen.iter().map(|(id, policy)| (id.clone(), json!(policy))).collect();
-    document["confinement"] = json!({"level": plan.run.confine, "bounds": plan.run.bounds, "tasks": policies});
+    let scope = scope::manager().map_err(|why| why.to_string());
+    let scoped = json!({"possible": scope.is_ok(), "why": scope.as_ref().err()});
+    document["confinement"] =
+        json!({"level": plan.run.confine, "bounds": plan.run.bounds, "scope": scoped, "tasks": policies});
     session.out.answer("treehand/run/v1", document, || {
         let base = &plan.run.base;
         let mut text =
@@ -121,6 +125,10 @@ fn dry_run(session: &Session, plan: &RunPlan) -> Result<u8, CliError> {
             text.push_str(&format!("  gate: {}{net}{given}\n", plain(&gate.run)));
         }
         text.push_str(&confinement(plan));
+        text.push_str(&match &scope {
+            Ok(_) => "each command in a cgroup of its own\n".to_owned(),
+            Err(why) => format!("no cgroups: {}\n", plain(why)),
+        });
         foreseen.iter().for_each(|(id, policy)| text.push_str(&seen_by(id, policy)));
         text
     })?;

@@ -13,7 +13,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use super::fence::{self, Fence};
 use super::filter::{self, FilterPlan};
 use super::{raw, root};
-use crate::confine::policy::{Limits, Policy};
+use crate::confine::policy::Policy;
 use crate::model::Network;
 use crate::model::record::ConfineLevel;
 
@@ -54,7 +54,7 @@ fn confine(policy: &Policy) -> Result<(), Failure> {
         error: error.into(),
         program: true,
     })?;
-    limit(&policy.limits)?;
+    limit(policy)?;
     step("close descriptors", raw::close_on_exec_from(3))?;
     step("give up privileges", rustix::thread::set_no_new_privs(true))?;
     let abi = fence::abi().unwrap_or(landlock::ABI::Unsupported);
@@ -95,7 +95,7 @@ fn holds_no_file() -> io::Result<bool> {
 /// What stands around a child of level `landlock`: the fence and the filter, without namespaces.
 pub fn enter_fence(policy: &Policy) -> io::Result<()> {
     let failed = |failure: Failure| io::Error::other(format!("cannot {}: {}", failure.step, failure.error));
-    limit(&policy.limits).map_err(failed)?;
+    limit(policy).map_err(failed)?;
     rustix::thread::set_no_new_privs(true)?;
     let mounts = &policy.view.mounts;
     let paths = |wanted: &[crate::confine::policy::Access]| -> Vec<_> {
@@ -116,7 +116,11 @@ pub fn enter_fence(policy: &Policy) -> io::Result<()> {
     filter::install(&filter::programs(plan)?)
 }
 
-fn limit(limits: &Limits) -> Result<(), Failure> {
+/// The limits that the kernel keeps for each process, and for each user where no cgroup keeps them for the child.
+fn limit(policy: &Policy) -> Result<(), Failure> {
+    let (limits, leaf) = (&policy.limits, policy.leaf.as_ref());
+    let memory = limits.memory.filter(|_| !leaf.is_some_and(|leaf| leaf.memory));
+    let processes = limits.processes.filter(|_| !leaf.is_some_and(|leaf| leaf.processes));
     let set = |what: &str, resource, value: Option<u64>| match value {
         None => Ok(()),
         Some(value) => step(&format!("limit {what}"), lower(resource, value)),
@@ -124,8 +128,8 @@ fn limit(limits: &Limits) -> Result<(), Failure> {
     set("core files", Resource::RLIMIT_CORE, Some(0))?;
     set("open files", Resource::RLIMIT_NOFILE, limits.open_files)?;
     set("the size of files", Resource::RLIMIT_FSIZE, limits.file_size)?;
-    set("memory", Resource::RLIMIT_DATA, limits.memory)?;
-    set("processes", Resource::RLIMIT_NPROC, limits.processes)?;
+    set("memory", Resource::RLIMIT_DATA, memory)?;
+    set("processes", Resource::RLIMIT_NPROC, processes)?;
     let score = Path::new("/proc/self/oom_score_adj");
     if let Err(error) = std::fs::write(score, OOM_SCORE)
         && error.kind() != io::ErrorKind::PermissionDenied
