@@ -65,6 +65,12 @@ fn copy_of_directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(open_tree(directory, "", flags | OpenTreeFlags::AT_EMPTY_PATH)?)
 }
 
+/// A detached copy of what is open, without anything below it.
+pub fn copy_of_open(place: impl AsFd) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    Ok(open_tree(place, "", flags)?)
+}
+
 /// Makes a mount read-only for good, without those below it.
 pub fn close(tree: impl AsFd) -> io::Result<()> {
     raw::mount_setattr(tree, false, READ_ONLY)

@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::fs::CWD;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 
-use super::mounts;
+use super::{mounts, terminal};
 use crate::confine::policy::{Access, Policy};
 
 /// Devices that every program may expect.
@@ -65,7 +65,9 @@ pub fn make(policy: &Policy, shm: u64) -> Step<()> {
     for mount in &policy.view.mounts {
         sources.push(step(format_args!("show {}", mount.source.display()), mounts::detach(mount, shm))?);
     }
-    let devices = open_devices()?;
+    let mut devices = open_devices()?;
+    let console = step("look for the terminal", terminal::of_streams(policy.streams))?;
+    devices.extend(console.map(|tree| (terminal::PLACE.to_owned(), tree)));
     sources.sort_by_key(|source| source.target.components().count());
     let root = step("make a root", mounts::tmpfs("size=16m,mode=0755", 0))?;
     let stage = STAGE.iter().map(Path::new).find(|path| path.is_dir()).unwrap_or(Path::new("/"));

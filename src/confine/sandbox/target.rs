@@ -12,7 +12,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::fence::{self, Fence};
 use super::filter::{self, FilterPlan};
-use super::{raw, root};
+use super::{raw, root, terminal};
 use crate::confine::policy::Policy;
 use crate::model::Network;
 use crate::model::record::ConfineLevel;
@@ -60,10 +60,12 @@ fn confine(policy: &Policy) -> Result<(), Failure> {
     let abi = fence::abi().unwrap_or(landlock::ABI::Unsupported);
     if abi >= landlock::ABI::V1 {
         let devices = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/pts"];
+        // Where there is one, we made it: the directory is closed.
+        let terminal = Some(terminal::PLACE).filter(|place| Path::new(place).exists());
         let fence = Fence {
             read: vec!["/".into()],
             write: root::writable(policy),
-            devices: devices.map(Into::into).to_vec(),
+            devices: devices.into_iter().chain(terminal).map(Into::into).collect(),
             no_network: false,
             reading_is_free: step("look at the streams", holds_no_file())?,
         };

@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use rustix::fs::FileType;
 
 use super::child::{self, refusal};
+use super::foreground::Foreground;
 use super::serve::{Held, serve};
 use super::wire::{Refusal, Report, write_frame};
 use crate::confine::policy::Streams;
@@ -29,11 +30,13 @@ pub fn main(arguments: &[OsString]) -> u8 {
 fn run(arguments: &[OsString]) -> io::Result<()> {
     let [policy, control] = arguments else { return Err(io::ErrorKind::InvalidInput.into()) };
     let (policy, control) = (adopt(policy)?, UnixStream::from(adopt(control)?));
+    let foreground = Foreground::look();
     match begin(policy) {
         Ok((policy, started, pipes)) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
             let told = control.try_clone()?;
             let served = runtime.block_on(serve(&policy, Held { started, pipes, control }));
+            foreground.into_iter().for_each(Foreground::give_back);
             served.inspect_err(|error| tell(&told, refusal("serve the child", error, false)))
         }
         Err(refusal) => {

@@ -5,6 +5,7 @@
 
 mod child;
 mod entry;
+mod foreground;
 mod output;
 mod serve;
 mod wire;
