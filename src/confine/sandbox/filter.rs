@@ -1,8 +1,9 @@
 //! The seccomp filters: system calls that a child has no business with, as a list of what is refused.
 //!
 //! A list of what is allowed would break builds that nobody thought of; what is refused here are ways around the other
-//! walls and doors into the kernel that builds and agents do not need. Three programs are stacked: numbers of another
-//! calling convention, what answers "no such call" so that libraries fall back, and what answers "not permitted".
+//! walls and doors into the kernel that builds and agents do not need. Three things are in one program: numbers of another
+//! calling convention, what answers "no such call" so that libraries fall back, and what answers "not permitted". The kernel
+//! tries each program out on every call there is when it is installed, and runs all of them at a call that is not always allowed.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -114,27 +115,44 @@ pub struct FilterPlan {
     pub private: bool,
 }
 
-/// The programs, to be installed in this order.
-pub fn programs(plan: FilterPlan) -> io::Result<Vec<BpfProgram>> {
+/// The program.
+pub fn program(plan: FilterPlan) -> io::Result<BpfProgram> {
     // Answered with "no such call": the arguments lie in memory, where a filter cannot look, and every library that uses
     // it falls back to the older call, which is filtered.
-    let absent = if plan.private { vec![libc::SYS_clone3] } else { vec![libc::SYS_clone3, libc::SYS_openat2] };
-    let absent = absent.into_iter().map(|call| (call, Vec::new())).collect();
-    let mut programs = vec![compile(absent, libc::ENOSYS)?, compile(refused(plan)?, libc::EPERM)?];
-    programs.extend(other_convention());
-    Ok(programs)
-}
-
-/// Installs the programs: from here on they hold for this process and all its descendants.
-pub fn install(programs: &[BpfProgram]) -> io::Result<()> {
-    programs.iter().try_for_each(|program| seccompiler::apply_filter(program).map_err(io::Error::other))
-}
-
-fn compile(rules: Rules, errno: libc::c_int) -> io::Result<BpfProgram> {
-    let errno = SeccompAction::Errno(errno.cast_unsigned());
+    let absent: &[i64] = if plan.private { &[libc::SYS_clone3] } else { &[libc::SYS_clone3, libc::SYS_openat2] };
+    let mut program = answered_by_number(absent)?;
+    let refusal = SeccompAction::Errno(libc::EPERM.cast_unsigned());
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, errno, arch).map_err(io::Error::other)?;
-    filter.try_into().map_err(io::Error::other)
+    let filter = SeccompFilter::new(refused(plan)?, SeccompAction::Allow, refusal, arch).map_err(io::Error::other)?;
+    // It begins by itself with what it looks at, and its jumps lead forward by so many steps: it stands anywhere.
+    program.extend(BpfProgram::try_from(filter).map_err(io::Error::other)?);
+    Ok(program)
+}
+
+/// Installs the program: from here on it holds for this process and all its descendants.
+pub fn install(program: &BpfProgram) -> io::Result<()> {
+    seccompiler::apply_filter(program).map_err(io::Error::other)
+}
+
+/// Steps that answer by the number of a call alone, and else go on with what comes behind them. On x86_64 a number with bit 30
+/// is a call of the x32 convention, which no rule names.
+fn answered_by_number(absent: &[i64]) -> io::Result<BpfProgram> {
+    const LOAD_NUMBER: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS; the number is the first word of seccomp_data
+    const AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
+    const EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+    const ANSWER: u16 = 0x06; // BPF_RET | BPF_K
+    const X32: u32 = 0x4000_0000;
+    let step = |code, jf, k| sock_filter { code, jt: 0, jf, k };
+    let answer = |errno: libc::c_int| step(ANSWER, 0, libc::SECCOMP_RET_ERRNO | errno.cast_unsigned());
+    let mut steps = vec![step(LOAD_NUMBER, 0, 0)];
+    if cfg!(target_arch = "x86_64") {
+        steps.extend([step(AT_LEAST, 1, X32), answer(libc::EPERM)]);
+    }
+    for call in absent {
+        let number = u32::try_from(*call).map_err(io::Error::other)?;
+        steps.extend([step(EQUAL, 1, number), answer(libc::ENOSYS)]);
+    }
+    Ok(steps)
 }
 
 fn refused(plan: FilterPlan) -> io::Result<Rules> {
@@ -263,26 +281,4 @@ fn condition(argument: u8, operator: SeccompCmpOp, value: u64) -> io::Result<Sec
 
 fn masked(argument: u8, bits: u64) -> io::Result<SeccompCondition> {
     condition(argument, SeccompCmpOp::MaskedEq(bits), bits)
-}
-
-/// On x86_64 a number with bit 30 is a call of the x32 convention, which the rules above do not name.
-#[cfg(target_arch = "x86_64")]
-fn other_convention() -> Option<BpfProgram> {
-    const LOAD_NUMBER: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS; the number is the first word of seccomp_data
-    const AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
-    const ANSWER: u16 = 0x06; // BPF_RET | BPF_K
-    const X32: u32 = 0x4000_0000;
-    let step = |code, jt, jf, k| sock_filter { code, jt, jf, k };
-    let refuse = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
-    Some(vec![
-        step(LOAD_NUMBER, 0, 0, 0),
-        step(AT_LEAST, 0, 1, X32),
-        step(ANSWER, 0, 0, refuse),
-        step(ANSWER, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ])
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn other_convention() -> Option<BpfProgram> {
-    None
 }

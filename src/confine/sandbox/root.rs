@@ -68,14 +68,15 @@ pub fn make(policy: &Policy, shm: u64) -> Step<()> {
     let mut devices = open_devices()?;
     let console = step("look for the terminal", terminal::of_streams(policy.streams))?;
     devices.extend(console.map(|tree| (terminal::PLACE.to_owned(), tree)));
-    sources.sort_by_key(|source| source.target.components().count());
+    sources.sort_by_cached_key(|source| source.target.components().count());
     let root = step("make a root", mounts::tmpfs("size=16m,mode=0755", 0))?;
     let stage = STAGE.iter().map(Path::new).find(|path| path.is_dir()).unwrap_or(Path::new("/"));
     step("make a root", put_on(&root, CWD, stage))?;
     let device_directory = system(policy, &root, shm)?;
     put_devices(&root, devices)?;
+    let mut places = mounts::Places::below(&root);
     for source in &sources {
-        step(format_args!("show {}", source.target.display()), mounts::attach(&root, source))?;
+        step(format_args!("show {}", source.target.display()), places.attach(source))?;
     }
     for (path, says) in &policy.view.links {
         step(format_args!("link {}", path.display()), mounts::link(&root, path, says))?;

@@ -73,8 +73,8 @@ fn confine(policy: &Policy) -> Result<(), Failure> {
     }
     step("drop capabilities", drop_capabilities())?;
     let plan = FilterPlan { own_processes: true, sockets: true, private: policy.private };
-    let programs = step("make the filter (seccomp)", filter::programs(plan))?;
-    step("install the filter (seccomp)", filter::install(&programs))
+    let program = step("make the filter (seccomp)", filter::program(plan))?;
+    step("install the filter (seccomp)", filter::install(&program))
 }
 
 /// True when no stream is a file that can be opened anew through `/proc/self/fd`, to read or to truncate what was handed
@@ -115,7 +115,7 @@ pub fn enter_fence(policy: &Policy) -> io::Result<()> {
     drop_capabilities()?;
     let plan = FilterPlan { own_processes: false, sockets: !no_network, private: policy.private };
     debug_assert_eq!(policy.level, ConfineLevel::Landlock);
-    filter::install(&filter::programs(plan)?)
+    filter::install(&filter::program(plan)?)
 }
 
 /// The limits that the kernel keeps for each process, and for each user where no cgroup keeps them for the child.
