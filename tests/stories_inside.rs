@@ -236,6 +236,35 @@ fn go_runs_tests() {
 }
 
 #[test]
+fn the_terminal_has_a_name_inside_and_is_given_back() {
+    let world = world();
+    if !world.has("script") || !world.has("bash") {
+        return;
+    }
+    let treehand = env!("CARGO_BIN_EXE_treehand");
+    // Typing into it stays refused, by this name as well.
+    let inner = "set -m; tty; echo by its name > $(tty); sleep 0.1 & fg; \
+                 perl -e 'open(my $f, \"+<\", \"/dev/console\") or exit; my $x = \"q\"; print \"typed\" if ioctl($f, 0x5412, $x)'";
+    std::fs::write(world.path().join("home/inner"), inner).expect("written");
+    let run = format!("{treehand} exec s --confine {} -- bash --norc -ic \"$(cat ~/inner)\"", level());
+    let mut command = std::process::Command::new("script");
+    world.clean(&mut command);
+    command.env("SHELL", "/bin/sh").args(["-qec", &format!("{run}; read x; echo \"got <$x>\""), "/dev/null"]);
+    command.current_dir(world.repo()).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("started");
+    let mut input = child.stdin.take().expect("piped");
+    input.write_all(b"line\n").expect("written");
+    let mut said = String::new();
+    child.stdout.take().expect("piped").read_to_string(&mut said).expect("read");
+    assert!(child.wait().expect("ended").success(), "{said}");
+    let name = if level() == "strict" { "/dev/console" } else { "/dev/" };
+    for wanted in [name, "by its name", "sleep 0.1", "got <line>"] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+    assert!(!said.contains("typed"), "{said}");
+}
+
+#[test]
 fn a_person_has_the_terminal() {
     let world = world();
     if !world.has("script") {

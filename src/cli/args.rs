@@ -130,6 +130,12 @@ pub enum Verb {
     /// Supervise a run (started by `run`)
     #[command(name = "__supervise", hide = true)]
     Supervise {
+        /// The scope that was made for it
+        #[arg(long, conflicts_with = "plain")]
+        scope: Option<String>,
+        /// Why none was made
+        #[arg(long)]
+        plain: Option<String>,
         /// The shared git dir.
         common_dir: PathBuf,
         /// The run.

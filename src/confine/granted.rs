@@ -42,8 +42,8 @@ pub fn caution(level: ConfineLevel, landlock: bool) -> Option<&'static str> {
         }
         ConfineLevel::Landlock => Some(
             "confined by landlock alone: the commands can change modes and times of your files and see your processes' command \
-             lines, what they leave behind may outlive a killed treehand, memory is bounded for each process alone, and for \
-             root the number of processes is not (--confine landlock)",
+             lines, what they leave behind may outlive a killed treehand, and where a run has no scope, memory is bounded for each \
+             process alone and for root the number of processes is not (--confine landlock)",
         ),
         ConfineLevel::External => {
             Some("treehand does not confine the commands: you say that something outside does (--confine external)")

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::environment::SecretError;
 use super::granted::Granted;
+use super::leaf::{Leaf, Scope};
 use super::policy::{Adoption, Limits, LogPlan, Policy, PolicyError, Streams};
 use super::shim::{ExitRecord, Order, Refusal, Report, read_frame, write_frame};
 use super::view::{Reach, System};
@@ -55,6 +56,8 @@ pub struct Launch {
     pub adoption: Option<Adoption>,
     /// A socket that is its standard input and output, for [`Streams::Line`].
     pub line: Option<Arc<OwnedFd>>,
+    /// The scope of its run, where it has one: the child gets a cgroup of its own in it.
+    pub scope: Option<Arc<Scope>>,
     /// A descriptor of ours that is left open on purpose: a canary of the self-test.
     pub left_open: Option<i32>,
 }
@@ -105,6 +108,8 @@ pub struct Shim {
     pub process: Child,
     /// The line to it; when it is closed, the shim ends its child.
     pub control: UnixStream,
+    /// The cgroup of the child, which is to be ended when the shim is gone.
+    pub leaf: Option<Leaf>,
 }
 
 impl Launch {
@@ -124,6 +129,7 @@ impl Launch {
             timeout: None,
             adoption: None,
             line: None,
+            scope: None,
             left_open: None,
         }
     }
@@ -187,11 +193,26 @@ impl Launch {
             let text = "it lies in a directory that is shown, and only `strict` can hide it".into();
             return Err(LaunchError::Confinement { step, text });
         }
-        let document = self.policy(granted.level(), machine).encode()?;
-        let policy = descriptor::sealed(&document).map_err(LaunchError::Shim)?;
+        let mut policy = self.policy(granted.level(), machine);
+        let leaf = self.scope.as_ref().map(|scope| scope.leaf(&self.token, &policy.limits)).transpose();
+        policy.leaf = leaf.map_err(|error| {
+            let text = error.to_string();
+            LaunchError::Confinement { step: "make a cgroup for the command".into(), text }
+        })?;
+        match self.start_shim(&policy) {
+            Ok((process, control)) => Ok(Shim { process, control, leaf: policy.leaf }),
+            Err(error) => {
+                policy.leaf.map_or(Ok(0), |leaf| leaf.end()).map_err(LaunchError::Shim)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn start_shim(&self, policy: &Policy) -> Result<(Child, UnixStream), LaunchError> {
+        let document = descriptor::sealed(&policy.encode()?).map_err(LaunchError::Shim)?;
         let (control, theirs) = UnixStream::pair().map_err(LaunchError::Shim)?;
-        let process = self.spawn(policy, theirs.into()).map_err(LaunchError::Shim)?;
-        Ok(Shim { process, control })
+        let process = self.spawn(document, theirs.into()).map_err(LaunchError::Shim)?;
+        Ok((process, control))
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the gateway to children: it starts their shim")]
@@ -276,7 +297,8 @@ impl Shim {
             }
         };
         self.process.wait().map_err(LaunchError::Shim)?;
-        ended
+        let left = self.leaf.map_or(Ok(0), |leaf| leaf.end()).map_err(LaunchError::Shim)?;
+        ended.map(|record| ExitRecord { left_behind: record.left_behind + left, ..record })
     }
 
     /// Waits until there is something to read from the shim or from this; true when it is this alone.

@@ -8,6 +8,8 @@ mod disk;
 pub mod environment;
 pub mod granted;
 pub mod launch;
+pub mod leaf;
+mod leaf_plan;
 pub mod level;
 pub mod machine;
 pub mod mask;

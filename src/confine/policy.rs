@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::leaf::Leaf;
 use crate::model::record::ConfineLevel;
 use crate::model::{Bounds, Network, Token};
 
@@ -50,6 +51,9 @@ pub struct Policy {
     /// How it outlives who supervises it; `None` when it ends with them.
     #[serde(default)]
     pub adoption: Option<Adoption>,
+    /// The cgroup that it is in, where its run has a scope.
+    #[serde(default)]
+    pub leaf: Option<Leaf>,
 }
 
 /// How a child outlives who supervises it.
@@ -218,6 +222,7 @@ impl Policy {
             log: None,
             timeout_ms: None,
             adoption: None,
+            leaf: None,
         }
     }
 
@@ -257,6 +262,7 @@ impl Policy {
         let whole = targets
             .chain(links)
             .chain(logs)
+            .chain(self.leaf.iter().map(|leaf| &leaf.directory))
             .chain(Some(&self.directory).filter(|path| path.as_path() != Path::new("/")));
         if let Some(path) = whole.into_iter().find(|path| !is_plain(path)) {
             return refuse(format!("{} is not an absolute path without `..`", path.display()));

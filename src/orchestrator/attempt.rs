@@ -115,7 +115,7 @@ pub async fn run(
     attempt: Attempt<'_>,
     started: impl FnOnce(Option<&ProcId>) -> Result<(), RunError>,
 ) -> Result<AttemptEnd, RunError> {
-    let Shim { mut process, control } = attempt.launch.start(attempt.granted, attempt.machine)?;
+    let Shim { mut process, control, leaf } = attempt.launch.start(attempt.granted, attempt.machine)?;
     let connected = control.set_nonblocking(true).and_then(|()| UnixStream::from_std(control)).map_err(talking)?;
     let shim = proc::identify(process.id());
     let told = started(shim.as_ref());
@@ -130,14 +130,16 @@ pub async fn run(
     let adoption = attempt.launch.adoption.clone();
     let (token, record) = (attempt.launch.token.clone(), attempt.launch.log.as_ref().map(|log| log.record.clone()));
     let ended = blocking(move || -> Result<_, RunError> {
-        let followed = followed?;
-        require_end_on_disk(followed.as_ref(), shim.as_ref())?;
+        require_end_on_disk(followed.as_ref().ok().and_then(Option::as_ref), shim.as_ref())?;
         process.wait().map_err(RunError::io("cannot wait for a shim"))?;
+        let in_leaf = leaf.map_or(Ok(0), |leaf| leaf.end()).map_err(RunError::io("cannot end what an attempt left"))?;
         if let Some(adoption) = adoption {
             // One that was killed left it.
             fs::remove_file(&adoption.socket)?;
         }
-        settle(followed, &token, record.as_deref())
+        let killed = kill_marked(&token)?;
+        let end = AttemptEnd::of(followed?, record.as_deref())?;
+        Ok(AttemptEnd { left_behind: end.left_behind + in_leaf + killed, ..end })
     });
     ended.await?
 }
@@ -150,10 +152,11 @@ pub async fn adopt(orphan: Orphan, stop: Stop<'_>) -> Result<Adopted, RunError> 
         None => Ok(None),
     };
     let ended = blocking(move || -> Result<_, RunError> {
-        let followed = followed?;
-        require_end_on_disk(followed.as_ref(), orphan.shim.as_ref())?;
-        let end = settle(followed, &orphan.token, Some(&orphan.record))?;
+        require_end_on_disk(followed.as_ref().ok().and_then(Option::as_ref), orphan.shim.as_ref())?;
+        let killed = kill_marked(&orphan.token)?;
         fs::remove_file(&orphan.socket)?;
+        let end = AttemptEnd::of(followed?, Some(&orphan.record))?;
+        let end = AttemptEnd { left_behind: end.left_behind + killed, ..end };
         let never_began = end.stopped == Some(Stopped::Crashed) && is_known_not_to_have_begun(&orphan)?;
         Ok(if never_began { Adopted::NeverBegan } else { Adopted::Ended(end) })
     });
@@ -194,16 +197,21 @@ fn kill(shim: Option<&ProcId>) -> Result<(), RunError> {
     Ok(())
 }
 
-/// What it came to, when nothing of it is left.
-fn settle(followed: Option<ExitRecord>, token: &Token, record: Option<&Path>) -> Result<AttemptEnd, RunError> {
-    let killed = proc::kill_marked(token).map_err(RunError::io("cannot end what an attempt left behind"))?;
-    let crashed = || ExitRecord { stopped: Some(Stopped::Crashed), ..ExitRecord::default() };
-    let ended = match followed {
-        Some(ended) => ended,
-        None => record.map(on_record).transpose()?.flatten().unwrap_or_else(crashed),
-    };
-    let ExitRecord { exit, signal, stopped, left_behind, network } = ended;
-    Ok(AttemptEnd { exit, signal, stopped, left_behind: left_behind + killed, network })
+fn kill_marked(token: &Token) -> Result<usize, RunError> {
+    proc::kill_marked(token).map_err(RunError::io("cannot end what an attempt left behind"))
+}
+
+impl AttemptEnd {
+    /// What it came to: as its shim said, else as that wrote down, else nobody saw it.
+    fn of(followed: Option<ExitRecord>, record: Option<&Path>) -> Result<AttemptEnd, RunError> {
+        let crashed = || ExitRecord { stopped: Some(Stopped::Crashed), ..ExitRecord::default() };
+        let ended = match followed {
+            Some(ended) => ended,
+            None => record.map(on_record).transpose()?.flatten().unwrap_or_else(crashed),
+        };
+        let ExitRecord { exit, signal, stopped, left_behind, network } = ended;
+        Ok(AttemptEnd { exit, signal, stopped, left_behind, network })
+    }
 }
 
 /// The end that a shim wrote down, if it did.

@@ -1,7 +1,6 @@
 //! A client of a run: starts its supervisor or a successor of it, and has things done. Dies without harm at any moment.
 //! Reads the store; what it writes is what a person asks for, where nobody else is there to.
 
-use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,26 +8,17 @@ use super::asking;
 use super::context::RunError;
 use super::control::{self, Command};
 use super::supervisor::lock_path;
-use super::{ending, room};
+use super::{ending, room, scoped};
 use crate::model::{RunId, TaskId};
 use crate::store::{Store, StoreError};
 use crate::sys::lock::FileLock;
-use crate::sys::{env, fs, proc};
 use crate::worktree::Repository;
 
 /// Starts the supervisor of a recorded run and waits until it is ready.
 pub fn start_supervisor(repo: &Repository, run: &RunId) -> Result<(), RunError> {
-    let executable = env::own_executable().map_err(RunError::io("cannot find our own executable"))?;
-    let stderr = fs::open_log(&log_path(repo, run))?;
-    let args = ["__supervise".as_ref(), repo.common_dir.as_os_str(), run.as_str().as_ref()];
-    let known_by = (proc::SUPERVISES, run.as_str());
-    let child = proc::spawn_detached(&executable, &args, known_by, stderr);
-    let mut child = child.map_err(RunError::io("cannot start the supervisor"))?;
-    let mut word = String::new();
-    let read = child.take_stdout().map(|pipe| pipe.take(64).read_to_string(&mut word));
-    match read {
-        Some(Ok(_)) if word.starts_with("ready") => Ok(()),
-        _ => Err(RunError::SupervisorDead { run: run.to_string(), detail: last_words(repo, run) }),
+    match scoped::start(&repo.common_dir, run, &log_path(repo, run))? {
+        true => Ok(()),
+        false => Err(RunError::SupervisorDead { run: run.to_string(), detail: last_words(repo, run) }),
     }
 }
 

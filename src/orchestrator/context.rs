@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
@@ -12,6 +12,7 @@ use super::control;
 use super::stopping::Stopping;
 use crate::confine::environment::SecretError;
 use crate::confine::granted::Granted;
+use crate::confine::leaf::Scope;
 use crate::confine::mask::Mask;
 use crate::confine::policy::{Adoption, LogPlan};
 use crate::confine::view::System;
@@ -47,6 +48,8 @@ pub struct Context {
     pub epoch: u64,
     /// What has to stop.
     stop: watch::Sender<Stopping>,
+    /// The scope that the run has to itself, where it has one.
+    scope: Option<Arc<Scope>>,
     store: Mutex<Store>,
     changed: watch::Sender<u64>,
     /// What is kept out of what is kept; made when it is first wanted.
@@ -153,11 +156,12 @@ impl Context {
         identity: Identity,
         granted: Granted,
         store: Store,
+        scope: Option<Arc<Scope>>,
     ) -> Context {
         let (stop, changed) = (watch::Sender::new(Stopping::default()), watch::Sender::new(0));
         let machine = machine::look(env::home().as_deref(), &env::vars(), &run.bounds.read);
         let (store, mask) = (Mutex::new(store), OnceLock::new());
-        Context { repo, run, identity, granted, machine, epoch, stop, store, changed, mask }
+        Context { repo, run, identity, granted, machine, epoch, stop, scope, store, changed, mask }
     }
 
     /// Changes what has to stop, and wakes everybody whom it concerns.
@@ -261,7 +265,9 @@ impl Context {
     /// A command that is to run in one of the run's workspaces.
     pub fn launch_in(&self, paths: &SealedPaths, lenders: &[PathBuf], command: (Vec<String>, Token)) -> Result<Launch> {
         let reach = reach::of_sealed(&self.repo, paths, lenders, &self.machine)?;
-        Ok(reach::launch_in(&Quarters::of_sealed(paths), reach, &self.run.bounds, self.granted.level(), command))
+        let quarters = Quarters::of_sealed(paths);
+        let launch = reach::launch_in(&quarters, reach, &self.run.bounds, self.granted.level(), command);
+        Ok(Launch { scope: self.scope.clone(), ..launch })
     }
 
     /// Where the output of a child goes, and how it ended.

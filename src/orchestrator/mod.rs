@@ -21,6 +21,7 @@ pub mod recover;
 pub mod result;
 pub mod resumption;
 pub mod room;
+pub mod scoped;
 pub mod setup;
 pub mod start;
 pub mod stopping;

@@ -8,6 +8,8 @@ use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::attempt;
 use super::context::RunError;
 use super::control;
@@ -51,19 +53,19 @@ pub fn is_full(error: &RunError) -> bool {
 }
 
 /// Makes this process the supervisor of a run, as soon as the disk takes that. The attempts of the run are not left alone for as
-/// long as it waits; `waits` is called when it does.
+/// long as it waits; `waits` is called when it does. What is said of the scope goes into the journal.
 pub fn take_over(
     repo: &Repository,
     run: &RunId,
-    right: &mut FileLock,
-    holder: &str,
+    scope: &Value,
+    (right, holder): (&mut FileLock, &str),
     waits: impl Fn(),
 ) -> Result<(Store, RunRecord, u64), RunError> {
     // Open for as long as it takes.
     let mut held: Vec<UnixStream> = Vec::new();
     let mut waited = false;
     loop {
-        match try_to_take_over(repo, run) {
+        match try_to_take_over(repo, run, scope) {
             Ok(taken) => {
                 right.sign_anew(holder);
                 return Ok(taken);
@@ -83,12 +85,12 @@ pub fn take_over(
     }
 }
 
-fn try_to_take_over(repo: &Repository, run: &RunId) -> Result<(Store, RunRecord, u64), RunError> {
+fn try_to_take_over(repo: &Repository, run: &RunId, scope: &Value) -> Result<(Store, RunRecord, u64), RunError> {
     let store = repo.store()?;
     if let Some(moment) = env::var(CRASH) {
         store.die_at(&moment);
     }
-    let (record, epoch) = store.take_over(run, proc::own(), clock::now())?;
+    let (record, epoch) = store.take_over(run, (proc::own(), scope), clock::now())?;
     Ok((store, record, epoch))
 }
 

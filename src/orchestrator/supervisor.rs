@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use super::board::{Board, Effect, Event, Slot};
 use super::context::{Context, RunError};
 use super::control::Command;
+use super::scoped::{self, Place};
 use super::stopping::Stopping;
 use super::{asking, control, gates, landing, recover, resumption, room, worker};
 use crate::confine::granted::Granted;
@@ -42,14 +43,15 @@ pub fn lock_path(repo: &Repository, run: &RunId) -> std::path::PathBuf {
 }
 
 /// Supervises a run to its end. `ready` is called when a client may rely on it.
-pub fn supervise(common_dir: &Path, run: &RunId, ready: impl Fn()) -> Result<(), RunError> {
+pub fn supervise(common_dir: &Path, run: &RunId, place: &Place, ready: impl Fn()) -> Result<(), RunError> {
     let git = Git::open().map_err(WorktreeError::from)?;
     let mut repo = Repository::at_common_dir(&git, common_dir)?;
     // Whoever asks whether a run is supervised holds the lock for that moment.
     let signature = format!("the supervisor, pid {}", std::process::id());
     let mut right = FileLock::acquire_within(&lock_path(&repo, run), &signature, LOOKERS_WAIT)?;
     // From here on what this process writes counts until there is a later supervisor.
-    let (store, record, epoch) = room::take_over(&repo, run, &mut right, &signature, &ready)?;
+    let (scope, scoped) = scoped::settle(place);
+    let (store, record, epoch) = room::take_over(&repo, run, &scoped, (&mut right, &signature), &ready)?;
     if record.state.is_terminal() {
         // Another supervisor was faster, and has brought it to its end.
         ready();
@@ -80,7 +82,7 @@ pub fn supervise(common_dir: &Path, run: &RunId, ready: impl Fn()) -> Result<(),
         .enable_all()
         .build()
         .map_err(RunError::io("cannot start the runtime"))?;
-    let context = Arc::new(Context::new(repo, (record, epoch), identity, granted, store));
+    let context = Arc::new(Context::new(repo, (record, epoch), identity, granted, store, scope));
     hears.get_or_init(|| Arc::downgrade(&context));
     runtime.block_on(async {
         let listener = control::listen(run)?;

@@ -5,7 +5,7 @@
 //! nothing of processes.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::runs::edit_run;
 use super::{Store, StoreError};
@@ -41,19 +41,19 @@ impl Store {
         read(&self.connection, run)
     }
 
-    /// Makes a process the supervisor of a run. Its number is in the answer, and what this store writes from now on is
+    /// Makes a process, which is in this scope, the supervisor of a run. Its number is in the answer, and what this store writes from now on is
     /// refused once there is a later one. A run that is over stays as it is.
     pub fn take_over(
         &self,
         run: &RunId,
-        process: Option<ProcId>,
+        (process, scope): (Option<ProcId>, &Value),
         now: Timestamp,
     ) -> Result<(RunRecord, u64), StoreError> {
         let taken = self.write(|transaction| {
             let epoch = read(transaction, run)?.saturating_add(1);
             let sql = "INSERT OR REPLACE INTO supervision (run, epoch) VALUES (?1, ?2)";
             transaction.execute(sql, params![run.as_str(), i64::try_from(epoch).unwrap_or(i64::MAX)])?;
-            let data = json!({"process": process, "epoch": epoch});
+            let data = json!({"process": process, "epoch": epoch, "scope": scope});
             let record = edit_run(transaction, run, "run.supervised", data, |run| {
                 run.supervisor = process;
                 run.started_at.get_or_insert(now);
@@ -82,10 +82,10 @@ mod tests {
         let (run, task) = fixture::run(&base, "running", "t", "queued");
         first.create_run(&run, std::slice::from_ref(&task)).expect("stored");
         let at = Timestamp(7);
-        assert_eq!(first.take_over(&run.id, None, at).expect("taken").1, 1);
+        assert_eq!(first.take_over(&run.id, (None, &Value::Null), at).expect("taken").1, 1);
         let lease = |store: &Store| store.move_task(&run.id, &task.id, TaskEvent::Lease, json!({}), |_| {});
         lease(&first).expect("it is the supervisor");
-        assert_eq!(second.take_over(&run.id, None, at).expect("taken").1, 2);
+        assert_eq!(second.take_over(&run.id, (None, &Value::Null), at).expect("taken").1, 2);
         let refused = first.move_task(&run.id, &task.id, TaskEvent::Cancel, json!({}), |_| {});
         assert!(matches!(refused, Err(StoreError::Superseded { epoch: 1, .. })), "{refused:?}");
         second.move_task(&run.id, &task.id, TaskEvent::Cancel, json!({}), |_| {}).expect("it is the supervisor now");

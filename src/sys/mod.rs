@@ -13,5 +13,6 @@ pub mod interrupt;
 pub mod lock;
 pub mod proc;
 pub mod random;
+pub mod scope;
 pub mod socket;
 pub mod standing;

@@ -265,6 +265,12 @@ impl Detached {
     pub fn take_stdout(&mut self) -> Option<std::process::ChildStdout> {
         self.child.stdout.take()
     }
+
+    /// Ends it, where it has not become what it was started for.
+    pub fn give_up(mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
+    }
 }
 
 /// Starts a program, with one variable beside ours, that will leave our session by itself ([`leave_session`]); its errors go

@@ -7,12 +7,16 @@ use crate::cli::args::{Cli, ConfigAction, Verb};
 use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::cli::session::Session;
+use crate::orchestrator::scoped::Place;
 
 /// Runs a verb and gives its exit code.
 pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
     let global = cli.global;
     match cli.verb {
-        Verb::Supervise { common_dir, run } => return supervise::run(&common_dir, &run),
+        Verb::Supervise { scope, plain, common_dir, run } => {
+            let place = scope.map_or_else(|| Place::Plain(plain.unwrap_or_default()), Place::Scope);
+            return supervise::run(&common_dir, &run, &place);
+        }
         Verb::Complete(args) => return complete::run(&args),
         Verb::Man { directory } => return man::run(&directory, out),
         Verb::ShellInit(args) => return shell::init(args.shell, out),

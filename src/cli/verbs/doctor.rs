@@ -14,6 +14,7 @@ use crate::confine;
 use crate::orchestrator;
 use crate::store::Store;
 use crate::sys::git::{Git, MINIMUM_VERSION};
+use crate::sys::scope::{self, Manager};
 use crate::worktree::moved;
 use crate::worktree::place::{self, Place};
 use crate::worktree::sealed::Identity;
@@ -22,7 +23,26 @@ use crate::worktree::{Repository, parted, reach, store_place, update};
 /// One thing that was looked at.
 struct Check {
     name: &'static str,
-    result: Result<String, CliError>,
+    result: Result<Found, CliError>,
+}
+
+/// What is well, and what would make it better.
+#[derive(Clone, Default)]
+struct Found {
+    detail: String,
+    better: Option<&'static str>,
+}
+
+impl From<String> for Found {
+    fn from(detail: String) -> Found {
+        Found { detail, better: None }
+    }
+}
+
+impl Check {
+    fn new(name: &'static str, result: Result<impl Into<Found>, CliError>) -> Check {
+        Check { name, result: result.map(Into::into) }
+    }
 }
 
 /// Looks at everything.
@@ -30,25 +50,26 @@ pub fn run(global: &Global, args: &DoctorArgs, out: &Output) -> Result<u8, CliEr
     let (mut checks, mut repaired) = (Vec::new(), Vec::new());
     let git = Git::open().map_err(CliError::from);
     let version = |git: &Git| format!("git {} (at least {MINIMUM_VERSION})", git.version());
-    checks.push(Check { name: "git_version", result: git.as_ref().map(version).map_err(copy) });
+    checks.push(Check::new("git_version", git.as_ref().map(version).map_err(copy)));
     let repo = match git {
         Ok(git) => Some(Repository::discover(&git, &directory(global)?).map_err(CliError::from)),
         Err(_) => None,
     };
     if let Some(repo) = repo {
         let place = |repo: &Repository| plain(&repo.common_dir.to_string_lossy());
-        checks.push(Check { name: "repository", result: repo.as_ref().map(place).map_err(copy) });
+        checks.push(Check::new("repository", repo.as_ref().map(place).map_err(copy)));
         if let Ok(repo) = &repo {
             if args.repair {
                 repair(global, repo, &mut repaired)?;
             }
-            checks.push(Check { name: "place", result: whereabouts(repo) });
-            checks.push(Check { name: "identity", result: identity(repo) });
-            checks.push(Check { name: "store", result: store(repo) });
-            checks.push(Check { name: "interrupted", result: interrupted(repo) });
-            checks.push(Check { name: "confinement", result: confinement(global, repo) });
+            checks.push(Check::new("place", whereabouts(repo)));
+            checks.push(Check::new("identity", identity(repo)));
+            checks.push(Check::new("store", store(repo)));
+            checks.push(Check::new("interrupted", interrupted(repo)));
+            checks.push(Check::new("confinement", confinement(global, repo)));
         }
     }
+    checks.push(Check::new("scope", Ok(a_scope())));
     report(out, &checks, &repaired)
 }
 
@@ -132,9 +153,21 @@ fn confinement(global: &Global, repo: &Repository) -> Result<String, CliError> {
     })
 }
 
+/// Whether the commands of a run get cgroups. Without any, their limits are kept all the same, by looking.
+fn a_scope() -> Found {
+    match scope::manager().and_then(|manager| scope::probe(manager).map(|()| manager)) {
+        Ok(Manager::System) => "each run has a scope of the machine's systemd".to_owned().into(),
+        Ok(Manager::User) => "each run has a scope of your systemd".to_owned().into(),
+        Err(why) => {
+            let detail = plain(&format!("{why}; without a scope for runs, limits are kept by looking"));
+            Found { detail, better: why.remedy() }
+        }
+    }
+}
+
 fn report(out: &Output, checks: &[Check], repaired: &[String]) -> Result<u8, CliError> {
     let document = |check: &Check| match &check.result {
-        Ok(detail) => json!({"name": check.name, "ok": true, "detail": detail, "remedy": Value::Null}),
+        Ok(Found { detail, better }) => json!({"name": check.name, "ok": true, "detail": detail, "remedy": better}),
         Err(error) => json!({"name": check.name, "ok": false, "detail": error.message, "remedy": error.hint}),
     };
     let documents: Vec<Value> = checks.iter().map(document).collect();
@@ -142,9 +175,11 @@ fn report(out: &Output, checks: &[Check], repaired: &[String]) -> Result<u8, Cli
     let text = || {
         let done = repaired.iter().map(|what| format!("{} {}\n", out.paint(Paint::Green, "fix"), plain(what)));
         let line = |check: &Check| match &check.result {
-            Ok(detail) => format!("{} {}: {detail}\n", out.paint(Paint::Green, "ok "), check.name),
+            Ok(Found { detail, better }) => {
+                format!("{} {}: {detail}\n{}", out.paint(Paint::Green, "ok "), check.name, hint(*better))
+            }
             Err(error) => {
-                let hint = error.hint.as_ref().map(|hint| format!("    hint: {hint}\n")).unwrap_or_default();
+                let hint = hint(error.hint.as_deref());
                 format!("{} {}: {}\n{hint}", out.paint(Paint::Red, "bad"), check.name, error.message)
             }
         };
@@ -153,4 +188,8 @@ fn report(out: &Output, checks: &[Check], repaired: &[String]) -> Result<u8, Cli
     let document = json!({"ok": code == 0, "checks": documents, "repaired": repaired});
     out.answer("treehand/doctor/v1", document, text)?;
     Ok(code)
+}
+
+fn hint(hint: Option<&str>) -> String {
+    hint.map(|hint| format!("    hint: {hint}\n")).unwrap_or_default()
 }

@@ -20,6 +20,7 @@ use crate::orchestrator::follow::{self, Choice, Followed, OnInterrupt};
 use crate::orchestrator::foresight::{Foreseen, foresee, foresee_step};
 use crate::orchestrator::start::{self, RunPlan, StartSettings};
 use crate::store::Store;
+use crate::sys::scope;
 use crate::worktree::patience::waiting_for;
 use crate::worktree::quarantine::Kept;
 
@@ -117,9 +118,12 @@ fn dry_run(session: &Session, plan: &RunPlan) -> Result<u8, CliError> {
     }
     let policies: serde_json::Map<String, Value> =
         foreseen.iter().map(|(id, policy)| (id.clone(), json!(policy))).collect();
+    let scope = scope::manager().map_err(|why| why.to_string());
+    let scoped = json!({"possible": scope.is_ok(), "why": scope.as_ref().err()});
     let setup = foresee_setup(session, plan)?;
-    document["confinement"] =
-        json!({"level": plan.run.confine, "bounds": plan.run.bounds, "tasks": policies, "setup": setup.documents});
+    document["confinement"] = json!({
+        "level": plan.run.confine, "bounds": plan.run.bounds, "scope": scoped, "tasks": policies, "setup": setup.documents,
+    });
     session.out.answer("treehand/run/v1", document, || {
         let base = &plan.run.base;
         let mut text =
@@ -142,6 +146,10 @@ fn dry_run(session: &Session, plan: &RunPlan) -> Result<u8, CliError> {
         }
         text.push_str(&confinement(plan));
         text.push_str(&setup.seen);
+        text.push_str(&match &scope {
+            Ok(_) => "each command in a cgroup of its own\n".to_owned(),
+            Err(why) => format!("no cgroups: {}\n", plain(why)),
+        });
         foreseen.iter().for_each(|(id, policy)| text.push_str(&seen_by(id, policy)));
         text
     })?;

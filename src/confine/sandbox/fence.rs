@@ -11,6 +11,8 @@ use landlock::{
     Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 
+use rustix::fs::FileType;
+
 use super::raw;
 
 /// What may be touched.
@@ -67,7 +69,8 @@ pub fn enter(fence: &Fence, abi: ABI) -> io::Result<()> {
     for (paths, access) in groups.into_iter().filter(|(_, access)| !access.is_empty()) {
         for path in paths {
             let opened = open(path)?;
-            let access = if path.is_dir() { access } else { access & AccessFs::from_file(abi) };
+            let is_directory = FileType::from_raw_mode(rustix::fs::fstat(&opened)?.st_mode).is_dir();
+            let access = if is_directory { access } else { access & AccessFs::from_file(abi) };
             rules = rules.add_rule(PathBeneath::new(opened, access)).map_err(other)?;
         }
     }

@@ -1,8 +1,9 @@
 //! The seccomp filters: system calls that a child has no business with, as a list of what is refused.
 //!
 //! A list of what is allowed would break builds that nobody thought of; what is refused here are ways around the other
-//! walls and doors into the kernel that builds and agents do not need. Three programs are stacked: numbers of another
-//! calling convention, what answers "no such call" so that libraries fall back, and what answers "not permitted".
+//! walls and doors into the kernel that builds and agents do not need. Three things are in one program: numbers of another
+//! calling convention, what answers "no such call" so that libraries fall back, and what answers "not permitted". The kernel
+//! tries each program out on every call there is when it is installed, and runs all of them at a call that is not always allowed.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -114,27 +115,79 @@ pub struct FilterPlan {
     pub private: bool,
 }
 
-/// The programs, to be installed in this order.
-pub fn programs(plan: FilterPlan) -> io::Result<Vec<BpfProgram>> {
+/// The program.
+pub fn program(plan: FilterPlan) -> io::Result<BpfProgram> {
     // Answered with "no such call": the arguments lie in memory, where a filter cannot look, and every library that uses
     // it falls back to the older call, which is filtered.
-    let absent = if plan.private { vec![libc::SYS_clone3] } else { vec![libc::SYS_clone3, libc::SYS_openat2] };
-    let absent = absent.into_iter().map(|call| (call, Vec::new())).collect();
-    let mut programs = vec![compile(absent, libc::ENOSYS)?, compile(refused(plan)?, libc::EPERM)?];
-    programs.extend(other_convention());
-    Ok(programs)
+    let absent: &[i64] = if plan.private { &[libc::SYS_clone3] } else { &[libc::SYS_clone3, libc::SYS_openat2] };
+    let mut program = answered_by_number(absent)?;
+    program.extend(dispatched(refused(plan)?)?);
+    Ok(program)
 }
 
-/// Installs the programs: from here on they hold for this process and all its descendants.
-pub fn install(programs: &[BpfProgram]) -> io::Result<()> {
-    programs.iter().try_for_each(|program| seccompiler::apply_filter(program).map_err(io::Error::other))
+/// How many parts the rules are divided into. A part is a list that is gone through from its beginning.
+const PARTS: usize = 8;
+
+/// The rules, of which only those are gone through that are near the number of the call: it is loaded when this begins.
+fn dispatched(mut rules: Rules) -> io::Result<BpfProgram> {
+    let in_each = rules.len().div_ceil(PARTS).max(1);
+    let mut parts = Vec::new();
+    while let Some(next) = rules.keys().nth(in_each).copied() {
+        let rest = rules.split_off(&next);
+        parts.push((std::mem::replace(&mut rules, rest), next));
+    }
+    // Each begins by itself with what it looks at, and jumps lead forward by so many steps: it stands anywhere. The last is what
+    // a number comes to that is beyond all others.
+    let (mut dispatch, mut compiled) = (BpfProgram::new(), compile(rules)?);
+    for (rules, beyond) in &parts {
+        let way = 2 * parts.len() + compiled.len() - dispatch.len() - 2;
+        dispatch.push(step(AT_LEAST, 1, 0, number(*beyond)?));
+        dispatch.push(step(GO, 0, 0, u32::try_from(way).map_err(io::Error::other)?));
+        compiled.extend(compile(rules.clone())?);
+    }
+    dispatch.extend(compiled);
+    Ok(dispatch)
 }
 
-fn compile(rules: Rules, errno: libc::c_int) -> io::Result<BpfProgram> {
-    let errno = SeccompAction::Errno(errno.cast_unsigned());
+fn compile(rules: Rules) -> io::Result<BpfProgram> {
+    let refusal = SeccompAction::Errno(libc::EPERM.cast_unsigned());
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, errno, arch).map_err(io::Error::other)?;
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refusal, arch).map_err(io::Error::other)?;
     filter.try_into().map_err(io::Error::other)
+}
+
+/// Installs the program: from here on it holds for this process and all its descendants.
+pub fn install(program: &BpfProgram) -> io::Result<()> {
+    seccompiler::apply_filter(program).map_err(io::Error::other)
+}
+
+/// Steps that answer by the number of a call alone, and else go on with what comes behind them. On x86_64 a number with bit 30
+/// is a call of the x32 convention, which no rule names.
+fn answered_by_number(absent: &[i64]) -> io::Result<BpfProgram> {
+    const X32: u32 = 0x4000_0000;
+    let answer = |errno: libc::c_int| step(ANSWER, 0, 0, libc::SECCOMP_RET_ERRNO | errno.cast_unsigned());
+    let mut steps = vec![step(LOAD_NUMBER, 0, 0, 0)];
+    if cfg!(target_arch = "x86_64") {
+        steps.extend([step(AT_LEAST, 0, 1, X32), answer(libc::EPERM)]);
+    }
+    for call in absent {
+        steps.extend([step(EQUAL, 0, 1, number(*call)?), answer(libc::ENOSYS)]);
+    }
+    Ok(steps)
+}
+
+const LOAD_NUMBER: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS; the number is the first word of seccomp_data
+const AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
+const EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+const GO: u16 = 0x05; // BPF_JMP | BPF_JA
+const ANSWER: u16 = 0x06; // BPF_RET | BPF_K
+
+fn step(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
+    sock_filter { code, jt, jf, k }
+}
+
+fn number(call: i64) -> io::Result<u32> {
+    u32::try_from(call).map_err(io::Error::other)
 }
 
 fn refused(plan: FilterPlan) -> io::Result<Rules> {
@@ -265,24 +318,69 @@ fn masked(argument: u8, bits: u64) -> io::Result<SeccompCondition> {
     condition(argument, SeccompCmpOp::MaskedEq(bits), bits)
 }
 
-/// On x86_64 a number with bit 30 is a call of the x32 convention, which the rules above do not name.
-#[cfg(target_arch = "x86_64")]
-fn other_convention() -> Option<BpfProgram> {
-    const LOAD_NUMBER: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS; the number is the first word of seccomp_data
-    const AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
-    const ANSWER: u16 = 0x06; // BPF_RET | BPF_K
-    const X32: u32 = 0x4000_0000;
-    let step = |code, jt, jf, k| sock_filter { code, jt, jf, k };
-    let refuse = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
-    Some(vec![
-        step(LOAD_NUMBER, 0, 0, 0),
-        step(AT_LEAST, 0, 1, X32),
-        step(ANSWER, 0, 0, refuse),
-        step(ANSWER, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ])
-}
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
 
-#[cfg(not(target_arch = "x86_64"))]
-fn other_convention() -> Option<BpfProgram> {
-    None
+    /// Runs a program as the kernel does; the rest of a call's arguments is as good as any.
+    fn run(program: &BpfProgram, call: u32, arguments: [u32; 6]) -> u32 {
+        const ARCH: u32 = 0xc000_003e;
+        let word = |at: u32| match at {
+            0 => call,
+            4 => ARCH,
+            16.. if (at - 16).is_multiple_of(8) => arguments[(at as usize - 16) / 8],
+            _ => 0,
+        };
+        let (mut at, mut value) = (0usize, 0);
+        loop {
+            let sock_filter { code, jt, jf, k } = program[at];
+            let jump = |taken: bool| usize::from(if taken { jt } else { jf });
+            at += 1 + match code {
+                LOAD_NUMBER => {
+                    value = word(k);
+                    0
+                }
+                0x54 => {
+                    value &= k;
+                    0
+                }
+                GO => k as usize,
+                EQUAL => jump(value == k),
+                AT_LEAST => jump(value >= k),
+                0x25 => jump(value > k),
+                ANSWER => return k,
+                other => panic!("a step that no rule makes: {other:#x}"),
+            };
+        }
+    }
+
+    #[test]
+    fn each_rule_is_found_where_it_is_and_no_other_call_is_refused() {
+        let refusal = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
+        for (own_processes, sockets, private) in [(true, true, true), (true, true, false), (false, false, true)] {
+            let plan = FilterPlan { own_processes, sockets, private };
+            let (program, rules) = (program(plan).expect("a program"), refused(plan).expect("rules"));
+            assert!(program.len() < 1000, "{}", program.len());
+            for call in 0..600u32 {
+                let answer = run(&program, call, [0; 6]);
+                let expected = match rules.get(&i64::from(call)) {
+                    _ if i64::from(call) == libc::SYS_clone3 => libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned(),
+                    _ if i64::from(call) == libc::SYS_openat2 && !private => {
+                        libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned()
+                    }
+                    Some(whatever) if whatever.is_empty() => refusal,
+                    // What its arguments decide: none of these is refused.
+                    Some(_) => continue,
+                    None => libc::SECCOMP_RET_ALLOW,
+                };
+                assert_eq!(answer, expected, "call {call}");
+            }
+            let call = |call: i64| u32::try_from(call).expect("a number");
+            assert_eq!(run(&program, call(libc::SYS_ioctl), [0, 0x5412, 0, 0, 0, 0]), refusal, "TIOCSTI");
+            assert_eq!(run(&program, call(libc::SYS_ioctl), [0, 0x5413, 0, 0, 0, 0]), libc::SECCOMP_RET_ALLOW);
+            assert_eq!(run(&program, call(libc::SYS_unshare), [0x1000_0000, 0, 0, 0, 0, 0]), refusal, "CLONE_NEWUSER");
+            assert_eq!(run(&program, call(libc::SYS_fchmodat), [0, 0, 0o4755, 0, 0, 0]), refusal, "set-user-id");
+            assert_eq!(run(&program, 0x4000_0000 | call(libc::SYS_read), [0; 6]), refusal, "x32");
+        }
+    }
 }

@@ -65,6 +65,9 @@ fn run(start: &Start<'_>) -> Result<(), Failure> {
     let Start { policy, channel, .. } = start;
     let kill = Some(rustix::process::Signal::KILL);
     rustix::process::set_parent_process_death_signal(kill).map_err(|e| failed("follow the shim")(e.into()))?;
+    if policy.leaf.is_some() {
+        raw::hide_cgroups().map_err(failed("make the namespaces"))?;
+    }
     map_owner(start.owner).map_err(failed("map the user"))?;
     bound_processes(policy, start.owner.0)?;
     let shared = policy.limits.memory.map_or(1 << 30, |memory| memory / 4);
@@ -225,9 +228,10 @@ fn name_host() -> io::Result<()> {
 }
 
 /// The kernel does not count the processes of its root: there the pid namespace itself has to be too small for more.
-/// Up to Linux 6.13 the setting is the whole machine's, and must not be touched.
+/// Up to Linux 6.13 the setting is the whole machine's, and must not be touched. A cgroup counts everybody's.
 fn bound_processes(policy: &Policy, user: u32) -> Result<(), Failure> {
-    let Some(limit) = policy.limits.processes.filter(|_| user == 0) else { return Ok(()) };
+    let kept = policy.leaf.as_ref().is_some_and(|leaf| leaf.processes);
+    let Some(limit) = policy.limits.processes.filter(|_| user == 0 && !kept) else { return Ok(()) };
     let what = "limit processes (as root only kernel.pid_max of a pid namespace does, Linux 6.14 and later)";
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     if kernel_version(&release) < Some((6, 14)) {

@@ -13,6 +13,7 @@ mod raw;
 mod root;
 mod spawn;
 mod target;
+mod terminal;
 mod usage;
 mod watch;
 

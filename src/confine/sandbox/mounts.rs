@@ -4,10 +4,10 @@
 //! seen anywhere. What lies under a child's hands is reached without following links.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
@@ -65,6 +65,12 @@ fn copy_of_directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(open_tree(directory, "", flags | OpenTreeFlags::AT_EMPTY_PATH)?)
 }
 
+/// A detached copy of what is open, without anything below it.
+pub fn copy_of_open(place: impl AsFd) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    Ok(open_tree(place, "", flags)?)
+}
+
 /// Makes a mount read-only for good, without those below it.
 pub fn close(tree: impl AsFd) -> io::Result<()> {
     raw::mount_setattr(tree, false, READ_ONLY)
@@ -72,7 +78,7 @@ pub fn close(tree: impl AsFd) -> io::Result<()> {
 
 fn is_directory(tree: &OwnedFd) -> io::Result<bool> {
     let stat = rustix::fs::fstat(tree)?;
-    Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
+    Ok(FileType::from_raw_mode(stat.st_mode).is_dir())
 }
 
 /// A directory with an empty layer over it that takes what is changed; `None` where this kernel has no such thing for us: then
@@ -125,14 +131,36 @@ pub fn attach_at(tree: impl AsFd, place: impl AsFd) -> io::Result<()> {
     Ok(move_mount(tree, "", place, "", flags)?)
 }
 
-/// Puts a detached mount in place below a root, making the mount point (and what leads to it) where there is none.
-pub fn attach(root: impl AsFd, mount: &Detached) -> io::Result<()> {
-    attach_tree(root, &mount.target, mount.directory, &mount.tree)
+/// A root in which mounts are put in place, parents before what is in them. What leads to a mount is reached once for all that
+/// lie beside each other.
+pub struct Places<'a> {
+    root: BorrowedFd<'a>,
+    parent: Option<(PathBuf, OwnedFd)>,
 }
 
-/// The same for a tree and a place.
+impl<'a> Places<'a> {
+    /// Those below a root.
+    pub fn below(root: &'a OwnedFd) -> Places<'a> {
+        Places { root: root.as_fd(), parent: None }
+    }
+
+    /// Puts a detached mount in place, making the mount point (and what leads to it) where there is none.
+    pub fn attach(&mut self, mount: &Detached) -> io::Result<()> {
+        let (parent, name) = split(&mount.target)?;
+        let opened = match self.parent.take() {
+            Some((path, opened)) if path == parent => opened,
+            _ => reach(self.root, parent)?,
+        };
+        put_into(&opened, name, mount.directory, &mount.tree)?;
+        self.parent = Some((parent.to_owned(), opened));
+        Ok(())
+    }
+}
+
+/// The same for one tree and a place.
 pub fn attach_tree(root: impl AsFd, target: &Path, directory: bool, tree: &OwnedFd) -> io::Result<()> {
-    attach_at(tree, mount_point(root, below(target), directory)?)
+    let (parent, name) = split(target)?;
+    put_into(&reach(root, parent)?, name, directory, tree)
 }
 
 /// The path as seen from the root.
@@ -140,22 +168,32 @@ pub fn below(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
 }
 
-/// Opens a mount point without following any link, making it (and what leads to it) where it is missing.
-fn mount_point(root: impl AsFd, path: &Path, directory: bool) -> io::Result<OwnedFd> {
-    let root = root.as_fd();
+fn split(target: &Path) -> io::Result<(&Path, &Path)> {
+    let path = below(target);
     let name = path.file_name().map(Path::new).ok_or(io::ErrorKind::InvalidInput)?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let parent = match open_beneath(root, parent) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => make_way(root, parent)?,
-        opened => opened?,
-    };
-    if directory {
-        return enter(&parent, name);
+    Ok((path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")), name))
+}
+
+/// Opens the directory of a mount point without following any link, making it (and what leads to it) where it is missing.
+fn reach(root: impl AsFd, parent: &Path) -> io::Result<OwnedFd> {
+    let root = root.as_fd();
+    match open_beneath(root, parent) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make_way(root, parent),
+        opened => opened,
     }
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    match rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600)) {
-        Err(rustix::io::Errno::EXIST) => open_beneath(parent.as_fd(), name),
-        made => Ok(made?),
+}
+
+/// Mounts over a name in a directory. One that was just made is taken by its name, and a link in its place is not followed by
+/// that either; one that was there is opened first, and a link is refused.
+fn put_into(parent: &OwnedFd, name: &Path, directory: bool, tree: &OwnedFd) -> io::Result<()> {
+    let made = match directory {
+        true => rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)),
+        false => rustix::fs::mknodat(parent, name, FileType::RegularFile, Mode::from_raw_mode(0o600), 0),
+    };
+    match made {
+        Ok(()) => Ok(move_mount(tree, "", parent, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?),
+        Err(rustix::io::Errno::EXIST) => attach_at(tree, open_beneath(parent.as_fd(), name)?),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -40,6 +40,33 @@ pub fn clone_into(namespaces: libc::c_int) -> io::Result<Split> {
     }
 }
 
+/// The same, with the child in this cgroup from its first instruction on.
+pub fn clone_into_cgroup(namespaces: libc::c_int, cgroup: &OwnedFd) -> io::Result<Split> {
+    const INTO_CGROUP: u64 = 0x2_0000_0000;
+    let number = |value: libc::c_int| u64::try_from(value).map_err(io::Error::other);
+    let mut handle: RawFd = -1;
+    // SAFETY: `clone_args` is plain data for which all zeroes is a value.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = number(namespaces | libc::CLONE_PIDFD)? | INTO_CGROUP;
+    arguments.exit_signal = number(libc::SIGCHLD)?;
+    arguments.pidfd = (&raw mut handle).expose_provenance() as u64;
+    arguments.cgroup = number(cgroup.as_raw_fd())?;
+    // SAFETY: as in `clone_into`: no memory is shared, no stack is given; the structure, whose size is its own, and `handle`
+    // outlive the call.
+    let result = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) };
+    match checked(result)? {
+        0 => Ok(Split::Child),
+        // SAFETY: the kernel has just made this descriptor for us alone.
+        child => Ok(Split::Parent(pid(child)?, unsafe { OwnedFd::from_raw_fd(handle) })),
+    }
+}
+
+/// Makes what this process is in the root of the cgroups that it sees.
+pub fn hide_cgroups() -> io::Result<()> {
+    // SAFETY: takes flags alone; a cgroup namespace shares nothing in memory.
+    checked(libc::c_long::from(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) })).map(drop)
+}
+
 /// `fork`; `None` in the child.
 pub fn fork() -> io::Result<Option<Pid>> {
     // SAFETY: the process has one thread (see the module), so its child may go on as it is.

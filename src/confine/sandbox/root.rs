@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::fs::CWD;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 
-use super::mounts;
+use super::{mounts, terminal};
 use crate::confine::policy::{Access, Policy};
 
 /// Devices that every program may expect.
@@ -65,15 +65,18 @@ pub fn make(policy: &Policy, shm: u64) -> Step<()> {
     for mount in &policy.view.mounts {
         sources.push(step(format_args!("show {}", mount.source.display()), mounts::detach(mount, shm))?);
     }
-    let devices = open_devices()?;
-    sources.sort_by_key(|source| source.target.components().count());
+    let mut devices = open_devices()?;
+    let console = step("look for the terminal", terminal::of_streams(policy.streams))?;
+    devices.extend(console.map(|tree| (terminal::PLACE.to_owned(), tree)));
+    sources.sort_by_cached_key(|source| source.target.components().count());
     let root = step("make a root", mounts::tmpfs("size=16m,mode=0755", 0))?;
     let stage = STAGE.iter().map(Path::new).find(|path| path.is_dir()).unwrap_or(Path::new("/"));
     step("make a root", put_on(&root, CWD, stage))?;
     let device_directory = system(policy, &root, shm)?;
     put_devices(&root, devices)?;
+    let mut places = mounts::Places::below(&root);
     for source in &sources {
-        step(format_args!("show {}", source.target.display()), mounts::attach(&root, source))?;
+        step(format_args!("show {}", source.target.display()), places.attach(source))?;
     }
     for (path, says) in &policy.view.links {
         step(format_args!("link {}", path.display()), mounts::link(&root, path, says))?;

@@ -27,16 +27,17 @@ pub struct Sandbox {
 pub fn spawn(policy: &Policy, streams: Option<[OwnedFd; 3]>, ports: &[u16]) -> io::Result<Sandbox> {
     let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let (ours, theirs) = channel::pair()?;
-    let mut namespaces = libc::CLONE_NEWUSER
-        | libc::CLONE_NEWNS
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWCGROUP;
+    let mut namespaces =
+        libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     if policy.network != Network::Full {
         namespaces |= libc::CLONE_NEWNET;
     }
-    match raw::clone_into(namespaces)? {
+    let split = match &policy.leaf {
+        // Its root of the cgroups would be where we are: pid 1 makes it, see there.
+        Some(leaf) => raw::clone_into_cgroup(namespaces, &leaf.open()?)?,
+        None => raw::clone_into(namespaces | libc::CLONE_NEWCGROUP)?,
+    };
+    match split {
         Split::Parent(pid, handle) => Ok(Sandbox { pid, handle, channel: ours }),
         Split::Child => {
             drop(ours);

@@ -12,8 +12,8 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::fence::{self, Fence};
 use super::filter::{self, FilterPlan};
-use super::{raw, root};
-use crate::confine::policy::{Limits, Policy};
+use super::{raw, root, terminal};
+use crate::confine::policy::Policy;
 use crate::model::Network;
 use crate::model::record::ConfineLevel;
 
@@ -54,16 +54,18 @@ fn confine(policy: &Policy) -> Result<(), Failure> {
         error: error.into(),
         program: true,
     })?;
-    limit(&policy.limits)?;
+    limit(policy)?;
     step("close descriptors", raw::close_on_exec_from(3))?;
     step("give up privileges", rustix::thread::set_no_new_privs(true))?;
     let abi = fence::abi().unwrap_or(landlock::ABI::Unsupported);
     if abi >= landlock::ABI::V1 {
         let devices = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/pts"];
+        // Where there is one, we made it: the directory is closed.
+        let terminal = Some(terminal::PLACE).filter(|place| Path::new(place).exists());
         let fence = Fence {
             read: vec!["/".into()],
             write: root::writable(policy),
-            devices: devices.map(Into::into).to_vec(),
+            devices: devices.into_iter().chain(terminal).map(Into::into).collect(),
             no_network: false,
             reading_is_free: step("look at the streams", holds_no_file())?,
         };
@@ -71,8 +73,8 @@ fn confine(policy: &Policy) -> Result<(), Failure> {
     }
     step("drop capabilities", drop_capabilities())?;
     let plan = FilterPlan { own_processes: true, sockets: true, private: policy.private };
-    let programs = step("make the filter (seccomp)", filter::programs(plan))?;
-    step("install the filter (seccomp)", filter::install(&programs))
+    let program = step("make the filter (seccomp)", filter::program(plan))?;
+    step("install the filter (seccomp)", filter::install(&program))
 }
 
 /// True when no stream is a file that can be opened anew through `/proc/self/fd`, to read or to truncate what was handed
@@ -95,7 +97,7 @@ fn holds_no_file() -> io::Result<bool> {
 /// What stands around a child of level `landlock`: the fence and the filter, without namespaces.
 pub fn enter_fence(policy: &Policy) -> io::Result<()> {
     let failed = |failure: Failure| io::Error::other(format!("cannot {}: {}", failure.step, failure.error));
-    limit(&policy.limits).map_err(failed)?;
+    limit(policy).map_err(failed)?;
     rustix::thread::set_no_new_privs(true)?;
     let mounts = &policy.view.mounts;
     let paths = |wanted: &[crate::confine::policy::Access]| -> Vec<_> {
@@ -113,10 +115,14 @@ pub fn enter_fence(policy: &Policy) -> io::Result<()> {
     drop_capabilities()?;
     let plan = FilterPlan { own_processes: false, sockets: !no_network, private: policy.private };
     debug_assert_eq!(policy.level, ConfineLevel::Landlock);
-    filter::install(&filter::programs(plan)?)
+    filter::install(&filter::program(plan)?)
 }
 
-fn limit(limits: &Limits) -> Result<(), Failure> {
+/// The limits that the kernel keeps for each process, and for each user where no cgroup keeps them for the child.
+fn limit(policy: &Policy) -> Result<(), Failure> {
+    let (limits, leaf) = (&policy.limits, policy.leaf.as_ref());
+    let memory = limits.memory.filter(|_| !leaf.is_some_and(|leaf| leaf.memory));
+    let processes = limits.processes.filter(|_| !leaf.is_some_and(|leaf| leaf.processes));
     let set = |what: &str, resource, value: Option<u64>| match value {
         None => Ok(()),
         Some(value) => step(&format!("limit {what}"), lower(resource, value)),
@@ -124,8 +130,8 @@ fn limit(limits: &Limits) -> Result<(), Failure> {
     set("core files", Resource::RLIMIT_CORE, Some(0))?;
     set("open files", Resource::RLIMIT_NOFILE, limits.open_files)?;
     set("the size of files", Resource::RLIMIT_FSIZE, limits.file_size)?;
-    set("memory", Resource::RLIMIT_DATA, limits.memory)?;
-    set("processes", Resource::RLIMIT_NPROC, limits.processes)?;
+    set("memory", Resource::RLIMIT_DATA, memory)?;
+    set("processes", Resource::RLIMIT_NPROC, processes)?;
     let score = Path::new("/proc/self/oom_score_adj");
     if let Err(error) = std::fs::write(score, OOM_SCORE)
         && error.kind() != io::ErrorKind::PermissionDenied

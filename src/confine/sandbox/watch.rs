@@ -26,8 +26,9 @@ impl Watch {
             written.map(|mount| mount.target.clone()).collect()
         };
         let limit = policy.limits.disk.as_ref();
+        let kept = policy.leaf.as_ref().is_some_and(|leaf| leaf.memory);
         Watch {
-            memory: policy.limits.memory.map(|limit| (limit, begin + FIRST)),
+            memory: policy.limits.memory.filter(|_| !kept).map(|limit| (limit, begin + FIRST)),
             disk: limit.map(|limit| (DiskWatch::new(limit.bytes, written()), begin + disk::INTERVAL)),
         }
     }

@@ -9,7 +9,8 @@ use std::process::{Child as Process, Command};
 use tokio::io::unix::AsyncFd;
 
 use super::wire::{ExitRecord, Refusal, Report, Stopped};
-use crate::confine::policy::Policy;
+use crate::confine::leaf::Leaf;
+use crate::confine::policy::{LimitKind, Policy};
 use crate::model::record::ConfineLevel;
 use crate::model::{ProcId, Token};
 use crate::sys::proc;
@@ -35,6 +36,8 @@ pub enum Child {
         line: AsyncFd<OwnedFd>,
         /// Pid 1.
         handle: OwnedFd,
+        /// Its cgroup.
+        leaf: Option<Leaf>,
     },
     /// Without one.
     Bare {
@@ -46,6 +49,8 @@ pub enum Child {
         identity: Option<ProcId>,
         /// Its mark.
         token: Token,
+        /// Its cgroup.
+        leaf: Option<Leaf>,
     },
 }
 
@@ -93,6 +98,9 @@ fn bare(policy: &Policy, streams: Option<[OwnedFd; 3]>) -> Command {
     }
     let policy = policy.clone();
     prepare(&mut command, move || {
+        if let Some(leaf) = &policy.leaf {
+            leaf.take_us()?;
+        }
         if own {
             rustix::process::setsid()?;
         }
@@ -126,14 +134,15 @@ impl Child {
             #[cfg(target_os = "linux")]
             Started::Sandboxed(Sandbox { handle, channel, .. }) => {
                 rustix::io::ioctl_fionbio(&channel, true)?;
-                Child::Sandboxed { line: watched(channel)?, handle }
+                Child::Sandboxed { line: watched(channel)?, handle, leaf: policy.leaf.clone() }
             }
             Started::Bare(process) => {
                 let pid = i32::try_from(process.id()).ok().and_then(rustix::process::Pid::from_raw);
                 let pid = pid.ok_or_else(|| io::Error::other("an impossible process id"))?;
                 let handle = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::NONBLOCK)?;
                 let identity = proc::identify(process.id());
-                Child::Bare { process, handle: watched(handle)?, identity, token: policy.token.clone() }
+                let (token, leaf) = (policy.token.clone(), policy.leaf.clone());
+                Child::Bare { process, handle: watched(handle)?, identity, token, leaf }
             }
         })
     }
@@ -143,7 +152,7 @@ impl Child {
     pub async fn next(&mut self, listeners: &mut impl FnMut(u16, OwnedFd)) -> io::Result<Report> {
         match self {
             #[cfg(target_os = "linux")]
-            Child::Sandboxed { line, handle } => loop {
+            Child::Sandboxed { line, handle, leaf } => loop {
                 let said = {
                     let mut ready = line.readable().await?;
                     match ready.try_io(|line| sandbox::receive(line.get_ref().as_fd())) {
@@ -162,28 +171,25 @@ impl Child {
                         let stopped = ended.passed.map(Stopped::Limit);
                         let sandbox::Ended { exit, signal, left_behind, .. } = ended;
                         reap(handle)?;
-                        return Ok(Report::Ended(ExitRecord {
-                            exit,
-                            signal,
-                            stopped,
-                            left_behind,
-                            network: Vec::new(),
-                        }));
+                        let record = ExitRecord { exit, signal, stopped, left_behind, network: Vec::new() };
+                        return judged(leaf.as_ref(), record);
                     }
                     Some(_) => {}
                     None => {
                         kill_handle(handle)?;
                         reap(handle)?;
-                        return Ok(Report::Ended(ExitRecord { signal: Some(libc::SIGKILL), ..ExitRecord::default() }));
+                        let record = ExitRecord { signal: Some(libc::SIGKILL), ..ExitRecord::default() };
+                        return judged(leaf.as_ref(), record);
                     }
                 }
             },
-            Child::Bare { process, handle, token, .. } => {
+            Child::Bare { process, handle, token, leaf, .. } => {
                 let _ended = handle.readable().await?;
                 let status = process.wait()?;
-                let left_behind = proc::kill_marked(token)? + proc::kill_children()?;
+                let in_leaf = leaf.as_ref().map_or(Ok(0), Leaf::kill)?;
+                let left_behind = in_leaf + proc::kill_marked(token)? + proc::kill_children()?;
                 let (exit, signal) = (status.code(), status.signal());
-                Ok(Report::Ended(ExitRecord { exit, signal, stopped: None, left_behind, network: Vec::new() }))
+                judged(leaf.as_ref(), ExitRecord { exit, signal, stopped: None, left_behind, network: Vec::new() })
             }
         }
     }
@@ -211,16 +217,29 @@ impl Child {
         match self {
             #[cfg(target_os = "linux")]
             Child::Sandboxed { handle, .. } => kill_handle(handle),
-            Child::Bare { process, identity, .. } => {
+            Child::Bare { process, identity, leaf, .. } => {
                 if own_group(process)
                     && let Some(identity) = identity
                 {
                     let _gone_or_sent = proc::kill_group(identity)?;
                 }
+                if let Some(leaf) = leaf {
+                    let _killed = leaf.kill()?;
+                }
                 process.kill()
             }
         }
     }
+}
+
+/// The end of a child, and whether it was its cgroup's limit that ended it. The cgroup goes with it: who supervises may be
+/// another by now, and know nothing of it.
+fn judged(leaf: Option<&Leaf>, record: ExitRecord) -> io::Result<Report> {
+    let beyond = leaf.map_or(Ok(false), Leaf::went_beyond)?;
+    let left_behind = record.left_behind + leaf.map_or(Ok(0), Leaf::end)?;
+    let record = ExitRecord { left_behind, ..record };
+    let stopped = record.stopped.or(beyond.then_some(Stopped::Limit(LimitKind::Memory)));
+    Ok(Report::Ended(ExitRecord { stopped, ..record }))
 }
 
 #[expect(unsafe_code, reason = "tokio wants a promise about the descriptor that it watches")]

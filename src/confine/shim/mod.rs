@@ -7,6 +7,7 @@
 mod child;
 mod door;
 mod entry;
+mod foreground;
 mod line;
 mod output;
 mod serve;
