@@ -57,12 +57,20 @@ impl Waiting {
         self.show()["tasks"][0]["attempts"].as_array().expect("attempts").clone()
     }
 
+    /// The shim of the attempt that has begun, known by its mark.
     fn shim(&self) -> String {
         let store = rusqlite::Connection::open(self.world.repo().join(".git/treehand/state.db")).expect("a store");
         let sql =
-            "SELECT json_extract(data, '$.process.pid') FROM journal WHERE kind = 'attempt.started' ORDER BY seq DESC";
-        let pid: i64 = store.query_row(sql, [], |row| row.get(0)).expect("a shim");
-        pid.to_string()
+            "SELECT json_extract(data, '$.detail.token') FROM journal WHERE kind = 'task.start' ORDER BY seq DESC";
+        let token: String = store.query_row(sql, [], |row| row.get(0)).expect("an attempt");
+        let mark = format!("TREEHAND_ATTEMPT={token}");
+        let has = |pid: &str, file: &str, text: &str| {
+            let bytes = std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            bytes.split(|byte| *byte == 0).any(|part| part == text.as_bytes())
+        };
+        let entries = std::fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
+        let mut pids = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        pids.find(|pid| has(pid, "cmdline", "__shim") && has(pid, "environ", &mark)).expect("a shim")
     }
 }
 
