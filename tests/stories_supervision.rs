@@ -225,6 +225,29 @@ fn one_task_is_cancelled_with_its_words_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_rejected_result_is_saved_before_its_task_is_done_again() {
+    let world = World::new();
+    let gate = world.path().join("open");
+    let tasks = format!(
+        "gates = [\"test -e '{}'\"]\n[[task]]\nid = \"t\"\ncommand = [\"sh\", \"-c\", \"echo $TREEHAND_ATTEMPT_NUMBER > n\"]\n\
+         [[task]]\nid = \"after\"\nneeds = [\"t\"]\ncommand = [\"sh\", \"-c\", \"cp n m\"]\n",
+        gate.display()
+    );
+    let run = world.run_tasks(&tasks, &[]).expect(7).json()["run"].as_str().expect("a run").to_owned();
+    world.treehand(&["retry", &run]).expect(4);
+    std::fs::write(&gate, "").expect("opened");
+    world.treehand(&["retry", &format!("{run}/t")]).expect(0);
+    assert_eq!((world.show("main", "n"), world.show("main", "m")), ("2\n".into(), "2\n".into()));
+    let saved = world.treehand(&["salvage", "ls", "--json"]).expect(0).json();
+    let names: Vec<&str> =
+        saved["salvage"].as_array().expect("saved").iter().filter_map(|s| s["from"].as_str()).collect();
+    assert_eq!(names.len(), 2, "{saved}");
+    let first = saved["salvage"].as_array().expect("saved").iter().find(|s| s["from"] == format!("{run}/t"));
+    let commit = first.expect("the first result")["commit"].as_str().expect("a commit");
+    assert_eq!(world.show(commit, "n"), "1\n");
+}
+
+#[test]
 fn a_stopped_supervisor_is_a_run_that_waits_and_goes_on_when_it_does() {
     let waiting = Waiting::start(READ, &[]);
     let supervisor = waiting.world.supervisor(&waiting.run);

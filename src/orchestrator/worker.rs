@@ -21,6 +21,7 @@ use crate::model::cause::chain;
 use crate::model::record::{AttemptError, AttemptRecord, TaskRecord};
 use crate::model::{BranchName, CommitId, Reason, ReasonKind, TaskEvent, TaskId, TaskState, Token};
 use crate::sys::{clock, fs, proc, random};
+use crate::worktree::WorktreeError;
 use crate::worktree::exported::Exported;
 use crate::worktree::import::update_ref;
 use crate::worktree::import_submodules;
@@ -28,7 +29,6 @@ use crate::worktree::merge::{self, Merged, Signature, merge_trees};
 use crate::worktree::quarantine::Quarantine;
 use crate::worktree::reach;
 use crate::worktree::sealed::{self, SealRequest, SealedPaths};
-use crate::worktree::{Repository, WorktreeError};
 
 /// What preparing came to.
 enum Preparation {
@@ -140,7 +140,7 @@ fn prepare(context: &Context, id: &TaskId) -> Result<Preparation, RunError> {
             task.workspace = Some(paths.enclosure.clone());
         })
     })?;
-    make_branch(repo, &task.branch, &base)?;
+    make_branch(context, &task, &base)?;
     let lenders = context.lend(&[&context.run.base.commit, &base])?;
     let base_name = BranchName::parse(&context.run.base.reference).ok();
     let request = SealRequest {
@@ -158,13 +158,22 @@ fn prepare(context: &Context, id: &TaskId) -> Result<Preparation, RunError> {
     Ok(Preparation::Ready(Box::new(Prepared { paths, base, lenders })))
 }
 
-/// The branch stands at the base; from an earlier attempt it stands there already.
-fn make_branch(repo: &Repository, branch: &BranchName, base: &CommitId) -> Result<(), WorktreeError> {
-    let now = repo.reader().ref_commit(&branch.full_ref())?;
-    if now.as_ref() == Some(base) {
-        return Ok(());
+/// The branch stands at the base; from an earlier attempt it stands there already. What else it has, the result of an earlier
+/// attempt that did not land, is saved before it goes.
+fn make_branch(context: &Context, task: &TaskRecord, base: &CommitId) -> Result<(), WorktreeError> {
+    let (repo, reference) = (&context.repo, task.branch.full_ref());
+    let now = repo.reader().ref_commit(&reference)?;
+    match &now {
+        Some(now) if now == base => return Ok(()),
+        Some(now) if !repo.reader().is_ancestor(now, base)? => {
+            let token = random::token().map_err(WorktreeError::Random)?;
+            let stamp = format!("{}-{}", clock::now().0, token.short());
+            let name = format!("refs/treehand/salvage/{}/{}/{stamp}/branch", context.run.id, task.id);
+            update_ref(repo, &name, Some(now), None, "treehand: result of an earlier attempt")?;
+        }
+        _ => {}
     }
-    update_ref(repo, &branch.full_ref(), Some(base), now.as_ref(), "treehand: task started")
+    update_ref(repo, &reference, Some(base), now.as_ref(), "treehand: task started")
 }
 
 /// An earlier attempt's workspace goes to the trash as it is, so that a new attempt starts clean and nothing is lost; so
