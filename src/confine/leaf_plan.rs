@@ -101,7 +101,7 @@ mod tests {
             "",
             "0::/",
             "0::/user.slice/session-3.scope",
-            "0::/treehand-r1-ab.scope/supervisor",
+            "0::/treehand-r1-ab.scope/other",
             "0::/treehand-r1-cd.scope",
             "0::/../treehand-r1-ab.scope",
             "1:memory:/treehand-r1-ab.scope",

@@ -1,6 +1,6 @@
 //! How much memory everything in the sandbox takes together, and what its open files without a name take of the disk, as pid 1
-//! sees it in its own `/proc`. Looked at only where the kernel gives no event, and thoroughly only when a quick look comes
-//! near the limit.
+//! sees it in its own `/proc`. Looked at only where the kernel gives no event, when the machine has lost memory or the last look
+//! was long ago, and thoroughly only when a quick look comes near the limit.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,11 +8,24 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How often memory is looked at while it is far from its limit, and while it is not.
+/// How often it is asked whether the machine has lost memory, and how often memory is looked at that is near its limit.
 const FAR: Duration = Duration::from_secs(2);
 const NEAR: Duration = Duration::from_secs(1);
+
+/// Longest time between two looks: what others give back may hide what is taken here.
+const RARELY: Duration = Duration::from_secs(16);
+
+/// What is known of the memory that everything in the sandbox takes.
+#[derive(Debug)]
+pub struct MemoryWatch {
+    limit: u64,
+    /// What the machine had left when it was looked at last.
+    free_then: u64,
+    due: Instant,
+    interval: Duration,
+}
 
 /// What a look came to.
 pub struct Look {
@@ -22,13 +35,41 @@ pub struct Look {
     pub again: Duration,
 }
 
-/// Looks at the memory of every process but this one, against a limit in bytes. Not to be able to look is to be over it.
-pub fn look(limit: u64) -> Look {
-    let Ok(pids) = processes() else { return Look { over: true, again: NEAR } };
+impl MemoryWatch {
+    /// Watches against a limit in bytes.
+    pub fn new(limit: u64, now: Instant) -> MemoryWatch {
+        MemoryWatch { limit, free_then: 0, due: now, interval: FAR }
+    }
+
+    /// Looks, when the machine has lost memory since the last time or that was long ago.
+    pub fn look(&mut self, now: Instant) -> Look {
+        let free = free_memory();
+        if now < self.due && self.free_then.saturating_sub(free) < self.limit / 16 {
+            return Look { over: false, again: FAR };
+        }
+        self.free_then = free;
+        let (over, near) = measure(self.limit);
+        self.interval = if near { FAR } else { (self.interval * 2).min(RARELY) };
+        self.due = if near { now } else { now + self.interval };
+        Look { over, again: if near { NEAR } else { FAR } }
+    }
+}
+
+/// What the machine has left of memory and swap, in bytes.
+fn free_memory() -> u64 {
+    let now = rustix::system::sysinfo();
+    let units = now.freeram.saturating_add(now.freeswap);
+    units.saturating_mul(u64::from(now.mem_unit))
+}
+
+/// Looks at the memory of every process but this one: whether it is over the limit, and whether it is anywhere near. Not to be
+/// able to look is to be over it.
+fn measure(limit: u64) -> (bool, bool) {
+    let Ok(pids) = processes() else { return (true, true) };
     let shared = open_files(&pids).memory.saturating_add(kept_in_memory());
     let resident: u64 = pids.iter().filter_map(|pid| resident(pid)).sum();
     if resident.saturating_add(shared) < limit / 4 {
-        return Look { over: false, again: FAR };
+        return (false, false);
     }
     // What processes share is counted once for each of them above; near the limit each gets its part, and of what is shared
     // memory counts what is mapped or what there is, whichever is more.
@@ -37,7 +78,7 @@ pub fn look(limit: u64) -> Look {
         let (all, mapped) = parts.fold((0, 0), |(all, mapped): (u64, u64), part| (all + part.0, mapped + part.1));
         all.saturating_sub(mapped).saturating_add(mapped.max(shared)) > limit
     };
-    Look { over, again: NEAR }
+    (over, true)
 }
 
 /// What open files without a name take of the disk.

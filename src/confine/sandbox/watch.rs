@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::usage;
+use super::usage::{self, MemoryWatch};
 use crate::confine::disk::{self, DiskWatch};
 use crate::confine::policy::{Access, LimitKind, Policy};
 
@@ -13,7 +13,7 @@ const FIRST: Duration = Duration::from_secs(1);
 
 /// What is looked at, and when.
 pub struct Watch {
-    memory: Option<(u64, Instant)>,
+    memory: Option<(MemoryWatch, Instant)>,
     disk: Option<(DiskWatch, Instant)>,
 }
 
@@ -28,7 +28,7 @@ impl Watch {
         let limit = policy.limits.disk.as_ref();
         let kept = policy.leaf.as_ref().is_some_and(|leaf| leaf.memory);
         Watch {
-            memory: policy.limits.memory.filter(|_| !kept).map(|limit| (limit, begin + FIRST)),
+            memory: policy.limits.memory.filter(|_| !kept).map(|limit| (MemoryWatch::new(limit, begin), begin + FIRST)),
             disk: limit.map(|limit| (DiskWatch::new(limit.bytes, written()), begin + disk::INTERVAL)),
         }
     }
@@ -42,8 +42,8 @@ impl Watch {
     /// Looks at what is due; the limit that is passed.
     pub fn look(&mut self) -> Option<LimitKind> {
         let now = Instant::now();
-        if let Some((limit, at)) = self.memory.as_mut().filter(|(_, at)| *at <= now) {
-            let look = usage::look(*limit);
+        if let Some((watch, at)) = self.memory.as_mut().filter(|(_, at)| *at <= now) {
+            let look = watch.look(now);
             *at = now + look.again;
             if look.over {
                 return Some(LimitKind::Memory);
