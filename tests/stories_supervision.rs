@@ -225,6 +225,25 @@ fn one_task_is_cancelled_with_its_words_and_the_rest_goes_on() {
 }
 
 #[test]
+fn who_says_and_does_nothing_ends_and_who_works_or_waits_for_a_program_does_not() {
+    let world = World::new();
+    let run = |script: &str| {
+        let idle = ["--set", "supervise.idle=300ms", "--json", "--confine", support::level()];
+        let args = [&["run"][..], &idle, &["--", "sh", "-c", script]].concat();
+        world.treehand(&args)
+    };
+    let hangs = run("exec sleep 1000").expect(1).json();
+    let task = &hangs["tasks"][0];
+    assert_eq!(
+        (&task["attempts"][0]["error"]["kind"], &task["reason"]["kind"]),
+        (&"idle".into(), &"timeout".into()),
+        "{task}"
+    );
+    run("sleep 1; true").expect(0);
+    run("end=$(($(date +%s%N) + 1000000000)); while [ $(date +%s%N) -lt $end ]; do :; done").expect(0);
+}
+
+#[test]
 fn a_rejected_result_is_saved_before_its_task_is_done_again() {
     let world = World::new();
     let gate = world.path().join("open");

@@ -52,6 +52,8 @@ pub struct Launch {
     pub log: Option<LogPlan>,
     /// How long it may run.
     pub timeout: Option<Duration>,
+    /// How long it may say and do nothing.
+    pub idle: Option<Duration>,
     /// How it outlives who supervises it.
     pub adoption: Option<Adoption>,
     /// A socket that is its standard input and output, for [`Streams::Line`].
@@ -127,6 +129,7 @@ impl Launch {
             limits: Limits::default(),
             log: None,
             timeout: None,
+            idle: None,
             adoption: None,
             line: None,
             scope: None,
@@ -159,7 +162,8 @@ impl Launch {
         policy.streams = self.streams;
         policy.log.clone_from(&self.log);
         policy.adoption.clone_from(&self.adoption);
-        policy.timeout_ms = self.timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        let milliseconds = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        (policy.timeout_ms, policy.idle_ms) = (self.timeout.map(milliseconds), self.idle.map(milliseconds));
         match level {
             // Nothing confines it; what it leaves and how long it takes is bounded all the same.
             ConfineLevel::Off | ConfineLevel::External => {

@@ -48,6 +48,9 @@ pub struct Policy {
     pub log: Option<LogPlan>,
     /// How long it may run, in milliseconds.
     pub timeout_ms: Option<u64>,
+    /// How long it may say and do nothing, in milliseconds.
+    #[serde(default)]
+    pub idle_ms: Option<u64>,
     /// How it outlives who supervises it; `None` when it ends with them.
     #[serde(default)]
     pub adoption: Option<Adoption>,
@@ -221,6 +224,7 @@ impl Policy {
             limits: Limits::default(),
             log: None,
             timeout_ms: None,
+            idle_ms: None,
             adoption: None,
             leaf: None,
         }

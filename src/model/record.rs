@@ -72,6 +72,9 @@ pub struct RunRecord {
     /// Nothing new starts or lands.
     #[serde(default)]
     pub paused: bool,
+    /// How long an attempt may say and do nothing.
+    #[serde(default)]
+    pub idle: Option<Span>,
     /// How long its attempts wait for a successor of a supervisor that died.
     #[serde(default = "orphan_grace")]
     pub orphan_grace: Span,

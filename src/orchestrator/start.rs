@@ -39,6 +39,8 @@ pub struct StartSettings {
     pub lock_wait: Span,
     /// How long attempts wait for a successor of a supervisor that died.
     pub orphan_grace: Span,
+    /// How long an attempt may say and do nothing.
+    pub idle: Option<Span>,
     /// Which submodules come along into the trees of tasks and gates.
     pub submodules: Submodules,
     /// The commands that make the trees of tasks and gates ready.
@@ -111,6 +113,7 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
         supervisor: None,
         cancel_requested: false,
         paused: false,
+        idle: settings.idle,
         orphan_grace: settings.orphan_grace,
         gates: Vec::new(),
         error: None,

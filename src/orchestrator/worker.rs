@@ -94,6 +94,7 @@ fn failure(end: &AttemptEnd) -> Option<(&'static str, String)> {
     let kind = match end.stopped {
         Some(Stopped::Asked) => CANCELLED,
         Some(Stopped::Timeout) => TIMEOUT,
+        Some(Stopped::Idle) => IDLE,
         Some(Stopped::Crashed) => "crashed",
         Some(Stopped::Orphaned) => "orphaned",
         Some(Stopped::Limit(_)) => "limit",
@@ -107,6 +108,7 @@ fn failure(end: &AttemptEnd) -> Option<(&'static str, String)> {
 /// The kinds of failure that something else follows than of a command that failed.
 const CANCELLED: &str = "cancelled";
 const TIMEOUT: &str = "timeout";
+const IDLE: &str = "idle";
 const SETUP: &str = "setup";
 const SPAWN: &str = "spawn";
 
@@ -118,7 +120,7 @@ pub fn after_failure(context: &Context, id: &TaskId) -> Result<TaskState, RunErr
     };
     match error.kind.as_str() {
         CANCELLED => cancel(context, id),
-        TIMEOUT => retry_or_fail(context, id, ReasonKind::Timeout, format!("the command {}", error.message)),
+        TIMEOUT | IDLE => retry_or_fail(context, id, ReasonKind::Timeout, format!("the command {}", error.message)),
         SETUP | SPAWN => retry_or_fail(context, id, ReasonKind::Failed, error.message.clone()),
         _ => retry_or_fail(context, id, ReasonKind::Failed, format!("the command {}", error.message)),
     }
@@ -314,6 +316,7 @@ async fn run_attempt(
     let exported = Exported { name: &name, branch, base, path, repo };
     furnish(&mut launch, &task, invocation.env, &exported)?;
     launch.timeout = task.spec.timeout.map(|span| span.0);
+    launch.idle = context.run.idle.map(|span| span.0);
     let log = context.repo.attempt_log(run, id, n);
     launch.log = Some(context.log_plan(&log));
     let record = AttemptRecord {

@@ -214,6 +214,47 @@ fn children_of(parent: u32) -> io::Result<Vec<ProcId>> {
     Ok(pids.filter(is_child).filter_map(identify).collect())
 }
 
+/// What processes have worked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// How many there are.
+    pub processes: usize,
+    /// Processor time, of user and system.
+    pub cpu: Duration,
+}
+
+/// What everything below a process has worked that still lives.
+pub fn work_below(ancestor: u32) -> io::Result<Work> {
+    let pids = fs::read_dir("/proc")?.filter_map(Result::ok);
+    let pids = pids.filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+    let line = |pid: u32| Some((pid, fs::read_to_string(format!("/proc/{pid}/stat")).ok()?));
+    let lines: Vec<(u32, u32, String)> =
+        pids.filter_map(line).filter_map(|(pid, stat)| Some((pid, parent_in(&stat)?, stat))).collect();
+    let (mut known, mut work) = (vec![ancestor], Work { processes: 0, cpu: Duration::ZERO });
+    let mut n = 0;
+    while let Some(here) = known.get(n).copied() {
+        for (pid, _, stat) in lines.iter().filter(|(_, parent, _)| *parent == here) {
+            known.push(*pid);
+            if let Some(cpu) = cpu_in(stat) {
+                work.processes += 1;
+                work.cpu += cpu;
+            }
+        }
+        n += 1;
+    }
+    Ok(work)
+}
+
+/// The processor time in a line of `/proc/PID/stat`; `None` for one that has ended and is not waited for yet.
+fn cpu_in(stat: &str) -> Option<Duration> {
+    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 2..)?.split(' ').collect();
+    if matches!(*fields.first()?, "Z" | "X") {
+        return None;
+    }
+    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second().max(1)))
+}
+
 /// The parent that a line of `/proc/PID/stat` names.
 fn parent_in(stat: &str) -> Option<u32> {
     stat.get(stat.rfind(')')? + 2..)?.split(' ').nth(1)?.parse().ok()
@@ -355,6 +396,20 @@ pub fn close_stdout() -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test wants a child")]
+    fn what_we_started_counts_as_work_below_us() {
+        let before = work_below(std::process::id()).expect("looked").processes;
+        let mut child = Command::new("sleep").arg("1000").spawn().expect("started");
+        assert!(work_below(std::process::id()).expect("looked").processes > before.min(1));
+        assert_eq!(work_below(child.id()).expect("looked"), Work { processes: 0, cpu: Duration::ZERO });
+        child.kill().expect("killed");
+        child.wait().expect("reaped");
+        let line = "7 (a b) c) S 1 7 7 0 -1 0 0 0 0 0 150 50 9 9 20 0 1 0 5 0 0";
+        assert_eq!(cpu_in(line), Some(Duration::from_millis(200_000 / rustix::param::clock_ticks_per_second())));
+        assert_eq!(cpu_in("7 (a) Z 1 7 7 0 -1 0 0 0 0 0 150 50 9 9 20"), None);
+    }
 
     #[test]
     fn we_are_alive_and_our_pid_with_another_start_time_is_not() {

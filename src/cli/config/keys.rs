@@ -87,6 +87,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "confine.limits.output" => confine.limits.output: ByteSize, Project::Refused;
     "supervise.jobs" => supervise.jobs: Jobs, Project::Tighten(jobs_are_no_more);
     "supervise.orphan_grace" => supervise.orphan_grace: Span, Project::Refused;
+    "supervise.idle" => supervise.idle: Maybe<Span>, Project::Refused;
     "supervise.wall" => supervise.wall: Maybe<Span>, Project::Refused;
     "merge.into" => merge.into: Maybe<BranchName>, Project::Free;
     "merge.strategy" => merge.strategy: Strategy, Project::Free;
@@ -106,8 +107,7 @@ pub(super) const KEYS: &[Key] = keys! {
 };
 
 /// Keys and sections that the documentation names and nothing reads yet; all of them are the user's.
-const UNSUPPORTED: [&str; 6] =
-    ["agent", "clean.disk_budget", "merge.push", "supervise.idle", "worktree.branch", "worktree.pool"];
+const UNSUPPORTED: [&str; 5] = ["agent", "clean.disk_budget", "merge.push", "worktree.branch", "worktree.pool"];
 
 fn stale_is_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
     let (user, project) = (user.worktree.stale, with_project.worktree.stale);

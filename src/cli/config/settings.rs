@@ -121,13 +121,15 @@ pub struct SuperviseSettings {
     pub jobs: Jobs,
     /// How long attempts wait for a successor of a supervisor that died; zero to end with it.
     pub orphan_grace: Span,
+    /// How long an attempt may say and do nothing.
+    pub idle: Option<Span>,
     /// The deadline of an attempt, unless its task names one.
     pub wall: Option<Span>,
 }
 
 impl Default for SuperviseSettings {
     fn default() -> Self {
-        SuperviseSettings { jobs: Jobs::default(), orphan_grace: seconds(600), wall: None }
+        SuperviseSettings { jobs: Jobs::default(), orphan_grace: seconds(600), idle: None, wall: None }
     }
 }
 

@@ -51,6 +51,7 @@ fn without_layers_everything_is_the_documented_default() {
         ("confine.limits.output", "\"64M\""),
         ("supervise.jobs", ""),
         ("supervise.orphan_grace", "\"10m\""),
+        ("supervise.idle", ""),
         ("supervise.wall", ""),
         ("merge.into", ""),
         ("merge.strategy", "\"squash\""),
@@ -273,7 +274,7 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 25] = [
+const ACCEPTED: [(&str, &[&str]); 26] = [
     ("worktree.path", &["'/x/{workspace}'", "'../{workspace}/{repo}'"]),
     ("worktree.base", &["'main'", "'origin/\u{e9}~3'"]),
     ("worktree.stale", &["'warn'", "'block'"]),
@@ -291,6 +292,7 @@ const ACCEPTED: [(&str, &[&str]); 25] = [
     ("confine.limits.output", &["0", "0xf_f", "'1T'", "'17'"]),
     ("supervise.jobs", &["1", "3", "4", "4294967295"]),
     ("supervise.orphan_grace", &["'0s'", "'10m'"]),
+    ("supervise.idle", &["'90s'", "'1d'"]),
     ("supervise.wall", &["'0s'", "'1d'"]),
     ("merge.into", &["'dev'"]),
     ("merge.strategy", &["'squash'", "'merge'", "'rebase'", "'ff'"]),

@@ -13,7 +13,7 @@ use crate::confine::leaf::Leaf;
 use crate::confine::policy::{LimitKind, Policy};
 use crate::model::record::ConfineLevel;
 use crate::model::{ProcId, Token};
-use crate::sys::proc;
+use crate::sys::proc::{self, Work};
 
 #[cfg(target_os = "linux")]
 use crate::confine::sandbox::{self, Message, Sandbox};
@@ -197,6 +197,14 @@ impl Child {
     /// True when a child is running as soon as it is made.
     pub fn runs_already(&self) -> bool {
         matches!(self, Child::Bare { .. })
+    }
+
+    /// What it and everything that it started have worked so far.
+    pub fn work(&self) -> io::Result<Work> {
+        let work = proc::work_below(std::process::id())?;
+        // Pid 1 is the sandbox's, and only waits.
+        let ours = usize::from(!self.runs_already());
+        Ok(Work { processes: work.processes.saturating_sub(ours), ..work })
     }
 
     /// TERM to the child and its group.

@@ -8,6 +8,8 @@ mod child;
 mod door;
 mod entry;
 mod foreground;
+mod idle;
+mod keeper;
 mod line;
 mod output;
 mod serve;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::idle::LastOutput;
 use crate::confine::mask::{Mask, MaskedStream};
 
 /// A log that several streams write into.
@@ -15,12 +16,14 @@ pub struct Log {
     file: Arc<Mutex<File>>,
     limit: u64,
     mask: Arc<Mask>,
+    last: Arc<LastOutput>,
 }
 
 impl Log {
     /// A log on an open file; of each stream at most `limit` bytes are kept, without what the mask keeps out.
-    pub fn new(file: File, limit: u64, mask: Arc<Mask>) -> Log {
-        Log { file: Arc::new(Mutex::new(file)), limit, mask }
+    /// `last` hears when something comes.
+    pub fn new(file: File, limit: u64, mask: Arc<Mask>, last: Arc<LastOutput>) -> Log {
+        Log { file: Arc::new(Mutex::new(file)), limit, mask, last }
     }
 
     /// Copies a stream to its end. What is beyond the limit is read and dropped, with a line that says so. What the disk
@@ -29,11 +32,15 @@ impl Log {
         let Some(mut stream) = stream else { return };
         let mask = Arc::clone(&self.mask);
         let (mut buffer, mut masked) = (vec![0u8; 64 * 1024], MaskedStream::new(&mask));
+        let last = Arc::clone(&self.last);
         let mut keeper = Keeper { log: self, name, kept: 0, cut: false, lost: 0 };
         loop {
             match stream.read(&mut buffer).await {
                 Ok(0) | Err(_) => return keeper.keep(&masked.rest()),
-                Ok(read) => keeper.keep(&masked.piece(&buffer[..read])),
+                Ok(read) => {
+                    last.note();
+                    keeper.keep(&masked.piece(&buffer[..read]));
+                }
             }
         }
     }
@@ -97,7 +104,7 @@ mod tests {
     fn a_stream_beyond_the_limit_is_read_to_its_end_and_cut_with_a_line_that_says_so() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let mut file = tempfile::NamedTempFile::new().expect("a file");
-        let log = Log::new(file.reopen().expect("reopened"), 10, Arc::default());
+        let log = Log::new(file.reopen().expect("reopened"), 10, Arc::default(), Arc::new(LastOutput::begin()));
         let flood = vec![b'x'; 200_000];
         runtime.block_on(log.copy("stdout", Some(&flood[..])));
         let mut text = String::new();
@@ -109,7 +116,7 @@ mod tests {
     #[test]
     fn a_stream_that_fills_its_log_to_the_byte_is_said_to_be_cut_when_more_comes() {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
-        let log = Log::new(file.reopen().expect("reopened"), 4, Arc::default());
+        let log = Log::new(file.reopen().expect("reopened"), 4, Arc::default(), Arc::new(LastOutput::begin()));
         let mut keeper = Keeper { log, name: "stderr", kept: 0, cut: false, lost: 0 };
         keeper.keep(b"four");
         let mut text = String::new();

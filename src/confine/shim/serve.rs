@@ -11,24 +11,21 @@ use std::time::Duration;
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::child::{Child, Started};
 use super::door::{self, Caller};
-use super::line::{Heard, Line};
+use super::idle::LastOutput;
+use super::keeper::Keeper;
+use super::line::Line;
 use super::output::Log;
-use super::wire::{ExitRecord, Order, Report, Stopped};
-use crate::confine::disk::{self, DiskWatch};
+use super::wire::{ExitRecord, Report};
 use crate::confine::mask::Mask;
-use crate::confine::policy::{LimitKind, Policy};
+use crate::confine::policy::Policy;
 use crate::confine::ports::PROXY;
 use crate::confine::proxy::{self, AllowList, Ledger};
 use crate::model::Network;
-use crate::model::record::ConfineLevel;
 use crate::sys::{fs, proc};
-
-/// How long a child may take to end after its deadline.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// How long the pipes of an ended child may stay open.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -59,8 +56,9 @@ pub async fn serve(policy: &Policy, held: Held) -> io::Result<()> {
     }
     let mut child = Child::watch(held.started, policy)?;
     let mask = Arc::new(Mask::new(&policy.secrets).map_err(io::Error::other)?);
-    let copies = copy_output(policy, held.pipes, &mask)?;
-    let mut keeper = Keeper::new(policy);
+    let output = Arc::new(LastOutput::begin());
+    let copies = copy_output(policy, held.pipes, &mask, &output)?;
+    let mut keeper = Keeper::new(policy, output);
     if child.runs_already() {
         line.tell(&Report::Started { process: proc::own() }).await;
     }
@@ -152,9 +150,15 @@ fn copy_output(
     policy: &Policy,
     pipes: Vec<(&'static str, OwnedFd)>,
     mask: &Arc<Mask>,
+    output: &Arc<LastOutput>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     let Some(plan) = &policy.log else { return Ok(Vec::new()) };
-    let log = Log::new(fs::open_log(&plan.output).map_err(|error| error.source)?, plan.limit, Arc::clone(mask));
+    let log = Log::new(
+        fs::open_log(&plan.output).map_err(|error| error.source)?,
+        plan.limit,
+        Arc::clone(mask),
+        Arc::clone(output),
+    );
     let copy = |(name, end): (&'static str, OwnedFd)| -> io::Result<JoinHandle<()>> {
         rustix::io::ioctl_fionbio(&end, true)?;
         let end = pipe::Receiver::from_owned_fd(end)?;
@@ -167,105 +171,5 @@ fn copy_output(
 async fn drain(mut copy: JoinHandle<()>) {
     if tokio::time::timeout(DRAIN, &mut copy).await.is_err() {
         copy.abort();
-    }
-}
-
-/// Keeps a child within its time and its limits, and remembers why it was stopped.
-struct Keeper {
-    stopped: Option<Stopped>,
-    deadline: Option<Instant>,
-    kill_at: Option<Instant>,
-    /// How long it may be without a supervisor, and until when it is.
-    orphan_grace: Duration,
-    orphaned_at: Option<Instant>,
-    disk: Option<DiskWatch>,
-    look_at: Option<Instant>,
-    file_size: bool,
-}
-
-impl Keeper {
-    fn new(policy: &Policy) -> Keeper {
-        // In a sandbox pid 1 looks, which sees everything.
-        let limit = policy.limits.disk.as_ref().filter(|_| policy.level != ConfineLevel::Strict);
-        let disk = limit.map(|limit| DiskWatch::new(limit.bytes, vec![limit.directory.clone()]));
-        Keeper {
-            stopped: None,
-            deadline: policy.timeout_ms.map(|ms| Instant::now() + Duration::from_millis(ms)),
-            kill_at: None,
-            orphan_grace: policy.adoption.as_ref().map_or(Duration::ZERO, |a| Duration::from_millis(a.grace_ms)),
-            orphaned_at: None,
-            look_at: disk.is_some().then(|| Instant::now() + disk::INTERVAL),
-            disk,
-            file_size: policy.limits.file_size.is_some(),
-        }
-    }
-
-    /// Sleeps until something has to be done.
-    async fn next_moment(&self) {
-        match [self.deadline, self.kill_at, self.orphaned_at, self.look_at].into_iter().flatten().min() {
-            Some(moment) => sleep_until(moment).await,
-            None => std::future::pending().await,
-        }
-    }
-
-    fn act(&mut self, child: &mut Child) -> io::Result<()> {
-        let now = Instant::now();
-        if self.deadline.is_some_and(|at| at <= now) {
-            self.stop(Stopped::Timeout, GRACE, child)?;
-        }
-        if self.kill_at.is_some_and(|at| at <= now) {
-            self.kill_at = None;
-            child.kill()?;
-        }
-        if self.orphaned_at.is_some_and(|at| at <= now) {
-            self.orphaned_at = None;
-            self.stopped.get_or_insert(Stopped::Orphaned);
-            return child.kill();
-        }
-        if self.look_at.is_some_and(|at| at <= now) {
-            if self.disk.as_mut().is_some_and(|disk| disk.is_over(|| 0)) {
-                self.look_at = None;
-                self.stopped.get_or_insert(Stopped::Limit(LimitKind::Disk));
-                return child.kill();
-            }
-            self.look_at = Some(now + disk::INTERVAL);
-        }
-        Ok(())
-    }
-
-    fn hear(&mut self, heard: Heard, child: &mut Child) -> io::Result<()> {
-        match heard {
-            Heard::Order(Order::Stop { grace_ms }) => self.stop(Stopped::Asked, Duration::from_millis(grace_ms), child),
-            Heard::Order(Order::Kill) => {
-                self.stopped.get_or_insert(Stopped::Asked);
-                child.kill()
-            }
-            Heard::Gone if self.orphan_grace.is_zero() => {
-                self.stopped.get_or_insert(Stopped::Orphaned);
-                child.kill()
-            }
-            Heard::Gone => {
-                self.orphaned_at = Some(Instant::now() + self.orphan_grace);
-                Ok(())
-            }
-        }
-    }
-
-    /// A successor has come.
-    fn is_supervised(&mut self) {
-        self.orphaned_at = None;
-    }
-
-    fn stop(&mut self, why: Stopped, grace: Duration, child: &mut Child) -> io::Result<()> {
-        self.stopped.get_or_insert(why);
-        self.deadline = None;
-        self.kill_at = Some(Instant::now() + grace);
-        child.ask_to_end()
-    }
-
-    fn judge(&self, record: ExitRecord) -> ExitRecord {
-        let too_large = self.file_size && record.by_file_size();
-        let limit = record.stopped.or(too_large.then_some(Stopped::Limit(LimitKind::FileSize)));
-        ExitRecord { stopped: self.stopped.or(limit), ..record }
     }
 }

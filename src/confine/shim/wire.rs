@@ -101,6 +101,8 @@ pub enum Stopped {
     Asked,
     /// Its deadline passed.
     Timeout,
+    /// It said and did nothing for as long as it may.
+    Idle,
     /// Whoever supervised it is gone.
     Orphaned,
     /// What held it was killed, or the machine went down: nobody saw its end.
@@ -114,6 +116,7 @@ impl std::fmt::Display for Stopped {
         f.write_str(match self {
             Stopped::Asked => "it was cancelled",
             Stopped::Timeout => "it ran out of time",
+            Stopped::Idle => "it said and did nothing for longer than supervise.idle allows",
             Stopped::Orphaned => "nobody supervised it any more",
             Stopped::Crashed => "what held it is gone, and nobody saw its end",
             Stopped::Limit(LimitKind::Memory) => "it took more memory than confine.limits.memory allows",

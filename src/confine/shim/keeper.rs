@@ -1,0 +1,130 @@
+//! What a shim keeps of its child: its time, its share of the disk where nobody else looks, and that it does something; and how it
+//! ends one that has to stop. Remembers why.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::child::Child;
+use super::idle::{IdleWatch, LastOutput};
+use super::line::Heard;
+use super::wire::{ExitRecord, Order, Stopped};
+use crate::confine::disk::{self, DiskWatch};
+use crate::confine::policy::{LimitKind, Policy};
+use crate::model::record::ConfineLevel;
+
+/// How long a child may take to end after its deadline.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Keeps a child within its time and its limits, and remembers why it was stopped.
+pub struct Keeper {
+    stopped: Option<Stopped>,
+    deadline: Option<Instant>,
+    kill_at: Option<Instant>,
+    /// How long it may be without a supervisor, and until when it is.
+    orphan_grace: Duration,
+    orphaned_at: Option<Instant>,
+    disk: Option<DiskWatch>,
+    look_at: Option<Instant>,
+    idle: Option<IdleWatch>,
+    file_size: bool,
+}
+
+impl Keeper {
+    /// Keeps what a policy bounds; `output` says when the child said something last.
+    pub fn new(policy: &Policy, output: Arc<LastOutput>) -> Keeper {
+        // In a sandbox pid 1 looks, which sees everything.
+        let limit = policy.limits.disk.as_ref().filter(|_| policy.level != ConfineLevel::Strict);
+        let disk = limit.map(|limit| DiskWatch::new(limit.bytes, vec![limit.directory.clone()]));
+        Keeper {
+            stopped: None,
+            deadline: policy.timeout_ms.map(|ms| Instant::now() + Duration::from_millis(ms)),
+            kill_at: None,
+            orphan_grace: policy.adoption.as_ref().map_or(Duration::ZERO, |a| Duration::from_millis(a.grace_ms)),
+            orphaned_at: None,
+            look_at: disk.is_some().then(|| Instant::now() + disk::INTERVAL),
+            disk,
+            idle: policy.idle_ms.map(|ms| IdleWatch::new(Duration::from_millis(ms), output)),
+            file_size: policy.limits.file_size.is_some(),
+        }
+    }
+
+    /// Sleeps until something has to be done.
+    pub async fn next_moment(&self) {
+        let idle = self.idle.as_ref().map(IdleWatch::next_look);
+        match [self.deadline, self.kill_at, self.orphaned_at, self.look_at, idle].into_iter().flatten().min() {
+            Some(moment) => sleep_until(moment).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Does what is due.
+    pub fn act(&mut self, child: &mut Child) -> io::Result<()> {
+        let now = Instant::now();
+        if self.deadline.is_some_and(|at| at <= now) {
+            self.stop(Stopped::Timeout, GRACE, child)?;
+        }
+        if self.kill_at.is_some_and(|at| at <= now) {
+            self.kill_at = None;
+            child.kill()?;
+        }
+        if self.orphaned_at.is_some_and(|at| at <= now) {
+            self.orphaned_at = None;
+            self.stopped.get_or_insert(Stopped::Orphaned);
+            return child.kill();
+        }
+        if self.idle.as_mut().is_some_and(|idle| idle.is_over(now, || child.work())) {
+            self.idle = None;
+            self.stop(Stopped::Idle, GRACE, child)?;
+        }
+        if self.look_at.is_some_and(|at| at <= now) {
+            if self.disk.as_mut().is_some_and(|disk| disk.is_over(|| 0)) {
+                self.look_at = None;
+                self.stopped.get_or_insert(Stopped::Limit(LimitKind::Disk));
+                return child.kill();
+            }
+            self.look_at = Some(now + disk::INTERVAL);
+        }
+        Ok(())
+    }
+
+    /// Does what was heard.
+    pub fn hear(&mut self, heard: Heard, child: &mut Child) -> io::Result<()> {
+        match heard {
+            Heard::Order(Order::Stop { grace_ms }) => self.stop(Stopped::Asked, Duration::from_millis(grace_ms), child),
+            Heard::Order(Order::Kill) => {
+                self.stopped.get_or_insert(Stopped::Asked);
+                child.kill()
+            }
+            Heard::Gone if self.orphan_grace.is_zero() => {
+                self.stopped.get_or_insert(Stopped::Orphaned);
+                child.kill()
+            }
+            Heard::Gone => {
+                self.orphaned_at = Some(Instant::now() + self.orphan_grace);
+                Ok(())
+            }
+        }
+    }
+
+    /// A successor has come.
+    pub fn is_supervised(&mut self) {
+        self.orphaned_at = None;
+    }
+
+    fn stop(&mut self, why: Stopped, grace: Duration, child: &mut Child) -> io::Result<()> {
+        self.stopped.get_or_insert(why);
+        (self.deadline, self.idle) = (None, None);
+        self.kill_at = Some(Instant::now() + grace);
+        child.ask_to_end()
+    }
+
+    /// The end of a child, with why it was stopped.
+    pub fn judge(&self, record: ExitRecord) -> ExitRecord {
+        let too_large = self.file_size && record.by_file_size();
+        let limit = record.stopped.or(too_large.then_some(Stopped::Limit(LimitKind::FileSize)));
+        ExitRecord { stopped: self.stopped.or(limit), ..record }
+    }
+}
