@@ -336,11 +336,10 @@ fn a_run_is_cancelled_in_the_middle_of_a_step() {
 fn a_run_whose_supervisor_was_killed_in_a_step_can_be_ended_and_cleaned_up() {
     let world = World::new();
     let (run, mut client) = at_work(&world);
-    let holder = read(&world.repo().join(format!(".git/treehand/locks/run-{run}")));
-    let mut kill = Command::new("kill");
-    kill.args(["-KILL", holder.rsplit(' ').next().expect("a pid")]);
-    answer(kill).expect(0);
-    assert_eq!(client.wait().expect("the client ends with the supervisor").code(), Some(1));
+    client.kill().expect("killed");
+    client.wait().expect("reaped");
+    support::signal("KILL", &world.supervisor(&run));
+    world.wait_unsupervised(&run);
     let cancelled = world.treehand(&["cancel", &run, "--json"]).expect(0).json();
     assert_eq!(cancelled["state"], "cancelled");
     let left = world.treehand(&["ls", "--json"]).expect(0).json();
