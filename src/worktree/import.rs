@@ -18,6 +18,9 @@ use crate::sys::git::{Git, GitCommand, GitOutput};
 /// The number of the signal that ends a writer whose reader is gone.
 const SIGPIPE: i32 = 13;
 
+/// How often a walk that failed is repeated: a ref that goes while git reads all of them ends it.
+const WALKS: usize = 3;
+
 /// What is to come in, and where.
 #[derive(Clone, Debug)]
 pub struct ImportRequest<'a> {
@@ -58,7 +61,7 @@ fn import_into(
 ) -> Result<ResultChanges> {
     let commit = &captured.commit;
     receive(captured.git(), quarantine, &captured.scratch, commit, Some(request.base), request.max_bytes)?;
-    check_connected(quarantine, commit)?;
+    check_connected(quarantine, commit, Some(request.base))?;
     let changes = changes(quarantine.command([] as [&str; 0]), request.base, commit)?;
     let allowed = result_policy::compile(request.paths).map_err(|message| WorktreeError::Refused {
         message: format!("`paths` cannot be read: {message}"),
@@ -110,10 +113,21 @@ pub(super) fn receive(
     }
 }
 
-/// An error unless everything is there that a commit reaches.
-pub(super) fn check_connected(quarantine: &Quarantine, commit: &CommitId) -> Result<()> {
-    let walk = quarantine.command(["rev-list", "--objects", "--stdin", "--not", "--all", "--quiet"]);
-    let output = walk.stdin(format!("{commit}\n")).output()?;
+/// An error unless everything is there that a commit reaches; what `known` reaches is. Where nothing is known all refs are
+/// asked, of which some may go meanwhile, so that it is asked again before it is believed.
+pub(super) fn check_connected(quarantine: &Quarantine, commit: &CommitId, known: Option<&CommitId>) -> Result<()> {
+    let known = known.map_or("--all", CommitId::as_str);
+    let walk = || {
+        let walk = quarantine.command(["rev-list", "--objects", "--stdin", "--not", known, "--quiet"]);
+        walk.stdin(format!("{commit}\n")).output()
+    };
+    let mut output = walk()?;
+    for _ in 0..WALKS {
+        if output.status.success() {
+            break;
+        }
+        output = walk()?;
+    }
     if output.status.success() { Ok(()) } else { Err(rejected("walked", &output)) }
 }
 

@@ -79,13 +79,13 @@ fn bring_into(
     request: &ImportRequest<'_>,
 ) -> Result<Option<Brought>> {
     let CapturedModule { home, commit, base, .. } = module;
-    if check_connected(quarantine, commit).is_err() {
+    if check_connected(quarantine, commit, None).is_err() {
         // A task may have fetched what is not here, and not have what is.
         let has_base = module.git.bare(&module.scratch, ["cat-file", "-e", base.as_str()]).output()?.status.success();
         let known = Some(base).filter(|_| has_base && module.cloned);
         let known = known.filter(|_| is_here(quarantine, base).unwrap_or(false));
         receive(&module.git, quarantine, &module.scratch, commit, known, request.max_bytes)?;
-        check_connected(quarantine, commit)?;
+        check_connected(quarantine, commit, None)?;
     }
     if module.cloned && is_here(quarantine, base)? {
         let changes = changes(quarantine.command([] as [&str; 0]), base, commit)?;
