@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use super::leaf_plan::{self, Controllers, PROCESSES, SUPERVISOR};
-use super::policy::Limits;
+use super::limits::Limits;
 use crate::model::Token;
 
 /// Where the kernel shows cgroups.

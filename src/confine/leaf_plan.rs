@@ -2,7 +2,7 @@
 //!
 //! Decision file: text in, values out; `leaf` reads and writes.
 
-use super::policy::Limits;
+use super::limits::Limits;
 
 /// The file in a cgroup that names its processes; what is written to it moves.
 pub const PROCESSES: &str = "cgroup.procs";

@@ -11,6 +11,7 @@ pub mod launch;
 pub mod leaf;
 mod leaf_plan;
 pub mod level;
+pub mod limits;
 pub mod machine;
 pub mod mask;
 pub mod policy;

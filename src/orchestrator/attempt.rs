@@ -12,10 +12,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::context::{RunError, blocking};
+use super::context::{RunError, Stop, blocking};
 use super::stopping::Stopping;
 use crate::confine::granted::Granted;
 use crate::confine::launch::Shim;
@@ -23,7 +22,7 @@ use crate::confine::proxy::Line;
 use crate::confine::shim::{ExitRecord, Greeting, Order, Report, Stopped, read_frame, write_frame};
 use crate::confine::view::System;
 use crate::confine::{Launch, LaunchError};
-use crate::model::{ProcId, TaskId, Token};
+use crate::model::{ProcId, Token};
 use crate::sys::socket::Address;
 use crate::sys::{fs, proc};
 
@@ -49,14 +48,6 @@ pub struct Attempt<'a> {
     pub machine: &'a System,
     /// What has to stop, and which task it is for.
     pub stop: Stop<'a>,
-}
-
-/// When an attempt has to stop.
-pub struct Stop<'a> {
-    /// The task that it is for.
-    pub task: &'a TaskId,
-    /// What has to stop.
-    pub news: watch::Receiver<Stopping>,
 }
 
 impl Stop<'_> {

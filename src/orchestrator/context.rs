@@ -7,10 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
-use super::attempt::Stop;
-use super::control;
+use super::sockets;
 use super::stopping::Stopping;
-use crate::confine::environment::SecretError;
 use crate::confine::granted::Granted;
 use crate::confine::leaf::Scope;
 use crate::confine::mask::Mask;
@@ -31,6 +29,16 @@ use crate::worktree::submodules::Submodule;
 
 /// What the journal calls a wait for a lock of git's.
 pub const WAITING: &str = "lock.wait";
+
+pub use super::error::RunError;
+
+/// When what is done for a task has to stop.
+pub struct Stop<'a> {
+    /// The task that it is for.
+    pub task: &'a TaskId,
+    /// What has to stop.
+    pub news: watch::Receiver<Stopping>,
+}
 
 /// One supervised run.
 pub struct Context {
@@ -56,96 +64,11 @@ pub struct Context {
     mask: OnceLock<Mask>,
 }
 
-/// Why a part of a run could not do its work.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// A workspace, a base or a result.
-    #[error(transparent)]
-    Worktree(#[from] crate::worktree::WorktreeError),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Confinement at the demanded level.
-    #[error(transparent)]
-    Unavailable(#[from] crate::confine::Unavailable),
-    /// A child did not start.
-    #[error(transparent)]
-    Launch(#[from] crate::confine::LaunchError),
-    /// A secret that is not there.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// A setup step that did not do its work.
-    #[error("{message}")]
-    Setup {
-        /// Which, and how it ended.
-        message: String,
-    },
-    /// A lock.
-    #[error(transparent)]
-    Lock(#[from] crate::sys::lock::LockError),
-    /// A file.
-    #[error(transparent)]
-    Fs(#[from] crate::sys::fs::FsError),
-    /// A process, a socket, a pipe.
-    #[error("{what}")]
-    Io {
-        /// What was tried.
-        what: String,
-        /// The cause.
-        source: std::io::Error,
-    },
-    /// What was asked for contradicts itself or the repository.
-    #[error("{message}")]
-    Usage {
-        /// What is wrong.
-        message: String,
-    },
-    /// What was asked for cannot be done with the run as it is.
-    #[error("{message}")]
-    Refused {
-        /// Why not.
-        message: String,
-    },
-    /// A branch moved, and the files of a worktree that has it checked out did not.
-    #[error("{message}")]
-    Behind {
-        /// Which, and why.
-        message: String,
-    },
-    /// The supervisor lives and does not answer.
-    #[error("the supervisor of run {run} does not answer: its socket is gone")]
-    SupervisorSilent {
-        /// The run.
-        run: String,
-    },
-    /// The supervisor is not there.
-    #[error("the supervisor of run {run} is dead{detail}")]
-    SupervisorDead {
-        /// The run.
-        run: String,
-        /// What is known of its end.
-        detail: String,
-    },
-}
-
 /// Does work that waits for git or the disk where it holds up nothing else.
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> std::result::Result<T, RunError> {
     tokio::task::spawn_blocking(work).await.map_err(RunError::panicked)
-}
-
-impl RunError {
-    /// An error of the operating system, with what was tried.
-    pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> RunError {
-        let what = what.into();
-        move |source| RunError::Io { what, source }
-    }
-
-    /// A part of the program that panicked instead of answering.
-    pub fn panicked(error: tokio::task::JoinError) -> RunError {
-        RunError::Io { what: "a part of the supervisor ended by a panic".into(), source: std::io::Error::other(error) }
-    }
 }
 
 impl Context {
@@ -187,7 +110,7 @@ impl Context {
     /// How a child of this run outlives this supervisor; `None` where it is to end with it.
     pub fn adoption(&self, token: &Token) -> std::result::Result<Option<Adoption>, RunError> {
         let grace_ms = u64::try_from(self.run.orphan_grace.0.as_millis()).unwrap_or(u64::MAX);
-        let socket = control::door(token)?;
+        let socket = sockets::door(token)?;
         Ok((grace_ms > 0).then_some(Adoption { socket, grace_ms, epoch: self.epoch }))
     }
 

@@ -3,7 +3,6 @@
 //! A client says `watch` and then hears one line for every change, until the run is over and the socket closes; or it
 //! asks for something to be done and hears whether it was. What changed is read from the store: the socket only wakes.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,9 +11,10 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
 use super::context::{Context, RunError};
-use crate::model::{RunId, TaskId, Token};
+use super::sockets;
+use crate::model::{RunId, TaskId};
+use crate::sys::fs;
 use crate::sys::socket::Address;
-use crate::sys::{env, fs};
 
 /// The version of the wire.
 const VERSION: u32 = 1;
@@ -73,26 +73,10 @@ struct Answer {
     error: Option<String>,
 }
 
-/// Where the socket of a run is: outside any repository, 0700.
-pub fn socket_path(run: &RunId) -> Result<PathBuf, RunError> {
-    Ok(socket_home()?.join(format!("{run}.sock")))
-}
-
-fn socket_home() -> Result<PathBuf, RunError> {
-    let home = env::state_home();
-    let home = home.ok_or_else(|| RunError::Usage { message: "neither HOME nor XDG_STATE_HOME is set".into() })?;
-    Ok(home.join("treehand/sockets"))
-}
-
-/// Where the shim of the attempt with this mark is to be found.
-pub fn door(token: &Token) -> Result<PathBuf, RunError> {
-    Ok(socket_home()?.join(format!("{}.sock", token.as_str())))
-}
-
 /// Listens for clients; what was left by an earlier holder is replaced (the caller holds the run's lock).
 pub fn listen(run: &RunId) -> Result<UnixListener, RunError> {
-    let path = socket_path(run)?;
-    fs::create_private_dir_all(&socket_home()?)?;
+    let path = sockets::of_run(run)?;
+    fs::create_private_dir_all(&sockets::home()?)?;
     fs::remove_file(&path)?;
     let address = Address::of(&path).map_err(RunError::io("cannot listen for clients"))?;
     UnixListener::bind(address.path()).map_err(RunError::io("cannot listen for clients"))
@@ -100,7 +84,7 @@ pub fn listen(run: &RunId) -> Result<UnixListener, RunError> {
 
 /// Removes the socket of a run that is over.
 pub fn close(run: &RunId) -> Result<(), RunError> {
-    Ok(fs::remove_file(&socket_path(run)?)?)
+    Ok(fs::remove_file(&sockets::of_run(run)?)?)
 }
 
 /// Serves clients for as long as the supervisor lives.
@@ -158,7 +142,7 @@ async fn watch(writer: &mut (impl AsyncWriteExt + Unpin), context: &Context) -> 
 
 /// Connects to the supervisor of a run and asks; `None` when nobody listens.
 pub async fn connect(run: &RunId, ask: Ask) -> Result<Option<BufReader<UnixStream>>, RunError> {
-    let path = socket_path(run)?;
+    let path = sockets::of_run(run)?;
     if !fs::exists(&path)? {
         return Ok(None);
     }

@@ -137,7 +137,7 @@ async fn make_ready(
     paths: &SealedPaths,
 ) -> Result<Verdict, RunError> {
     let begun = Instant::now();
-    let (why, log) = match setup::in_gate(context, judged, paths).await? {
+    let (why, log) = match setup::in_gate(context, &judged.task, paths).await? {
         GateSetup::Ready => return Ok(Verdict::Passed),
         GateSetup::Cancelled => return Ok(Verdict::Cancelled),
         GateSetup::Failed(why, log) => (why, log),

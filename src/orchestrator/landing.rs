@@ -11,15 +11,14 @@ use serde_json::json;
 use super::context::{Context, RunError, blocking};
 use super::gates::{self, Judged, Verdict};
 use super::messages::{self, Origin};
-use super::{recover, room};
+use super::{kept, recover, room};
 use crate::model::cause::chain;
 use crate::model::record::TaskRecord;
-use crate::model::{CommitId, GateSpec, Reason, ReasonKind, RunId, Strategy, TaskEvent, TaskId, TaskState};
+use crate::model::{CommitId, GateSpec, Reason, ReasonKind, Strategy, TaskEvent, TaskId, TaskState};
 use crate::store::{Intent, Landing};
 use crate::sys::{clock, proc};
 use crate::worktree::advance::{Advance, Advanced, advance};
 use crate::worktree::error::Result as WorktreeResult;
-use crate::worktree::import::update_ref;
 use crate::worktree::index_lock::Obstacle;
 use crate::worktree::merge::{self, Merged, Signature, merge_trees};
 use crate::worktree::quarantine::Quarantine;
@@ -289,19 +288,9 @@ fn landed(
     intent: Option<&Intent>,
 ) -> Result<TaskState, RunError> {
     let (run, task, into) = (&context.run.id, &entry.task.id, &context.run.into);
-    keep(&context.repo, run, task, &entry.commit)?;
+    kept::keep(&context.repo, run, task, &entry.commit)?;
     let landing = Landing { run, task, into, before, after, at: clock::now() };
     Ok(context.store(|store| store.record_landing(&landing, intent))?.state)
-}
-
-/// Keeps the captured commit reachable after its branch is gone: `diff RUN/TASK` works from it.
-pub fn keep(repo: &Repository, run: &RunId, id: &TaskId, commit: &CommitId) -> WorktreeResult<()> {
-    let name = format!("refs/treehand/merged/{run}/{id}");
-    let now = repo.reader().ref_commit(&name)?;
-    if now.as_ref() == Some(commit) {
-        return Ok(());
-    }
-    update_ref(repo, &name, Some(commit), now.as_ref(), "treehand: landed")
 }
 
 /// Refuses the result of a task for this reason.

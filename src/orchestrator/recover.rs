@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::context::RunError;
-use super::landing;
+use super::kept;
 use crate::model::{BranchName, CommitId, RunId, TaskId};
 use crate::store::{Entry, Landing, Store};
 use crate::sys::lock::FileLock;
@@ -60,7 +60,7 @@ fn one(repo: &Repository, store: &Store, entry: &Entry, recovered: &mut Recovere
         Resumed::NotMoved | Resumed::Busy { .. } => false,
     };
     if landed && let Some(commit) = store.task(&run, &task)?.commit {
-        landing::keep(repo, &run, &task, &commit)?;
+        kept::keep(repo, &run, &task, &commit)?;
     }
     match resumed {
         Resumed::NotMoved => {

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::attempt::{self, Adopted, Orphan};
 use super::context::{Context, RunError, blocking};
-use super::control;
 use super::landing::fail;
+use super::sockets;
 use super::worker::{self, after_failure, conclude};
 use crate::model::record::{AttemptRecord, TaskRecord};
 use crate::model::{TaskEvent, TaskId, TaskState};
@@ -56,7 +56,7 @@ async fn go_on(
         return worker::take(context, id, prepared).await;
     }
     let orphan = Orphan {
-        socket: control::door(&attempt.token)?,
+        socket: sockets::door(&attempt.token)?,
         epoch: context.epoch,
         shim: attempt.process.clone(),
         token: attempt.token.clone(),

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::attempt;
 use super::context::RunError;
-use super::control;
+use super::sockets;
 use crate::model::RunId;
 use crate::model::cause::chain;
 use crate::model::record::RunRecord;
@@ -99,7 +99,7 @@ fn hold(repo: &Repository, run: &RunId) -> Vec<UnixStream> {
     let Ok(store) = repo.look() else { return Vec::new() };
     let (tasks, epoch) = (store.tasks(run).unwrap_or_default(), store.epoch(run).unwrap_or_default());
     let open = tasks.iter().filter_map(|task| task.attempts.last()).filter(|attempt| attempt.ended_at.is_none());
-    open.filter_map(|attempt| attempt::hold(&control::door(&attempt.token).ok()?, epoch)).collect()
+    open.filter_map(|attempt| attempt::hold(&sockets::door(&attempt.token).ok()?, epoch)).collect()
 }
 
 #[cfg(test)]

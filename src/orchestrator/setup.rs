@@ -10,7 +10,6 @@ use serde_json::json;
 
 use super::attempt::{self, Attempt, AttemptEnd};
 use super::context::{Context, RunError};
-use super::gates::Judged;
 use crate::confine::Launch;
 use crate::confine::shim::Stopped;
 use crate::model::record::AttemptRecord;
@@ -131,13 +130,13 @@ pub enum GateSetup {
 }
 
 /// Runs the steps in the checkout of gates.
-pub async fn in_gate(context: &Arc<Context>, judged: &Judged, paths: &SealedPaths) -> Result<GateSetup, RunError> {
+pub async fn in_gate(context: &Arc<Context>, task: &TaskId, paths: &SealedPaths) -> Result<GateSetup, RunError> {
     for (number, step) in (1..).zip(&context.run.setup) {
         let token = random::token().map_err(WorktreeError::Random)?;
-        let log = context.repo.setup_log_of_gate(&context.run.id, &judged.task, &token, number);
-        let launch = for_gate(context, judged, paths, step, token)?;
+        let log = context.repo.setup_log_of_gate(&context.run.id, task, &token, number);
+        let launch = for_gate(context, task, paths, step, token)?;
         let launch = Launch { log: Some(context.log_plan(&log)), ..launch };
-        let stop = context.stop_of(&judged.task);
+        let stop = context.stop_of(task);
         let attempt = Attempt { launch: &launch, granted: context.granted, machine: &context.machine, stop };
         let end = attempt::run(attempt, |_| Ok(())).await?;
         match failure(step, &end) {
@@ -151,13 +150,13 @@ pub async fn in_gate(context: &Arc<Context>, judged: &Judged, paths: &SealedPath
 
 fn for_gate(
     context: &Context,
-    judged: &Judged,
+    task: &TaskId,
     paths: &SealedPaths,
     step: &SetupStep,
     token: Token,
 ) -> Result<Launch, RunError> {
     let mut launch = context.launch_in(paths, &context.gate_lenders()?, (setup::argv(step), token))?;
-    launch.env.extend(told(&context.run.id, "TREEHAND_GATE", &judged.task));
+    launch.env.extend(told(&context.run.id, "TREEHAND_GATE", task));
     setup::give(&mut launch, step)?;
     Ok(launch)
 }

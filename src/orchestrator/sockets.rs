@@ -1,0 +1,25 @@
+//! Where the sockets are by which the processes of a run are found: outside any repository, in a directory of the user's own.
+//! Names only; who listens makes and removes them.
+
+use std::path::PathBuf;
+
+use super::error::RunError;
+use crate::model::{RunId, Token};
+use crate::sys::env;
+
+/// The directory of all of them, 0700.
+pub fn home() -> Result<PathBuf, RunError> {
+    let home = env::state_home();
+    let home = home.ok_or_else(|| RunError::Usage { message: "neither HOME nor XDG_STATE_HOME is set".into() })?;
+    Ok(home.join("treehand/sockets"))
+}
+
+/// Where the supervisor of a run is to be found.
+pub fn of_run(run: &RunId) -> Result<PathBuf, RunError> {
+    Ok(home()?.join(format!("{run}.sock")))
+}
+
+/// Where the shim of the attempt with this mark is to be found.
+pub fn door(token: &Token) -> Result<PathBuf, RunError> {
+    Ok(home()?.join(format!("{}.sock", token.as_str())))
+}
