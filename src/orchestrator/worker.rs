@@ -226,6 +226,12 @@ fn base_of(context: &Context, task: &TaskRecord) -> Result<Result<CommitId, Reas
         }
     }
     let Some((_, first)) = results.first().cloned() else { return Ok(Ok(context.run.base.commit.clone())) };
+    if let Some(base) = &task.base
+        && context.repo.reader().has_commit(base).map_err(WorktreeError::from)?
+    {
+        // Merged for an earlier attempt, or by a supervisor that died: merged again it would be another commit.
+        return Ok(Ok(base.clone()));
+    }
     let quarantine = Quarantine::create(&context.repo, &first)?;
     let merged = merge_needs(context, &quarantine, task, &first, &results[1..]);
     let merged = match merged {
