@@ -7,27 +7,40 @@ use std::path::Path;
 
 use super::error::Result;
 use super::repository::Repository;
-use crate::model::ProcId;
+use crate::model::{ProcId, Token};
 use crate::sys::{fs, proc};
 
 /// How a `.keep` file of ours begins. Those of the first version have nothing more.
 pub const KEEP: &str = "treehand\n";
 
-/// The file of a quarantine that names its owner.
-pub(super) const OWNER: &str = "owner";
-
-/// Largest file that names one.
+/// Largest file that names an owner.
 const OWNER_MAX: u64 = 4096;
 
-/// This process, as such a file names it.
+/// This process, as a `.keep` file of ours names it.
 pub(super) fn signature() -> String {
     proc::own().map_or_else(String::new, |own| serde_json::to_string(&own).unwrap_or_default())
+}
+
+/// The name of a quarantine of this process: its owner is in it, so that it is never there without one.
+pub(super) fn name(token: &Token) -> String {
+    match proc::own() {
+        Some(ProcId { pid, start_time, boot_id }) => format!("{}.{pid}.{start_time}.{boot_id}", token.as_str()),
+        None => token.as_str().to_owned(),
+    }
+}
+
+/// The owner in such a name.
+fn owner_in(name: &str) -> Option<ProcId> {
+    let mut parts = name.splitn(4, '.').skip(1);
+    let (pid, start_time) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    Some(ProcId { pid, start_time, boot_id: parts.next()?.to_owned() })
 }
 
 /// Removes what dead processes left of quarantines in a repository.
 pub fn sweep(repo: &Repository) -> Result<()> {
     for dir in children(&repo.state_dir().join("quarantine"))? {
-        if is_of_the_dead(&dir, OWNER.as_ref(), "")? {
+        let owner = dir.file_name().and_then(|name| name.to_str()).and_then(owner_in);
+        if proc::is_known_dead(owner.as_ref()) {
             fs::remove_tree(&dir)?;
         }
     }
@@ -69,10 +82,11 @@ mod tests {
         let repo = &fixture.repo;
         let mine = Quarantine::create(repo, &fixture.tip("HEAD")).expect("made");
         let dead = ProcId { pid: 4_000_000_000, start_time: 1, boot_id: "gone".into() };
+        assert_eq!(owner_in("0123.4000000000.1.gone"), Some(dead.clone()));
+        assert_eq!((owner_in("0123"), owner_in("0123.x.1.gone")), (None, None));
         let dead = serde_json::to_string(&dead).expect("written");
-        let other = repo.state_dir().join("quarantine/other");
+        let other = repo.state_dir().join("quarantine/0123.4000000000.1.gone");
         std::fs::create_dir(&other).expect("made");
-        std::fs::write(other.join(OWNER), &dead).expect("written");
         let old = repo.state_dir().join("quarantine/old");
         std::fs::create_dir(&old).expect("made");
         let pack = |name: &str| repo.common_dir.join("objects/pack").join(name);

@@ -110,16 +110,13 @@ impl Quarantine {
         let token = random::token().map_err(WorktreeError::Random)?;
         let parent = state.join("quarantine");
         fs::create_private_dir_all(&parent)?;
-        let dir = parent.join(token.as_str());
+        let dir = parent.join(abandoned::name(&token));
         fs::create_private_dir(&dir)?;
         let (git, main, signs) = (repo.git.clone(), repo.common_dir.clone(), OnceLock::new());
         let stand = (repo.git_dir.clone(), repo.here.clone());
         let quarantine = Quarantine { git, main, stand, dir, signs };
         let objects = repo.common_dir.join("objects");
-        let signed = fs::write_new(&quarantine.dir.join(abandoned::OWNER), abandoned::signature().as_bytes());
-        let made = signed
-            .map_err(WorktreeError::from)
-            .and_then(|()| write_bare_skeleton(&quarantine.dir, object_format(like), &[objects], ""))
+        let made = write_bare_skeleton(&quarantine.dir, object_format(like), &[objects], "")
             .and_then(|()| copy_shallow(&repo.common_dir, &quarantine.dir));
         match made {
             Ok(()) => Ok(quarantine),
