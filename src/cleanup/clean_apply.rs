@@ -20,6 +20,7 @@ use crate::model::record::{RemovedItem, RunRecord, TaskRecord, WorkspaceRecord, 
 use crate::store::{Entry, Store};
 use crate::sys::fs;
 use crate::sys::standing::Processes;
+use crate::worktree::abandoned;
 use crate::worktree::import::update_ref;
 use crate::worktree::sealed::{SealedPaths, remove_if_empty};
 use crate::worktree::{Repository, WorktreeError, checkouts, import_submodules};
@@ -247,7 +248,7 @@ fn expire_dir(dir: &DirFact) -> Result<Done> {
 }
 
 fn unkeep(path: &Path) -> Result<Done> {
-    if !std::fs::read(path).is_ok_and(|content| content == b"treehand\n") {
+    if !std::fs::read(path).is_ok_and(|content| content.starts_with(abandoned::KEEP.as_bytes())) {
         return Done::skipped(CHANGED);
     }
     fs::remove_file(path)?;

@@ -316,7 +316,7 @@ fn temporary_things_go_by_age_and_only_what_is_ours() {
     let pack = fixture.repo.common_dir.join("objects/pack");
     std::fs::create_dir_all(state.join("quarantine/abc/objects")).expect("created");
     std::fs::create_dir_all(state.join("trash/run.task.1/box")).expect("created");
-    std::fs::write(pack.join("pack-1.keep"), "treehand\n").expect("write");
+    std::fs::write(pack.join("pack-1.keep"), "treehand\n{\"pid\":1}").expect("write");
     std::fs::write(pack.join("pack-2.keep"), "somebody else\n").expect("write");
     let tip = fixture.tip("refs/heads/main");
     let stamp = trash::stamp().expect("a stamp");
