@@ -267,6 +267,29 @@ fn a_rejected_result_is_saved_before_its_task_is_done_again() {
 }
 
 #[test]
+fn what_is_asked_of_a_task_that_is_elsewhere_by_now_is_refused_and_the_run_goes_on() {
+    use std::io::Write;
+    let waiting = Waiting::start(READ, &["--name", "t"]);
+    let ask = |command: &str| -> Value {
+        let socket = waiting.world.path().join(format!("state/treehand/sockets/{}.sock", waiting.run));
+        let mut line = std::os::unix::net::UnixStream::connect(socket).expect("a supervisor");
+        writeln!(line, "{{\"version\":1,\"ask\":{{\"do\":{command}}}}}").expect("asked");
+        let mut answer = String::new();
+        BufReader::new(line).read_line(&mut answer).expect("answered");
+        serde_json::from_str(&answer).expect("JSON")
+    };
+    let running = ask("{\"retry\":{\"tasks\":[\"t\"]}}");
+    assert!(running["error"].as_str().is_some_and(|why| why.ends_with("/t is running by now")), "{running}");
+    for unknown in ["{\"retry\":{\"tasks\":[\"x\"]}}", "{\"cancel_task\":{\"task\":\"x\",\"words\":\"\"}}"] {
+        let answer = ask(unknown);
+        assert!(answer["error"].as_str().is_some_and(|why| why.ends_with("has no task `x`")), "{answer}");
+    }
+    waiting.let_go();
+    waiting.world.treehand(&["wait", &waiting.run]).expect(0);
+    assert_eq!(waiting.world.show("main", "done.txt"), "done\n");
+}
+
+#[test]
 fn a_stopped_supervisor_is_a_run_that_waits_and_goes_on_when_it_does() {
     let waiting = Waiting::start(READ, &[]);
     let supervisor = waiting.world.supervisor(&waiting.run);

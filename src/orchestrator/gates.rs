@@ -3,7 +3,7 @@
 //! The checkout is a sealed workspace of its own, made from the quarantined candidate and removed afterwards, so that
 //! neither leftovers of the task nor of another gate can make a tree look better than it is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -142,18 +142,21 @@ async fn make_ready(
         GateSetup::Cancelled => return Ok(Verdict::Cancelled),
         GateSetup::Failed(why, log) => (why, log),
     };
-    let result = GateRecord {
+    record(context, result(gate, judged, GateOutcome::Failed, begun, &log))?;
+    let message = format!("the gate `{}` could not be tried: {why}", gate.run);
+    Ok(Verdict::Failed { command: gate.run.clone(), message, log })
+}
+
+fn result(gate: &GateSpec, judged: &Judged, outcome: GateOutcome, begun: Instant, log: &Path) -> GateRecord {
+    GateRecord {
         tree: judged.tree.clone(),
         command: gate.run.clone(),
-        outcome: GateOutcome::Failed,
+        outcome,
         cached: false,
         ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         entries: vec![judged.task.clone()],
-        log: Some(log.clone()),
-    };
-    record(context, result)?;
-    let message = format!("the gate `{}` could not be tried: {why}", gate.run);
-    Ok(Verdict::Failed { command: gate.run.clone(), message, log })
+        log: Some(log.to_owned()),
+    }
 }
 
 async fn run_gate(
@@ -176,15 +179,7 @@ async fn run_gate(
         (true, false) => GateOutcome::Passed,
         (false, _) => GateOutcome::Failed,
     };
-    let result = GateRecord {
-        tree: judged.tree.clone(),
-        command: gate.run.clone(),
-        outcome,
-        cached: false,
-        ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-        entries: vec![judged.task.clone()],
-        log: Some(log.clone()),
-    };
+    let result = result(gate, judged, outcome, begun, &log);
     if outcome == GateOutcome::Passed {
         context.store(|store| store.keep_gate_result(&setup::key(gate, &context.run.setup), &result))?;
     }

@@ -193,8 +193,8 @@ impl Driver<'_> {
                 context.stopping(Stopping::kill_all);
             }
             Command::CancelTask { task, words } => {
-                if context.task(&task)?.state.is_terminal() {
-                    return Ok(Err(format!("{run}/{task} is over already")));
+                if let Some(why) = self.hinders(std::slice::from_ref(&task), TaskEvent::Cancel)? {
+                    return Ok(Err(why));
                 }
                 context.store(|store| asking::note_stop(store, run, &task, &words))?;
                 self.take(Event::CancelTask(task))?;
@@ -211,6 +211,9 @@ impl Driver<'_> {
                 if context.stops_all() {
                     return Ok(Err(format!("run {run} is being cancelled: retry it when it is over")));
                 }
+                if let Some(why) = self.hinders(&tasks, TaskEvent::Retry)? {
+                    return Ok(Err(why));
+                }
                 context.stopping(|stopping| tasks.iter().for_each(|task| stopping.release(task)));
                 for task in context.store(|store| asking::queue_again(store, run, &tasks))? {
                     self.take(Event::Settled { task: task.id, state: task.state })?;
@@ -218,6 +221,17 @@ impl Driver<'_> {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// What keeps these tasks from taking an event: who asked saw them as they were a moment ago.
+    fn hinders(&self, tasks: &[TaskId], event: TaskEvent) -> Result<Option<String>, RunError> {
+        let run = &self.context.run.id;
+        let known = self.context.store(|store| store.tasks(run))?;
+        Ok(tasks.iter().find_map(|id| match known.iter().find(|task| task.id == *id) {
+            None => Some(format!("run {run} has no task `{id}`")),
+            Some(task) if task.state.next(event).is_ok() => None,
+            Some(task) => Some(format!("{run}/{id} is {} by now", task.state.word())),
+        }))
     }
 
     fn settle(&mut self, task: TaskId, state: TaskState) -> Result<(), RunError> {
