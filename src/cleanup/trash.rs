@@ -8,17 +8,13 @@ use std::path::{Path, PathBuf};
 
 use super::error::Result;
 use crate::model::Timestamp;
-use crate::sys::{clock, fs, random};
-use crate::worktree::{Repository, WorktreeError};
+use crate::sys::fs;
+use crate::worktree::Repository;
 
 /// The trash beside workspaces on another file system.
 pub const BESIDE: &str = ".treehand-trash";
 
-/// A name that no other removal has, and that tells when it was.
-pub fn stamp() -> Result<String> {
-    let token = random::token().map_err(WorktreeError::Random)?;
-    Ok(format!("{}-{}", clock::now().0, token.short()))
-}
+pub use crate::worktree::stamp::stamp;
 
 /// The moment in a name made by [`stamp`].
 pub fn stamped_at(name: &str) -> Option<Timestamp> {
@@ -49,6 +45,7 @@ pub fn changed_at(path: &Path) -> Result<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::clock;
 
     #[test]
     fn a_stamp_tells_its_moment_and_nothing_else_is_one() {

@@ -29,6 +29,7 @@ use crate::worktree::merge::{self, Merged, Signature, merge_trees};
 use crate::worktree::quarantine::Quarantine;
 use crate::worktree::reach;
 use crate::worktree::sealed::{self, SealRequest, SealedPaths};
+use crate::worktree::stamp::stamp;
 
 /// What preparing came to.
 enum Preparation {
@@ -168,9 +169,7 @@ fn make_branch(context: &Context, task: &TaskRecord, base: &CommitId) -> Result<
     match &now {
         Some(now) if now == base => return Ok(()),
         Some(now) if !repo.reader().is_ancestor(now, base)? => {
-            let token = random::token().map_err(WorktreeError::Random)?;
-            let stamp = format!("{}-{}", clock::now().0, token.short());
-            let name = format!("refs/treehand/salvage/{}/{}/{stamp}/branch", context.run.id, task.id);
+            let name = format!("refs/treehand/salvage/{}/{}/{}/branch", context.run.id, task.id, stamp()?);
             update_ref(repo, &name, Some(now), None, "treehand: result of an earlier attempt")?;
         }
         _ => {}

@@ -98,15 +98,18 @@ impl Store {
         change: impl FnOnce(&mut TaskRecord),
     ) -> Result<TaskRecord, StoreError> {
         self.write(|transaction| {
-            let mut moved = edit_silently(transaction, run, task, change)?;
+            let mut record = read_task(transaction, run, task)?;
+            let before = record.state;
+            change(&mut record);
+            record.state = before;
             for (event, data) in events {
-                moved = edit(transaction, run, task, |record| {
-                    record.state = record.state.next(*event)?;
-                    let kind = format!("task.{}", event_word(*event)?);
-                    Ok((kind, json!({"state": record.state, "detail": data})))
-                })?;
+                record.state = record.state.next(*event)?;
+                let kind = format!("task.{}", event_word(*event)?);
+                let data = json!({"state": record.state, "detail": data});
+                append(transaction, &EntryDraft::new(&kind, data).of_task(run, task), Phase::Note, None)?;
             }
-            Ok(moved)
+            write_task(transaction, run, &record)?;
+            Ok(record)
         })
     }
 
@@ -185,21 +188,6 @@ pub(super) fn edit_run(
 fn event_word(event: TaskEvent) -> Result<String, StoreError> {
     let value = serde_json::to_value(event).map_err(|source| StoreError::Record { kind: "event", source })?;
     Ok(value.as_str().unwrap_or("event").to_owned())
-}
-
-/// Changes a record in the transaction of a change that the journal names.
-fn edit_silently(
-    transaction: &Transaction<'_>,
-    run: &RunId,
-    task: &TaskId,
-    change: impl FnOnce(&mut TaskRecord),
-) -> Result<TaskRecord, StoreError> {
-    let mut record = read_task(transaction, run, task)?;
-    let state = record.state;
-    change(&mut record);
-    record.state = state;
-    write_task(transaction, run, &record)?;
-    Ok(record)
 }
 
 fn read_task(connection: &Connection, run: &RunId, id: &TaskId) -> Result<TaskRecord, StoreError> {

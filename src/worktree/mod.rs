@@ -67,6 +67,7 @@ pub mod sensitive_paths;
 pub mod setup;
 mod spelling;
 pub mod stack;
+pub mod stamp;
 pub mod status;
 pub mod store_place;
 pub mod submodule_moves;

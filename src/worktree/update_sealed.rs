@@ -14,6 +14,7 @@ use super::replay::{self, Replayed};
 use super::repository::Repository;
 use super::result_policy::GITLINK;
 use super::sealed_move::{State, Still};
+use super::stamp::stamp;
 use super::update::{self, KIND, UpdateRequest, Updated};
 use crate::model::CommitId;
 use crate::model::cause::chain;
@@ -192,8 +193,7 @@ pub fn finish(repo: &Repository, store: &Store, update: &UpdateRecord, from: &St
     }
     // Files that moved already make it differ from both: what it holds is kept before the rest of them move.
     if !still.is(from)? {
-        let stamp =
-            format!("{}-{}", clock::now().0, crate::sys::random::token().map_err(WorktreeError::Random)?.short());
+        let stamp = stamp()?;
         let name = format!("refs/treehand/salvage/{}/{stamp}/worktree", record.name);
         super::changes::import_beside(repo, &record, &still.captured, &name)?;
     }
