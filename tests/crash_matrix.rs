@@ -59,7 +59,7 @@ fn world() -> World {
 
 /// What a run came to: states and reasons of its tasks, and the files that landed.
 fn outcome(world: &World, run: &Value) -> Value {
-    let tasks = run["tasks"].as_array().expect("tasks").iter().map(|task| {
+    let tasks = run["tasks"].as_array().unwrap_or_else(|| panic!("no tasks in {run}")).iter().map(|task| {
         let attempts = task["attempts"].as_array().map_or(0, Vec::len);
         serde_json::json!([task["id"], task["state"], task["reason"]["kind"], attempts])
     });
@@ -119,7 +119,7 @@ fn run(moment: &str) -> (u64, u64, Value) {
         begin.env("TREEHAND_CRASH_AT", moment);
         begin
     });
-    assert!([0, 1].contains(&begun.code), "{} {}", begun.code, begun.stderr);
+    assert!(begun.code == 0 || begun.code == 1 && !moment.is_empty(), "{} {}", begun.code, begun.stderr);
     let id = world.treehand(&["ps", "--json"]).expect(0).json()["runs"][0]["run"].as_str().expect("an id").to_owned();
     let run = world.treehand(&["resume", &id, "--json"]).expect(1).json();
     assert_eq!(world.treehand(&["doctor", "--json", "--set", "confine.level=off"]).expect(0).json()["ok"], true);

@@ -350,3 +350,22 @@ fn a_full_disk_is_waited_for_and_the_run_goes_on_when_there_is_room() {
     let told = world.in_shell(&shell, FULL_DISK).expect("unshare is where namespaces are").expect(0);
     assert!(told.stdout.contains("made"), "{}", told.stdout);
 }
+
+/// In a pid namespace the leaders of our session and group may be outside, and have no number: so it is after `docker exec`.
+#[test]
+fn a_run_in_a_pid_namespace_whose_session_began_outside_is_supervised() {
+    if support::level() == "off" {
+        return;
+    }
+    let world = World::new();
+    let shell = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "sh", "-ue"];
+    let script = r#"
+treehand run -- sh -c 'echo made > made.txt'
+git show main:made.txt
+treehand run --confine off -- sh -c 'echo off > off.txt'
+git show main:off.txt
+treehand new one --sealed && treehand exec one -- sh -c 'echo "$TREEHAND_ATTEMPT_NUMBER"inside'
+"#;
+    let told = world.in_shell(&shell, script).expect("unshare is where namespaces are").expect(0);
+    assert!(["made", "off", "inside"].iter().all(|line| told.stdout.contains(line)), "{}", told.stdout);
+}

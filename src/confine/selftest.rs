@@ -18,9 +18,9 @@ use super::granted::{Granted, Unavailable};
 use super::launch::{Launch, LaunchError};
 use super::view::{System, needs_hiding};
 use super::{descriptor, machine};
-use crate::model::Token;
 use crate::model::record::ConfineLevel;
-use crate::sys::{env, random};
+use crate::model::{ProcId, Token};
+use crate::sys::{env, proc, random};
 
 /// The argument that makes our own executable the tester inside.
 pub const TESTER: &str = "__escape";
@@ -35,7 +35,7 @@ pub struct Canaries {
     tcp: u16,
     abstract_name: String,
     socket: PathBuf,
-    process: u32,
+    process: Option<ProcId>,
     descriptor: i32,
     config: Option<PathBuf>,
     hook: Option<PathBuf>,
@@ -144,7 +144,7 @@ impl Held {
             hook: repository.map(|place| place.join("hooks").join(&name)),
             abstract_name: name,
             socket,
-            process: std::process::id(),
+            process: proc::own(),
             descriptor: left.as_raw_fd(),
         };
         Ok(Held { canaries, _listeners: listeners, _secret: left })
@@ -182,6 +182,9 @@ pub fn show_self(launch: &mut Launch, level: ConfineLevel) -> io::Result<()> {
 /// The tester: tries every way out, and says by its exit code which one is open.
 pub fn escape(canaries: &str) -> u8 {
     let Ok(canaries) = serde_json::from_str::<Canaries>(canaries) else { return 99 };
+    // Pids are counted anew in a pid namespace: the number may be that of a process inside.
+    let is_it = |outside: &ProcId| proc::identify(outside.pid).is_none_or(|seen| seen.start_time == outside.start_time);
+    let outside = canaries.process.filter(is_it).map(|outside| outside.pid);
     let tried = [
         std::fs::read(&canaries.secret).is_ok(),
         std::fs::write(&canaries.secret, "x").is_ok(),
@@ -190,8 +193,8 @@ pub fn escape(canaries: &str) -> u8 {
             .and_then(|address| UnixStream::connect_addr(&address))
             .is_ok(),
         UnixStream::connect(&canaries.socket).is_ok(),
-        can_signal(canaries.process),
-        std::fs::read(format!("/proc/{}/environ", canaries.process)).is_ok(),
+        outside.is_some_and(can_signal),
+        outside.is_some_and(|pid| std::fs::read(format!("/proc/{pid}/environ")).is_ok()),
         descriptor::adopt(canaries.descriptor).is_ok(),
         canaries.config.is_some_and(|config| std::fs::read(config).is_ok()),
         canaries.hook.is_some_and(|hook| plants(&hook)),

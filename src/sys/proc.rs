@@ -345,7 +345,7 @@ pub fn become_again(program: &Path, args: &[&OsStr], variable: (&str, &str)) -> 
 
 /// True when this process leads a session of its own already.
 pub fn leads_its_session() -> bool {
-    rustix::process::getsid(None).is_ok_and(|session| session == rustix::process::getpid())
+    nix::unistd::getsid(None).is_ok_and(|session| session == nix::unistd::getpid())
 }
 
 /// Makes this process the leader of a session of its own: no terminal, no group that a Ctrl-C reaches.

@@ -23,9 +23,14 @@ pub(super) fn signature() -> String {
 
 /// The name of a quarantine of this process: its owner is in it, so that it is never there without one.
 pub(super) fn name(token: &Token) -> String {
+    format!("{}{}", token.as_str(), owner_suffix())
+}
+
+/// How such a name ends.
+pub(super) fn owner_suffix() -> String {
     match proc::own() {
-        Some(ProcId { pid, start_time, boot_id }) => format!("{}.{pid}.{start_time}.{boot_id}", token.as_str()),
-        None => token.as_str().to_owned(),
+        Some(ProcId { pid, start_time, boot_id }) => format!(".{pid}.{start_time}.{boot_id}"),
+        None => String::new(),
     }
 }
 
@@ -87,6 +92,8 @@ mod tests {
         let dead = serde_json::to_string(&dead).expect("written");
         let other = repo.state_dir().join("quarantine/0123.4000000000.1.gone");
         std::fs::create_dir(&other).expect("made");
+        let scratch = repo.scratch().expect("made");
+        assert_eq!(scratch.path().file_name().and_then(|name| owner_in(name.to_str()?)), proc::own());
         let old = repo.state_dir().join("quarantine/old");
         std::fs::create_dir(&old).expect("made");
         let pack = |name: &str| repo.common_dir.join("objects/pack").join(name);
@@ -95,7 +102,7 @@ mod tests {
         std::fs::write(pack("pack-3.keep"), "a person's").expect("written");
         std::fs::write(pack("pack-4.keep"), KEEP).expect("written");
         sweep(repo).expect("swept");
-        assert!(mine.git_dir().exists() && !other.exists() && old.exists());
+        assert!(mine.git_dir().exists() && scratch.path().exists() && !other.exists() && old.exists());
         let left = |name: &str| pack(name).exists();
         assert!(!left("pack-1.keep") && left("pack-2.keep") && left("pack-3.keep") && left("pack-4.keep"));
     }

@@ -148,11 +148,13 @@ impl Repository {
         self.common_dir.join("treehand")
     }
 
-    /// A temporary directory on the repository's file system, among the quarantines: `clean` takes what a crash leaves there.
+    /// A temporary directory on the repository's file system, among the quarantines: its name says whose it is, as theirs do.
     pub fn scratch(&self) -> Result<tempfile::TempDir> {
         let parent = self.state_dir().join("quarantine");
         fs::create_private_dir_all(&parent)?;
-        Ok(tempfile::tempdir_in(&parent).map_err(fs::at("create", &parent))?)
+        let suffix = super::abandoned::owner_suffix();
+        let made = tempfile::Builder::new().prefix("scratch-").suffix(&suffix).tempdir_in(&parent);
+        Ok(made.map_err(fs::at("create", &parent))?)
     }
 
     /// A git dir that lies apart does not say where its worktree is, and git forgets it; a supervisor must know.

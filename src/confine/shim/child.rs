@@ -258,8 +258,8 @@ fn watched(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 
 /// True when the child leads a group: ours is not to be signalled.
 fn own_group(process: &Process) -> bool {
-    let pid = i32::try_from(process.id()).ok().and_then(rustix::process::Pid::from_raw);
-    rustix::process::getpgid(pid).is_ok_and(|group| Some(group) == pid)
+    let Ok(pid) = i32::try_from(process.id()).map(nix::unistd::Pid::from_raw) else { return false };
+    nix::unistd::getpgid(Some(pid)).is_ok_and(|group| group == pid)
 }
 
 /// Waits for pid 1: when it is gone, the kernel has ended everything else in the sandbox.

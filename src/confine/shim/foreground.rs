@@ -4,7 +4,7 @@
 use std::os::fd::BorrowedFd;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-use rustix::process::{Pid, getpgrp};
+use rustix::process::Pid;
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
 /// Who has the terminal among our streams, when that is our own group.
@@ -14,10 +14,10 @@ pub struct Foreground {
 }
 
 impl Foreground {
-    /// Looks at it; `None` without a terminal, or where somebody else has it.
+    /// Looks at it; `None` without a terminal, or where somebody else has it, or our group is one of another pid namespace.
     pub fn look() -> Option<Foreground> {
         let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-        let group = getpgrp();
+        let group = Pid::from_raw(nix::unistd::getpgrp().as_raw())?;
         let stream = streams.into_iter().find(|stream| tcgetpgrp(stream) == Ok(group))?;
         Some(Foreground { stream, group })
     }
