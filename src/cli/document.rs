@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::output::plain;
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord, WorkspaceRecord};
-use crate::model::{BaseReport, ReasonKind, state};
+use crate::model::{BaseReport, Delay, ReasonKind, TaskState, state};
 
 /// `treehand/run/v1`.
 pub fn run(run: &RunRecord, tasks: &[TaskRecord]) -> Value {
@@ -66,7 +66,13 @@ pub fn task(task: &TaskRecord) -> Value {
         "deletions": task.changes.map(|c| c.deletions),
         "landed": task.landed,
         "reason": task.reason,
+        "waits_for": waits_for(task),
     })
+}
+
+/// What a queued task waits for beside a place in its run and what it needs.
+fn waits_for(task: &TaskRecord) -> Option<&Delay> {
+    task.delay.as_ref().filter(|_| task.state == TaskState::Queued)
 }
 
 /// `treehand/workspace/v1`.
@@ -127,6 +133,10 @@ pub fn run_text(run: &RunRecord, tasks: &[TaskRecord]) -> String {
 
 fn task_detail(task: &TaskRecord) -> String {
     let mut parts = Vec::new();
+    if let Some(delay) = waits_for(task) {
+        let until = delay.until.map(|until| format!(", until {until}")).unwrap_or_default();
+        parts.push(format!("{}{until}", plain(&delay.why)));
+    }
     if let Some(landed) = &task.landed {
         parts.push(format!("as {}", landed.commit.short()));
     }

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 use super::{
-    BaseReport, Bounds, BranchName, ByteSize, CommitId, Hooks, MergePolicy, ProcId, Reason, RunId, RunSpec, RunState,
-    Sensitive, SetupRecord, SetupStep, Span, Strategy, Submodules, TaskId, TaskSpec, TaskState, Timestamp, Token,
-    WorkspaceName,
+    BaseReport, Bounds, BranchName, ByteSize, CommitId, Delay, FailureClass, Hooks, MergePolicy, ProcId, Reason,
+    RetryPolicy, RunId, RunSpec, RunState, Sensitive, SetupRecord, SetupStep, Span, Strategy, Submodules, TaskId,
+    TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
 };
 
 /// A run, with everything that was decided when it started: nothing is looked up again later.
@@ -78,6 +78,9 @@ pub struct RunRecord {
     /// How long its attempts wait for a successor of a supervisor that died.
     #[serde(default = "orphan_grace")]
     pub orphan_grace: Span,
+    /// How often its tasks are tried at all, and the rests in between.
+    #[serde(default)]
+    pub retry: RetryPolicy,
     /// Gates that ran, in order.
     pub gates: Vec<GateRecord>,
     /// An error that ended the supervisor itself.
@@ -142,13 +145,21 @@ pub struct TaskRecord {
     /// A person asked to stop it, with these words.
     #[serde(default)]
     pub stop: Option<String>,
+    /// What it waits for while it is queued, beside a place in its run and what it needs.
+    #[serde(default)]
+    pub delay: Option<Delay>,
 }
 
 impl TaskRecord {
+    /// How many of its attempts count.
+    pub fn attempts_used(&self) -> u32 {
+        u32::try_from(self.attempts.len()).unwrap_or(u32::MAX).saturating_sub(self.pardoned)
+    }
+
     /// True when another attempt is allowed.
-    pub fn may_try_again(&self) -> bool {
-        let used = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX).saturating_sub(self.pardoned);
-        used < self.spec.attempts_allowed()
+    pub fn may_try_again(&self, policy: &RetryPolicy) -> bool {
+        let most = if policy.attempts == 0 { u64::MAX } else { policy.attempts };
+        u64::from(self.attempts_used()) < u64::from(self.spec.attempts_allowed()).min(most)
     }
 }
 
@@ -207,6 +218,12 @@ pub struct AttemptError {
     pub kind: String,
     /// One sentence.
     pub message: String,
+    /// What follows from it for the next attempt.
+    #[serde(default)]
+    pub class: Option<FailureClass>,
+    /// How long a service wants to be left alone.
+    #[serde(default)]
+    pub retry_after: Option<Span>,
 }
 
 /// Where a result landed.

@@ -17,6 +17,8 @@ pub struct Slot {
     pub state: TaskState,
     /// What it needs.
     pub needs: Vec<TaskId>,
+    /// It rests before its next attempt.
+    pub rests: bool,
 }
 
 /// All tasks of a run, in the order of its file.
@@ -44,6 +46,10 @@ pub enum Event {
         /// Its state now.
         state: TaskState,
     },
+    /// A task that comes back into the queue rests first.
+    Rest(TaskId),
+    /// It has rested.
+    Rested(TaskId),
     /// A person wants it to stop.
     Cancel,
     /// A person wants one task to stop.
@@ -113,6 +119,13 @@ impl Board {
     fn set(&mut self, id: &TaskId, state: TaskState) {
         if let Some(n) = self.index.get(id) {
             self.slots[*n].state = state;
+            self.slots[*n].rests &= !state.is_terminal();
+        }
+    }
+
+    fn set_resting(&mut self, id: &TaskId, rests: bool) {
+        if let Some(n) = self.index.get(id) {
+            self.slots[*n].rests = rests;
         }
     }
 
@@ -124,6 +137,8 @@ impl Board {
                 let active = self.slots.iter().filter(|slot| slot.state.is_active());
                 effects.extend(active.map(|slot| Effect::Resume(slot.id.clone())));
             }
+            Event::Rest(task) => self.set_resting(&task, true),
+            Event::Rested(task) => self.set_resting(&task, false),
             Event::Pause => self.paused = true,
             Event::Unpause => self.paused = false,
             Event::CancelTask(task) => effects.extend(self.cancel_task(&task)),
@@ -171,7 +186,7 @@ impl Board {
         for slot in &mut self.slots {
             let idle = matches!(slot.state, TaskState::Queued | TaskState::Waiting | TaskState::Candidate);
             if idle && self.landing.as_ref() != Some(&slot.id) {
-                slot.state = TaskState::Cancelled;
+                (slot.state, slot.rests) = (TaskState::Cancelled, false);
                 effects.push(Effect::Cancel(slot.id.clone()));
             }
         }
@@ -204,7 +219,10 @@ impl Board {
     }
 
     fn row(&self, slot: &Slot) -> (TaskId, TaskState, Readiness) {
-        let readiness = graph::readiness(&slot.needs, |id| self.state_of(id));
+        let readiness = match graph::readiness(&slot.needs, |id| self.state_of(id)) {
+            Readiness::Ready if slot.rests => Readiness::Blocked,
+            readiness => readiness,
+        };
         (slot.id.clone(), slot.state, readiness)
     }
 
@@ -269,6 +287,7 @@ mod tests {
             id: id(name),
             state: TaskState::Queued,
             needs: needs.iter().map(|need| id(need)).collect(),
+            rests: false,
         };
         Board::new(tasks.iter().map(slot).collect(), jobs, merge)
     }
@@ -327,6 +346,7 @@ mod tests {
             id: id(name),
             state,
             needs: needs.iter().map(|need| id(need)).collect(),
+            rests: false,
         };
         let slots = vec![
             slot("a", TaskState::Landed, &[]),
@@ -366,6 +386,27 @@ mod tests {
     }
 
     #[test]
+    fn a_task_that_rests_gives_its_place_to_another_and_starts_when_it_has_rested() {
+        let mut board = board(&[("a", &[]), ("b", &[])], 1, MergePolicy::Auto);
+        assert_eq!(board.handle_event(Event::Begin), [Effect::Start(id("a"))]);
+        assert_eq!(board.handle_event(Event::Rest(id("a"))), []);
+        assert_eq!(settled(&mut board, "a", TaskState::Queued), [Effect::Start(id("b"))]);
+        assert_eq!(settled(&mut board, "b", TaskState::NoChange), [], "the run is not over");
+        assert_eq!(board.handle_event(Event::Rested(id("a"))), [Effect::Start(id("a"))]);
+        assert_eq!(board.handle_event(Event::Rested(id("a"))), [], "it is at work");
+    }
+
+    #[test]
+    fn a_task_that_was_cancelled_while_it_rested_starts_at_once_when_a_person_wants_it_again() {
+        let mut board = board(&[("a", &[]), ("b", &[])], 2, MergePolicy::Auto);
+        board.handle_event(Event::Begin);
+        board.handle_event(Event::Rest(id("a")));
+        settled(&mut board, "a", TaskState::Queued);
+        assert_eq!(board.handle_event(Event::CancelTask(id("a"))), [Effect::Cancel(id("a"))]);
+        assert_eq!(settled(&mut board, "a", TaskState::Queued), [Effect::Start(id("a"))]);
+    }
+
+    #[test]
     fn manual_runs_end_with_candidates() {
         let mut board = board(&[("a", &[])], 1, MergePolicy::Manual);
         board.handle_event(Event::Begin);
@@ -385,6 +426,7 @@ mod tests {
                 id: id(&format!("t{n}")),
                 state: TaskState::Queued,
                 needs: (0..n).filter(|m| mask & (1 << m) != 0).map(|m| id(&format!("t{m}"))).collect(),
+                rests: false,
             }).collect();
             let mut board = Board::new(slots, jobs, MergePolicy::Auto);
             let (mut at_work, mut landing, mut over) = (Vec::new(), Vec::new(), false);

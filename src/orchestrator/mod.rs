@@ -6,12 +6,14 @@
 pub mod again;
 pub mod asking;
 pub mod attempt;
+pub mod backoff;
 pub mod board;
 pub mod client;
 pub mod context;
 pub mod control;
 pub mod ending;
 pub mod error;
+pub mod failure;
 pub mod follow;
 pub mod foresight;
 pub mod gates;

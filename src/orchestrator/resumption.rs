@@ -10,9 +10,10 @@ use serde_json::json;
 
 use super::attempt::{self, Adopted, Orphan};
 use super::context::{Context, RunError, blocking};
+use super::failure::after_failure;
 use super::landing::fail;
 use super::sockets;
-use super::worker::{self, after_failure, conclude};
+use super::worker::{self, conclude};
 use crate::model::record::{AttemptRecord, TaskRecord};
 use crate::model::{TaskEvent, TaskId, TaskState};
 

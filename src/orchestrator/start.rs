@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use crate::confine::{self, environment};
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord};
 use crate::model::{
-    BaseReport, Bounds, BranchName, ByteSize, CommitId, MergePolicy, Network, RunId, RunSpec, RunState, Sensitive,
-    SetupStep, Span, StalePolicy, Strategy, Submodules, TaskState, Variable, VariableName,
+    BaseReport, Bounds, BranchName, ByteSize, CommitId, MergePolicy, Network, RetryPolicy, RunId, RunSpec, RunState,
+    Sensitive, SetupStep, Span, StalePolicy, Strategy, Submodules, TaskState, Variable, VariableName,
 };
 use crate::store::{Store, StoreError};
 use crate::sys::{clock, random};
@@ -41,6 +41,8 @@ pub struct StartSettings {
     pub orphan_grace: Span,
     /// How long an attempt may say and do nothing.
     pub idle: Option<Span>,
+    /// How often tasks are tried at all, and the rests in between.
+    pub retry: RetryPolicy,
     /// Which submodules come along into the trees of tasks and gates.
     pub submodules: Submodules,
     /// The commands that make the trees of tasks and gates ready.
@@ -115,6 +117,7 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
         paused: false,
         idle: settings.idle,
         orphan_grace: settings.orphan_grace,
+        retry: settings.retry,
         gates: Vec::new(),
         error: None,
         spec,
@@ -213,6 +216,7 @@ fn tasks(run: &RunId, spec: &RunSpec) -> Result<Vec<TaskRecord>, RunError> {
             tampered: Vec::new(),
             pardoned: 0,
             stop: None,
+            delay: None,
         })
     };
     spec.tasks.iter().enumerate().map(one).collect()

@@ -25,7 +25,7 @@ use crate::model::{MergePolicy, Reason, ReasonKind, RunId, RunState, TaskEvent, 
 use crate::store::{EntryDraft, StoreError};
 use crate::sys::git::Git;
 use crate::sys::lock::FileLock;
-use crate::sys::{fs, proc};
+use crate::sys::{clock, fs, proc};
 use crate::worktree::abandoned;
 use crate::worktree::patience::Patience;
 use crate::worktree::sealed::Identity;
@@ -116,6 +116,7 @@ struct Driver<'a> {
     board: Board,
     at_work: JoinSet<Settled>,
     reclaims: JoinSet<()>,
+    rests: JoinSet<TaskId>,
     pending: Vec<Event>,
     over: bool,
 }
@@ -134,16 +135,23 @@ async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Re
         board,
         at_work: JoinSet::new(),
         reclaims: JoinSet::new(),
+        rests: JoinSet::new(),
         pending: beginning(&context.run, &tasks),
         over: false,
     };
     tasks.iter().filter(|task| task.workspace.is_some()).for_each(|task| driver.reclaim(&task.id, task.state));
+    for task in tasks.iter().filter(|task| task.state == TaskState::Queued) {
+        driver.rest(task);
+    }
     driver.carry_out()?;
     while !driver.over {
         tokio::select! {
             Some(joined) = driver.at_work.join_next() => {
                 let (task, state) = joined.map_err(RunError::panicked)?;
                 driver.settle(task, state?)?;
+            }
+            Some(rested) = driver.rests.join_next() => {
+                driver.take(Event::Rested(rested.map_err(RunError::panicked)?))?;
             }
             Some((command, answer)) = asked.recv() => {
                 let done = driver.obey(command)?;
@@ -163,8 +171,14 @@ async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Re
     driver.finish()
 }
 
+/// How long a task still rests before its next attempt.
+fn rest_of(task: &TaskRecord) -> Option<Duration> {
+    task.delay.as_ref()?.left(clock::now())
+}
+
 fn slot(task: &TaskRecord) -> Slot {
-    Slot { id: task.id.clone(), state: task.state, needs: task.spec.needs.clone() }
+    let rests = task.state == TaskState::Queued && rest_of(task).is_some();
+    Slot { id: task.id.clone(), state: task.state, needs: task.spec.needs.clone(), rests }
 }
 
 /// What a supervisor has to hear first: what persons asked for of those before it, then that it begins. The last is taken first.
@@ -236,7 +250,22 @@ impl Driver<'_> {
 
     fn settle(&mut self, task: TaskId, state: TaskState) -> Result<(), RunError> {
         self.reclaim(&task, state);
-        self.take(Event::Settled { task, state })
+        let rests = state == TaskState::Queued && self.rest(&self.context.task(&task)?);
+        self.pending.push(Event::Settled { task: task.clone(), state });
+        // The last is taken first.
+        self.pending.extend(rests.then_some(Event::Rest(task)));
+        self.carry_out()
+    }
+
+    /// Waits for a task that rests; false for one that does not.
+    fn rest(&mut self, task: &TaskRecord) -> bool {
+        let Some(left) = rest_of(task) else { return false };
+        let id = task.id.clone();
+        self.rests.spawn(async move {
+            tokio::time::sleep(left).await;
+            id
+        });
+        true
     }
 
     /// Removes what a task that is over does not need any more.

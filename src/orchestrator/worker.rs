@@ -9,16 +9,15 @@ use serde_json::json;
 
 use super::attempt::{self, Attempt, AttemptEnd};
 use super::context::{Context, RunError, blocking};
-use super::gates;
+use super::failure::{SETUP, SPAWN, after_failure, close_attempt, failure};
 use super::landing::{cancel, fail, reject};
 use super::result::{self, Prepared};
 use super::room;
 use super::setup::{self, TaskTree};
 use crate::agent::profile;
 use crate::confine::Launch;
-use crate::confine::shim::Stopped;
 use crate::model::cause::chain;
-use crate::model::record::{AttemptError, AttemptRecord, TaskRecord};
+use crate::model::record::{AttemptRecord, TaskRecord};
 use crate::model::{BranchName, CommitId, Reason, ReasonKind, TaskEvent, TaskId, TaskState, Token};
 use crate::sys::{clock, fs, proc, random};
 use crate::worktree::WorktreeError;
@@ -39,7 +38,8 @@ enum Preparation {
 
 /// Works on a task that was admitted, until it comes to rest.
 pub async fn work(context: Arc<Context>, id: TaskId) -> Result<TaskState, RunError> {
-    context.store(|store| store.move_task(&context.run.id, &id, TaskEvent::Lease, json!({}), |_| {}))?;
+    context
+        .store(|store| store.move_task(&context.run.id, &id, TaskEvent::Lease, json!({}), |task| task.delay = None))?;
     let prepared = {
         let (context, id) = (Arc::clone(&context), id.clone());
         blocking(move || prepare(&context, &id)).await?
@@ -88,43 +88,6 @@ pub async fn conclude(
 pub async fn take(context: &Arc<Context>, id: &TaskId, prepared: Prepared) -> Result<TaskState, RunError> {
     let (context, id) = (Arc::clone(context), id.clone());
     blocking(move || result::take(&context, &id, &prepared)).await?
-}
-
-/// What kind of failure an end is, and in words; `None` for one that is none.
-fn failure(end: &AttemptEnd) -> Option<(&'static str, String)> {
-    let kind = match end.stopped {
-        Some(Stopped::Asked) => CANCELLED,
-        Some(Stopped::Timeout) => TIMEOUT,
-        Some(Stopped::Idle) => IDLE,
-        Some(Stopped::Crashed) => "crashed",
-        Some(Stopped::Orphaned) => "orphaned",
-        Some(Stopped::Limit(_)) => "limit",
-        None if end.exit == Some(0) => return None,
-        None if end.signal.is_some() => "signal",
-        None => "exit",
-    };
-    Some((kind, gates::describe(end)))
-}
-
-/// The kinds of failure that something else follows than of a command that failed.
-const CANCELLED: &str = "cancelled";
-const TIMEOUT: &str = "timeout";
-const IDLE: &str = "idle";
-const SETUP: &str = "setup";
-const SPAWN: &str = "spawn";
-
-/// Goes on after an attempt whose failure is on record.
-pub fn after_failure(context: &Context, id: &TaskId) -> Result<TaskState, RunError> {
-    let task = context.task(id)?;
-    let Some(error) = task.attempts.last().and_then(|attempt| attempt.error.as_ref()) else {
-        return retry_or_fail(context, id, ReasonKind::Failed, "its attempt is not on record".into());
-    };
-    match error.kind.as_str() {
-        CANCELLED => cancel(context, id),
-        TIMEOUT | IDLE => retry_or_fail(context, id, ReasonKind::Timeout, format!("the command {}", error.message)),
-        SETUP | SPAWN => retry_or_fail(context, id, ReasonKind::Failed, error.message.clone()),
-        _ => retry_or_fail(context, id, ReasonKind::Failed, format!("the command {}", error.message)),
-    }
 }
 
 fn prepare(context: &Context, id: &TaskId) -> Result<Preparation, RunError> {
@@ -359,48 +322,6 @@ async fn run_attempt(
         Ok(())
     };
     attempt::run(attempt, started).await
-}
-
-fn close_attempt(
-    context: &Context,
-    id: &TaskId,
-    end: Option<&AttemptEnd>,
-    error: Option<(&str, String)>,
-) -> Result<(), RunError> {
-    let error = error.map(|(kind, message)| {
-        let reason = context.without_secrets(Reason::new(ReasonKind::Failed, message))?;
-        Ok::<_, RunError>((kind, reason.message))
-    });
-    let error = error.transpose()?;
-    let left_behind = end.map_or(0, |end| end.left_behind);
-    let network = end.map(|end| &end.network[..]).unwrap_or_default();
-    let data = json!({"exit": end.and_then(|e| e.exit), "signal": end.and_then(|e| e.signal),
-        "left_behind": left_behind, "network": network});
-    context.store(|store| {
-        store.edit_task(&context.run.id, id, "attempt.ended", data, |task| {
-            if let Some(attempt) = task.attempts.last_mut() {
-                attempt.ended_at = Some(clock::now());
-                attempt.exit = end.and_then(|end| end.exit);
-                attempt.signal = end.and_then(|end| end.signal);
-                attempt.error = error.map(|(kind, message)| AttemptError { kind: kind.into(), message });
-            }
-        })
-    })?;
-    Ok(())
-}
-
-fn retry_or_fail(context: &Context, id: &TaskId, kind: ReasonKind, message: String) -> Result<TaskState, RunError> {
-    let message = context.without_secrets(Reason::new(kind, message))?.message;
-    let task = context.task(id)?;
-    let (event, reason) = if task.may_try_again() && !context.has_to_stop(id) {
-        (TaskEvent::TryAgain, None)
-    } else {
-        let log = task.attempts.last().map(|attempt| attempt.telling_log().to_string_lossy().into_owned());
-        (TaskEvent::Fail, Some(Reason { log, ..Reason::new(kind, message.clone()) }))
-    };
-    let data = json!({"why": message});
-    let task = context.store(|store| store.move_task(&context.run.id, id, event, data, |task| task.reason = reason))?;
-    Ok(task.state)
 }
 
 /// Removes the pins of a run that is over; while it lives a later task may build on any of them.

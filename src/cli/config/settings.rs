@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::model::record::ConfineLevel;
 use crate::model::{
-    Bounds, BranchName, ByteSize, GateSpec, Hooks, Network, Sensitive, SetupStep, Span, StalePolicy, Strategy,
-    Submodules, Variable,
+    Bounds, BranchName, ByteSize, GateSpec, Hooks, Network, RetryPolicy, Sensitive, SetupStep, Span, StalePolicy,
+    Strategy, Submodules, Variable,
 };
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -125,11 +125,19 @@ pub struct SuperviseSettings {
     pub idle: Option<Span>,
     /// The deadline of an attempt, unless its task names one.
     pub wall: Option<Span>,
+    /// How often tasks are tried at all, and the rests in between.
+    pub retry: RetryPolicy,
 }
 
 impl Default for SuperviseSettings {
     fn default() -> Self {
-        SuperviseSettings { jobs: Jobs::default(), orphan_grace: seconds(600), idle: None, wall: None }
+        SuperviseSettings {
+            jobs: Jobs::default(),
+            orphan_grace: seconds(600),
+            idle: None,
+            wall: None,
+            retry: RetryPolicy::default(),
+        }
     }
 }
 

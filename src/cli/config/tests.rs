@@ -53,6 +53,9 @@ fn without_layers_everything_is_the_documented_default() {
         ("supervise.orphan_grace", "\"10m\""),
         ("supervise.idle", ""),
         ("supervise.wall", ""),
+        ("supervise.attempts", "10"),
+        ("supervise.backoff", "\"1s\""),
+        ("supervise.backoff_max", "\"10m\""),
         ("merge.into", ""),
         ("merge.strategy", "\"squash\""),
         ("merge.gates", "[]"),
@@ -274,7 +277,7 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 26] = [
+const ACCEPTED: [(&str, &[&str]); 29] = [
     ("worktree.path", &["'/x/{workspace}'", "'../{workspace}/{repo}'"]),
     ("worktree.base", &["'main'", "'origin/\u{e9}~3'"]),
     ("worktree.stale", &["'warn'", "'block'"]),
@@ -294,6 +297,9 @@ const ACCEPTED: [(&str, &[&str]); 26] = [
     ("supervise.orphan_grace", &["'0s'", "'10m'"]),
     ("supervise.idle", &["'90s'", "'1d'"]),
     ("supervise.wall", &["'0s'", "'1d'"]),
+    ("supervise.attempts", &["0", "10", "4294967295"]),
+    ("supervise.backoff", &["'0s'", "'90s'"]),
+    ("supervise.backoff_max", &["'0s'", "'1d'"]),
     ("merge.into", &["'dev'"]),
     ("merge.strategy", &["'squash'", "'merge'", "'rebase'", "'ff'"]),
     ("merge.gates", &["[]", "['x', \"a'b\\n\\u001b\"]", "[{ run = 'x', flaky = true, timeout = '5m', net = 'none' }]"]),

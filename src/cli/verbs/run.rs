@@ -76,6 +76,7 @@ fn settings(session: &Session, args: &RunArgs) -> StartSettings {
         strategy: args.strategy.unwrap_or(config.merge.strategy),
         lock_wait: config.merge.lock_wait,
         orphan_grace: config.supervise.orphan_grace,
+        retry: config.supervise.retry,
         idle: config.supervise.idle,
         submodules: config.worktree.submodules,
         setup: config.worktree.setup.clone(),

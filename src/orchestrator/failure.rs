@@ -1,0 +1,159 @@
+//! An attempt that ended, on record: how, and what follows where it failed: a rest and another attempt, or the end of its task.
+//!
+//! What follows is decided by `backoff`, from what is on record, so that a successor comes to the same end.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::attempt::AttemptEnd;
+use super::backoff::{self, Failed};
+use super::context::{Context, RunError};
+use super::gates;
+use super::landing::cancel;
+use crate::confine::shim::Stopped;
+use crate::model::record::{AttemptError, TaskRecord};
+use crate::model::{Delay, FailureClass, Reason, ReasonKind, Span, TaskEvent, TaskId, TaskState, Timestamp};
+use crate::sys::{clock, random};
+use crate::worktree::WorktreeError;
+
+/// What kind of failure an end is, and in words; `None` for one that is none.
+pub fn failure(end: &AttemptEnd) -> Option<(&'static str, String)> {
+    let kind = match end.stopped {
+        Some(Stopped::Asked) => CANCELLED,
+        Some(Stopped::Timeout) => TIMEOUT,
+        Some(Stopped::Idle) => IDLE,
+        Some(Stopped::Crashed) => "crashed",
+        Some(Stopped::Orphaned) => "orphaned",
+        Some(Stopped::Limit(_)) => "limit",
+        None if end.exit == Some(0) => return None,
+        None if end.signal.is_some() => "signal",
+        None => "exit",
+    };
+    Some((kind, gates::describe(end)))
+}
+
+/// Kinds of failure that something else follows than of a command that failed.
+const CANCELLED: &str = "cancelled";
+const TIMEOUT: &str = "timeout";
+const IDLE: &str = "idle";
+/// A setup step failed, and the command never started.
+pub const SETUP: &str = "setup";
+/// The command could not be started.
+pub const SPAWN: &str = "spawn";
+
+/// Goes on after an attempt whose failure is on record.
+pub fn after_failure(context: &Context, id: &TaskId) -> Result<TaskState, RunError> {
+    let task = context.task(id)?;
+    let Some(error) = task.attempts.last().and_then(|attempt| attempt.error.as_ref()) else {
+        return retry_or_fail(context, id, ReasonKind::Failed, "its attempt is not on record".into());
+    };
+    match error.kind.as_str() {
+        CANCELLED => cancel(context, id),
+        TIMEOUT | IDLE => retry_or_fail(context, id, ReasonKind::Timeout, format!("the command {}", error.message)),
+        SETUP | SPAWN => retry_or_fail(context, id, ReasonKind::Failed, error.message.clone()),
+        _ => retry_or_fail(context, id, ReasonKind::Failed, format!("the command {}", error.message)),
+    }
+}
+
+/// Writes down how an attempt ended, and of what class its failure is.
+pub fn close_attempt(
+    context: &Context,
+    id: &TaskId,
+    end: Option<&AttemptEnd>,
+    error: Option<(&str, String)>,
+) -> Result<(), RunError> {
+    let error = error.map(|(kind, message)| describe(context, id, end, kind, message)).transpose()?;
+    let left_behind = end.map_or(0, |end| end.left_behind);
+    let network = end.map(|end| &end.network[..]).unwrap_or_default();
+    let data = json!({"exit": end.and_then(|e| e.exit), "signal": end.and_then(|e| e.signal),
+        "left_behind": left_behind, "network": network, "error": error});
+    context.store(|store| {
+        store.edit_task(&context.run.id, id, "attempt.ended", data, |task| {
+            if let Some(attempt) = task.attempts.last_mut() {
+                attempt.ended_at = Some(clock::now());
+                attempt.exit = end.and_then(|end| end.exit);
+                attempt.signal = end.and_then(|end| end.signal);
+                attempt.error = error;
+            }
+        })
+    })?;
+    Ok(())
+}
+
+/// A failure as it is kept, without secrets.
+fn describe(
+    context: &Context,
+    id: &TaskId,
+    end: Option<&AttemptEnd>,
+    kind: &str,
+    message: String,
+) -> Result<AttemptError, RunError> {
+    let message = context.without_secrets(Reason::new(ReasonKind::Failed, message))?.message;
+    let task = context.task(id)?;
+    let said = task.attempts.last().map(|attempt| last_words(attempt.telling_log())).unwrap_or_default();
+    let (class, asked) = backoff::classify(Failed { kind, exit: end.and_then(|end| end.exit), said: &said });
+    Ok(AttemptError { kind: kind.to_owned(), message, class: Some(class), retry_after: asked.map(Span) })
+}
+
+/// How much of what a command said last may tell why it failed.
+const LAST_WORDS: u64 = 8 << 10;
+
+/// What a command said last; nothing where there is no log: it only makes a rest longer.
+fn last_words(log: &Path) -> String {
+    let read = || {
+        let mut file = std::fs::File::open(log)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(LAST_WORDS)))?;
+        let mut bytes = Vec::new();
+        file.take(LAST_WORDS).read_to_end(&mut bytes)?;
+        Ok::<_, std::io::Error>(bytes)
+    };
+    match read() {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) => {
+            tracing::debug!(log = %log.display(), %error, "what it said last is not known");
+            String::new()
+        }
+    }
+}
+
+fn retry_or_fail(context: &Context, id: &TaskId, kind: ReasonKind, message: String) -> Result<TaskState, RunError> {
+    let message = context.without_secrets(Reason::new(kind, message))?.message;
+    let task = context.task(id)?;
+    let delay = next_attempt(context, &task)?.filter(|_| !context.has_to_stop(id));
+    let (event, reason) = match &delay {
+        Some(_) => (TaskEvent::TryAgain, None),
+        None => {
+            let log = task.attempts.last().map(|attempt| attempt.telling_log().to_string_lossy().into_owned());
+            (TaskEvent::Fail, Some(Reason { log, ..Reason::new(kind, message.clone()) }))
+        }
+    };
+    let data = json!({"why": message, "delay": delay});
+    let task = context.store(|store| {
+        store.move_task(&context.run.id, id, event, data, |task| {
+            task.reason = reason;
+            task.delay = delay.flatten();
+        })
+    })?;
+    Ok(task.state)
+}
+
+/// Whether there is to be another attempt, and the rest before it, if there is one.
+fn next_attempt(context: &Context, task: &TaskRecord) -> Result<Option<Option<Delay>>, RunError> {
+    let policy = &context.run.retry;
+    if !task.may_try_again(policy) {
+        return Ok(None);
+    }
+    let error = task.attempts.last().and_then(|attempt| attempt.error.as_ref());
+    let class = error.and_then(|error| error.class).unwrap_or(FailureClass::Failure);
+    let asked = error.and_then(|error| error.retry_after).map(|asked| asked.0);
+    let jitter = f64::from(random::bits().map_err(WorktreeError::Random)?) / f64::from(u16::MAX);
+    let Some(rest) = backoff::rest((class, asked), task.attempts_used(), policy, jitter) else { return Ok(None) };
+    let now = clock::now();
+    let until = Timestamp(now.0.saturating_add(i64::try_from(rest.as_millis()).unwrap_or(i64::MAX)));
+    let why = format!("rests before attempt {}: {}", task.attempts.len() + 1, class.words());
+    Ok(Some((rest > Duration::ZERO).then_some(Delay { why, since: now, until: Some(until) })))
+}
