@@ -3,7 +3,6 @@
 //! The one place that starts what a repository brings. Whoever supervises talks to the shim over a socket: the shim
 //! owns the child's pipes and its log, and everything of the child ends with it.
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -60,6 +59,8 @@ pub struct Launch {
     pub line: Option<Arc<OwnedFd>>,
     /// The scope of its run, where it has one: the child gets a cgroup of its own in it.
     pub scope: Option<Arc<Scope>>,
+    /// Files that the shim holds open for as long as it lives: locks that are to outlive who supervises it.
+    pub held: Vec<Arc<std::fs::File>>,
     /// A descriptor of ours that is left open on purpose: a canary of the self-test.
     pub left_open: Option<i32>,
 }
@@ -133,6 +134,7 @@ impl Launch {
             adoption: None,
             line: None,
             scope: None,
+            held: Vec::new(),
             left_open: None,
         }
     }
@@ -222,7 +224,9 @@ impl Launch {
     #[expect(clippy::disallowed_methods, reason = "this is the gateway to children: it starts their shim")]
     fn spawn(&self, policy: OwnedFd, control: OwnedFd) -> io::Result<Child> {
         let mut command = Command::new(env::self_again()?);
-        command.args([OsStr::new(SHIM), descriptor::number(&policy).as_ref(), descriptor::number(&control).as_ref()]);
+        let held = self.held.iter().map(|file| file.try_clone().map(OwnedFd::from)).collect::<io::Result<Vec<_>>>()?;
+        let given = [policy, control].into_iter().chain(held).collect::<Vec<OwnedFd>>();
+        command.arg(SHIM).args(given.iter().map(descriptor::number));
         command.env_clear().env(proc::MARK, self.token.as_str());
         if self.adoption.is_none()
             && let Some(run) = env::var(proc::SUPERVISES)
@@ -240,16 +244,16 @@ impl Launch {
             command.stdout(rustix::stdio::stderr().try_clone_to_owned()?);
         }
         interrupt::release_in_child(&mut command);
-        leave_open(&mut command, policy, control, self.left_open);
+        leave_open(&mut command, given, self.left_open);
         command.spawn()
     }
 }
 
 #[expect(unsafe_code, reason = "a descriptor can be left open for one child alone only between fork and exec")]
-fn leave_open(command: &mut Command, policy: OwnedFd, control: OwnedFd, canary: Option<i32>) {
+fn leave_open(command: &mut Command, given: Vec<OwnedFd>, canary: Option<i32>) {
     let in_child = move || {
         canary.map_or(Ok(()), descriptor::leave_number_open)?;
-        [&policy, &control].into_iter().try_for_each(descriptor::leave_open)
+        given.iter().try_for_each(descriptor::leave_open)
     };
     // SAFETY: between fork and exec only async-signal-safe calls are allowed; fcntl(2) is one, and the conversion of its
     // error neither allocates nor locks.

@@ -28,6 +28,7 @@ macro_rules! text_enum {
 }
 use text_enum;
 
+pub mod admission;
 pub mod bounds;
 pub mod cause;
 pub mod commit;
@@ -42,12 +43,15 @@ pub mod record;
 pub mod retry;
 pub mod sensitive;
 pub mod setup;
+pub mod share;
+
 pub mod spec;
 pub mod state;
 pub mod submodules;
 pub mod time;
 pub mod variable;
 
+pub use admission::{AdmissionPolicy, Free, ProfileSlots};
 pub use bounds::{Bounds, Confinement};
 pub use commit::CommitId;
 pub use freshness::{BaseReport, Freshness, Proof, StalePolicy, UpdateBy};
@@ -60,6 +64,8 @@ pub use reason::{Reason, ReasonKind};
 pub use retry::{Delay, FailureClass, RetryPolicy};
 pub use sensitive::{Handling, Sensitive};
 pub use setup::{SetupRecord, SetupStep};
+pub use share::Share;
+
 pub use spec::{GateSpec, MergePolicy, RunSpec, Strategy, TaskSpec};
 pub use state::{RunState, TaskEvent, TaskState};
 pub use submodules::Submodules;

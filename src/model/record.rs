@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 use super::{
-    BaseReport, Bounds, BranchName, ByteSize, CommitId, Delay, FailureClass, Hooks, MergePolicy, ProcId, Reason,
-    RetryPolicy, RunId, RunSpec, RunState, Sensitive, SetupRecord, SetupStep, Span, Strategy, Submodules, TaskId,
-    TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
+    AdmissionPolicy, BaseReport, Bounds, BranchName, ByteSize, CommitId, Delay, FailureClass, Hooks, MergePolicy,
+    ProcId, Reason, RetryPolicy, RunId, RunSpec, RunState, Sensitive, SetupRecord, SetupStep, Span, Strategy,
+    Submodules, TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
 };
 
 /// A run, with everything that was decided when it started: nothing is looked up again later.
@@ -81,6 +81,9 @@ pub struct RunRecord {
     /// How often its tasks are tried at all, and the rests in between.
     #[serde(default)]
     pub retry: RetryPolicy,
+    /// When a task may start, beside what the run says.
+    #[serde(default)]
+    pub admission: AdmissionPolicy,
     /// Gates that ran, in order.
     pub gates: Vec<GateRecord>,
     /// An error that ended the supervisor itself.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
+use super::slots::Queue;
 use super::sockets;
 use super::stopping::Stopping;
 use crate::confine::granted::Granted;
@@ -60,6 +61,7 @@ pub struct Context {
     scope: Option<Arc<Scope>>,
     store: Mutex<Store>,
     changed: watch::Sender<u64>,
+    queues: Mutex<BTreeMap<String, Queue>>,
     /// What is kept out of what is kept; made when it is first wanted.
     mask: OnceLock<Mask>,
 }
@@ -83,8 +85,8 @@ impl Context {
     ) -> Context {
         let (stop, changed) = (watch::Sender::new(Stopping::default()), watch::Sender::new(0));
         let machine = machine::look(env::home().as_deref(), &env::vars(), &run.bounds.read);
-        let (store, mask) = (Mutex::new(store), OnceLock::new());
-        Context { repo, run, identity, granted, machine, epoch, stop, scope, store, changed, mask }
+        let (store, queues, mask) = (Mutex::new(store), Mutex::default(), OnceLock::new());
+        Context { repo, run, identity, granted, machine, epoch, stop, scope, store, changed, queues, mask }
     }
 
     /// Changes what has to stop, and wakes everybody whom it concerns.
@@ -95,6 +97,17 @@ impl Context {
     /// True when this task has to stop.
     pub fn has_to_stop(&self, task: &TaskId) -> bool {
         self.stop.borrow().wants(task)
+    }
+
+    /// True when this task may not start.
+    pub fn is_hindered(&self, task: &TaskId) -> bool {
+        self.stop.borrow().hinders(task)
+    }
+
+    /// The queue of the run's tasks for a place of this kind.
+    pub fn queue_for(&self, kind: &str) -> Queue {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(queues.entry(kind.to_owned()).or_default())
     }
 
     /// True when everything has to.

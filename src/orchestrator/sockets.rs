@@ -7,11 +7,16 @@ use super::error::RunError;
 use crate::model::{RunId, Token};
 use crate::sys::env;
 
-/// The directory of all of them, 0700.
-pub fn home() -> Result<PathBuf, RunError> {
+/// The directory of what treehand keeps for the user, whatever the repository.
+pub fn state() -> Result<PathBuf, RunError> {
     let home = env::state_home();
     let home = home.ok_or_else(|| RunError::Usage { message: "neither HOME nor XDG_STATE_HOME is set".into() })?;
-    Ok(home.join("treehand/sockets"))
+    Ok(home.join("treehand"))
+}
+
+/// The directory of all sockets, 0700.
+pub fn home() -> Result<PathBuf, RunError> {
+    Ok(state()?.join("sockets"))
 }
 
 /// Where the supervisor of a run is to be found.

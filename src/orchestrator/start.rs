@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use crate::confine::{self, environment};
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord};
 use crate::model::{
-    BaseReport, Bounds, BranchName, ByteSize, CommitId, MergePolicy, Network, RetryPolicy, RunId, RunSpec, RunState,
-    Sensitive, SetupStep, Span, StalePolicy, Strategy, Submodules, TaskState, Variable, VariableName,
+    AdmissionPolicy, BaseReport, Bounds, BranchName, ByteSize, CommitId, MergePolicy, Network, RetryPolicy, RunId,
+    RunSpec, RunState, Sensitive, SetupStep, Span, StalePolicy, Strategy, Submodules, TaskState, Variable,
+    VariableName,
 };
 use crate::store::{Store, StoreError};
 use crate::sys::{clock, random};
@@ -43,6 +44,8 @@ pub struct StartSettings {
     pub idle: Option<Span>,
     /// How often tasks are tried at all, and the rests in between.
     pub retry: RetryPolicy,
+    /// When a task may start, beside what the run says.
+    pub admission: AdmissionPolicy,
     /// Which submodules come along into the trees of tasks and gates.
     pub submodules: Submodules,
     /// The commands that make the trees of tasks and gates ready.
@@ -118,6 +121,7 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
         idle: settings.idle,
         orphan_grace: settings.orphan_grace,
         retry: settings.retry,
+        admission: settings.admission.clone(),
         gates: Vec::new(),
         error: None,
         spec,

@@ -11,6 +11,7 @@ use crate::model::TaskId;
 pub struct Stopping {
     all: bool,
     now: bool,
+    paused: bool,
     tasks: BTreeSet<TaskId>,
 }
 
@@ -23,6 +24,16 @@ impl Stopping {
     /// True when everything has to.
     pub fn is_all(&self) -> bool {
         self.all
+    }
+
+    /// True when this task may not start: it has to stop, or nothing new starts.
+    pub fn hinders(&self, task: &TaskId) -> bool {
+        self.paused || self.wants(task)
+    }
+
+    /// Nothing new starts, or it does again.
+    pub fn pause(&mut self, paused: bool) {
+        self.paused = paused;
     }
 
     /// Everything has to stop.

@@ -83,6 +83,7 @@ pub fn supervise(common_dir: &Path, run: &RunId, place: &Place, ready: impl Fn()
         .build()
         .map_err(RunError::io("cannot start the runtime"))?;
     let context = Arc::new(Context::new(repo, (record, epoch), identity, granted, store, scope));
+    context.stopping(|stopping| stopping.pause(context.run.paused));
     hears.get_or_init(|| Arc::downgrade(&context));
     runtime.block_on(async {
         let listener = control::listen(run)?;
@@ -215,10 +216,12 @@ impl Driver<'_> {
             }
             Command::Pause => {
                 context.store(|store| asking::set_paused(store, run, true))?;
+                context.stopping(|stopping| stopping.pause(true));
                 self.take(Event::Pause)?;
             }
             Command::Unpause => {
                 context.store(|store| asking::set_paused(store, run, false))?;
+                context.stopping(|stopping| stopping.pause(false));
                 self.take(Event::Unpause)?;
             }
             Command::Retry { tasks } => {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::admission::{self, Admitted};
 use super::attempt::{self, Attempt, AttemptEnd};
 use super::context::{Context, RunError, blocking};
 use super::failure::{SETUP, SPAWN, after_failure, close_attempt, failure};
@@ -14,6 +15,7 @@ use super::landing::{cancel, fail, reject};
 use super::result::{self, Prepared};
 use super::room;
 use super::setup::{self, TaskTree};
+use super::slots::Place;
 use crate::agent::profile;
 use crate::confine::Launch;
 use crate::model::cause::chain;
@@ -38,8 +40,14 @@ enum Preparation {
 
 /// Works on a task that was admitted, until it comes to rest.
 pub async fn work(context: Arc<Context>, id: TaskId) -> Result<TaskState, RunError> {
+    let (places, turn) = match admission::admit(&context, &id).await? {
+        Admitted::Go(places, turn) => (places, turn),
+        Admitted::Not if context.has_to_stop(&id) => return cancel(&context, &id),
+        Admitted::Not => return Ok(TaskState::Queued),
+    };
     context
         .store(|store| store.move_task(&context.run.id, &id, TaskEvent::Lease, json!({}), |task| task.delay = None))?;
+    drop(turn);
     let prepared = {
         let (context, id) = (Arc::clone(&context), id.clone());
         blocking(move || prepare(&context, &id)).await?
@@ -53,7 +61,7 @@ pub async fn work(context: Arc<Context>, id: TaskId) -> Result<TaskState, RunErr
         return cancel(&context, &id);
     }
     let token = random::token().map_err(WorktreeError::Random)?;
-    let ended = run_attempt(&context, &id, &prepared, &token).await;
+    let ended = run_attempt(&context, &id, &prepared, (&token, places)).await;
     conclude(&context, &id, prepared, ended).await
 }
 
@@ -271,7 +279,7 @@ async fn run_attempt(
     context: &Arc<Context>,
     id: &TaskId,
     prepared: &Prepared,
-    token: &Token,
+    (token, places): (&Token, Vec<Place>),
 ) -> Result<AttemptEnd, RunError> {
     let run = &context.run.id;
     let task = context.task(id)?;
@@ -308,6 +316,7 @@ async fn run_attempt(
         return Ok(end);
     }
     launch.adoption = context.adoption(token)?;
+    launch.held.clone_from(&places);
     let stop = context.stop_of(id);
     let attempt = Attempt { launch: &launch, granted: context.granted, machine: &context.machine, stop };
     let started = |process: Option<&crate::model::ProcId>| {

@@ -76,6 +76,21 @@ impl FileLock {
         }
     }
 
+    /// Takes the lock for whoever has the file open: it lasts until the last of them closes it, in whatever process. `None`
+    /// when somebody has it.
+    pub fn try_hold(path: &Path, holder: &str) -> Result<Option<File>, LockError> {
+        let mut file = open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(source)) => return Err(LockError::Io { path: path.to_owned(), source }),
+        }
+        if let Err(error) = write_signature(&mut file, holder) {
+            tracing::debug!(path = %path.display(), %error, "a lock is not signed");
+        }
+        Ok(Some(file))
+    }
+
     /// True while somebody holds it. Makes and writes nothing; who looks at the same time does not disturb.
     pub fn is_held(path: &Path) -> Result<bool, LockError> {
         let fail = |source| LockError::Io { path: path.to_owned(), source };
@@ -151,6 +166,20 @@ mod tests {
         drop(held);
         assert!(FileLock::try_acquire(&path, "me").is_ok());
     }
+    #[test]
+    fn a_lock_that_is_held_for_others_ends_with_the_last_of_them() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let path = dir.path().join("one");
+        let held = FileLock::try_hold(&path, "me").expect("tried").expect("free");
+        let other = held.try_clone().expect("another descriptor");
+        assert!(FileLock::try_hold(&path, "you").expect("tried").is_none());
+        drop(held);
+        assert!(FileLock::is_held(&path).expect("looked"));
+        assert_eq!(FileLock::signature(&path).as_deref(), Some("me"));
+        drop(other);
+        assert!(!FileLock::is_held(&path).expect("looked"));
+    }
+
     #[test]
     fn a_lock_that_is_held_for_a_moment_is_waited_for() {
         let dir = tempfile::tempdir().expect("a temp dir");

@@ -12,9 +12,11 @@ use toml::Value;
 use toml::de::DeValue;
 
 use super::error::shown;
-use super::settings::{Jobs, MemoryLimit};
+use super::settings::Jobs;
 use crate::model::record::ConfineLevel;
-use crate::model::{BranchName, ByteSize, Handling, Hooks, HostPort, Network, Span, StalePolicy, Strategy, Submodules};
+use crate::model::{
+    BranchName, ByteSize, Handling, Hooks, HostPort, Network, Share, Span, StalePolicy, Strategy, Submodules,
+};
 
 /// A value in a file, with where it stands.
 pub(super) type Node<'i> = Spanned<DeValue<'i>>;
@@ -162,31 +164,25 @@ impl Form for Count {
 }
 
 /// A size, or a share of what the machine has.
-impl Form for MemoryLimit {
-    type Value = MemoryLimit;
+impl Form for Share {
+    type Value = Share;
     const EXAMPLE: &'static str = "80%";
     fn expected() -> String {
         "a size such as 8G or a share such as 80%, 0 for no limit".to_owned()
     }
-    fn from_text(text: &str) -> Result<MemoryLimit, String> {
-        match text.strip_suffix('%') {
-            Some(share) => match share.parse() {
-                Ok(percent @ 1..=100) => Ok(MemoryLimit::Share(percent)),
-                _ => Err(found(text)),
-            },
-            None => ByteSize::from_text(text).map(MemoryLimit::Bytes),
-        }
+    fn from_text(text: &str) -> Result<Share, String> {
+        text.parse().map_err(|_| found(text))
     }
-    fn from_toml(node: &Node<'_>, notes: &mut Notes) -> Result<MemoryLimit, Fault> {
+    fn from_toml(node: &Node<'_>, notes: &mut Notes) -> Result<Share, Fault> {
         match node.get_ref() {
             DeValue::String(text) => Self::from_text(text).map_err(|reason| Fault::at(node, reason)),
-            _ => ByteSize::from_toml(node, notes).map(MemoryLimit::Bytes),
+            _ => ByteSize::from_toml(node, notes).map(Share::Bytes),
         }
     }
-    fn to_toml(value: &MemoryLimit) -> Option<Value> {
+    fn to_toml(value: &Share) -> Option<Value> {
         match value {
-            MemoryLimit::Share(percent) => Some(Value::String(format!("{percent}%"))),
-            MemoryLimit::Bytes(bytes) => ByteSize::to_toml(bytes),
+            Share::Percent(percent) => Some(Value::String(format!("{percent}%"))),
+            Share::Bytes(bytes) => ByteSize::to_toml(bytes),
         }
     }
 }

@@ -5,12 +5,12 @@
 
 use super::commands::{Gates, Steps};
 use super::forms::{Count, Fault, Form, Maybe, Node, Notes, Reference, Template};
-use super::lists::{IgnoreLines, Paths, Patterns, Variables};
+use super::lists::{IgnoreLines, Paths, Patterns, Profiles, Variables};
 use super::nearest::nearest;
-use super::settings::{Jobs, MemoryLimit, Settings};
+use super::settings::{Jobs, Settings};
 use crate::model::record::ConfineLevel;
 use crate::model::{
-    BranchName, ByteSize, GateSpec, Handling, Hooks, Network, SetupStep, Span, StalePolicy, Strategy, Submodules,
+    BranchName, ByteSize, GateSpec, Handling, Hooks, Network, SetupStep, Share, Span, StalePolicy, Strategy, Submodules,
 };
 
 /// One key.
@@ -80,7 +80,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "confine.read" => confine.read: Paths, Project::Refused;
     "confine.env" => confine.env: Variables, Project::Refused;
     "confine.limits.processes" => confine.limits.processes: Count, Project::Refused;
-    "confine.limits.memory" => confine.limits.memory: MemoryLimit, Project::Refused;
+    "confine.limits.memory" => confine.limits.memory: Share, Project::Refused;
     "confine.limits.file_size" => confine.limits.file_size: ByteSize, Project::Refused;
     "confine.limits.open_files" => confine.limits.open_files: Count, Project::Refused;
     "confine.limits.disk" => confine.limits.disk: ByteSize, Project::Refused;
@@ -92,6 +92,10 @@ pub(super) const KEYS: &[Key] = keys! {
     "supervise.attempts" => supervise.retry.attempts: Count, Project::Refused;
     "supervise.backoff" => supervise.retry.backoff: Span, Project::Refused;
     "supervise.backoff_max" => supervise.retry.backoff_max: Span, Project::Refused;
+    "supervise.slots" => supervise.slots: Count, Project::Refused;
+    "supervise.profile_slots" => supervise.profile_slots: Profiles, Project::Refused;
+    "supervise.reserve_memory" => supervise.reserve_memory: Share, Project::Refused;
+    "supervise.reserve_disk" => supervise.reserve_disk: Share, Project::Refused;
     "merge.into" => merge.into: Maybe<BranchName>, Project::Free;
     "merge.strategy" => merge.strategy: Strategy, Project::Free;
     "merge.gates" => merge.gates: Gates, Project::Tighten(gates_take_nothing);

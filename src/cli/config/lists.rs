@@ -9,8 +9,8 @@ use toml::Value;
 use super::error::shown;
 use super::forms::{Fault, Form, Node, Notes, found_type};
 use crate::confine::policy::is_plain;
-use crate::model::Variable;
 use crate::model::variable::VariableError;
+use crate::model::{ProfileSlots, Variable};
 
 /// Variables that commands are given.
 pub(super) struct Variables;
@@ -39,6 +39,27 @@ pub(super) fn shown_all(items: &[impl ToString]) -> Vec<Value> {
 
 fn variable(text: &str) -> Result<Variable, String> {
     text.parse().map_err(|error: VariableError| error.to_string())
+}
+
+/// How many tasks of which profiles run at once.
+pub(super) struct Profiles;
+
+impl Form for Profiles {
+    type Value = Vec<ProfileSlots>;
+    const EXAMPLE: &'static str = "codex=4";
+    fn expected() -> String {
+        "a list of profiles with a number, each PROFILE=NUMBER".to_owned()
+    }
+    fn from_text(text: &str) -> Result<Vec<ProfileSlots>, String> {
+        if text.is_empty() { Ok(Vec::new()) } else { Ok(vec![text.parse()?]) }
+    }
+    fn from_toml(node: &Node<'_>, _notes: &mut Notes) -> Result<Vec<ProfileSlots>, Fault> {
+        let written = texts(node, |text| text.parse::<ProfileSlots>().map(|_| text.to_owned()))?;
+        Ok(written.iter().filter_map(|text| text.parse().ok()).collect())
+    }
+    fn to_toml(value: &Vec<ProfileSlots>) -> Option<Value> {
+        Some(Value::Array(shown_all(value)))
+    }
 }
 
 /// Glob patterns of branches.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::model::record::ConfineLevel;
 use crate::model::{
-    Bounds, BranchName, ByteSize, GateSpec, Hooks, Network, RetryPolicy, Sensitive, SetupStep, Span, StalePolicy,
-    Strategy, Submodules, Variable,
+    AdmissionPolicy, Bounds, BranchName, ByteSize, GateSpec, Hooks, Network, ProfileSlots, RetryPolicy, Sensitive,
+    SetupStep, Share, Span, StalePolicy, Strategy, Submodules, Variable,
 };
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -84,7 +84,7 @@ pub struct Limits {
     /// Processes and threads at once.
     pub processes: u64,
     /// Memory of all processes of a child together.
-    pub memory: MemoryLimit,
+    pub memory: Share,
     /// Size of one file.
     pub file_size: ByteSize,
     /// Open files of one process.
@@ -93,25 +93,6 @@ pub struct Limits {
     pub output: ByteSize,
     /// Disk space of one workspace.
     pub disk: ByteSize,
-}
-
-/// How much memory: a share of the machine's, or so much.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MemoryLimit {
-    /// In percent.
-    Share(u8),
-    /// In bytes.
-    Bytes(ByteSize),
-}
-
-impl MemoryLimit {
-    /// The limit on a machine with so many bytes.
-    pub fn of(self, total: u64) -> ByteSize {
-        match self {
-            MemoryLimit::Share(percent) => ByteSize(total / 100 * u64::from(percent) / MEBIBYTE * MEBIBYTE),
-            MemoryLimit::Bytes(bytes) => bytes,
-        }
-    }
 }
 
 /// How runs are supervised.
@@ -127,6 +108,26 @@ pub struct SuperviseSettings {
     pub wall: Option<Span>,
     /// How often tasks are tried at all, and the rests in between.
     pub retry: RetryPolicy,
+    /// How many tasks at once, of all runs of the user together; 0 is no limit.
+    pub slots: u64,
+    /// The same of single agent profiles.
+    pub profile_slots: Vec<ProfileSlots>,
+    /// How much memory stays free.
+    pub reserve_memory: Share,
+    /// How much disk space stays free.
+    pub reserve_disk: Share,
+}
+
+impl SuperviseSettings {
+    /// When a task may start, beside what its run says.
+    pub fn admission(&self) -> AdmissionPolicy {
+        AdmissionPolicy {
+            slots: self.slots,
+            profile_slots: self.profile_slots.clone(),
+            reserve_memory: self.reserve_memory,
+            reserve_disk: self.reserve_disk,
+        }
+    }
 }
 
 impl Default for SuperviseSettings {
@@ -137,6 +138,10 @@ impl Default for SuperviseSettings {
             idle: None,
             wall: None,
             retry: RetryPolicy::default(),
+            slots: 0,
+            profile_slots: Vec::new(),
+            reserve_memory: Share::Percent(5),
+            reserve_disk: Share::Percent(1),
         }
     }
 }
@@ -210,7 +215,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             processes: 4096,
-            memory: MemoryLimit::Share(80),
+            memory: Share::Percent(80),
             file_size: ByteSize(8 * 1024 * MEBIBYTE),
             open_files: 65_536,
             output: ByteSize(64 * MEBIBYTE),

@@ -56,6 +56,10 @@ fn without_layers_everything_is_the_documented_default() {
         ("supervise.attempts", "10"),
         ("supervise.backoff", "\"1s\""),
         ("supervise.backoff_max", "\"10m\""),
+        ("supervise.slots", "0"),
+        ("supervise.profile_slots", "[]"),
+        ("supervise.reserve_memory", "\"5%\""),
+        ("supervise.reserve_disk", "\"1%\""),
         ("merge.into", ""),
         ("merge.strategy", "\"squash\""),
         ("merge.gates", "[]"),
@@ -277,7 +281,7 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 29] = [
+const ACCEPTED: [(&str, &[&str]); 33] = [
     ("worktree.path", &["'/x/{workspace}'", "'../{workspace}/{repo}'"]),
     ("worktree.base", &["'main'", "'origin/\u{e9}~3'"]),
     ("worktree.stale", &["'warn'", "'block'"]),
@@ -300,6 +304,10 @@ const ACCEPTED: [(&str, &[&str]); 29] = [
     ("supervise.attempts", &["0", "10", "4294967295"]),
     ("supervise.backoff", &["'0s'", "'90s'"]),
     ("supervise.backoff_max", &["'0s'", "'1d'"]),
+    ("supervise.slots", &["0", "8"]),
+    ("supervise.profile_slots", &["[]", "['codex=4', 'command=1']"]),
+    ("supervise.reserve_memory", &["'5%'", "'8G'", "0"]),
+    ("supervise.reserve_disk", &["'1%'", "'500M'", "0"]),
     ("merge.into", &["'dev'"]),
     ("merge.strategy", &["'squash'", "'merge'", "'rebase'", "'ff'"]),
     ("merge.gates", &["[]", "['x', \"a'b\\n\\u001b\"]", "[{ run = 'x', flaky = true, timeout = '5m', net = 'none' }]"]),

@@ -77,6 +77,7 @@ fn settings(session: &Session, args: &RunArgs) -> StartSettings {
         lock_wait: config.merge.lock_wait,
         orphan_grace: config.supervise.orphan_grace,
         retry: config.supervise.retry,
+        admission: config.supervise.admission(),
         idle: config.supervise.idle,
         submodules: config.worktree.submodules,
         setup: config.worktree.setup.clone(),

@@ -1,5 +1,5 @@
 //! The beginning of a shim: takes its policy, starts the child while there is one thread, then serves it.
-//! It is started by `launch` alone, with two descriptors whose numbers are its arguments.
+//! It is started by `launch` alone, with descriptors whose numbers are its arguments: policy, line, and locks to hold.
 
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -29,7 +29,9 @@ pub fn main(arguments: &[OsString]) -> u8 {
 }
 
 fn run(arguments: &[OsString]) -> io::Result<()> {
-    let [policy, control] = arguments else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let [policy, control, held @ ..] = arguments else { return Err(io::ErrorKind::InvalidInput.into()) };
+    // Locks: theirs for as long as this process lives.
+    let _held = held.iter().map(adopt).collect::<io::Result<Vec<OwnedFd>>>()?;
     let (policy, control) = (adopt(policy)?, UnixStream::from(adopt(control)?));
     let foreground = Foreground::look();
     match begin(policy, &control) {
