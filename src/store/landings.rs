@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::journal::{Intent, Phase, append_closing};
 use super::operations::insert_operation;
-use super::runs::{edit, edit_run, read_tasks};
+use super::runs::{edit, edit_run, read_task};
 use super::{Store, StoreError};
 use crate::model::record::{LandedRecord, TaskRecord, UndoData};
 use crate::model::{BranchName, CommitId, RunId, TaskEvent, TaskId, Timestamp};
@@ -32,22 +32,23 @@ impl Store {
     /// Records a landing and closes its intent, if it is whole.
     pub fn record_landing(&self, landing: &Landing<'_>, intent: Option<&Intent>) -> Result<TaskRecord, StoreError> {
         self.write(|transaction| {
-            let tasks = read_tasks(transaction, landing.run)?;
-            let known = tasks.iter().find(|task| task.id == *landing.task);
-            if known.is_none_or(|task| task.landed.is_none()) {
-                let order = tasks.iter().filter(|task| task.landed.is_some()).count() + 1;
-                record(transaction, landing, order)?;
-            }
+            let known = read_task(transaction, landing.run, landing.task)?;
+            let task = if known.landed.is_none() { record(transaction, landing)? } else { known };
             if let Some(intent) = intent {
                 append_closing(transaction, intent, Phase::Done, &json!({"after": landing.after}))?;
             }
-            let found = read_tasks(transaction, landing.run)?.into_iter().find(|task| task.id == *landing.task);
-            found.ok_or_else(|| StoreError::NotFound { kind: "task", id: format!("{}/{}", landing.run, landing.task) })
+            Ok(task)
         })
     }
 }
 
-fn record(transaction: &Transaction<'_>, landing: &Landing<'_>, order: usize) -> Result<(), StoreError> {
+/// How many tasks of a run have landed. Counted by the database: a run has thousands, and this is asked for each of them.
+fn count_landed(transaction: &Transaction<'_>, run: &RunId) -> Result<u32, StoreError> {
+    let sql = "SELECT count(*) FROM task WHERE run = ?1 AND json_extract(record, '$.landed') IS NOT NULL";
+    Ok(transaction.prepare_cached(sql)?.query_row([run.as_str()], |row| row.get(0))?)
+}
+
+fn record(transaction: &Transaction<'_>, landing: &Landing<'_>) -> Result<TaskRecord, StoreError> {
     let Landing { run, task, into, before, after, at } = *landing;
     if before != after {
         let summary = format!("landed {run}/{task} on {into}");
@@ -62,14 +63,14 @@ fn record(transaction: &Transaction<'_>, landing: &Landing<'_>, order: usize) ->
         insert_operation(transaction, "land", at, &summary, undo)?;
         edit_run(transaction, run, "run.advanced", json!({"after": after}), |run| run.after = Some(after.clone()))?;
     }
-    let landed = LandedRecord { commit: after.clone(), order: u32::try_from(order).unwrap_or(u32::MAX), at };
+    let order = count_landed(transaction, run)?.saturating_add(1);
+    let landed = LandedRecord { commit: after.clone(), order, at };
     edit(transaction, run, task, |record| {
         // A task whose run was ended meanwhile stays ended, but what landed has landed.
         record.state = record.state.next(TaskEvent::Land).unwrap_or(record.state);
         record.landed = Some(landed);
         Ok(("task.land".to_owned(), json!({"state": record.state, "commit": after})))
-    })?;
-    Ok(())
+    })
 }
 
 #[cfg(test)]

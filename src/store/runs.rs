@@ -190,7 +190,7 @@ fn event_word(event: TaskEvent) -> Result<String, StoreError> {
     Ok(value.as_str().unwrap_or("event").to_owned())
 }
 
-fn read_task(connection: &Connection, run: &RunId, id: &TaskId) -> Result<TaskRecord, StoreError> {
+pub(super) fn read_task(connection: &Connection, run: &RunId, id: &TaskId) -> Result<TaskRecord, StoreError> {
     let sql = "SELECT record FROM task WHERE run = ?1 AND id = ?2";
     let row: Option<String> =
         connection.prepare_cached(sql)?.query_row([run.as_str(), id.as_str()], |row| row.get(0)).optional()?;
