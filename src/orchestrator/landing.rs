@@ -11,11 +11,12 @@ use serde_json::json;
 use super::context::{Context, RunError, blocking};
 use super::gates::{self, Judged, Verdict};
 use super::messages::{self, Origin};
-use super::{kept, recover, room};
+use super::{kept, recover, room, turn};
 use crate::model::cause::chain;
 use crate::model::record::TaskRecord;
 use crate::model::{CommitId, GateSpec, Reason, ReasonKind, Strategy, TaskEvent, TaskId, TaskState};
 use crate::store::{Intent, Landing};
+use crate::sys::lock::FileLock;
 use crate::sys::{clock, proc};
 use crate::worktree::advance::{Advance, Advanced, advance};
 use crate::worktree::error::Result as WorktreeResult;
@@ -83,6 +84,8 @@ pub async fn land(context: &Arc<Context>, id: &TaskId) -> Result<TaskState, RunE
 /// One try; `None` when the target moved and it has to be done again.
 async fn round(context: &Arc<Context>, entry: &Entry) -> Result<Option<TaskState>, RunError> {
     let id = &entry.task.id;
+    // Gates can take their time, in which others may land.
+    let turn = if entry.gates.is_empty() { take_turn(context).await? } else { None };
     let tip = context.repo.reader().ref_commit(&context.run.into.full_ref()).map_err(WorktreeError::from)?;
     let Some(tip) = tip else {
         let message = format!("the branch `{}` is gone", context.run.into);
@@ -112,7 +115,13 @@ async fn round(context: &Arc<Context>, entry: &Entry) -> Result<Option<TaskState
     }
     let moved = {
         let (context, entry, tip, commit) = (Arc::clone(context), entry.clone(), tip.clone(), commit.clone());
-        blocking(move || move_target(&context, quarantine, &entry, &tip, &commit)).await??
+        let turn = if turn.is_some() { turn } else { take_turn(&context).await? };
+        blocking(move || {
+            let moved = move_target(&context, quarantine, &entry, &tip, &commit);
+            drop(turn);
+            moved
+        })
+        .await??
     };
     match moved {
         Moved::Landed(state) => Ok(Some(state)),
@@ -131,6 +140,11 @@ async fn round(context: &Arc<Context>, entry: &Entry) -> Result<Option<TaskState
         }
         Moved::Not(_) => Ok(None),
     }
+}
+
+async fn take_turn(context: &Arc<Context>) -> Result<Option<FileLock>, RunError> {
+    let context = Arc::clone(context);
+    blocking(move || turn::take(&context.repo, &context.run.into, turn::PATIENCE)).await?
 }
 
 fn make_candidate(context: &Context, entry: &Entry, tip: &CommitId) -> WorktreeResult<Candidate> {
@@ -255,6 +269,12 @@ fn move_target(
     commit: &CommitId,
 ) -> Result<Moved, RunError> {
     let (run, into, id) = (&context.run.id, &context.run.into, &entry.task.id);
+    // Before anything of it comes into the repository, where it would stay as garbage.
+    let now = context.repo.reader().ref_commit(&into.full_ref()).map_err(WorktreeError::from)?;
+    if now.as_ref() != Some(tip) {
+        quarantine.discard()?;
+        return Ok(Moved::Not(Advanced::Raced));
+    }
     let known = [tip.clone()];
     let kept = quarantine.migrate(std::slice::from_ref(commit), &known)?;
     let data = json!({"into": into, "before": tip, "after": commit, "owner": proc::own()});

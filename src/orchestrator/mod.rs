@@ -35,4 +35,5 @@ pub mod start;
 pub mod stopping;
 pub mod supervisor;
 pub mod taskfile;
+pub mod turn;
 pub mod worker;
