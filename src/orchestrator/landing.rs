@@ -20,6 +20,7 @@ use crate::sys::lock::FileLock;
 use crate::sys::{clock, proc};
 use crate::worktree::advance::{Advance, Advanced, advance};
 use crate::worktree::error::Result as WorktreeResult;
+use crate::worktree::housekeeping;
 use crate::worktree::index_lock::Obstacle;
 use crate::worktree::merge::{self, Merged, Signature, merge_trees};
 use crate::worktree::quarantine::Quarantine;
@@ -124,7 +125,10 @@ async fn round(context: &Arc<Context>, entry: &Entry) -> Result<Option<TaskState
         .await??
     };
     match moved {
-        Moved::Landed(state) => Ok(Some(state)),
+        Moved::Landed(state) => {
+            tidy_up(context).await?;
+            Ok(Some(state))
+        }
         Moved::Not(Advanced::InTheWay(Obstacle { message, paths })) => {
             reject(context, id, Reason::new(ReasonKind::InTheWay, message).with_paths(paths)).map(Some)
         }
@@ -140,6 +144,15 @@ async fn round(context: &Arc<Context>, entry: &Entry) -> Result<Option<TaskState
         }
         Moved::Not(_) => Ok(None),
     }
+}
+
+/// Has git roll up the packs of many results. It has landed, whatever comes of that.
+async fn tidy_up(context: &Arc<Context>) -> Result<(), RunError> {
+    let repo = context.repo.clone();
+    if let Err(error) = blocking(move || housekeeping::roll_up(&repo)).await? {
+        tracing::warn!(error = chain(&error), "the packs of results are not rolled up");
+    }
+    Ok(())
 }
 
 async fn take_turn(context: &Arc<Context>) -> Result<Option<FileLock>, RunError> {

@@ -28,6 +28,7 @@ pub mod freshness;
 pub mod gitlinks;
 pub mod head;
 pub mod hooks;
+pub mod housekeeping;
 pub mod import;
 pub mod import_submodules;
 pub mod in_the_way;
