@@ -10,6 +10,7 @@ use serde_json::json;
 use super::attempt::{self, Attempt, AttemptEnd};
 use super::context::{Context, RunError, blocking};
 use super::gates;
+use super::health;
 use super::landing::{cancel, fail, reject};
 use super::result::{self, Prepared};
 use super::room;
@@ -96,6 +97,7 @@ fn failure(end: &AttemptEnd) -> Option<(&'static str, String)> {
         Some(Stopped::Asked) => CANCELLED,
         Some(Stopped::Timeout) => TIMEOUT,
         Some(Stopped::Idle) => IDLE,
+        Some(Stopped::NoStart) => NO_START,
         Some(Stopped::Crashed) => "crashed",
         Some(Stopped::Orphaned) => "orphaned",
         Some(Stopped::Limit(_)) => "limit",
@@ -110,6 +112,7 @@ fn failure(end: &AttemptEnd) -> Option<(&'static str, String)> {
 const CANCELLED: &str = "cancelled";
 const TIMEOUT: &str = "timeout";
 const IDLE: &str = "idle";
+const NO_START: &str = "no_start";
 const SETUP: &str = "setup";
 const SPAWN: &str = "spawn";
 
@@ -121,7 +124,9 @@ pub fn after_failure(context: &Context, id: &TaskId) -> Result<TaskState, RunErr
     };
     match error.kind.as_str() {
         CANCELLED => cancel(context, id),
-        TIMEOUT | IDLE => retry_or_fail(context, id, ReasonKind::Timeout, format!("the command {}", error.message)),
+        TIMEOUT | IDLE | NO_START => {
+            retry_or_fail(context, id, ReasonKind::Timeout, format!("the command {}", error.message))
+        }
         SETUP | SPAWN => retry_or_fail(context, id, ReasonKind::Failed, error.message.clone()),
         _ => retry_or_fail(context, id, ReasonKind::Failed, format!("the command {}", error.message)),
     }
@@ -321,7 +326,8 @@ async fn run_attempt(
     let exported = Exported { name: &name, branch, base, path, repo };
     furnish(&mut launch, &task, invocation.env, &exported)?;
     launch.timeout = task.spec.timeout.map(|span| span.0);
-    launch.idle = context.run.idle.map(|span| span.0);
+    (launch.idle, launch.start_up) = (context.run.idle.map(|span| span.0), context.run.start_up.map(|span| span.0));
+    launch.health = Some(context.run.health);
     let log = context.repo.attempt_log(run, id, n);
     launch.log = Some(context.log_plan(&log));
     let record = AttemptRecord {
@@ -336,6 +342,7 @@ async fn run_attempt(
         error: None,
         log: log.clone(),
         setup: Vec::new(),
+        health: None,
     };
     let data = json!({"attempt": n, "token": token, "confine": context.granted.level()});
     // The attempt is consumed before the child starts: whatever dies in between, it is never started once too often.
@@ -358,7 +365,7 @@ async fn run_attempt(
         })?;
         Ok(())
     };
-    attempt::run(attempt, started).await
+    attempt::run_watched(attempt, started, |told| health::note(context, id, &told)).await
 }
 
 fn close_attempt(

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::model::health::HealthSpans;
 use crate::model::record::ConfineLevel;
 use crate::model::{
     Bounds, BranchName, ByteSize, GateSpec, Hooks, Network, Sensitive, SetupStep, Span, StalePolicy, Strategy,
@@ -123,13 +124,28 @@ pub struct SuperviseSettings {
     pub orphan_grace: Span,
     /// How long an attempt may say and do nothing.
     pub idle: Option<Span>,
+    /// How long an attempt may say nothing at all after it began.
+    pub start: Option<Span>,
+    /// How long a silence is until it counts.
+    pub quiet: Span,
+    /// How long an attempt says and does nothing until it is told as stalled.
+    pub stalled: Span,
     /// The deadline of an attempt, unless its task names one.
     pub wall: Option<Span>,
 }
 
 impl Default for SuperviseSettings {
     fn default() -> Self {
-        SuperviseSettings { jobs: Jobs::default(), orphan_grace: seconds(600), idle: None, wall: None }
+        let HealthSpans { quiet, stalled } = HealthSpans::default();
+        SuperviseSettings {
+            jobs: Jobs::default(),
+            orphan_grace: seconds(600),
+            idle: None,
+            start: None,
+            quiet,
+            stalled,
+            wall: None,
+        }
     }
 }
 

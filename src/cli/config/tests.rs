@@ -52,6 +52,9 @@ fn without_layers_everything_is_the_documented_default() {
         ("supervise.jobs", ""),
         ("supervise.orphan_grace", "\"10m\""),
         ("supervise.idle", ""),
+        ("supervise.start", ""),
+        ("supervise.quiet", "\"2m\""),
+        ("supervise.stalled", "\"10m\""),
         ("supervise.wall", ""),
         ("merge.into", ""),
         ("merge.strategy", "\"squash\""),
@@ -274,7 +277,7 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 26] = [
+const ACCEPTED: [(&str, &[&str]); 29] = [
     ("worktree.path", &["'/x/{workspace}'", "'../{workspace}/{repo}'"]),
     ("worktree.base", &["'main'", "'origin/\u{e9}~3'"]),
     ("worktree.stale", &["'warn'", "'block'"]),
@@ -293,6 +296,9 @@ const ACCEPTED: [(&str, &[&str]); 26] = [
     ("supervise.jobs", &["1", "3", "4", "4294967295"]),
     ("supervise.orphan_grace", &["'0s'", "'10m'"]),
     ("supervise.idle", &["'90s'", "'1d'"]),
+    ("supervise.start", &["'30s'"]),
+    ("supervise.quiet", &["'0s'", "'2m'"]),
+    ("supervise.stalled", &["'10m'"]),
     ("supervise.wall", &["'0s'", "'1d'"]),
     ("merge.into", &["'dev'"]),
     ("merge.strategy", &["'squash'", "'merge'", "'rebase'", "'ff'"]),
