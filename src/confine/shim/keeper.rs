@@ -97,7 +97,7 @@ impl Keeper {
                 self.stopped.get_or_insert(Stopped::Limit(LimitKind::Disk));
                 return child.kill();
             }
-            self.look_at = Some(now + disk::INTERVAL);
+            self.look_at = Some(now + self.disk.as_ref().map_or(disk::INTERVAL, DiskWatch::again));
         }
         Ok(())
     }
