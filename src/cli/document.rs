@@ -4,12 +4,14 @@
 
 use serde_json::{Value, json};
 
+use super::health;
 use super::output::plain;
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord, WorkspaceRecord};
 use crate::model::{BaseReport, Delay, ReasonKind, TaskState, state};
+use crate::orchestrator::health::Looked;
 
-/// `treehand/run/v1`.
-pub fn run(run: &RunRecord, tasks: &[TaskRecord]) -> Value {
+/// `treehand/run/v1`; `looked` is how its attempts are.
+pub fn run(run: &RunRecord, tasks: &[TaskRecord], looked: &Looked) -> Value {
     json!({
         "run": run.id,
         "state": run.state,
@@ -21,7 +23,7 @@ pub fn run(run: &RunRecord, tasks: &[TaskRecord]) -> Value {
         "merge": run.merge,
         "jobs": run.jobs,
         "confine": run.confine,
-        "tasks": tasks.iter().map(task).collect::<Vec<_>>(),
+        "tasks": tasks.iter().map(|one| task(one, looked)).collect::<Vec<_>>(),
         "gates": run.gates,
         "before": run.before,
         "after": run.after,
@@ -33,7 +35,7 @@ pub fn run(run: &RunRecord, tasks: &[TaskRecord]) -> Value {
 }
 
 /// One task of `treehand/run/v1`.
-pub fn task(task: &TaskRecord) -> Value {
+pub fn task(task: &TaskRecord, looked: &Looked) -> Value {
     let attempts: Vec<Value> = task
         .attempts
         .iter()
@@ -48,6 +50,7 @@ pub fn task(task: &TaskRecord) -> Value {
                 "usage": Value::Null,
                 "log": attempt.log.to_string_lossy(),
                 "setup": attempt.setup,
+                "health": health::document(looked.of(attempt)),
             })
         })
         .collect();
@@ -99,7 +102,7 @@ pub fn run_exit_code(run: &RunRecord, tasks: &[TaskRecord]) -> u8 {
 }
 
 /// A run for people: what landed, what did not and why.
-pub fn run_text(run: &RunRecord, tasks: &[TaskRecord]) -> String {
+pub fn run_text(run: &RunRecord, tasks: &[TaskRecord], looked: &Looked) -> String {
     let level = if run.confine == ConfineLevel::Strict { String::new() } else { format!(" (confine {})", run.confine) };
     let paused = if run.paused && !run.state.is_terminal() { " (paused)" } else { "" };
     let mut text = format!("run {} {}{paused}{level}", run.id, run.state.word());
@@ -109,7 +112,10 @@ pub fn run_text(run: &RunRecord, tasks: &[TaskRecord]) -> String {
     text.push('\n');
     let rows: Vec<Vec<String>> = tasks
         .iter()
-        .map(|task| vec![format!("  {}", task.id), task.state.word().to_owned(), task_detail(task)])
+        .map(|task| {
+            let state = health::beside(task.state.word(), looked.of_task(task).and_then(health::words));
+            vec![format!("  {}", task.id), state, task_detail(task)]
+        })
         .collect();
     text.push_str(&super::output::table(&rows));
     for gate in run.gates.iter().filter(|gate| !gate.cached) {

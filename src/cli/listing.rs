@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::document;
 use super::fit::{self, Column};
+use super::health;
 use super::output::{Output, Paint, age, plain, size};
+use crate::model::health::{HealthLevel, Seen};
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord, WorkspaceRecord, WorkspaceState};
 use crate::model::{Freshness, Standing, TaskState};
 use crate::sys::standing::Processes;
@@ -50,6 +52,8 @@ pub enum Line {
         run: Box<RunRecord>,
         /// The task.
         task: Box<TaskRecord>,
+        /// How its attempt is, where one is under way.
+        seen: Option<Seen>,
     },
 }
 
@@ -116,7 +120,7 @@ impl Line {
                     .map_or(record.branch.to_string(), |branch| format!("{} (on {})", record.branch, plain(branch)));
                 (record.name.to_string(), branch, Some(record.created_at))
             }
-            Line::Task { run, task } => {
+            Line::Task { run, task, .. } => {
                 (format!("{}/{}", run.id, task.id), task.branch.to_string(), Some(run.created_at))
             }
         };
@@ -139,10 +143,12 @@ impl Line {
 
     fn state(&self, found: &Found) -> Cell {
         match self {
-            Line::Task { run, task } => {
+            Line::Task { run, task, seen } => {
                 let level =
                     if run.confine == ConfineLevel::Strict { String::new() } else { format!(", {}", run.confine) };
-                (format!("{}{level}", task.state.word()), task_paint(task.state))
+                let state = health::beside(task.state.word(), seen.and_then(health::words));
+                let is_well = seen.is_none_or(|seen| seen.level < HealthLevel::Stalled);
+                (format!("{state}{level}"), if is_well { task_paint(task.state) } else { Some(Paint::Red) })
             }
             Line::Workspace { record, .. } if record.state == WorkspaceState::Creating => ("creating".into(), None),
             Line::Workspace { record, .. } if record.state == WorkspaceState::Removing => ("removing".into(), None),
@@ -184,7 +190,7 @@ impl Line {
         let mut document = match self {
             Line::Main { .. } => return None,
             Line::Workspace { record, looked } => workspace_document(record, looked, found),
-            Line::Task { run, task } => task_document(run, task),
+            Line::Task { run, task, seen } => task_document(run, task, *seen),
         };
         for (key, value) in shared.as_object().into_iter().flatten() {
             document[key] = value.clone();
@@ -303,12 +309,13 @@ fn workspace_document(record: &WorkspaceRecord, looked: &Result<WorkspaceStatus,
     document["error"] = json!(error);
     document["age_s"] = json!(clock::now().since(record.created_at).as_secs());
     document["confine"] = Value::Null;
+    document["health"] = Value::Null;
     document["run"] = Value::Null;
     document["task"] = Value::Null;
     document
 }
 
-fn task_document(run: &RunRecord, task: &TaskRecord) -> Value {
+fn task_document(run: &RunRecord, task: &TaskRecord, seen: Option<Seen>) -> Value {
     json!({
         "name": format!("{}/{}", run.id, task.id),
         "path": task.workspace,
@@ -329,5 +336,6 @@ fn task_document(run: &RunRecord, task: &TaskRecord) -> Value {
         "run": run.id,
         "task": task.id,
         "confine": run.confine,
+        "health": health::document(seen),
     })
 }

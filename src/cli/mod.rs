@@ -11,6 +11,7 @@ pub mod document;
 pub mod entry;
 pub mod error;
 pub mod fit;
+pub mod health;
 pub mod listing;
 pub mod output;
 pub mod session;

@@ -13,8 +13,14 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
-/// How often the file systems are asked how much room they have.
+/// How often the file systems are asked how much room they have, where the limit is near or nothing is known yet.
 pub const INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often they are asked at least.
+const RARELY: Duration = Duration::from_secs(10);
+
+/// More than what a child writes in a second: one that has room left for longer cannot pass its limit sooner.
+const FASTEST: u64 = 2 << 30;
 
 /// How deep is looked: each level takes a descriptor.
 const DEPTH_MAX: usize = 500;
@@ -29,20 +35,23 @@ pub struct DiskWatch {
     /// What the file systems had left then, and when it began.
     free_then: u64,
     free_at_first: u64,
+    /// What it could take more at the last look.
+    left: u64,
 }
 
 impl DiskWatch {
     /// Begins to watch these. Nothing is measured yet: most children end before the first look.
     pub fn new(bytes: u64, directories: Vec<PathBuf>) -> DiskWatch {
         let free = free(&directories);
-        DiskWatch { bytes, directories, used: None, free_then: free, free_at_first: free }
+        DiskWatch { bytes, directories, used: None, free_then: free, free_at_first: free, left: 0 }
     }
 
     /// Looks again; true when the limit is passed. `nameless` is what open files without a name take.
     pub fn is_over(&mut self, nameless: impl FnOnce() -> u64) -> bool {
         let free = free(&self.directories);
         let gone = self.free_then.saturating_sub(free);
-        if self.used.is_some_and(|used| used.saturating_add(gone) <= self.bytes) {
+        if let Some(left) = self.used.and_then(|used| self.bytes.checked_sub(used.saturating_add(gone))) {
+            self.left = left;
             return false;
         }
         self.free_then = free;
@@ -56,8 +65,13 @@ impl DiskWatch {
         }
         let unseen = if tally.whole { 0 } else { self.free_at_first.saturating_sub(free) };
         let used = tally.bytes.saturating_add(nameless()).saturating_add(unseen);
-        self.used = Some(used);
+        (self.used, self.left) = (Some(used), self.bytes.saturating_sub(used));
         used > self.bytes
+    }
+
+    /// How long until it has to be looked at again: many children that wait are not to keep the machine awake.
+    pub fn again(&self) -> Duration {
+        Duration::from_secs(self.left / FASTEST).clamp(INTERVAL, RARELY)
     }
 }
 
@@ -160,6 +174,20 @@ mod tests {
         assert!(!watch.is_over(|| 0), "what has two places counts once");
         watch.free_then = u64::MAX;
         assert!(watch.is_over(|| 200 << 10), "files without a name count");
+    }
+
+    #[test]
+    fn who_is_far_from_its_limit_is_looked_at_less_often() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut watch = DiskWatch::new(12 << 30, vec![dir.path().to_owned()]);
+        assert_eq!(watch.again(), INTERVAL, "nothing is known yet");
+        assert!(!watch.is_over(|| 0));
+        assert!(watch.again() > INTERVAL * 2 && watch.again() < RARELY, "{:?}", watch.again());
+        assert!(!watch.is_over(|| 0));
+        assert!(watch.again() > INTERVAL * 2, "told again without a walk");
+        watch.free_then = u64::MAX;
+        assert!(!watch.is_over(|| 11 << 30));
+        assert_eq!(watch.again(), INTERVAL);
     }
 
     #[test]

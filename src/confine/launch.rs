@@ -19,6 +19,7 @@ use super::policy::{Adoption, Limits, LogPlan, Policy, PolicyError, Streams};
 use super::shim::{ExitRecord, Order, Refusal, Report, read_frame, write_frame};
 use super::view::{Reach, System};
 use super::{descriptor, environment, proxy, view};
+use crate::model::health::HealthSpans;
 use crate::model::record::ConfineLevel;
 use crate::model::{Network, Token, Variable, VariableName};
 use crate::sys::{env, interrupt, proc};
@@ -53,6 +54,10 @@ pub struct Launch {
     pub timeout: Option<Duration>,
     /// How long it may say and do nothing.
     pub idle: Option<Duration>,
+    /// How long it may say nothing at all after it began.
+    pub start_up: Option<Duration>,
+    /// When its silence counts; `None` for one that nobody is told of how it is.
+    pub health: Option<HealthSpans>,
     /// How it outlives who supervises it.
     pub adoption: Option<Adoption>,
     /// A socket that is its standard input and output, for [`Streams::Line`].
@@ -131,6 +136,8 @@ impl Launch {
             log: None,
             timeout: None,
             idle: None,
+            start_up: None,
+            health: None,
             adoption: None,
             line: None,
             scope: None,
@@ -166,6 +173,7 @@ impl Launch {
         policy.adoption.clone_from(&self.adoption);
         let milliseconds = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         (policy.timeout_ms, policy.idle_ms) = (self.timeout.map(milliseconds), self.idle.map(milliseconds));
+        (policy.start_up_ms, policy.health) = (self.start_up.map(milliseconds), self.health);
         match level {
             // Nothing confines it; what it leaves and how long it takes is bounded all the same.
             ConfineLevel::Off | ConfineLevel::External => {
@@ -279,7 +287,9 @@ impl Shim {
         match self.listen().map_err(LaunchError::Shim)? {
             Some(Report::Started { .. }) => Ok(()),
             Some(Report::Refused(refusal)) => Err(refusal.into()),
-            Some(Report::Ended(_)) | None => Err(LaunchError::Shim(io::Error::other("it ended at once"))),
+            Some(Report::Ended(_) | Report::Health(_)) | None => {
+                Err(LaunchError::Shim(io::Error::other("it ended at once")))
+            }
         }
     }
 
@@ -298,7 +308,7 @@ impl Shim {
                 asked = None;
             }
             match self.listen().map_err(LaunchError::Shim)? {
-                Some(Report::Started { .. }) => {}
+                Some(Report::Started { .. } | Report::Health(_)) => {}
                 Some(Report::Refused(refusal)) => break Err(refusal.into()),
                 Some(Report::Ended(record)) => break Ok(record),
                 None => break Err(LaunchError::Shim(io::Error::other("the shim is gone"))),

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::leaf::Leaf;
+use crate::model::health::HealthSpans;
 use crate::model::record::ConfineLevel;
 use crate::model::{Network, Token};
 
@@ -53,6 +54,12 @@ pub struct Policy {
     /// How long it may say and do nothing, in milliseconds.
     #[serde(default)]
     pub idle_ms: Option<u64>,
+    /// How long it may say nothing at all after it began, in milliseconds.
+    #[serde(default)]
+    pub start_up_ms: Option<u64>,
+    /// When its silence counts; `None` for one that nobody is told of how it is.
+    #[serde(default)]
+    pub health: Option<HealthSpans>,
     /// How it outlives who supervises it; `None` when it ends with them.
     #[serde(default)]
     pub adoption: Option<Adoption>,
@@ -174,6 +181,8 @@ impl Policy {
             log: None,
             timeout_ms: None,
             idle_ms: None,
+            start_up_ms: None,
+            health: None,
             adoption: None,
             leaf: None,
         }

@@ -33,6 +33,7 @@ pub mod bounds;
 pub mod cause;
 pub mod commit;
 pub mod freshness;
+pub mod health;
 pub mod hooks;
 pub mod ids;
 pub mod names;

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
+use super::health::{HealthRecord, HealthSpans};
 use super::{
     AdmissionPolicy, BaseReport, Bounds, BranchName, ByteSize, CommitId, Delay, FailureClass, Hooks, MergePolicy,
     ProcId, Reason, RetryPolicy, RunId, RunSpec, RunState, Sensitive, SetupRecord, SetupStep, Span, Strategy,
@@ -75,6 +76,12 @@ pub struct RunRecord {
     /// How long an attempt may say and do nothing.
     #[serde(default)]
     pub idle: Option<Span>,
+    /// How long an attempt may say nothing at all after it began.
+    #[serde(default)]
+    pub start_up: Option<Span>,
+    /// When the silence of an attempt counts.
+    #[serde(default)]
+    pub health: HealthSpans,
     /// How long its attempts wait for a successor of a supervisor that died.
     #[serde(default = "orphan_grace")]
     pub orphan_grace: Span,
@@ -204,6 +211,9 @@ pub struct AttemptRecord {
     /// The setup steps that ran before its command.
     #[serde(default)]
     pub setup: Vec<SetupRecord>,
+    /// How it was when its shim told that last; `None` while there was nothing to tell.
+    #[serde(default)]
+    pub health: Option<HealthRecord>,
 }
 
 impl AttemptRecord {
@@ -217,7 +227,7 @@ impl AttemptRecord {
 /// Why an attempt counts as failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptError {
-    /// `exit`, `signal`, `timeout`, `limit`, `spawn`, `setup`, `capture`, `cancelled` or `crashed`.
+    /// `exit`, `signal`, `timeout`, `idle`, `no_start`, `orphaned`, `limit`, `spawn`, `setup`, `capture`, `cancelled` or `crashed`.
     pub kind: String,
     /// One sentence.
     pub message: String,

@@ -22,6 +22,7 @@ use crate::confine::proxy::Line;
 use crate::confine::shim::{ExitRecord, Greeting, Order, Report, Stopped, read_frame, write_frame};
 use crate::confine::view::System;
 use crate::confine::{Launch, LaunchError};
+use crate::model::health::Health;
 use crate::model::{ProcId, Token};
 use crate::sys::socket::Address;
 use crate::sys::{fs, proc};
@@ -106,12 +107,21 @@ pub async fn run(
     attempt: Attempt<'_>,
     started: impl FnOnce(Option<&ProcId>) -> Result<(), RunError>,
 ) -> Result<AttemptEnd, RunError> {
+    run_watched(attempt, started, |_| {}).await
+}
+
+/// The same; `told` hears each change of how the child is.
+pub async fn run_watched(
+    attempt: Attempt<'_>,
+    started: impl FnOnce(Option<&ProcId>) -> Result<(), RunError>,
+    told: impl Fn(Health),
+) -> Result<AttemptEnd, RunError> {
     let Shim { mut process, control, leaf } = attempt.launch.start(attempt.granted, attempt.machine)?;
     let connected = control.set_nonblocking(true).and_then(|()| UnixStream::from_std(control)).map_err(talking)?;
     let shim = proc::identify(process.id());
-    let told = started(shim.as_ref());
-    let followed = match told {
-        Ok(()) => follow(connected, attempt.stop, shim.as_ref()).await,
+    let noted = started(shim.as_ref());
+    let followed = match noted {
+        Ok(()) => follow(connected, attempt.stop, shim.as_ref(), told).await,
         // The line closes with this, and the shim ends its child: it waits for no successor that it could go on with.
         Err(error) => {
             kill(shim.as_ref())?;
@@ -136,10 +146,10 @@ pub async fn run(
 }
 
 /// Goes on with an attempt that an earlier supervisor started, to its end. One whose shim is gone has ended: as its record
-/// says, or as one that crashed.
-pub async fn adopt(orphan: Orphan, stop: Stop<'_>) -> Result<Adopted, RunError> {
+/// says, or as one that crashed. `told` hears how its child is.
+pub async fn adopt(orphan: Orphan, stop: Stop<'_>, told: impl Fn(Health)) -> Result<Adopted, RunError> {
     let followed = match knock(&orphan).await? {
-        Some(line) => follow(line, stop, orphan.shim.as_ref()).await,
+        Some(line) => follow(line, stop, orphan.shim.as_ref(), told).await,
         None => Ok(None),
     };
     let ended = blocking(move || -> Result<_, RunError> {
@@ -231,7 +241,12 @@ async fn knock(orphan: &Orphan) -> Result<Option<UnixStream>, RunError> {
 
 /// Listens to a shim until its child has ended; asks it to stop when it has to, and kills it when it does not. `None` when
 /// the shim is gone, and with it the child.
-async fn follow(line: UnixStream, mut stop: Stop<'_>, shim: Option<&ProcId>) -> Result<Option<ExitRecord>, RunError> {
+async fn follow(
+    line: UnixStream,
+    mut stop: Stop<'_>,
+    shim: Option<&ProcId>,
+    told: impl Fn(Health),
+) -> Result<Option<ExitRecord>, RunError> {
     let (reports, mut orders) = line.into_split();
     let mut reports = Frames { half: reports, read: Vec::new() };
     let (mut asked, mut killed, mut kill_at) = (false, false, None);
@@ -239,6 +254,7 @@ async fn follow(line: UnixStream, mut stop: Stop<'_>, shim: Option<&ProcId>) -> 
         tokio::select! {
             report = reports.next() => match report? {
                 Some(Report::Started { .. }) => {}
+                Some(Report::Health(health)) => told(health),
                 Some(Report::Refused(refusal)) => return Err(LaunchError::from(refusal).into()),
                 Some(Report::Ended(record)) => return Ok(Some(record)),
                 None if asked => {

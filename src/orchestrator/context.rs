@@ -41,6 +41,11 @@ pub struct Stop<'a> {
     pub news: watch::Receiver<Stopping>,
 }
 
+/// Where it is written down how the child ended whose output is in this log.
+pub fn end_record(log: &Path) -> PathBuf {
+    log.with_extension("end.json")
+}
+
 /// One supervised run.
 pub struct Context {
     /// The repository.
@@ -208,7 +213,7 @@ impl Context {
 
     /// Where the output of a child goes, and how it ended.
     pub fn log_plan(&self, log: &Path) -> LogPlan {
-        LogPlan { output: log.to_owned(), limit: self.run.output_limit.0, record: log.with_extension("end.json") }
+        LogPlan { output: log.to_owned(), limit: self.run.output_limit.0, record: end_record(log) }
     }
 
     /// What a gate's checkout borrows from.

@@ -25,6 +25,7 @@ pub fn failure(end: &AttemptEnd) -> Option<(&'static str, String)> {
         Some(Stopped::Asked) => CANCELLED,
         Some(Stopped::Timeout) => TIMEOUT,
         Some(Stopped::Idle) => IDLE,
+        Some(Stopped::NoStart) => NO_START,
         Some(Stopped::Crashed) => "crashed",
         Some(Stopped::Orphaned) => "orphaned",
         Some(Stopped::Limit(_)) => "limit",
@@ -39,6 +40,7 @@ pub fn failure(end: &AttemptEnd) -> Option<(&'static str, String)> {
 const CANCELLED: &str = "cancelled";
 const TIMEOUT: &str = "timeout";
 const IDLE: &str = "idle";
+const NO_START: &str = "no_start";
 /// A setup step failed, and the command never started.
 pub const SETUP: &str = "setup";
 /// The command could not be started.
@@ -52,7 +54,9 @@ pub fn after_failure(context: &Context, id: &TaskId) -> Result<TaskState, RunErr
     };
     match error.kind.as_str() {
         CANCELLED => cancel(context, id),
-        TIMEOUT | IDLE => retry_or_fail(context, id, ReasonKind::Timeout, format!("the command {}", error.message)),
+        TIMEOUT | IDLE | NO_START => {
+            retry_or_fail(context, id, ReasonKind::Timeout, format!("the command {}", error.message))
+        }
         SETUP | SPAWN => retry_or_fail(context, id, ReasonKind::Failed, error.message.clone()),
         _ => retry_or_fail(context, id, ReasonKind::Failed, format!("the command {}", error.message)),
     }

@@ -19,6 +19,7 @@ pub mod follow;
 pub mod foresight;
 pub mod gates;
 pub mod graph;
+pub mod health;
 pub mod kept;
 pub mod landing;
 pub mod messages;

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::attempt::{self, Adopted, Orphan};
 use super::context::{Context, RunError, blocking};
 use super::failure::after_failure;
+use super::health;
 use super::landing::fail;
 use super::sockets;
 use super::worker::{self, conclude};
@@ -65,7 +66,7 @@ async fn go_on(
         log: attempt.log.clone(),
         starter: attempt.starter.clone(),
     };
-    let ended = match attempt::adopt(orphan, context.stop_of(id)).await {
+    let ended = match attempt::adopt(orphan, context.stop_of(id), |told| health::note(context, id, &told)).await {
         Ok(Adopted::NeverBegan) => return release(context, id, attempt.n),
         Ok(Adopted::Ended(end)) => Ok(end),
         Err(error) => Err(error),

@@ -98,6 +98,8 @@ fn ended(context: &Context, tree: &TaskTree<'_>, end: &AttemptEnd, failure: Opti
     let data = json!({"attempt": tree.n, "exit": end.exit, "signal": end.signal, "left_behind": end.left_behind,
         "network": end.network, "error": failure});
     edit(context, tree.id, "setup.ended", data, |attempt| {
+        // Its shim is gone, and the next is not there yet.
+        attempt.process = None;
         if let Some(step) = attempt.setup.last_mut() {
             step.ended_at = Some(clock::now());
             (step.exit, step.signal, step.error) = (end.exit, end.signal, failure.map(str::to_owned));

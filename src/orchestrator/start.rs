@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::confine::{self, environment};
+use crate::model::health::HealthSpans;
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord};
 use crate::model::{
     AdmissionPolicy, BaseReport, Bounds, BranchName, ByteSize, CommitId, MergePolicy, Network, RetryPolicy, RunId,
@@ -46,6 +47,10 @@ pub struct StartSettings {
     pub retry: RetryPolicy,
     /// When a task may start, beside what the run says.
     pub admission: AdmissionPolicy,
+    /// How long an attempt may say nothing at all after it began.
+    pub start_up: Option<Span>,
+    /// When the silence of an attempt counts.
+    pub health: HealthSpans,
     /// Which submodules come along into the trees of tasks and gates.
     pub submodules: Submodules,
     /// The commands that make the trees of tasks and gates ready.
@@ -119,6 +124,8 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
         cancel_requested: false,
         paused: false,
         idle: settings.idle,
+        start_up: settings.start_up,
+        health: settings.health,
         orphan_grace: settings.orphan_grace,
         retry: settings.retry,
         admission: settings.admission.clone(),

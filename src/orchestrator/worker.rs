@@ -11,6 +11,7 @@ use super::admission::{self, Admitted};
 use super::attempt::{self, Attempt, AttemptEnd};
 use super::context::{Context, RunError, blocking};
 use super::failure::{SETUP, SPAWN, after_failure, close_attempt, failure};
+use super::health;
 use super::landing::{cancel, fail, reject};
 use super::result::{self, Prepared};
 use super::room;
@@ -292,7 +293,8 @@ async fn run_attempt(
     let exported = Exported { name: &name, branch, base, path, repo };
     furnish(&mut launch, &task, invocation.env, &exported)?;
     launch.timeout = task.spec.timeout.map(|span| span.0);
-    launch.idle = context.run.idle.map(|span| span.0);
+    (launch.idle, launch.start_up) = (context.run.idle.map(|span| span.0), context.run.start_up.map(|span| span.0));
+    launch.health = Some(context.run.health);
     let log = context.repo.attempt_log(run, id, n);
     launch.log = Some(context.log_plan(&log));
     let record = AttemptRecord {
@@ -307,6 +309,7 @@ async fn run_attempt(
         error: None,
         log: log.clone(),
         setup: Vec::new(),
+        health: None,
     };
     let data = json!({"attempt": n, "token": token, "confine": context.granted.level()});
     // The attempt is consumed before the child starts: whatever dies in between, it is never started once too often.
@@ -330,7 +333,7 @@ async fn run_attempt(
         })?;
         Ok(())
     };
-    attempt::run(attempt, started).await
+    attempt::run_watched(attempt, started, |told| health::note(context, id, &told)).await
 }
 
 /// Removes the pins of a run that is over; while it lives a later task may build on any of them.

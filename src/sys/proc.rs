@@ -3,6 +3,7 @@
 //! Promises: a signal goes through a pidfd after the start time was compared, so a reused pid is never hit; the search
 //! for marked processes looks at the environment mark alone, never at names, and only at our own user's processes.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use crate::model::health::Work;
 use crate::model::{ProcId, Token};
 
 /// The variable by which a supervisor and what it starts to help it are known; its value is the run.
@@ -214,45 +216,110 @@ fn children_of(parent: u32) -> io::Result<Vec<ProcId>> {
     Ok(pids.filter(is_child).filter_map(identify).collect())
 }
 
-/// What processes have worked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Work {
-    /// How many there are.
-    pub processes: usize,
-    /// Processor time, of user and system.
-    pub cpu: Duration,
+/// What everything below a process has worked and holds that still lives.
+pub fn work_below(ancestor: u32) -> io::Result<Work> {
+    // A walk down costs what is below; the whole table, what there is on the machine.
+    match walk_below(ancestor) {
+        Some(work) => Ok(work),
+        None => Ok(Table::scan()?.work_below(ancestor)),
+    }
 }
 
-/// What everything below a process has worked that still lives.
-pub fn work_below(ancestor: u32) -> io::Result<Work> {
-    let pids = fs::read_dir("/proc")?.filter_map(Result::ok);
-    let pids = pids.filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
-    let line = |pid: u32| Some((pid, fs::read_to_string(format!("/proc/{pid}/stat")).ok()?));
-    let lines: Vec<(u32, u32, String)> =
-        pids.filter_map(line).filter_map(|(pid, stat)| Some((pid, parent_in(&stat)?, stat))).collect();
-    let (mut known, mut work) = (vec![ancestor], Work { processes: 0, cpu: Duration::ZERO });
+/// The processes of this machine at one moment.
+pub struct Table {
+    stats: HashMap<u32, String>,
+    children: HashMap<u32, Vec<u32>>,
+}
+
+impl Table {
+    /// Looks once at all of them.
+    pub fn scan() -> io::Result<Table> {
+        let pids = fs::read_dir("/proc")?.filter_map(Result::ok);
+        let pids = pids.filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+        let mut table = Table { stats: HashMap::new(), children: HashMap::new() };
+        for (pid, stat) in pids.filter_map(|pid| Some((pid, stat_of(pid)?))) {
+            parent_in(&stat).into_iter().for_each(|parent| table.children.entry(parent).or_default().push(pid));
+            table.stats.insert(pid, stat);
+        }
+        Ok(table)
+    }
+
+    /// What everything below a process has worked and holds.
+    pub fn work_below(&self, ancestor: u32) -> Work {
+        let children = |pid: u32| self.children.get(&pid).cloned().unwrap_or_default();
+        add_up(ancestor, |pid| self.stats.get(&pid).cloned(), |pid| Some(children(pid))).unwrap_or_default()
+    }
+}
+
+/// The same by the kernel's own lists of children; `None` where it keeps none.
+fn walk_below(ancestor: u32) -> Option<Work> {
+    add_up(ancestor, stat_of, |pid| {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().filter_map(Result::ok);
+        let mut children = Vec::new();
+        for thread in threads {
+            match fs::read_to_string(thread.path().join("children")) {
+                Ok(list) => children.extend(list.split(' ').filter_map(|pid| pid.parse::<u32>().ok())),
+                // Without such lists there is a thread all the same.
+                Err(_) if thread.path().join("stat").exists() => return None,
+                Err(_) => {}
+            }
+        }
+        Some(children)
+    })
+}
+
+/// Adds up what is below a process; `None` where its children are not known.
+fn add_up(
+    ancestor: u32,
+    stat: impl Fn(u32) -> Option<String>,
+    children: impl Fn(u32) -> Option<Vec<u32>>,
+) -> Option<Work> {
+    // What it waited for itself were children, too.
+    let waited_for = stat(ancestor).and_then(|stat| usage_in(&stat)).map(|usage| usage.waited_for);
+    let (mut known, mut work) = (vec![ancestor], Work { cpu: waited_for.unwrap_or_default(), ..Work::default() });
     let mut n = 0;
     while let Some(here) = known.get(n).copied() {
-        for (pid, _, stat) in lines.iter().filter(|(_, parent, _)| *parent == here) {
-            known.push(*pid);
-            if let Some(cpu) = cpu_in(stat) {
+        for child in children(here)? {
+            known.push(child);
+            if let Some(usage) = stat(child).and_then(|stat| usage_in(&stat)) {
                 work.processes += 1;
-                work.cpu += cpu;
+                work.cpu += usage.own + usage.waited_for;
+                work.memory += usage.resident;
             }
         }
         n += 1;
     }
-    Ok(work)
+    Some(work)
 }
 
-/// The processor time in a line of `/proc/PID/stat`; `None` for one that has ended and is not waited for yet.
-fn cpu_in(stat: &str) -> Option<Duration> {
-    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 2..)?.split(' ').collect();
+fn stat_of(pid: u32) -> Option<String> {
+    fs::read_to_string(format!("/proc/{pid}/stat")).ok()
+}
+
+/// What a process takes.
+#[derive(Debug, PartialEq, Eq)]
+struct Usage {
+    /// Its own processor time.
+    own: Duration,
+    /// That of its children that ended and were waited for.
+    waited_for: Duration,
+    /// Bytes of its memory.
+    resident: u64,
+}
+
+/// What a line of `/proc/PID/stat` says; `None` for one that has ended and is not waited for yet.
+fn usage_in(stat: &str) -> Option<Usage> {
+    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 2..)?.split_ascii_whitespace().collect();
     if matches!(*fields.first()?, "Z" | "X") {
         return None;
     }
-    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-    Some(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second().max(1)))
+    let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    let time = |ticks: u64| Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second().max(1));
+    Some(Usage {
+        own: time(number(11)? + number(12)?),
+        waited_for: time(number(13)? + number(14)?),
+        resident: number(21)?.saturating_mul(rustix::param::page_size() as u64),
+    })
 }
 
 /// The parent that a line of `/proc/PID/stat` names.
@@ -401,13 +468,25 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "the test wants a child")]
     fn what_we_started_counts_as_work_below_us() {
         let mut child = Command::new("sleep").arg("1000").spawn().expect("started");
-        assert!(work_below(std::process::id()).expect("looked").processes > 0);
-        assert_eq!(work_below(child.id()).expect("looked"), Work { processes: 0, cpu: Duration::ZERO });
+        let ours = work_below(std::process::id()).expect("looked");
+        assert!(ours.processes > 0 && ours.memory > 0, "{ours:?}");
+        assert!(Table::scan().expect("looked").work_below(std::process::id()).processes > 0);
+        assert_eq!(work_below(child.id()).expect("looked"), Work::default());
         child.kill().expect("killed");
         child.wait().expect("reaped");
-        let line = "7 (a b) c) S 1 7 7 0 -1 0 0 0 0 0 150 50 9 9 20 0 1 0 5 0 0";
-        assert_eq!(cpu_in(line), Some(Duration::from_millis(200_000 / rustix::param::clock_ticks_per_second())));
-        assert_eq!(cpu_in("7 (a) Z 1 7 7 0 -1 0 0 0 0 0 150 50 9 9 20"), None);
+    }
+
+    #[test]
+    fn a_line_of_the_process_table_says_what_a_process_took_and_what_it_waited_for() {
+        let line = "7 (a b) c) S 1 7 7 0 -1 0 0 0 0 0 150 50 30 10 20 0 1 0 5 4096 3 0\n";
+        let ticks = |count: u64| Duration::from_millis(count * 1000 / rustix::param::clock_ticks_per_second());
+        let resident = 3 * rustix::param::page_size() as u64;
+        assert_eq!(usage_in(line), Some(Usage { own: ticks(200), waited_for: ticks(40), resident }));
+        assert_eq!(usage_in("7 (a) Z 1 7 7 0 -1 0 0 0 0 0 150 50 9 9 20 0 1 0 5 4096 3"), None);
+        let stats = |pid: u32| (pid != 4).then(|| line.to_owned());
+        let children = |pid: u32| Some(if pid == 1 { vec![2, 3, 4] } else { Vec::new() });
+        let work = add_up(1, stats, children).expect("known");
+        assert_eq!(work, Work { processes: 2, cpu: ticks(40 + 2 * 240), memory: resident * 2 });
     }
 
     #[test]

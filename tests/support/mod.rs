@@ -353,6 +353,33 @@ pub fn signal(name: &str, pid: &str) {
     assert!(sent.is_ok_and(|status| status.success()), "kill -{name} {pid}");
 }
 
+/// A process that is not a child of ours.
+pub struct Handle(std::os::fd::OwnedFd);
+
+/// The handle of a living process.
+pub fn handle(pid: &str) -> Handle {
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    let pid = Pid::from_raw(pid.parse().expect("a pid")).expect("a pid");
+    Handle(pidfd_open(pid, PidfdFlags::empty()).expect("it lives"))
+}
+
+impl Handle {
+    /// Waits for its end.
+    pub fn wait(&self) {
+        self.poll(None);
+    }
+
+    /// True when it has ended.
+    pub fn is_over(&self) -> bool {
+        self.poll(Some(&rustix::event::Timespec::default()))
+    }
+
+    fn poll(&self, limit: Option<&rustix::event::Timespec>) -> bool {
+        use rustix::event::{PollFd, PollFlags, poll};
+        poll(&mut [PollFd::new(&self.0, PollFlags::IN)], limit).expect("it can be waited for") > 0
+    }
+}
+
 /// The lines that only one of two texts has.
 pub fn difference(expected: &str, found: &str) -> String {
     let only = |of: &str, other: &str, sign: char| -> String {

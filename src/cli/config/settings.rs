@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::model::health::HealthSpans;
 use crate::model::record::ConfineLevel;
 use crate::model::{
     AdmissionPolicy, Bounds, BranchName, ByteSize, GateSpec, Hooks, Network, ProfileSlots, RetryPolicy, Sensitive,
@@ -104,6 +105,12 @@ pub struct SuperviseSettings {
     pub orphan_grace: Span,
     /// How long an attempt may say and do nothing.
     pub idle: Option<Span>,
+    /// How long an attempt may say nothing at all after it began.
+    pub start: Option<Span>,
+    /// How long a silence is until it counts.
+    pub quiet: Span,
+    /// How long an attempt says and does nothing until it is told as stalled.
+    pub stalled: Span,
     /// The deadline of an attempt, unless its task names one.
     pub wall: Option<Span>,
     /// How often tasks are tried at all, and the rests in between.
@@ -132,10 +139,14 @@ impl SuperviseSettings {
 
 impl Default for SuperviseSettings {
     fn default() -> Self {
+        let HealthSpans { quiet, stalled } = HealthSpans::default();
         SuperviseSettings {
             jobs: Jobs::default(),
             orphan_grace: seconds(600),
             idle: None,
+            start: None,
+            quiet,
+            stalled,
             wall: None,
             retry: RetryPolicy::default(),
             slots: 0,

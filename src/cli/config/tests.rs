@@ -52,6 +52,9 @@ fn without_layers_everything_is_the_documented_default() {
         ("supervise.jobs", ""),
         ("supervise.orphan_grace", "\"10m\""),
         ("supervise.idle", ""),
+        ("supervise.start", ""),
+        ("supervise.quiet", "\"2m\""),
+        ("supervise.stalled", "\"10m\""),
         ("supervise.wall", ""),
         ("supervise.attempts", "10"),
         ("supervise.backoff", "\"1s\""),
@@ -281,7 +284,7 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 33] = [
+const ACCEPTED: [(&str, &[&str]); 36] = [
     ("worktree.path", &["'/x/{workspace}'", "'../{workspace}/{repo}'"]),
     ("worktree.base", &["'main'", "'origin/\u{e9}~3'"]),
     ("worktree.stale", &["'warn'", "'block'"]),
@@ -300,6 +303,9 @@ const ACCEPTED: [(&str, &[&str]); 33] = [
     ("supervise.jobs", &["1", "3", "4", "4294967295"]),
     ("supervise.orphan_grace", &["'0s'", "'10m'"]),
     ("supervise.idle", &["'90s'", "'1d'"]),
+    ("supervise.start", &["'30s'"]),
+    ("supervise.quiet", &["'0s'", "'2m'"]),
+    ("supervise.stalled", &["'10m'"]),
     ("supervise.wall", &["'0s'", "'1d'"]),
     ("supervise.attempts", &["0", "10", "4294967295"]),
     ("supervise.backoff", &["'0s'", "'90s'"]),

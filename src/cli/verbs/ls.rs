@@ -16,6 +16,7 @@ use crate::cli::output::print;
 use crate::cli::session::Session;
 use crate::model::Standing;
 use crate::model::cause::chain;
+use crate::orchestrator::health;
 use crate::store::Store;
 use crate::sys::footprint::footprint;
 use crate::sys::standing::Processes;
@@ -97,7 +98,10 @@ fn gather<'s>(session: &'s Session, store: &Store, quick: bool) -> Result<(Vec<L
     }
     for run in store.runs()? {
         let tasks = store.tasks(&run.id)?.into_iter().filter(|task| task.workspace.is_some());
-        lines.extend(tasks.map(|task| Line::Task { run: Box::new(run.clone()), task: Box::new(task) }));
+        lines.extend(tasks.map(|task| {
+            let seen = health::on_record(&run, std::slice::from_ref(&task)).of_task(&task);
+            Line::Task { run: Box::new(run.clone()), task: Box::new(task), seen }
+        }));
     }
     let seen = if quick { None } else { Some(survey.seen()?) };
     Ok((lines, seen))

@@ -12,12 +12,14 @@ use crate::cli::error::CliError;
 use crate::cli::output::{Paint, narrate, plain, with_schema};
 use crate::cli::session::Session;
 use crate::cli::{document, tasks_source};
+use crate::model::health::HealthSpans;
 use crate::model::record::{ConfineLevel, TaskRecord};
 use crate::model::{Bounds, GateSpec, Network, RunId, RunSpec, Span, TaskState, Variable, VariableName};
 use crate::orchestrator::client;
 use crate::orchestrator::context::{RunError, WAITING};
 use crate::orchestrator::follow::{self, Choice, Followed, OnInterrupt};
 use crate::orchestrator::foresight::{Foreseen, foresee, foresee_step};
+use crate::orchestrator::health::{self, Looked};
 use crate::orchestrator::start::{self, RunPlan, StartSettings};
 use crate::store::Store;
 use crate::sys::scope;
@@ -79,6 +81,8 @@ fn settings(session: &Session, args: &RunArgs) -> StartSettings {
         retry: config.supervise.retry,
         admission: config.supervise.admission(),
         idle: config.supervise.idle,
+        start_up: config.supervise.start,
+        health: HealthSpans { quiet: config.supervise.quiet, stalled: config.supervise.stalled },
         submodules: config.worktree.submodules,
         setup: config.worktree.setup.clone(),
         template: config.worktree.path.clone(),
@@ -113,7 +117,7 @@ fn apply_flags(session: &Session, mut spec: RunSpec, args: &RunArgs) -> RunSpec 
 }
 
 fn dry_run(session: &Session, plan: &RunPlan) -> Result<u8, CliError> {
-    let mut document = document::run(&plan.run, &plan.tasks);
+    let mut document = document::run(&plan.run, &plan.tasks, &Looked::default());
     document["dry_run"] = json!(true);
     let mut foreseen = Vec::new();
     for task in &plan.tasks {
@@ -301,8 +305,9 @@ fn progress(session: &Session, task: &TaskRecord) {
 /// Prints a run and gives its exit code.
 pub fn report(session: &Session, store: &Store, run: &RunId) -> Result<u8, CliError> {
     let (record, tasks) = (store.run(run)?, store.tasks(run)?);
-    let text = || document::run_text(&record, &tasks);
-    session.out.answer("treehand/run/v1", document::run(&record, &tasks), text)?;
+    let looked = health::on_record(&record, &tasks);
+    let text = || document::run_text(&record, &tasks, &looked);
+    session.out.answer("treehand/run/v1", document::run(&record, &tasks, &looked), text)?;
     Ok(document::run_exit_code(&record, &tasks))
 }
 

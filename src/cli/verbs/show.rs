@@ -1,11 +1,11 @@
 //! `show`: one run, or one of its tasks.
 //!
-//! Only looks; says when the supervisor of an unfinished run is dead.
+//! Only looks, and asks the shims how their attempts are; says when the supervisor of an unfinished run is dead.
 
 use crate::cli::document;
 use crate::cli::error::CliError;
 use crate::cli::session::Session;
-use crate::orchestrator::client;
+use crate::orchestrator::{client, health};
 
 /// Shows a run or a task.
 pub fn run(session: &Session, target: &str) -> Result<u8, CliError> {
@@ -18,7 +18,10 @@ pub fn run(session: &Session, target: &str) -> Result<u8, CliError> {
         Some(task) => vec![task],
         None => store.tasks(&run.id)?,
     };
-    let text = || document::run_text(&run, &tasks);
-    session.out.answer("treehand/run/v1", document::run(&run, &tasks), text)?;
+    let looked_at = [(run, tasks)];
+    let looked = health::look(&looked_at)?;
+    let [(run, tasks)] = &looked_at;
+    let text = || document::run_text(run, tasks, &looked);
+    session.out.answer("treehand/run/v1", document::run(run, tasks, &looked), text)?;
     Ok(0)
 }

@@ -11,6 +11,9 @@ use crate::confine::policy::{Access, LimitKind, Policy};
 /// The first look: most children have ended before it.
 const FIRST: Duration = Duration::from_secs(1);
 
+/// What is due as soon as this is looked at along with what is due now.
+const TOGETHER: Duration = Duration::from_secs(1);
+
 /// What is looked at, and when.
 pub struct Watch {
     memory: Option<(MemoryWatch, Instant)>,
@@ -42,6 +45,7 @@ impl Watch {
     /// Looks at what is due; the limit that is passed.
     pub fn look(&mut self) -> Option<LimitKind> {
         let now = Instant::now();
+        let soon = now + TOGETHER;
         if let Some((watch, at)) = self.memory.as_mut().filter(|(_, at)| *at <= now) {
             let look = watch.look(now);
             *at = now + look.again;
@@ -49,10 +53,10 @@ impl Watch {
                 return Some(LimitKind::Memory);
             }
         }
-        if let Some((watch, at)) = self.disk.as_mut().filter(|(_, at)| *at <= now) {
+        if let Some((watch, at)) = self.disk.as_mut().filter(|(_, at)| *at <= soon) {
             let over = watch.is_over(usage::nameless_files);
             // A walk of very much takes its time; what waits for pid 1 has its turn in between.
-            *at = Instant::now() + disk::INTERVAL;
+            *at = Instant::now() + watch.again();
             return over.then_some(LimitKind::Disk);
         }
         None

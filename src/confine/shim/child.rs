@@ -11,9 +11,10 @@ use tokio::io::unix::AsyncFd;
 use super::wire::{ExitRecord, Refusal, Report, Stopped};
 use crate::confine::leaf::Leaf;
 use crate::confine::policy::{LimitKind, Policy};
+use crate::model::health::Work;
 use crate::model::record::ConfineLevel;
 use crate::model::{ProcId, Token};
-use crate::sys::proc::{self, Work};
+use crate::sys::proc;
 
 #[cfg(target_os = "linux")]
 use crate::confine::sandbox::{self, Message, Sandbox};

@@ -1,18 +1,20 @@
 //! The door by which a successor finds a shim whose supervisor died: a socket of its own, known by the attempt's mark.
 //!
-//! Whoever comes says which supervisor of the run it is, counted; who speaks differently, or for another user, is not let
-//! in. Decides nothing about the child.
+//! Whoever comes says which supervisor of the run it is, counted, or asks how the child is: that one is answered, supervises
+//! nothing and is waited for by nobody. Who speaks differently, or for another user, is not let in. Decides nothing about the
+//! child.
 
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::wire::{Greeting, read_frame};
+use super::wire::{FirstWord, Report, read_frame, write_frame};
+use crate::model::health::Health;
 use crate::sys::fs;
 use crate::sys::socket::Address;
 
@@ -22,8 +24,17 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the door rests when nobody can be let in: out of descriptors, for the most part.
 const REST: Duration = Duration::from_millis(200);
 
-/// Most bytes of a greeting.
-const GREETING_MAX: u32 = 4096;
+/// Most bytes of what one who comes says first.
+const FIRST_WORD_MAX: u32 = 4096;
+
+/// Who stands at the door.
+#[derive(Debug)]
+pub enum Visitor {
+    /// A supervisor that takes the child over.
+    Successor(Caller),
+    /// One who wants to know how the child is.
+    Onlooker(UnixStream),
+}
 
 /// A supervisor that stands at the door.
 #[derive(Debug)]
@@ -41,17 +52,17 @@ pub fn open(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Hands in whoever comes, for as long as somebody takes them.
-pub async fn attend(listener: UnixListener, callers: UnboundedSender<Caller>) -> io::Result<()> {
+pub async fn attend(listener: UnixListener, visitors: UnboundedSender<Visitor>) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let callers = callers.clone();
+                let visitors = visitors.clone();
                 tokio::spawn(async move {
-                    if let Ok(Some(caller)) = tokio::time::timeout(PATIENCE, greet(stream)).await {
-                        // Nobody takes callers any more: the child has ended, and the record says how.
-                        let _taken = callers.send(caller);
+                    if let Ok(Some(visitor)) = tokio::time::timeout(PATIENCE, greet(stream)).await {
+                        // Nobody takes visitors any more: the child has ended, and the record says how.
+                        let _taken = visitors.send(visitor);
                     }
                 });
             }
@@ -60,15 +71,28 @@ pub async fn attend(listener: UnixListener, callers: UnboundedSender<Caller>) ->
     }
 }
 
-async fn greet(mut stream: UnixStream) -> Option<Caller> {
+/// Tells one who asked how the child is. Who asked and does not read is not waited for.
+pub fn answer(mut stream: UnixStream, health: Option<Health>) {
+    let mut frame = Vec::new();
+    if health.is_some_and(|health| write_frame(&mut frame, &Report::Health(health)).is_ok()) {
+        tokio::spawn(async move { tokio::time::timeout(PATIENCE, stream.write_all(&frame)).await });
+    }
+}
+
+async fn greet(mut stream: UnixStream) -> Option<Visitor> {
     let peer = stream.peer_cred().ok()?.uid();
     if peer != rustix::process::geteuid().as_raw() && peer != 0 {
         return None;
     }
-    let length = stream.read_u32().await.ok().filter(|length| *length <= GREETING_MAX)?;
+    let length = stream.read_u32().await.ok().filter(|length| *length <= FIRST_WORD_MAX)?;
     let mut frame = length.to_be_bytes().to_vec();
     frame.resize(4 + length as usize, 0);
     stream.read_exact(&mut frame[4..]).await.ok()?;
-    let greeting: Greeting = read_frame(&frame[..]).ok().flatten()?;
-    greeting.is_known().then_some(Caller { stream, epoch: greeting.epoch })
+    match read_frame(&frame[..]).ok().flatten()? {
+        FirstWord::Greeting(greeting) if greeting.is_known() => {
+            Some(Visitor::Successor(Caller { stream, epoch: greeting.epoch }))
+        }
+        FirstWord::Question(question) if question.is_known() => Some(Visitor::Onlooker(stream)),
+        FirstWord::Greeting(_) | FirstWord::Question(_) => None,
+    }
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::child::Child;
-use super::idle::{IdleWatch, LastOutput};
 use super::line::Heard;
+use super::pulse::{LastOutput, Pulse};
 use super::wire::{ExitRecord, Order, Stopped};
 use crate::confine::disk::{self, DiskWatch};
 use crate::confine::policy::{LimitKind, Policy};
+use crate::model::health::Health;
 use crate::model::record::ConfineLevel;
 
 /// How long a child may take to end after its deadline.
@@ -28,7 +29,7 @@ pub struct Keeper {
     orphaned_at: Option<Instant>,
     disk: Option<DiskWatch>,
     look_at: Option<Instant>,
-    idle: Option<IdleWatch>,
+    pulse: Pulse,
     file_size: bool,
 }
 
@@ -46,23 +47,35 @@ impl Keeper {
             orphaned_at: None,
             look_at: disk.is_some().then(|| Instant::now() + disk::INTERVAL),
             disk,
-            idle: policy.idle_ms.map(|ms| IdleWatch::new(Duration::from_millis(ms), output)),
+            pulse: Pulse::new(policy, output),
             file_size: policy.limits.file_size.is_some(),
         }
     }
 
     /// Sleeps until something has to be done.
     pub async fn next_moment(&self) {
-        let idle = self.idle.as_ref().map(IdleWatch::next_look);
-        match [self.deadline, self.kill_at, self.orphaned_at, self.look_at, idle].into_iter().flatten().min() {
-            Some(moment) => sleep_until(moment).await,
-            None => std::future::pending().await,
+        let silence = self.pulse.next_look();
+        let moments = [self.deadline, self.kill_at, self.orphaned_at, self.look_at, silence];
+        let moment = async {
+            match moments.into_iter().flatten().min() {
+                Some(moment) => sleep_until(moment).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = moment => {}
+            () = self.pulse.speaks_again() => {}
         }
     }
 
-    /// Does what is due.
-    pub fn act(&mut self, child: &mut Child) -> io::Result<()> {
+    /// Does what is due; how the child is, when that has changed.
+    pub fn act(&mut self, child: &mut Child) -> io::Result<Option<Health>> {
         let now = Instant::now();
+        self.keep(now, child)?;
+        Ok(self.pulse.changed(now, || child.work()))
+    }
+
+    fn keep(&mut self, now: Instant, child: &mut Child) -> io::Result<()> {
         if self.deadline.is_some_and(|at| at <= now) {
             self.stop(Stopped::Timeout, GRACE, child)?;
         }
@@ -75,9 +88,8 @@ impl Keeper {
             self.stopped.get_or_insert(Stopped::Orphaned);
             return child.kill();
         }
-        if self.idle.as_mut().is_some_and(|idle| idle.is_over(now, || child.work())) {
-            self.idle = None;
-            self.stop(Stopped::Idle, GRACE, child)?;
+        if let Some(why) = self.pulse.passed(now, || child.work()) {
+            self.stop(why, GRACE, child)?;
         }
         if self.look_at.is_some_and(|at| at <= now) {
             if self.disk.as_mut().is_some_and(|disk| disk.is_over(|| 0)) {
@@ -85,7 +97,7 @@ impl Keeper {
                 self.stopped.get_or_insert(Stopped::Limit(LimitKind::Disk));
                 return child.kill();
             }
-            self.look_at = Some(now + disk::INTERVAL);
+            self.look_at = Some(now + self.disk.as_ref().map_or(disk::INTERVAL, DiskWatch::again));
         }
         Ok(())
     }
@@ -109,14 +121,21 @@ impl Keeper {
         }
     }
 
-    /// A successor has come.
-    pub fn is_supervised(&mut self) {
+    /// A successor has come; how the child is, where it has to hear of that.
+    pub fn is_supervised(&mut self) -> Option<Health> {
         self.orphaned_at = None;
+        self.pulse.to_tell_again(Instant::now())
+    }
+
+    /// How the child is, for whoever looks; that changes nothing.
+    pub fn health(&self) -> Option<Health> {
+        self.pulse.health(Instant::now())
     }
 
     fn stop(&mut self, why: Stopped, grace: Duration, child: &mut Child) -> io::Result<()> {
         self.stopped.get_or_insert(why);
-        (self.deadline, self.idle) = (None, None);
+        self.deadline = None;
+        self.pulse.lift_deadlines();
         self.kill_at = Some(Instant::now() + grace);
         child.ask_to_end()
     }

@@ -11,6 +11,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::door::Caller;
 use super::wire::{Order, Report, read_frame, write_frame};
+use crate::model::health::Health;
 
 /// A line that may be broken.
 #[derive(Debug)]
@@ -65,6 +66,21 @@ impl Line {
             self.started = Some(report.clone());
         }
         self.say(report).await
+    }
+
+    /// Says how the child is, where there is something to say and somebody listens. One who does not read (a supervisor that
+    /// was stopped) holds up nothing: what it misses is on the line again with the next change, and at the door at any time.
+    pub async fn mention(&mut self, health: Option<Health>) {
+        let (Some(health), Some((_, writer))) = (health, &mut self.ends) else { return };
+        let mut frame = Vec::new();
+        if write_frame(&mut frame, &Report::Health(health)).is_err() {
+            return;
+        }
+        // A broken line is noticed where orders are heard.
+        let Ok(written) = writer.try_write(&frame) else { return };
+        if written < frame.len() && writer.write_all(&frame[written..]).await.is_err() {
+            self.ends = None;
+        }
     }
 
     async fn say(&mut self, report: &Report) -> bool {

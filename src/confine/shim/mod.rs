@@ -8,12 +8,13 @@ mod child;
 mod door;
 mod entry;
 mod foreground;
-mod idle;
 mod keeper;
 mod line;
 mod output;
+mod pulse;
 mod serve;
+mod silence;
 mod wire;
 
 pub use entry::main;
-pub use wire::{ExitRecord, Greeting, Order, Refusal, Report, Stopped, read_frame, write_frame};
+pub use wire::{ExitRecord, Greeting, Order, Question, Refusal, Report, Stopped, read_frame, write_frame};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::idle::LastOutput;
+use super::pulse::LastOutput;
 use crate::confine::mask::{Mask, MaskedStream};
 
 /// A log that several streams write into.

@@ -14,11 +14,11 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::child::{Child, Started};
-use super::door::{self, Caller};
-use super::idle::LastOutput;
+use super::door::{self, Visitor};
 use super::keeper::Keeper;
 use super::line::Line;
 use super::output::Log;
+use super::pulse::LastOutput;
 use super::wire::{ExitRecord, Report};
 use crate::confine::mask::Mask;
 use crate::confine::policy::Policy;
@@ -48,7 +48,7 @@ pub struct Held {
 /// Serves a child to its end.
 pub async fn serve(policy: &Policy, held: Held) -> io::Result<()> {
     let mut line = Line::new(held.control, policy.adoption.as_ref().map_or(0, |adoption| adoption.epoch))?;
-    let (at_the_door, mut callers) = unbounded_channel();
+    let (at_the_door, mut visitors) = unbounded_channel();
     // Dropped with this, and with them every connection.
     let mut servers = JoinSet::new();
     if let Some(door) = held.door {
@@ -73,21 +73,22 @@ pub async fn serve(policy: &Policy, held: Held) -> io::Result<()> {
                     break Report::Ended(ExitRecord { network, ..keeper.judge(record) });
                 }
                 Report::Refused(refusal) => break Report::Refused(refusal),
-                started @ Report::Started { .. } => drop(line.tell(&started).await),
+                other @ (Report::Started { .. } | Report::Health(_)) => drop(line.tell(&other).await),
             },
             heard = line.hear() => keeper.hear(heard, &mut child)?,
-            Some(caller) = callers.recv() => {
-                if line.take_up(caller).await {
-                    keeper.is_supervised();
-                }
-            }
-            () = keeper.next_moment() => keeper.act(&mut child)?,
+            Some(visitor) = visitors.recv() => match visitor {
+                Visitor::Successor(caller) => if line.take_up(caller).await {
+                    line.mention(keeper.is_supervised()).await;
+                },
+                Visitor::Onlooker(stream) => door::answer(stream, keeper.health()),
+            },
+            () = keeper.next_moment() => line.mention(keeper.act(&mut child)?).await,
         }
     };
     for copy in copies {
         drain(copy).await;
     }
-    farewell(policy, &mut line, &mut callers, &ended).await
+    farewell(policy, &mut line, &mut visitors, &ended).await
 }
 
 /// Says how it ended: to who supervises, and on the disk, which is what a successor goes by. A disk that does not take it is
@@ -95,7 +96,7 @@ pub async fn serve(policy: &Policy, held: Held) -> io::Result<()> {
 async fn farewell(
     policy: &Policy,
     line: &mut Line,
-    callers: &mut UnboundedReceiver<Caller>,
+    visitors: &mut UnboundedReceiver<Visitor>,
     ended: &Report,
 ) -> io::Result<()> {
     let patience = policy.adoption.as_ref().map_or(Duration::ZERO, |adoption| Duration::from_millis(adoption.grace_ms));
@@ -106,7 +107,8 @@ async fn farewell(
         if Instant::now() >= deadline {
             return Err(error);
         }
-        if let Ok(Some(caller)) = tokio::time::timeout(AGAIN, callers.recv()).await {
+        // Who only looks finds what is on record.
+        if let Ok(Some(Visitor::Successor(caller))) = tokio::time::timeout(AGAIN, visitors.recv()).await {
             line.take_up(caller).await;
             line.tell(ended).await;
         }

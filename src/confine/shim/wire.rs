@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::confine::policy::LimitKind;
 use crate::confine::proxy::Line;
 use crate::model::ProcId;
+use crate::model::health::Health;
 
 /// Most bytes of a frame.
 const FRAME_MAX: u32 = 1 << 20;
@@ -36,6 +37,41 @@ impl Greeting {
     }
 }
 
+/// What one says who wants to know how the child is, and takes nothing over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    version: u32,
+    asks: Asked,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Asked {
+    Health,
+}
+
+impl Question {
+    /// How is the child?
+    pub fn health() -> Question {
+        Question { version: VERSION, asks: Asked::Health }
+    }
+
+    /// True when it is in a version that is spoken here.
+    pub fn is_known(&self) -> bool {
+        self.version == VERSION
+    }
+}
+
+/// The first thing that is said at a shim's door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FirstWord {
+    /// By a successor.
+    Greeting(Greeting),
+    /// By one who looks.
+    Question(Question),
+}
+
 /// From the supervisor to the shim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -58,6 +94,8 @@ pub enum Report {
         /// The shim itself: with it everything of the attempt ends.
         process: Option<ProcId>,
     },
+    /// How it is: at each change, and to whoever asks.
+    Health(Health),
     /// The child was not started.
     Refused(Refusal),
     /// It ended.
@@ -103,6 +141,8 @@ pub enum Stopped {
     Timeout,
     /// It said and did nothing for as long as it may.
     Idle,
+    /// It said nothing at all for as long as it may.
+    NoStart,
     /// Whoever supervised it is gone.
     Orphaned,
     /// What held it was killed, or the machine went down: nobody saw its end.
@@ -117,6 +157,7 @@ impl std::fmt::Display for Stopped {
             Stopped::Asked => "it was cancelled",
             Stopped::Timeout => "it ran out of time",
             Stopped::Idle => "it said and did nothing for longer than supervise.idle allows",
+            Stopped::NoStart => "it said nothing within supervise.start",
             Stopped::Orphaned => "nobody supervised it any more",
             Stopped::Crashed => "what held it is gone, and nobody saw its end",
             Stopped::Limit(LimitKind::Memory) => "it took more memory than confine.limits.memory allows",
@@ -175,6 +216,16 @@ mod tests {
         assert_eq!(read_frame(&mut from).expect("read"), Some(Order::Stop { grace_ms: 7 }));
         assert_eq!(read_frame(&mut from).expect("read"), Some(Order::Kill));
         assert_eq!(read_frame::<Order>(&mut from).expect("read"), None);
+    }
+
+    #[test]
+    fn a_question_is_no_greeting_and_a_greeting_no_question() {
+        let heard = |frame: &[u8]| serde_json::from_slice::<FirstWord>(frame).ok();
+        let written = |word: &FirstWord| serde_json::to_vec(word).expect("written");
+        let (greeting, question) = (FirstWord::Greeting(Greeting::of(3)), FirstWord::Question(Question::health()));
+        assert_eq!((heard(&written(&greeting)), heard(&written(&question))), (Some(greeting), Some(question)));
+        assert!(serde_json::from_slice::<Greeting>(&written(&question)).is_err(), "an earlier shim turns it away");
+        assert_eq!(heard(b"{\"version\":1}"), None);
     }
 
     #[test]

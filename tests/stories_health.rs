@@ -1,0 +1,208 @@
+//! Stories of how attempts are: who falls silent, who hangs, who works on unheard, and who is gone.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStdout, Stdio};
+
+use serde_json::Value;
+use support::World;
+
+/// Spans that a story can wait for.
+const SHORT: [&str; 4] = ["--set", "supervise.quiet=200ms", "--set", "supervise.stalled=600ms"];
+
+/// A run that is followed event by event.
+struct Followed {
+    client: Child,
+    events: Lines<BufReader<ChildStdout>>,
+}
+
+impl Followed {
+    fn start(world: &World, flags: &[&str], script: &str) -> Followed {
+        let args = [&["run", "--events"][..], &SHORT, flags, &["--", "sh", "-c", script]].concat();
+        let mut client = world.command(&args).stdout(Stdio::piped()).spawn().expect("started");
+        let events = BufReader::new(client.stdout.take().expect("piped")).lines();
+        Followed { client, events }
+    }
+
+    /// The next event of a kind.
+    fn next(&mut self, kind: &str) -> Value {
+        let events =
+            self.events.by_ref().map(|line| serde_json::from_str::<Value>(&line.expect("a line")).expect("JSON"));
+        let mut events = events.filter(|event| event["kind"] == kind);
+        events.next().unwrap_or_else(|| panic!("the run ended without {kind}"))
+    }
+
+    /// How its attempt is next.
+    fn next_level(&mut self) -> String {
+        self.next("attempt.health")["data"]["level"].as_str().expect("a level").to_owned()
+    }
+
+    /// The levels that it went through to its end, and the exit code.
+    fn levels_to_the_end(mut self) -> (Vec<String>, i32) {
+        let events = self.events.map(|line| serde_json::from_str::<Value>(&line.expect("a line")).expect("JSON"));
+        let health = events.filter(|event| event["kind"] == "attempt.health");
+        let levels = health.map(|event| event["data"]["level"].as_str().expect("a level").to_owned()).collect();
+        (levels, self.client.wait().expect("over").code().expect("a code"))
+    }
+}
+
+/// A pipe for the script of a story, and its path.
+fn pipe(world: &World, name: &str) -> String {
+    let path = world.path().join(name).to_string_lossy().into_owned();
+    world.shell(&format!("mkfifo '{path}'")).expect(0);
+    path
+}
+
+fn health(world: &World, run: &str) -> Value {
+    let shown = world.treehand(&["show", run, "--json"]).expect(0).json();
+    shown["tasks"][0]["attempts"][0]["health"].clone()
+}
+
+#[test]
+fn a_sleeper_gets_quiet_then_stalled_is_shown_so_and_what_it_says_makes_it_healthy() {
+    let world = World::new();
+    let go = pipe(&world, "go");
+    let script = format!("echo begun; read line < '{go}'; echo awake; read line < '{go}'; echo done > done.txt");
+    let mut followed = Followed::start(&world, &["--confine", "off"], &script);
+    let quiet = followed.next("attempt.health");
+    assert_eq!(quiet["data"]["level"], "quiet");
+    assert!(quiet["data"]["silent_ms"].as_u64().is_some_and(|ms| ms >= 200), "{quiet}");
+    assert!(quiet["data"]["last_output_at"].is_string() && quiet["data"]["processes"] == 1, "{quiet}");
+    assert_eq!(followed.next_level(), "stalled");
+    let run = world.only_run();
+    let shown = health(&world, &run);
+    assert!(shown["level"] == "stalled" && shown["silent_ms"].as_u64().is_some_and(|ms| ms >= 600), "{shown}");
+    assert!(shown["memory_bytes"].as_u64().is_some_and(|bytes| bytes > 0) && shown["cpu_ms"].is_u64(), "{shown}");
+    for verb in ["ps", "show"] {
+        let target = if verb == "ps" { &[verb][..] } else { &[verb, &run] };
+        let text = world.treehand(target).expect(0).stdout;
+        assert!(text.contains("running (stalled "), "{text}");
+    }
+    assert!(world.treehand(&["ls", "--quick"]).expect(0).stdout.contains("running (stalled "));
+    let listed = world.treehand(&["ls", "--json", "--quick"]).expect(0).json();
+    assert_eq!(listed["workspaces"][0]["health"]["level"], "stalled", "{listed}");
+    let runs = world.treehand(&["ps", "--json"]).expect(0).json();
+    assert_eq!(runs["runs"][0]["attempts"][0]["health"]["level"], "stalled", "{runs}");
+    std::fs::write(&go, "go\n").expect("it waits");
+    assert_eq!(followed.next_level(), "healthy");
+    assert_eq!(followed.next_level(), "quiet");
+    std::fs::write(&go, "go\n").expect("it waits");
+    assert_eq!(followed.levels_to_the_end().1, 0);
+    assert_eq!(health(&world, &run), Value::Null, "it has ended");
+}
+
+#[test]
+fn who_works_silently_or_waits_for_a_program_is_quiet_and_never_stalled() {
+    let world = World::new();
+    let level = ["--confine", support::level()];
+    let busy = "end=$(($(date +%s%N) + 2000000000)); while [ $(date +%s%N) -lt $end ]; do :; done";
+    for script in [busy, "sleep 2; true"] {
+        assert_eq!(Followed::start(&world, &level, script).levels_to_the_end(), (vec!["quiet".into()], 0), "{script}");
+    }
+}
+
+#[test]
+fn in_a_sandbox_who_only_sleeps_is_stalled_too() {
+    let world = World::new();
+    let mut followed = Followed::start(&world, &["--confine", support::level()], "exec sleep 1000");
+    assert_eq!((followed.next_level(), followed.next_level()), ("quiet".into(), "stalled".into()));
+    let run = world.only_run();
+    let shown = health(&world, &run);
+    assert_eq!((&shown["processes"], &shown["last_output_at"]), (&1.into(), &Value::Null), "{shown}");
+    world.treehand(&["cancel", &run]).expect(0);
+    followed.client.wait().expect("over");
+}
+
+#[test]
+fn who_lost_its_shim_is_dead_for_whoever_looks_although_its_supervisor_sleeps() {
+    let world = World::new();
+    let mut followed = Followed::start(&world, &["--confine", "off"], "exec sleep 1000");
+    let started = followed.next("attempt.started");
+    assert_eq!(followed.next_level(), "quiet");
+    let (run, shim) = (world.only_run(), started["data"]["process"]["pid"].to_string());
+    let supervisor = world.supervisor(&run);
+    support::signal("STOP", &supervisor);
+    let gone = support::handle(&shim);
+    support::signal("KILL", &shim);
+    gone.wait();
+    let text = world.treehand(&["ps"]).expect(0).stdout;
+    assert!(text.contains("running (dead)"), "{text}");
+    let shown = health(&world, &run);
+    assert!(shown["level"] == "dead" && shown["silent_ms"].is_null(), "{shown}");
+    support::signal("CONT", &supervisor);
+    assert_eq!(followed.client.wait().expect("over").code(), Some(1));
+    assert_eq!(health(&world, &run), Value::Null);
+}
+
+#[test]
+fn a_successor_knows_how_an_attempt_is_and_whoever_looks_is_no_successor() {
+    let world = World::new();
+    let go = pipe(&world, "go");
+    let script = format!("read line < '{go}'; echo done > done.txt");
+    let flags = ["--confine", "off", "--set", "supervise.stalled=1h", "--set", "supervise.orphan_grace=30s"];
+    let mut followed = Followed::start(&world, &flags, &script);
+    followed.next("attempt.started");
+    let run = world.only_run();
+    // The one that supervises sleeps through the change and dies: nothing is on record.
+    let supervisor = world.supervisor(&run);
+    support::signal("STOP", &supervisor);
+    followed.client.kill().expect("killed");
+    followed.client.wait().expect("reaped");
+    support::signal("KILL", &supervisor);
+    world.wait_unsupervised(&run);
+    while health(&world, &run)["level"] != "quiet" {
+        std::thread::yield_now();
+    }
+    let before = world.treehand(&["ps", "--json"]).expect(0).json();
+    assert_eq!(before["runs"][0]["supervisor"], "dead", "looking starts nobody and is none: {before}");
+    let mut resumed = world.command(&["resume", &run]).stdout(Stdio::null()).spawn().expect("started");
+    let store = rusqlite::Connection::open(world.repo().join(".git/treehand/state.db")).expect("a store");
+    let sql = "SELECT count(*) FROM journal WHERE kind = 'attempt.health' AND data LIKE '%quiet%'";
+    while store.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a journal") == 0 {
+        std::thread::yield_now();
+    }
+    std::fs::write(&go, "go\n").expect("it waits");
+    assert_eq!(resumed.wait().expect("over").code(), Some(0));
+    assert_eq!(world.show("main", "done.txt"), "done\n");
+    world.assert_nothing_left();
+}
+
+#[test]
+fn looking_does_not_lengthen_the_grace_of_who_waits_for_a_successor() {
+    let world = World::new();
+    let flags = ["--confine", "off", "--set", "supervise.orphan_grace=700ms"];
+    let mut followed = Followed::start(&world, &flags, "exec sleep 1000");
+    let started = followed.next("attempt.started");
+    let (run, shim) = (world.only_run(), started["data"]["process"]["pid"].to_string());
+    let gone = support::handle(&shim);
+    followed.client.kill().expect("killed");
+    followed.client.wait().expect("reaped");
+    support::signal("KILL", &world.supervisor(&run));
+    world.wait_unsupervised(&run);
+    // Whoever looks all the time: if that counted, it would never end.
+    while !gone.is_over() {
+        world.treehand(&["show", &run]).expect(0);
+    }
+    world.treehand(&["resume", &run]).expect(1);
+    let ended = world.treehand(&["show", &run, "--json"]).expect(0).json();
+    assert_eq!(ended["tasks"][0]["attempts"][0]["error"]["kind"], "orphaned", "{ended}");
+}
+
+#[test]
+fn who_says_nothing_within_its_start_is_ended_and_one_word_is_enough() {
+    let world = World::new();
+    let run = |script: &str| {
+        let start = ["--set", "supervise.start=400ms", "--json", "--confine", support::level()];
+        world.treehand(&[&["run"][..], &start, &["--", "sh", "-c", script]].concat())
+    };
+    let silent = run("end=$(($(date +%s) + 1000)); while [ $(date +%s) -lt $end ]; do :; done").expect(1).json();
+    let task = &silent["tasks"][0];
+    assert_eq!(task["attempts"][0]["error"]["kind"], "no_start", "{task}");
+    assert_eq!(task["reason"]["kind"], "timeout", "{task}");
+    let message = task["reason"]["message"].as_str().expect("words");
+    assert!(message.contains("said nothing within supervise.start"), "{message}");
+    run("echo here; sleep 1").expect(0);
+    let shown = world.treehand(&["config", "show", "--set", "supervise.start=30s"]).expect(0).stdout;
+    assert!(shown.contains("supervise.start") && shown.contains("30s"), "{shown}");
+}
