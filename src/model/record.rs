@@ -78,6 +78,10 @@ pub struct RunRecord {
     /// How long its attempts wait for a successor of a supervisor that died.
     #[serde(default = "orphan_grace")]
     pub orphan_grace: Span,
+    /// What its children get of the surroundings of who asked for it, whoever goes on with it from elsewhere; empty for runs
+    /// of the first version.
+    #[serde(default)]
+    pub environment: Vec<(String, String)>,
     /// Gates that ran, in order.
     pub gates: Vec<GateRecord>,
     /// An error that ended the supervisor itself.

@@ -5,13 +5,20 @@ use std::path::PathBuf;
 
 use super::error::RunError;
 use crate::model::{RunId, Token};
-use crate::sys::env;
+use crate::sys::{env, fs};
 
 /// The directory of all of them, 0700.
 pub fn home() -> Result<PathBuf, RunError> {
     let home = env::state_home();
     let home = home.ok_or_else(|| RunError::Usage { message: "neither HOME nor XDG_STATE_HOME is set".into() })?;
     Ok(home.join("treehand/sockets"))
+}
+
+/// An error where no run can live: the directory that has to take its sockets and private files takes nothing.
+pub fn require_place() -> Result<(), RunError> {
+    let home = home()?;
+    let there = home.ancestors().find(|directory| directory.is_dir());
+    Ok(there.map_or(Ok(()), fs::require_writable)?)
 }
 
 /// Where the supervisor of a run is to be found.
