@@ -41,6 +41,7 @@ pub fn scan(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<Fa
     facts.entries = scan.entries(&facts.runs)?;
     // After everything that makes quarantines of its own.
     facts.quarantines = directories(&repo.state_dir().join("quarantine"))?;
+    facts.quarantines.retain(|dir| !abandoned::is_used(&dir.path));
     facts.keeps = keeps(&repo.common_dir.join("objects/pack"))?;
     facts.trash = scan.trash(&operations, &facts.intents)?;
     facts.aged = scan.aged(&facts.runs)?;
@@ -237,7 +238,8 @@ fn keeps(pack: &Path) -> Result<Vec<(PathBuf, Timestamp)>> {
     let mut found = Vec::new();
     for path in children(pack)?.into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "keep")) {
         // It may go at any moment: whoever made it removes it when its ref is there.
-        if std::fs::read(&path).is_ok_and(|content| content.starts_with(abandoned::KEEP.as_bytes()))
+        let ours = |content: &[u8]| content.starts_with(abandoned::KEEP.as_bytes()) && !abandoned::is_held(content);
+        if std::fs::read(&path).is_ok_and(|content| ours(&content))
             && let Ok(at) = trash::changed_at(&path)
         {
             found.push((path, at));

@@ -18,6 +18,7 @@ use crate::store::{Entry, EntryDraft};
 use crate::sys::{clock, fs, proc};
 use crate::worktree::fixture::{self, Fixture, TEMPLATE};
 use crate::worktree::import::update_ref;
+use crate::worktree::quarantine::Quarantine;
 use crate::worktree::run_store::RunStore;
 use crate::worktree::sealed::{self, Identity, SealRequest, SealedPaths};
 
@@ -332,6 +333,29 @@ fn temporary_things_go_by_age_and_only_what_is_ours() {
     assert_eq!(report.actions.iter().map(|a| a.kind).collect::<Vec<_>>(), [Kind::Trash, Kind::State, Kind::State]);
     assert_eq!(fixture.refs("refs/treehand/"), ["refs/treehand/salvage/odd/name"]);
     assert!(!state.join("trash").exists() || std::fs::read_dir(state.join("trash")).expect("read").next().is_none());
+}
+
+/// A clock that was set forward makes everything look old, one that was set back makes it look as if it were to come.
+#[test]
+fn a_clock_that_was_set_takes_nothing_that_is_in_use_and_makes_nothing_old() {
+    const YEAR: i64 = 365;
+    let fixture = Fixture::new();
+    let used = Quarantine::create(&fixture.repo, &fixture.tip("HEAD")).expect("made");
+    let left = fixture.repo.state_dir().join("quarantine/abc.4000000000.1.gone");
+    std::fs::create_dir_all(&left).expect("created");
+    let pack = fixture.repo.common_dir.join("objects/pack");
+    let own = serde_json::to_string(&proc::own()).expect("written");
+    std::fs::write(pack.join("pack-1.keep"), format!("treehand\n{own}")).expect("written");
+    let record = fixture.workspace("w");
+    fixture.commit_in(&record.path, "b", "x");
+    fixture.git(&["merge", "-q", "w"]);
+    std::fs::create_dir_all(fixture.repo.state_dir().join("trash/run.task.1/box")).expect("created");
+    assert_eq!(items(&planned(&fixture, &policy(-YEAR))), [] as [String; 0], "nothing has an age yet");
+    clean(&fixture, &CleanPolicy { retention: Duration::MAX, ..policy(YEAR) });
+    assert!(used.git_dir().exists() && pack.join("pack-1.keep").exists(), "who uses them lives");
+    assert!(!left.exists() && fixture.find("refs/heads/w").is_none());
+    let undone = undo::undo(&fixture.repo, &fixture.store, None);
+    assert!(undone.is_ok() && fixture.find("refs/heads/w").is_some(), "what was taken comes back: {undone:?}");
 }
 
 #[test]

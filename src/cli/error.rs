@@ -228,7 +228,8 @@ impl From<RunError> for CliError {
             RunError::Secret(error) => error.into(),
             RunError::Setup { .. } => CliError::setup(text),
             RunError::Launch(error) => error.into(),
-            RunError::Fs(_) | RunError::Io { .. } => CliError::new(1, "io", text),
+            RunError::Fs(error) => unusable(&error, text),
+            RunError::Io { .. } => CliError::new(1, "io", text),
         }
     }
 }

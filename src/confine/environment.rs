@@ -67,6 +67,30 @@ pub enum SecretError {
     },
 }
 
+/// What children get of these surroundings, as it is to be kept for those who start some of them later, from elsewhere.
+pub fn here() -> Vec<(String, String)> {
+    env::vars().into_iter().filter(|(name, _)| is_passed_on(name)).collect()
+}
+
+/// What has to change here so that children get what was kept: each variable with its value, or without one where it goes.
+pub fn changes_to(kept: &[(String, String)]) -> Vec<(String, Option<String>)> {
+    changes(&here(), kept)
+}
+
+/// Where nothing was kept, nothing changes.
+fn changes(here: &[(String, String)], kept: &[(String, String)]) -> Vec<(String, Option<String>)> {
+    if kept.is_empty() {
+        return Vec::new();
+    }
+    let new = here.iter().filter(|(name, _)| !kept.iter().any(|(known, _)| known == name));
+    let gone = new.map(|(name, _)| (name.clone(), None));
+    gone.chain(kept.iter().map(|(name, value)| (name.clone(), Some(value.clone())))).collect()
+}
+
+fn is_passed_on(name: &str) -> bool {
+    BASELINE.contains(&name) || name.starts_with("LC_")
+}
+
 /// The variables that are named, as they are set here unless they have a value; what is not set is left out.
 pub fn passed(variables: &[Variable]) -> Vec<(String, String)> {
     let here = env::vars();
@@ -106,8 +130,7 @@ pub fn enclosed(home: &Path, tmp: &Path, ceiling: &Path, token: &Token) -> Vec<(
 
 /// The baseline as it is set here, with the locale (`LC_*`), the child's own temporary directory and its mark.
 pub fn baseline(tmp: &Path, ceiling: &Path, token: &Token) -> Vec<(String, String)> {
-    let passed = |name: &str| BASELINE.contains(&name) || name.starts_with("LC_");
-    let mut vars: Vec<(String, String)> = env::vars().into_iter().filter(|(name, _)| passed(name)).collect();
+    let mut vars = here();
     if !vars.iter().any(|(name, _)| name == "PATH") {
         vars.push(("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()));
     }
@@ -116,4 +139,21 @@ pub fn baseline(tmp: &Path, ceiling: &Path, token: &Token) -> Vec<(String, Strin
     vars.push(("GIT_TERMINAL_PROMPT".into(), "0".into()));
     vars.push((proc::MARK.into(), token.as_str().into()));
     vars
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_stands_and_what_was_not_there_goes() {
+        let vars = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let here = vars(&[("PATH", "/here"), ("LC_ALL", "C")]);
+        let set = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()));
+        let expected = [("LC_ALL".to_owned(), None), set("PATH", "/then"), set("HOME", "/home")];
+        assert_eq!(changes(&here, &vars(&[("PATH", "/then"), ("HOME", "/home")])), expected);
+        assert_eq!(changes(&here, &[]), [], "a run of the first version goes on as it did");
+    }
 }

@@ -91,6 +91,10 @@ pub struct RunRecord {
     /// When a task may start, beside what the run says.
     #[serde(default)]
     pub admission: AdmissionPolicy,
+    /// What its children get of the surroundings of who asked for it, whoever goes on with it from elsewhere; empty for runs
+    /// of the first version.
+    #[serde(default)]
+    pub environment: Vec<(String, String)>,
     /// Gates that ran, in order.
     pub gates: Vec<GateRecord>,
     /// An error that ended the supervisor itself.

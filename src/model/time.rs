@@ -177,6 +177,14 @@ mod tests {
     #[test]
     fn timestamps_print_as_rfc_3339() {
         assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_gives_no_negative_and_no_huge_span() {
+        assert_eq!(Timestamp(9).since(Timestamp(5)), Duration::from_millis(4));
         assert_eq!(Timestamp(5).since(Timestamp(9)), Duration::ZERO);
+        assert_eq!(Timestamp(i64::MIN).since(Timestamp(i64::MAX)), Duration::ZERO);
+        let most = Duration::from_millis(i64::MAX.unsigned_abs());
+        assert_eq!(Timestamp(i64::MAX).since(Timestamp(i64::MIN)), most, "what nobody can write is no panic either");
     }
 }

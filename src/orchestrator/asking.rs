@@ -5,6 +5,7 @@
 
 use serde_json::json;
 
+use crate::confine::environment;
 use crate::model::record::TaskRecord;
 use crate::model::{RunId, RunState, TaskEvent, TaskId};
 use crate::store::{Store, StoreError};
@@ -41,6 +42,8 @@ pub fn queue_again(store: &Store, run: &RunId, tasks: &[TaskId]) -> Result<Vec<T
 /// over ends again by itself, one that is over with a task in the queue would wait for ever.
 pub fn reopen(store: &Store, run: &RunId, tasks: &[TaskId]) -> Result<(), StoreError> {
     store.update_run(run, "run.retry", json!({"tasks": tasks}), |run| {
+        // A person begins anew, perhaps with the program on PATH that was missing.
+        run.environment = environment::here();
         (run.state, run.ended_at, run.error) = (RunState::Queued, None, None);
         (run.cancel_requested, run.paused) = (false, false);
     })?;

@@ -9,14 +9,17 @@ use super::context::RunError;
 use super::control::{self, Command};
 use super::supervisor::lock_path;
 use super::{ending, room, scoped};
+use crate::confine::environment;
 use crate::model::{RunId, TaskId};
 use crate::store::{Store, StoreError};
 use crate::sys::lock::FileLock;
 use crate::worktree::Repository;
 
-/// Starts the supervisor of a recorded run and waits until it is ready.
-pub fn start_supervisor(repo: &Repository, run: &RunId) -> Result<(), RunError> {
-    match scoped::start(&repo.common_dir, run, &log_path(repo, run))? {
+/// Starts the supervisor of a recorded run and waits until it is ready. Wherever it is started from, it has the surroundings
+/// of who asked for the run.
+pub fn start_supervisor(repo: &Repository, store: &Store, run: &RunId) -> Result<(), RunError> {
+    let variables = environment::changes_to(&store.run(run)?.environment);
+    match scoped::start(&repo.common_dir, run, &variables, &log_path(repo, run))? {
         true => Ok(()),
         false => Err(RunError::SupervisorDead { run: run.to_string(), detail: last_words(repo, run) }),
     }
@@ -54,7 +57,7 @@ pub fn ensure_supervised(repo: &Repository, store: &Store, run: &RunId) -> Resul
     if is_over(store, run)? || is_supervised(repo, run)? {
         return Ok(());
     }
-    match start_supervisor(repo, run) {
+    match start_supervisor(repo, store, run) {
         // Another client was faster, and its successor has the lock.
         Err(_) if is_over(store, run)? || is_supervised(repo, run)? => Ok(()),
         started => started,

@@ -86,6 +86,7 @@ pub fn take_over(
 }
 
 fn try_to_take_over(repo: &Repository, run: &RunId, scope: &Value) -> Result<(Store, RunRecord, u64), RunError> {
+    sockets::require_place()?;
     let store = repo.store()?;
     if let Some(moment) = env::var(CRASH) {
         store.die_at(&moment);

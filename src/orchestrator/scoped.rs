@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::context::RunError;
 use crate::confine::leaf::Scope;
 use crate::model::RunId;
-use crate::sys::proc::{self, Detached};
+use crate::sys::proc::{self, Detached, Variables};
 use crate::sys::scope::{self, NoScope};
 use crate::sys::{env, fs, random};
 use crate::worktree::WorktreeError;
@@ -47,12 +47,14 @@ impl Place {
     }
 }
 
-/// Starts the supervisor of a run; true when it said that it is ready. What it says else goes to `log`.
-pub fn start(common_dir: &Path, run: &RunId, log: &Path) -> Result<bool, RunError> {
+/// Starts the supervisor of a run with these variables; true when it said that it is ready. What it says else goes to `log`.
+pub fn start(common_dir: &Path, run: &RunId, variables: Variables<'_>, log: &Path) -> Result<bool, RunError> {
+    let known_by = (proc::SUPERVISES.to_owned(), Some(run.to_string()));
+    let variables: Vec<_> = variables.iter().cloned().chain([known_by]).collect();
     let why = match scope::manager() {
         Ok(manager) => {
             let unit = format!("treehand-{run}-{}.scope", random::token().map_err(WorktreeError::Random)?.short());
-            match in_scope(manager, &unit, common_dir, run, log)? {
+            match in_scope(manager, &unit, (common_dir, run), &variables, log)? {
                 Ok(begun) => return Ok(is_ready(begun)),
                 Err(why) => why,
             }
@@ -62,7 +64,7 @@ pub fn start(common_dir: &Path, run: &RunId, log: &Path) -> Result<bool, RunErro
     let (executable, why) = (own_executable()?, why.to_string());
     let args: [&OsStr; 5] =
         ["__supervise".as_ref(), "--plain".as_ref(), why.as_ref(), common_dir.as_os_str(), run.as_str().as_ref()];
-    let started = proc::spawn_detached(&executable, &args, (proc::SUPERVISES, run.as_str()), fs::open_log(log)?);
+    let started = proc::spawn_detached(&executable, &args, &variables, fs::open_log(log)?);
     let mut child = started.map_err(RunError::io("cannot start the supervisor"))?;
     Ok(child.take_stdout().is_some_and(|mut said| begins(&mut said) && is_ready(said)))
 }
@@ -77,16 +79,15 @@ type Output = std::process::ChildStdout;
 fn in_scope(
     manager: scope::Manager,
     unit: &str,
-    common_dir: &Path,
-    run: &RunId,
+    (common_dir, run): (&Path, &RunId),
+    variables: Variables<'_>,
     log: &Path,
 ) -> Result<Result<Output, NoScope>, RunError> {
     let stderr = fs::open_log(log)?;
     let said_before = stderr.metadata().map_err(RunError::io("cannot look at the log of the supervisor"))?.len();
     let args: [&OsStr; 5] =
         ["__supervise".as_ref(), "--scope".as_ref(), unit.as_ref(), common_dir.as_os_str(), run.as_str().as_ref()];
-    let known_by = (proc::SUPERVISES, run.as_str());
-    let mut child = match scope::spawn(manager, unit, &own_executable()?, &args, known_by, stderr) {
+    let mut child = match scope::spawn(manager, unit, &own_executable()?, &args, variables, stderr) {
         Ok(child) => child,
         Err(why) => return Ok(Err(why)),
     };

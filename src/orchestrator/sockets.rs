@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::error::RunError;
 use crate::model::{RunId, Token};
-use crate::sys::env;
+use crate::sys::{env, fs};
 
 /// The directory of what treehand keeps for the user, whatever the repository.
 pub fn state() -> Result<PathBuf, RunError> {
@@ -17,6 +17,13 @@ pub fn state() -> Result<PathBuf, RunError> {
 /// The directory of all sockets, 0700.
 pub fn home() -> Result<PathBuf, RunError> {
     Ok(state()?.join("sockets"))
+}
+
+/// An error where no run can live: the directory that has to take its sockets and private files takes nothing.
+pub fn require_place() -> Result<(), RunError> {
+    let home = home()?;
+    let there = home.ancestors().find(|directory| directory.is_dir());
+    Ok(there.map_or(Ok(()), fs::require_writable)?)
 }
 
 /// Where the supervisor of a run is to be found.

@@ -23,6 +23,7 @@ use crate::worktree::sealed::Identity;
 use crate::worktree::{Repository, WorktreeError, reach};
 
 use super::context::RunError;
+use super::sockets;
 
 /// What the flags and the configuration say beside the specification; the flags have been applied already.
 #[derive(Clone, Debug)]
@@ -81,6 +82,7 @@ pub struct RunPlan {
 /// Plans a run; nothing is made.
 pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Result<RunPlan, RunError> {
     confine::require(settings.confine, &reach::ground(repo))?;
+    sockets::require_place()?;
     Identity::of_user(repo)?;
     check_secrets(&spec, &settings.setup)?;
     let base = base::resolve(repo, spec.base.as_deref(), settings.lookup)?;
@@ -129,6 +131,7 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
         orphan_grace: settings.orphan_grace,
         retry: settings.retry,
         admission: settings.admission.clone(),
+        environment: environment::here(),
         gates: Vec::new(),
         error: None,
         spec,

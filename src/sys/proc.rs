@@ -381,23 +381,26 @@ impl Detached {
     }
 }
 
-/// Starts a program, with one variable beside ours, that will leave our session by itself ([`leave_session`]); its errors go
+/// Variables of a process beside ours, each with its value, or without one where it is not to have it.
+pub type Variables<'a> = &'a [(String, Option<String>)];
+
+/// Starts a program, with some variables beside ours, that will leave our session by itself ([`leave_session`]); its errors go
 /// to `stderr`.
 #[expect(clippy::disallowed_methods, reason = "this is the gateway to our own detached processes")]
 pub fn spawn_detached(
     program: &Path,
     args: &[&OsStr],
-    variable: (&str, &str),
+    variables: Variables<'_>,
     stderr: fs::File,
 ) -> io::Result<Detached> {
     let mut command = Command::new(program);
-    command
-        .args(args)
-        .env(variable.0, variable.1)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(stderr);
+    for (name, value) in variables {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.args(args).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
     Ok(Detached { child: command.spawn()? })
 }
 

@@ -79,7 +79,7 @@ pub fn spawn(
     unit: &str,
     program: &Path,
     args: &[&OsStr],
-    variable: (&str, &str),
+    variables: proc::Variables<'_>,
     stderr: fs::File,
 ) -> Result<Detached, NoScope> {
     let given = std::iter::once(program.as_os_str()).chain(args.iter().copied());
@@ -90,7 +90,7 @@ pub fn spawn(
     let mut all: Vec<&OsStr> = flags(manager).map(OsStr::new).collect();
     all.extend([&unit, OsStr::new("--")]);
     all.extend(given);
-    proc::spawn_detached(Path::new(PROGRAM), &all, variable, stderr).map_err(|error| NoScope::Failed(why(&error)))
+    proc::spawn_detached(Path::new(PROGRAM), &all, variables, stderr).map_err(|error| NoScope::Failed(why(&error)))
 }
 
 fn flags(manager: Manager) -> impl Iterator<Item = &'static str> {

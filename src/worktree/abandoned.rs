@@ -58,6 +58,18 @@ pub fn sweep(repo: &Repository) -> Result<()> {
     Ok(())
 }
 
+/// True for a quarantine whose owner lives, however old it looks: the clock may have been set.
+pub fn is_used(quarantine: &Path) -> bool {
+    let owner = quarantine.file_name().and_then(|name| name.to_str()).and_then(owner_in);
+    owner.is_some_and(|owner| proc::is_alive(&owner))
+}
+
+/// True for the content of a `.keep` file of ours whose owner lives.
+pub fn is_held(keep: &[u8]) -> bool {
+    let owner: Option<ProcId> = keep.strip_prefix(KEEP.as_bytes()).and_then(|owner| serde_json::from_slice(owner).ok());
+    owner.is_some_and(|owner| proc::is_alive(&owner))
+}
+
 /// True when a file names a process that is known to be dead.
 pub(super) fn is_of_the_dead(dir: &Path, name: &Path, prefix: &str) -> Result<bool> {
     let Some(content) = fs::read_beneath(dir, name, OWNER_MAX)? else { return Ok(false) };
@@ -101,6 +113,9 @@ mod tests {
         std::fs::write(pack("pack-2.keep"), format!("{KEEP}{}", signature())).expect("written");
         std::fs::write(pack("pack-3.keep"), "a person's").expect("written");
         std::fs::write(pack("pack-4.keep"), KEEP).expect("written");
+        assert!(is_used(mine.git_dir()) && !is_used(&other) && !is_used(&old));
+        let keep = |name: &str| std::fs::read(pack(name)).expect("there");
+        assert!(is_held(&keep("pack-2.keep")) && !is_held(&keep("pack-1.keep")) && !is_held(&keep("pack-4.keep")));
         sweep(repo).expect("swept");
         assert!(mine.git_dir().exists() && scratch.path().exists() && !other.exists() && old.exists());
         let left = |name: &str| pack(name).exists();

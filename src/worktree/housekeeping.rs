@@ -52,8 +52,8 @@ fn wants_maintenance(repo: &Repository) -> Result<bool> {
         _ => return Err(output.into_error(name).into()),
     }
     let text = String::from_utf8_lossy(&output.stdout);
-    let set = text.lines().filter_map(|line| line.split_once('\t')).filter(|(scope, _)| *scope != "command");
-    Ok(set.last().is_none_or(|(_, value)| value != "0"))
+    let mut set = text.lines().filter_map(|line| line.split_once('\t')).filter(|(scope, _)| *scope != "command");
+    Ok(set.next_back().is_none_or(|(_, value)| value != "0"))
 }
 
 /// How many packs there are that nobody keeps; `None` where objects are promised, which not every git rolls up as it should.

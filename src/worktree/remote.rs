@@ -70,16 +70,21 @@ pub fn ask(repo: &Repository, branch: &RemoteBranch, lookup: Lookup) -> Result<R
     let holder = format!("pid {}, fetching {} from {}", std::process::id(), branch.branch, branch.remote);
     let _lock = FileLock::acquire(&lock_path, &holder)?;
     let answer_path = lock_path.with_extension("answer");
-    // One from the future was written before the clock was set back.
-    let recent = |answer: &RemoteAnswer| answer.error.is_none() && asked_at.since(answer.at) < lookup.window;
-    let shared = |answer: &RemoteAnswer| (answer.at > asked_at || recent(answer)) && answer.at <= clock::now();
-    if let Some(shared) = read_answer(&answer_path).filter(shared) {
+    let now = clock::now();
+    if let Some(shared) = read_answer(&answer_path).filter(|answer| is_shared(answer, asked_at, now, lookup.window)) {
         return Ok(shared);
     }
     let answer = ask_now(repo, branch, lookup.deadline)?;
     let text = serde_json::to_vec(&answer).unwrap_or_default();
     fs::write_atomic(&answer_path, &text)?;
     Ok(answer)
+}
+
+/// True for an answer that is good for who asked at a moment: it was got since, or shortly before.
+fn is_shared(answer: &RemoteAnswer, asked_at: Timestamp, now: Timestamp, window: Duration) -> bool {
+    let recent = answer.error.is_none() && asked_at.since(answer.at) < window;
+    // One from the future was written before the clock was set back.
+    (answer.at > asked_at || recent) && answer.at <= now
 }
 
 fn lock_path(repo: &Repository, branch: &RemoteBranch) -> PathBuf {
@@ -168,6 +173,26 @@ pub fn default_branch(repo: &Repository, remote: &str, deadline: Duration) -> Op
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_makes_no_old_answer_a_fresh_one() {
+        const YEAR: i64 = 365 * 86_400_000;
+        let (now, window) = (Timestamp(1_800_000_000_000), Duration::from_secs(30));
+        let answer = |at: i64, error: Option<&str>| RemoteAnswer {
+            tip: None,
+            head: None,
+            proof: Proof::LsRemote,
+            at: Timestamp(now.0 + at),
+            error: error.map(str::to_owned),
+        };
+        let asked = |before: i64| Timestamp(now.0 - before);
+        assert!(is_shared(&answer(-10_000, None), asked(0), now, window));
+        assert!(!is_shared(&answer(-10_000, Some("silent")), asked(0), now, window));
+        assert!(is_shared(&answer(-500, Some("silent")), asked(1_000), now, window), "asked while somebody asked");
+        assert!(!is_shared(&answer(-YEAR, None), asked(0), now, window), "the clock was set forward");
+        assert!(!is_shared(&answer(YEAR, None), asked(0), now, window), "the clock was set back");
+        assert!(!is_shared(&answer(-10_000, None), asked(0), now, Duration::ZERO));
+    }
 
     #[test]
     fn ls_remote_output_is_read_by_column() {
