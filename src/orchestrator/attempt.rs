@@ -177,7 +177,8 @@ fn require_end_on_disk(ended: Option<&ExitRecord>, shim: Option<&ProcId>) -> Res
 fn is_known_not_to_have_begun(orphan: &Orphan) -> Result<bool, RunError> {
     let boot = |process: Option<ProcId>| process.map(|process| process.boot_id);
     let same_boot = boot(orphan.starter.clone()).is_some_and(|then| Some(then) == boot(proc::own()));
-    Ok(same_boot && !fs::exists(&orphan.log)?)
+    // One whose shim said that it runs has begun, whatever became of its log since.
+    Ok(orphan.shim.is_none() && same_boot && !fs::exists(&orphan.log)?)
 }
 
 /// A line to the shim at a door, for one who has no time to listen: it waits for no successor while that is open.

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 use super::graph::{self, Readiness};
 use crate::model::{MergePolicy, TaskId, TaskState};
 
+/// So many results for each job wait to land at most before nothing new starts.
+const BACKLOG: usize = 4;
+
 /// One task as the supervisor sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot {
@@ -197,7 +200,7 @@ impl Board {
         loop {
             let rows: Vec<(TaskId, TaskState, Readiness)> = self.slots.iter().map(|slot| self.row(slot)).collect();
             let mut admission = graph::admit(&rows, self.jobs);
-            if self.paused {
+            if self.paused || self.lands_too_slowly() {
                 admission.start.clear();
             }
             let idle = admission.start.is_empty() && admission.skip.is_empty();
@@ -216,6 +219,14 @@ impl Board {
         if self.merge == MergePolicy::Auto && !self.paused {
             self.land_next(effects);
         }
+    }
+
+    /// True while so many results wait to land that more of them would only pile up, each with a workspace. The first of them can
+    /// always land: what it needs is before it.
+    fn lands_too_slowly(&self) -> bool {
+        let waiting = self.slots.iter().filter(|slot| slot.state == TaskState::Candidate).count();
+        self.merge == MergePolicy::Auto
+            && waiting >= usize::try_from(self.jobs).unwrap_or(usize::MAX).saturating_mul(BACKLOG)
     }
 
     fn row(&self, slot: &Slot) -> (TaskId, TaskState, Readiness) {
@@ -404,6 +415,20 @@ mod tests {
         settled(&mut board, "a", TaskState::Queued);
         assert_eq!(board.handle_event(Event::CancelTask(id("a"))), [Effect::Cancel(id("a"))]);
         assert_eq!(settled(&mut board, "a", TaskState::Queued), [Effect::Start(id("a"))]);
+    }
+
+    #[test]
+    fn results_do_not_pile_up_faster_than_they_land() {
+        let names: Vec<String> = (0..7).map(|n| format!("t{n}")).collect();
+        let tasks: Vec<(&str, &[&str])> = names.iter().map(|name| (name.as_str(), &[][..])).collect();
+        let mut board = board(&tasks, 1, MergePolicy::Auto);
+        board.handle_event(Event::Begin);
+        for name in &names[..BACKLOG - 1] {
+            let effects = settled(&mut board, name, TaskState::Candidate);
+            assert!(effects.iter().any(|effect| matches!(effect, Effect::Start(_))), "{name}: {effects:?}");
+        }
+        assert_eq!(settled(&mut board, "t3", TaskState::Candidate), [], "four wait to land");
+        assert_eq!(settled(&mut board, "t0", TaskState::Landed), [Effect::Start(id("t4")), Effect::Land(id("t1"))]);
     }
 
     #[test]

@@ -50,7 +50,9 @@ impl Place {
 /// Starts the supervisor of a run with these variables; true when it said that it is ready. What it says else goes to `log`.
 pub fn start(common_dir: &Path, run: &RunId, variables: Variables<'_>, log: &Path) -> Result<bool, RunError> {
     let known_by = (proc::SUPERVISES.to_owned(), Some(run.to_string()));
-    let variables: Vec<_> = variables.iter().cloned().chain([known_by]).collect();
+    // Each thread with an arena of its own would keep what it once needed for as long as the run lasts.
+    let arenas = ("MALLOC_ARENA_MAX".to_owned(), Some("2".to_owned()));
+    let variables: Vec<_> = variables.iter().cloned().chain([known_by, arenas]).collect();
     let why = match scope::manager() {
         Ok(manager) => {
             let unit = format!("treehand-{run}-{}.scope", random::token().map_err(WorktreeError::Random)?.short());

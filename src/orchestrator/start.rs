@@ -134,7 +134,8 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
         environment: environment::here(),
         gates: Vec::new(),
         error: None,
-        spec,
+        // Each task has its own record: what changes of the run is not to be written with all of them every time.
+        spec: RunSpec { tasks: Vec::new(), ..spec },
     };
     Ok(RunPlan { run, tasks, warnings, kept: accepted.kept })
 }

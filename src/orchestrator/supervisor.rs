@@ -120,6 +120,7 @@ struct Driver<'a> {
     rests: JoinSet<TaskId>,
     pending: Vec<Event>,
     over: bool,
+    told_landing: bool,
 }
 
 async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Result<(), RunError> {
@@ -139,6 +140,7 @@ async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Re
         rests: JoinSet::new(),
         pending: beginning(&context.run, &tasks),
         over: false,
+        told_landing: context.run.state == RunState::Landing,
     };
     tasks.iter().filter(|task| task.workspace.is_some()).for_each(|task| driver.reclaim(&task.id, task.state));
     for task in tasks.iter().filter(|task| task.state == TaskState::Queued) {
@@ -154,6 +156,7 @@ async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Re
             Some(rested) = driver.rests.join_next() => {
                 driver.take(Event::Rested(rested.map_err(RunError::panicked)?))?;
             }
+            Some(reclaimed) = driver.reclaims.join_next() => reclaimed.map_err(RunError::panicked)?,
             Some((command, answer)) = asked.recv() => {
                 let done = driver.obey(command)?;
                 // Who asked may be gone; what was asked for is done all the same.
@@ -291,9 +294,8 @@ impl Driver<'_> {
                 self.apply(effect)?;
             }
         }
-        let landing = self.board.is_landing();
-        let state = self.context.store(|store| store.run(&self.context.run.id))?.state;
-        if landing && state == RunState::Running {
+        if self.board.is_landing() && !self.told_landing {
+            self.told_landing = true;
             self.context.store(|store| store.set_run_state(&self.context.run.id, RunState::Landing))?;
         }
         Ok(())
