@@ -96,6 +96,10 @@ pub enum Verb {
     Pause(RunArg),
     /// Go on with a run that was paused, or whose supervisor is dead
     Resume(AgainArgs),
+    /// Answer the question with which a task is parked
+    Answer(MessageArgs),
+    /// Say something to a task at work
+    Steer(MessageArgs),
     /// Do again what failed or was cancelled in a run, or one task of it
     Retry(AgainArgs),
     /// List what treehand did
@@ -401,6 +405,15 @@ pub struct CancelArgs {
     /// Why: written down with a task that is stopped
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+}
+
+/// Arguments of `answer` and `steer`.
+#[derive(Args, Debug)]
+pub struct MessageArgs {
+    /// RUN/TASK (a unique prefix of each is enough)
+    pub target: String,
+    /// What to say; `-` reads it from standard input
+    pub text: String,
 }
 
 /// A run.

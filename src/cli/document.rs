@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::health;
 use super::output::plain;
+use crate::model::mail::Question;
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord, WorkspaceRecord};
 use crate::model::{BaseReport, Delay, ReasonKind, TaskState, state};
 use crate::orchestrator::health::Looked;
@@ -70,7 +71,13 @@ pub fn task(task: &TaskRecord, looked: &Looked) -> Value {
         "landed": task.landed,
         "reason": task.reason,
         "waits_for": waits_for(task),
+        "question": question(task),
     })
+}
+
+/// The question with which a task is parked.
+fn question(task: &TaskRecord) -> Option<&Question> {
+    task.question.as_ref().filter(|_| task.state == TaskState::Waiting)
 }
 
 /// What a queued task waits for beside a place in its run and what it needs.
@@ -139,6 +146,12 @@ pub fn run_text(run: &RunRecord, tasks: &[TaskRecord], looked: &Looked) -> Strin
 
 fn task_detail(task: &TaskRecord) -> String {
     let mut parts = Vec::new();
+    if let Some(question) = question(task) {
+        let until = question.until.map(|until| format!(" until {until}")).unwrap_or_default();
+        let default =
+            question.default.as_ref().map(|default| format!(", else: {}", plain(default))).unwrap_or_default();
+        parts.push(format!("asks{until}: {}{default}", plain(&question.text)));
+    }
     if let Some(delay) = waits_for(task) {
         let until = delay.until.map(|until| format!(", until {until}")).unwrap_or_default();
         parts.push(format!("{}{until}", plain(&delay.why)));

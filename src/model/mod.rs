@@ -36,6 +36,7 @@ pub mod freshness;
 pub mod health;
 pub mod hooks;
 pub mod ids;
+pub mod mail;
 pub mod names;
 pub mod network;
 pub mod process;

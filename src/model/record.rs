@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 use super::health::{HealthRecord, HealthSpans};
+use super::mail::{Message, Question};
 use super::{
     AdmissionPolicy, BaseReport, Bounds, BranchName, ByteSize, CommitId, Delay, FailureClass, Hooks, MergePolicy,
     ProcId, Reason, RetryPolicy, RunId, RunSpec, RunState, Sensitive, SetupRecord, SetupStep, Span, Strategy,
@@ -159,6 +160,18 @@ pub struct TaskRecord {
     /// A person asked to stop it, with these words.
     #[serde(default)]
     pub stop: Option<String>,
+    /// What was said to it, in order.
+    #[serde(default)]
+    pub mail: Vec<Message>,
+    /// How much of that is in its inbox.
+    #[serde(default)]
+    pub delivered: usize,
+    /// What it asked last.
+    #[serde(default)]
+    pub question: Option<Question>,
+    /// Nobody answered that in time.
+    #[serde(default)]
+    pub unanswered: bool,
     /// What it waits for while it is queued, beside a place in its run and what it needs.
     #[serde(default)]
     pub delay: Option<Delay>,

@@ -53,6 +53,10 @@ pub enum TaskEvent {
     TryAgain,
     /// The attempt failed and was the last, or the workspace could not be made.
     Fail,
+    /// It asks something, and is parked until it has an answer.
+    Ask,
+    /// It has an answer, or does not wait for one any more.
+    Answer,
     /// The result was captured and imported.
     Capture,
     /// The attempt ended well without a change.
@@ -117,9 +121,9 @@ impl TaskState {
         )
     }
 
-    /// True when its process, workspace or result is being worked on.
+    /// True when its process, workspace or result is being worked on, also while that is parked.
     pub fn is_active(self) -> bool {
-        matches!(self, Self::Leased | Self::Running | Self::Captured)
+        matches!(self, Self::Waiting | Self::Leased | Self::Running | Self::Captured)
     }
 
     /// The state after `event`.
@@ -132,12 +136,14 @@ impl TaskState {
             (S::Leased | S::Running, E::Release) => S::Queued,
             (S::Running, E::TryAgain) => S::Queued,
             (S::Leased | S::Running | S::Captured, E::Fail) => S::Failed,
+            (S::Running, E::Ask) => S::Waiting,
+            (S::Waiting, E::Answer) => S::Running,
             (S::Running, E::Capture) => S::Captured,
             (S::Running, E::NothingChanged) => S::NoChange,
             (S::Captured, E::Enqueue) => S::Candidate,
             (S::Candidate, E::Land) => S::Landed,
             (S::Leased | S::Running | S::Captured | S::Candidate, E::Reject) => S::Rejected,
-            (S::Captured, E::Hold) => S::NeedsAttention,
+            (S::Running | S::Captured, E::Hold) => S::NeedsAttention,
             (S::Queued, E::Skip) => S::Skipped,
             (S::Rejected | S::NeedsAttention, E::Merge) => S::Landed,
             (S::Failed | S::Cancelled | S::Skipped | S::Rejected | S::NeedsAttention, E::Retry) => S::Queued,
@@ -245,12 +251,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const EVENTS: [TaskEvent; 15] = [
+    const EVENTS: [TaskEvent; 17] = [
         TaskEvent::Lease,
         TaskEvent::Release,
         TaskEvent::Start,
         TaskEvent::TryAgain,
         TaskEvent::Fail,
+        TaskEvent::Ask,
+        TaskEvent::Answer,
         TaskEvent::Capture,
         TaskEvent::NothingChanged,
         TaskEvent::Enqueue,

@@ -6,9 +6,11 @@
 use serde_json::json;
 
 use crate::confine::environment;
+use crate::model::mail::{Message, MessageKind};
 use crate::model::record::TaskRecord;
-use crate::model::{RunId, RunState, TaskEvent, TaskId};
+use crate::model::{RunId, RunState, TaskEvent, TaskId, TaskState};
 use crate::store::{Store, StoreError};
+use crate::sys::clock;
 
 /// Records that a run is to stop.
 pub fn note_cancel(store: &Store, run: &RunId) -> Result<(), StoreError> {
@@ -27,11 +29,41 @@ pub fn note_stop(store: &Store, run: &RunId, task: &TaskId, words: &str) -> Resu
     store.edit_task(run, task, "task.stop", data, |task| task.stop = Some(words)).map(drop)
 }
 
+/// Why a task does not hear what is said to it.
+pub fn deaf(task: &TaskRecord, kind: MessageKind) -> Option<String> {
+    let hears = match kind {
+        MessageKind::Answer => task.state == TaskState::Waiting,
+        MessageKind::Steer | MessageKind::Error => matches!(task.state, TaskState::Running | TaskState::Waiting),
+    };
+    let wants = if kind == MessageKind::Answer { "asks nothing" } else { "does not run" };
+    (!hears).then(|| format!("{wants}: it is {}", task.state.word()))
+}
+
+/// Records what is said to a task.
+pub fn say(store: &Store, run: &RunId, task: &TaskId, said: (MessageKind, &str)) -> Result<(), StoreError> {
+    let message = message(said);
+    let data = json!({"message": message});
+    store.edit_task(run, task, "task.message", data, |task| task.mail.push(message)).map(drop)
+}
+
+/// Records the answer to a task's question.
+pub fn answer(store: &Store, run: &RunId, task: &TaskId, text: &str) -> Result<(), StoreError> {
+    let message = message((MessageKind::Answer, text));
+    let data = json!({"message": message});
+    store.move_task(run, task, TaskEvent::Answer, data, |task| task.mail.push(message)).map(drop)
+}
+
+fn message((kind, text): (MessageKind, &str)) -> Message {
+    Message { kind, text: text.to_owned(), at: clock::now() }
+}
+
 /// Puts tasks back into the queue. What their attempts came to does not count any more.
 pub fn queue_again(store: &Store, run: &RunId, tasks: &[TaskId]) -> Result<Vec<TaskRecord>, StoreError> {
     let again = |task: &mut TaskRecord| {
         task.pardoned = u32::try_from(task.attempts.len()).unwrap_or(u32::MAX);
         (task.reason, task.stop, task.base, task.commit, task.changes) = (None, None, None, None, None);
+        (task.delivered, task.question, task.unanswered, task.delay) = (0, None, false, None);
+        task.mail.clear();
         task.tampered.clear();
     };
     let one = |id: &TaskId| store.move_task(run, id, TaskEvent::Retry, json!({}), again);

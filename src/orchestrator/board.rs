@@ -53,6 +53,13 @@ pub enum Event {
     Rest(TaskId),
     /// It has rested.
     Rested(TaskId),
+    /// A task that is worked on is parked, or is not any more.
+    Moved {
+        /// The task.
+        task: TaskId,
+        /// Its state now.
+        state: TaskState,
+    },
     /// A person wants it to stop.
     Cancel,
     /// A person wants one task to stop.
@@ -142,6 +149,12 @@ impl Board {
             }
             Event::Rest(task) => self.set_resting(&task, true),
             Event::Rested(task) => self.set_resting(&task, false),
+            Event::Moved { task, state } => {
+                // Its worker may have come to an end meanwhile.
+                if self.state_of(&task).is_some_and(TaskState::is_active) {
+                    self.set(&task, state);
+                }
+            }
             Event::Pause => self.paused = true,
             Event::Unpause => self.paused = false,
             Event::CancelTask(task) => effects.extend(self.cancel_task(&task)),
@@ -187,7 +200,7 @@ impl Board {
     /// Cancels what no worker holds; what runs answers by itself when it is stopped.
     fn cancel_idle(&mut self, effects: &mut Vec<Effect>) {
         for slot in &mut self.slots {
-            let idle = matches!(slot.state, TaskState::Queued | TaskState::Waiting | TaskState::Candidate);
+            let idle = matches!(slot.state, TaskState::Queued | TaskState::Candidate);
             if idle && self.landing.as_ref() != Some(&slot.id) {
                 (slot.state, slot.rests) = (TaskState::Cancelled, false);
                 effects.push(Effect::Cancel(slot.id.clone()));
@@ -429,6 +442,22 @@ mod tests {
         }
         assert_eq!(settled(&mut board, "t3", TaskState::Candidate), [], "four wait to land");
         assert_eq!(settled(&mut board, "t0", TaskState::Landed), [Effect::Start(id("t4")), Effect::Land(id("t1"))]);
+    }
+
+    #[test]
+    fn a_task_that_is_parked_leaves_its_place_and_is_stopped_like_one_that_runs() {
+        let mut board = board(&[("a", &[]), ("b", &[]), ("c", &[])], 1, MergePolicy::Auto);
+        let moved = |board: &mut Board, state| board.handle_event(Event::Moved { task: id("a"), state });
+        assert_eq!(board.handle_event(Event::Begin), [Effect::Start(id("a"))]);
+        assert_eq!(moved(&mut board, TaskState::Waiting), [Effect::Start(id("b"))]);
+        assert_eq!(moved(&mut board, TaskState::Running), []);
+        assert_eq!(settled(&mut board, "b", TaskState::NoChange), [], "a has its place again");
+        moved(&mut board, TaskState::Waiting);
+        assert_eq!(board.handle_event(Event::Cancel), [Effect::StopAll], "its worker answers, and so does that of c");
+        settled(&mut board, "c", TaskState::Cancelled);
+        assert_eq!(settled(&mut board, "a", TaskState::Cancelled), [Effect::Finish]);
+        assert_eq!(moved(&mut board, TaskState::Running), [], "it is over");
+        assert_eq!(board.states()[0], TaskState::Cancelled);
     }
 
     #[test]

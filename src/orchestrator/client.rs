@@ -91,12 +91,16 @@ pub fn command(
         if is_over(store, run)? {
             return Err(RunError::Refused { message: format!("run {run} is over already") });
         }
-        match FileLock::acquire_within(&lock_path(repo, run), "noting what was asked for", LAST_MOMENTS) {
-            Ok(_right) if is_over(store, run)? => {}
-            Ok(_right) => note(store)?,
+        let noted = match FileLock::acquire_within(&lock_path(repo, run), "noting what was asked for", LAST_MOMENTS) {
+            Ok(_right) if is_over(store, run)? => false,
+            Ok(_right) => note(store).map(|()| true)?,
             Err(_) => return Err(RunError::SupervisorSilent { run: run.to_string() }),
-        }
+        };
         ensure_supervised(repo, store, run)?;
+        if noted && matches!(command, Command::Say { .. }) {
+            // The successor found it on record; to say it once more would be another message.
+            return Ok(());
+        }
     }
     Err(RunError::SupervisorSilent { run: run.to_string() })
 }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Notify, watch};
 
 use super::slots::Queue;
 use super::sockets;
@@ -17,7 +18,7 @@ use crate::confine::policy::{Adoption, LogPlan};
 use crate::confine::view::System;
 use crate::confine::{Launch, machine};
 use crate::model::record::{RunRecord, TaskRecord};
-use crate::model::{CommitId, Reason, TaskId, Token, VariableName};
+use crate::model::{CommitId, Reason, TaskId, TaskState, Token, VariableName};
 use crate::store::{EntryDraft, Store, StoreError};
 use crate::sys::env;
 use crate::worktree::Repository;
@@ -67,6 +68,9 @@ pub struct Context {
     store: Mutex<Store>,
     changed: watch::Sender<u64>,
     queues: Mutex<BTreeMap<String, Queue>>,
+    bells: Mutex<BTreeMap<TaskId, Arc<Notify>>>,
+    moves: UnboundedSender<(TaskId, TaskState)>,
+    moved: Mutex<Option<UnboundedReceiver<(TaskId, TaskState)>>>,
     /// What is kept out of what is kept; made when it is first wanted.
     mask: OnceLock<Mask>,
 }
@@ -91,7 +95,25 @@ impl Context {
         let (stop, changed) = (watch::Sender::new(Stopping::default()), watch::Sender::new(0));
         let machine = machine::look(env::home().as_deref(), &env::vars(), &run.bounds.read);
         let (store, queues, mask) = (Mutex::new(store), Mutex::default(), OnceLock::new());
-        Context { repo, run, identity, granted, machine, epoch, stop, scope, store, changed, queues, mask }
+        let (bells, (moves, moved)) = (Mutex::default(), unbounded_channel());
+        let moved = Mutex::new(Some(moved));
+        Context {
+            repo,
+            run,
+            identity,
+            granted,
+            machine,
+            epoch,
+            stop,
+            scope,
+            store,
+            changed,
+            queues,
+            bells,
+            moves,
+            moved,
+            mask,
+        }
     }
 
     /// Changes what has to stop, and wakes everybody whom it concerns.
@@ -107,6 +129,22 @@ impl Context {
     /// True when this task may not start.
     pub fn is_hindered(&self, task: &TaskId) -> bool {
         self.stop.borrow().hinders(task)
+    }
+
+    /// Rings when there is mail for a task.
+    pub fn bell(&self, task: &TaskId) -> Arc<Notify> {
+        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(bells.entry(task.clone()).or_default())
+    }
+
+    /// Tells the driver that a task is parked, or is not any more. Where there is none any more, the run is over.
+    pub fn tell(&self, task: &TaskId, state: TaskState) {
+        let _told = self.moves.send((task.clone(), state));
+    }
+
+    /// What is told so; `None` for the second who asks.
+    pub fn moved(&self) -> Option<UnboundedReceiver<(TaskId, TaskState)>> {
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The queue of the run's tasks for a place of this kind.
@@ -130,6 +168,11 @@ impl Context {
         let grace_ms = u64::try_from(self.run.orphan_grace.0.as_millis()).unwrap_or(u64::MAX);
         let socket = sockets::door(token)?;
         Ok((grace_ms > 0).then_some(Adoption { socket, grace_ms, epoch: self.epoch }))
+    }
+
+    /// A text as it may be kept.
+    pub fn masked(&self, text: &str) -> std::result::Result<String, RunError> {
+        Ok(self.without_secrets(Reason::new(crate::model::ReasonKind::Attention, text))?.message)
     }
 
     /// A reason as it may be kept: what a task names its files may be a secret that it was given.

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::context::{Context, RunError};
 use super::sockets;
+use crate::model::mail::MessageKind;
 use crate::model::{RunId, TaskId};
 use crate::sys::fs;
 use crate::sys::socket::Address;
@@ -19,7 +20,7 @@ use crate::sys::socket::Address;
 /// The version of the wire.
 const VERSION: u32 = 1;
 /// Longest line that a client may send.
-const LINE_MAX: u64 = 64 << 10;
+const LINE_MAX: u64 = 512 << 10;
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +51,15 @@ pub enum Command {
     Pause,
     /// Go on.
     Unpause,
+    /// Say something to a task.
+    Say {
+        /// The task.
+        task: TaskId,
+        /// Whether it is an answer.
+        kind: MessageKind,
+        /// What.
+        text: String,
+    },
     /// Do these tasks again.
     Retry {
         /// The tasks.

@@ -71,9 +71,9 @@ pub struct Admission {
 }
 
 /// Chooses among the tasks of a run, given in the order of the file: starts ready ones while fewer than `jobs` are
-/// active, skips doomed ones. Only queued tasks are chosen.
+/// active, skips doomed ones. Only queued tasks are chosen; one that is parked with a question leaves its place to others.
 pub fn admit(order: &[(TaskId, TaskState, Readiness)], jobs: u32) -> Admission {
-    let active = order.iter().filter(|(_, state, _)| state.is_active()).count();
+    let active = order.iter().filter(|(_, state, _)| state.is_active() && *state != TaskState::Waiting).count();
     let slots = usize::try_from(jobs).unwrap_or(usize::MAX).saturating_sub(active);
     let mut admission = Admission::default();
     for (task, _, readiness) in order.iter().filter(|(_, state, _)| *state == TaskState::Queued) {
@@ -285,7 +285,7 @@ mod tests {
                 standings.into_iter().enumerate().map(|(n, (state, ready))| (id(&format!("t{n}")), state, ready)).collect();
             let admission = admit(&order, jobs);
             let count = |test: &dyn Fn(&TaskState, &Readiness) -> bool| order.iter().filter(|(_, s, r)| test(s, r)).count();
-            let slots = (jobs as usize).saturating_sub(count(&|state, _| state.is_active()));
+            let slots = (jobs as usize).saturating_sub(count(&|state, _| state.is_active() && *state != TaskState::Waiting));
             let ready = count(&|state, ready| *state == S::Queued && *ready == Readiness::Ready);
             prop_assert_eq!(admission.start.len(), ready.min(slots));
             let doomed = count(&|state, ready| *state == S::Queued && matches!(ready, Readiness::Doomed { .. }));

@@ -22,6 +22,7 @@ pub mod graph;
 pub mod health;
 pub mod kept;
 pub mod landing;
+pub mod mail;
 pub mod messages;
 pub mod recover;
 pub mod result;

@@ -13,6 +13,7 @@ use super::context::{Context, RunError, blocking};
 use super::failure::after_failure;
 use super::health;
 use super::landing::fail;
+use super::mail;
 use super::sockets;
 use super::worker::{self, conclude};
 use crate::model::record::{AttemptRecord, TaskRecord};
@@ -27,11 +28,14 @@ pub async fn resume(context: Arc<Context>, id: TaskId) -> Result<TaskState, RunE
                 context.store(|store| store.move_task(&context.run.id, &id, TaskEvent::Release, json!({}), |_| {}))?;
             Ok(released.state)
         }
-        (TaskState::Running, Some(attempt)) => match (attempt.ended_at, &attempt.error) {
-            (Some(_), Some(_)) => after_failure(&context, &id),
+        (TaskState::Running | TaskState::Waiting, Some(attempt)) => match (attempt.ended_at, &attempt.error) {
+            (Some(_), Some(_)) => {
+                mail::unpark(&context, &id, "its command ended")?;
+                after_failure(&context, &id)
+            }
             (ended, _) => go_on(&context, &task, attempt, ended.is_some()).await,
         },
-        (TaskState::Running | TaskState::Captured, _) => {
+        (TaskState::Running | TaskState::Waiting | TaskState::Captured, _) => {
             let error = RunError::Usage { message: "the journal does not say how far it was".into() };
             fail(&context, &id, "it cannot be gone on with", error)
         }
@@ -55,18 +59,22 @@ async fn go_on(
         Err(error) => return fail(context, id, "the workspace cannot be found again", error),
     };
     if has_ended {
+        mail::unpark(context, id, "its command ended")?;
         return worker::take(context, id, prepared).await;
     }
     let orphan = Orphan {
         socket: sockets::door(&attempt.token)?,
         epoch: context.epoch,
         shim: attempt.process.clone(),
+        // What a setup step runs in is not yet the command's.
+        began: attempt.process.is_some() && attempt.setup.iter().all(|step| step.ended_at.is_some()),
         token: attempt.token.clone(),
         record: context.log_plan(&attempt.log).record,
         log: attempt.log.clone(),
         starter: attempt.starter.clone(),
     };
-    let ended = match attempt::adopt(orphan, context.stop_of(id), |told| health::note(context, id, &told)).await {
+    let adopted = attempt::adopt(orphan, context.stop_of(id), |told| health::note(context, id, &told));
+    let ended = match mail::attended(context, id, prepared.paths.home.clone(), adopted).await {
         Ok(Adopted::NeverBegan) => return release(context, id, attempt.n),
         Ok(Adopted::Ended(end)) => Ok(end),
         Err(error) => Err(error),

@@ -231,6 +231,10 @@ fn tasks(run: &RunId, spec: &RunSpec) -> Result<Vec<TaskRecord>, RunError> {
             tampered: Vec::new(),
             pardoned: 0,
             stop: None,
+            mail: Vec::new(),
+            delivered: 0,
+            question: None,
+            unanswered: false,
             delay: None,
         })
     };

@@ -19,6 +19,7 @@ use super::scoped::{self, Place};
 use super::stopping::Stopping;
 use super::{asking, control, gates, landing, recover, resumption, room, worker};
 use crate::confine::granted::Granted;
+use crate::model::mail::MessageKind;
 use crate::model::record::{RunRecord, TaskRecord};
 use crate::model::{Confinement, cause::chain};
 use crate::model::{MergePolicy, Reason, ReasonKind, RunId, RunState, TaskEvent, TaskId, TaskState};
@@ -125,6 +126,7 @@ struct Driver<'a> {
 
 async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Result<(), RunError> {
     let (asking, mut asked) = mpsc::unbounded_channel();
+    let mut moved = context.moved().ok_or_else(|| RunError::Usage { message: "a run has one driver".into() })?;
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::io("cannot watch signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::io("cannot watch signals"))?;
     let mut hangup = signal(SignalKind::hangup()).map_err(RunError::io("cannot watch signals"))?;
@@ -157,6 +159,7 @@ async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Re
                 driver.take(Event::Rested(rested.map_err(RunError::panicked)?))?;
             }
             Some(reclaimed) = driver.reclaims.join_next() => reclaimed.map_err(RunError::panicked)?,
+            Some((task, state)) = moved.recv() => driver.take(Event::Moved { task, state })?,
             Some((command, answer)) = asked.recv() => {
                 let done = driver.obey(command)?;
                 // Who asked may be gone; what was asked for is done all the same.
@@ -227,6 +230,22 @@ impl Driver<'_> {
                 context.stopping(|stopping| stopping.pause(false));
                 self.take(Event::Unpause)?;
             }
+            Command::Say { task, kind, text } => {
+                if let Some(why) = self.deaf(&task, kind)? {
+                    return Ok(Err(why));
+                }
+                match kind {
+                    MessageKind::Answer => {
+                        context.store(|store| asking::answer(store, run, &task, &text))?;
+                        context.bell(&task).notify_one();
+                        self.take(Event::Moved { task, state: TaskState::Running })?;
+                    }
+                    _ => {
+                        context.store(|store| asking::say(store, run, &task, (kind, &text)))?;
+                        context.bell(&task).notify_one();
+                    }
+                }
+            }
             Command::Retry { tasks } => {
                 if context.stops_all() {
                     return Ok(Err(format!("run {run} is being cancelled: retry it when it is over")));
@@ -241,6 +260,16 @@ impl Driver<'_> {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Why a task does not hear what is said to it.
+    fn deaf(&self, id: &TaskId, kind: MessageKind) -> Result<Option<String>, RunError> {
+        let run = &self.context.run.id;
+        let known = self.context.store(|store| store.tasks(run))?;
+        let Some(task) = known.iter().find(|task| task.id == *id) else {
+            return Ok(Some(format!("run {run} has no task `{id}`")));
+        };
+        Ok(asking::deaf(task, kind).map(|why| format!("{run}/{id} {why}")))
     }
 
     /// What keeps these tasks from taking an event: who asked saw them as they were a moment ago.

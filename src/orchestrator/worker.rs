@@ -13,6 +13,7 @@ use super::context::{Context, RunError, blocking};
 use super::failure::{SETUP, SPAWN, after_failure, close_attempt, failure};
 use super::health;
 use super::landing::{cancel, fail, reject};
+use super::mail;
 use super::result::{self, Prepared};
 use super::room;
 use super::setup::{self, TaskTree};
@@ -292,6 +293,7 @@ async fn run_attempt(
     let mut launch = context.launch_in(&prepared.paths, &prepared.lenders, command)?;
     let exported = Exported { name: &name, branch, base, path, repo };
     furnish(&mut launch, &task, invocation.env, &exported)?;
+    launch.set(vec![mail::open(&prepared.paths.home)?]);
     launch.timeout = task.spec.timeout.map(|span| span.0);
     (launch.idle, launch.start_up) = (context.run.idle.map(|span| span.0), context.run.start_up.map(|span| span.0));
     launch.health = Some(context.run.health);
@@ -333,7 +335,9 @@ async fn run_attempt(
         })?;
         Ok(())
     };
-    attempt::run_watched(attempt, started, |told| health::note(context, id, &told)).await
+    let home = prepared.paths.home.clone();
+    mail::attended(context, id, home, attempt::run_watched(attempt, started, |told| health::note(context, id, &told)))
+        .await
 }
 
 /// Removes the pins of a run that is over; while it lives a later task may build on any of them.

@@ -265,6 +265,23 @@ pub fn copy_beneath(root: &Path, relative: &Path, to: &Path, limit: u64) -> Resu
     Ok(true)
 }
 
+/// Removes a file that another party may have made, beneath `root` and without following links; one that is gone is no error.
+pub fn remove_beneath(root: &Path, relative: &Path) -> Result<(), FsError> {
+    use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat2, unlinkat};
+    let full = root.join(relative);
+    let dir = File::open(root).map_err(at("remove", root))?;
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let parent = relative.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    let name = relative.file_name().unwrap_or_default();
+    let removed = openat2(&dir, parent, flags, Mode::empty(), beneath)
+        .and_then(|parent| unlinkat(&parent, name, AtFlags::empty()));
+    match removed {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+        Err(errno) => Err(at("remove", &full)(errno.into())),
+    }
+}
+
 /// Replaces a file where another party may have planted links: beneath `root`, reached without following any, with its
 /// directories made where they lack. It keeps the permissions of the one before, and gets this time where one is given;
 /// see [`copy_keeping_time`].

@@ -48,6 +48,8 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
         Verb::Cancel(args) => cancel::run(&session, &args),
         Verb::Pause(args) => pause::run(&session, &args.target),
         Verb::Resume(args) => resume::run(&session, &args),
+        Verb::Answer(args) => answer::answer(&session, &args),
+        Verb::Steer(args) => answer::steer(&session, &args),
         Verb::Retry(args) => retry::run(&session, &args),
         Verb::Log => log::run(&session),
         Verb::Undo(args) => undo::run(&session, &args),

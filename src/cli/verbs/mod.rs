@@ -2,6 +2,7 @@
 //!
 //! A verb answers with its exit code or with an error that has one.
 
+mod answer;
 mod cancel;
 mod clean;
 mod complete;

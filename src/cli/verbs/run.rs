@@ -296,9 +296,12 @@ fn progress(session: &Session, task: &TaskRecord) {
         TaskState::Rejected | TaskState::Failed => Paint::Red,
         TaskState::Cancelled | TaskState::Skipped | TaskState::NeedsAttention => Paint::Yellow,
         TaskState::Running => Paint::Dim,
+        TaskState::Waiting => Paint::Yellow,
         _ => return,
     };
-    let why = task.reason.as_ref().map(|reason| format!(": {}", plain(&reason.message))).unwrap_or_default();
+    let asks = task.question.as_ref().filter(|_| task.state == TaskState::Waiting);
+    let says = task.reason.as_ref().map(|reason| &reason.message).or(asks.map(|question| &question.text));
+    let why = says.map(|says| format!(": {}", plain(says))).unwrap_or_default();
     session.out.say(format!("  {} {}{why}", session.out.paint(paint, task.state.word()), task.id));
 }
 

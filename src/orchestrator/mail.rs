@@ -1,0 +1,243 @@
+//! The mail of a task at work: what a person says comes into its inbox, and when it asks something, it is parked until it has an
+//! answer.
+//!
+//! Messages are files that are there whole or not at all, numbered in the order in which they were said; the question is a file
+//! that the command writes. The directory is the command's own: nothing there is followed, and nothing that is wrong with it
+//! harms more than this task. What was said is on record before it is delivered, so that a successor delivers it.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::asking;
+use super::context::{Context, RunError};
+use crate::model::mail::{Message, MessageKind, Question};
+use crate::model::record::TaskRecord;
+use crate::model::{Span, TaskEvent, TaskId, TaskState, Timestamp};
+use crate::sys::watch::Watch;
+use crate::sys::{clock, fs};
+
+/// The directory in a task's home, and what is in it.
+const DIRECTORY: &str = ".treehand";
+const INBOX: &str = ".treehand/inbox";
+const QUESTION: &str = ".treehand/question.json";
+
+/// Largest question, and largest thing that a person may say.
+pub const TEXT_MAX: usize = 64 << 10;
+
+/// How long a question may be half written.
+const HALF_WRITTEN: Duration = Duration::from_secs(1);
+
+/// What a command writes when it asks.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    question: String,
+    default: Option<String>,
+    deadline: Option<Span>,
+}
+
+/// Makes the mail directory of a task; the answer is how its command finds it.
+pub fn open(home: &Path) -> Result<(String, String), RunError> {
+    fs::create_private_dir_all(&home.join(INBOX))?;
+    Ok(("TREEHAND_MAIL".to_owned(), home.join(DIRECTORY).to_string_lossy().into_owned()))
+}
+
+/// Follows an attempt to its end, and sees to its mail meanwhile. Afterwards it is not parked any more.
+pub async fn attended<T>(
+    context: &Context,
+    id: &TaskId,
+    home: PathBuf,
+    attempt: impl Future<Output = Result<T, RunError>>,
+) -> Result<T, RunError> {
+    let ended = tokio::select! {
+        ended = attempt => ended,
+        Err(error) = attend(context, id, &home) => Err(error),
+    };
+    unpark(context, id, "its command ended")?;
+    ended
+}
+
+/// A task whose attempt is over waits for no answer any more.
+pub fn unpark(context: &Context, id: &TaskId, why: &str) -> Result<(), RunError> {
+    if context.task(id)?.state == TaskState::Waiting {
+        let data = json!({"why": why});
+        context.store(|store| store.move_task(&context.run.id, id, TaskEvent::Answer, data, |_| {}))?;
+        context.tell(id, TaskState::Running);
+    }
+    Ok(())
+}
+
+/// Never comes back but with an error of the store.
+async fn attend(context: &Context, id: &TaskId, home: &Path) -> Result<std::convert::Infallible, RunError> {
+    let (bell, mut watch) = (context.bell(id), watch(home));
+    let mut half_written = false;
+    loop {
+        let task = deliver(context, context.task(id)?, home)?;
+        let mut look_again = None;
+        if task.state == TaskState::Running {
+            match asked(home) {
+                Ok(None) => half_written = false,
+                Ok(Some(asked)) => {
+                    park(context, id, home, asked)?;
+                    continue;
+                }
+                Err(why) if half_written => {
+                    half_written = false;
+                    take_away(home);
+                    let text = format!("question.json is not understood: {why}");
+                    context.store(|store| asking::say(store, &context.run.id, id, (MessageKind::Error, &text)))?;
+                    continue;
+                }
+                Err(_) => {
+                    half_written = true;
+                    look_again = Some(HALF_WRITTEN);
+                }
+            }
+        }
+        let question = task.question.as_ref().filter(|_| task.state == TaskState::Waiting);
+        let left = question.and_then(|question| question.left(clock::now()));
+        tokio::select! {
+            () = happened(&mut watch) => {}
+            () = bell.notified() => {}
+            () = after(look_again) => {}
+            () = after(left) => overdue(context, id, question)?,
+        }
+    }
+}
+
+async fn after(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Watches the mail directory, if it can be: its owner may do with it what it likes, and then is not heard.
+fn watch(home: &Path) -> Option<Watch> {
+    let watched = Watch::on(&[&home.join(DIRECTORY)]);
+    watched.inspect_err(|error| tracing::debug!(%error, "the mail of a task is not watched")).ok()
+}
+
+async fn happened(watch: &mut Option<Watch>) {
+    if let Some(watched) = watch {
+        match watched.changed().await {
+            Ok(()) => return,
+            Err(error) => tracing::debug!(%error, "the mail of a task is not watched any more"),
+        }
+    }
+    *watch = None;
+    std::future::pending().await
+}
+
+/// Writes what was said into the inbox. What cannot be delivered is told in the journal, and not tried again.
+fn deliver(context: &Context, task: TaskRecord, home: &Path) -> Result<TaskRecord, RunError> {
+    if task.delivered >= task.mail.len() {
+        return Ok(task);
+    }
+    let mut failed = Vec::new();
+    for (n, Message { kind, text, .. }) in (1..).zip(&task.mail).skip(task.delivered) {
+        let name = format!("{INBOX}/{n:04}-{}.txt", kind.word());
+        if let Err(error) = fs::write_beneath(home, Path::new(&name), text.as_bytes(), None) {
+            failed.push(format!("{name}: {}", crate::model::cause::chain(&error)));
+        }
+    }
+    let (run, count, data) = (&context.run.id, task.mail.len(), json!({"failed": failed}));
+    Ok(context.store(|s| s.edit_task(run, &task.id, "task.mail", data, |task| task.delivered = count))?)
+}
+
+/// The question that is asked; an error in words for one that is not understood.
+fn asked(home: &Path) -> Result<Option<Asked>, String> {
+    let read = fs::read_beneath(home, Path::new(QUESTION), TEXT_MAX as u64);
+    let Some(bytes) = read.map_err(|error| crate::model::cause::chain(&error))? else { return Ok(None) };
+    let asked: Asked = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    if asked.question.trim().is_empty() { Err("the question is empty".into()) } else { Ok(Some(asked)) }
+}
+
+fn take_away(home: &Path) {
+    if let Err(error) = fs::remove_beneath(home, Path::new(QUESTION)) {
+        tracing::debug!(%error, "a question stays where it was written");
+    }
+}
+
+fn park(context: &Context, id: &TaskId, home: &Path, asked: Asked) -> Result<(), RunError> {
+    let now = clock::now();
+    let span = |span: Span| i64::try_from(span.0.as_millis()).unwrap_or(i64::MAX);
+    let until = asked.deadline.map(|deadline| Timestamp(now.0.saturating_add(span(deadline))));
+    let text = context.masked(&asked.question)?;
+    let question = Question { text, default: asked.default, asked_at: now, until };
+    let data = json!({"question": question});
+    context.store(|store| {
+        store.move_task(&context.run.id, id, TaskEvent::Ask, data, |task| {
+            (task.question, task.unanswered) = (Some(question), false);
+        })
+    })?;
+    take_away(home);
+    context.tell(id, TaskState::Waiting);
+    Ok(())
+}
+
+/// Nobody answered in time: its default is the answer, or a person has to look.
+fn overdue(context: &Context, id: &TaskId, question: Option<&Question>) -> Result<(), RunError> {
+    let run = &context.run.id;
+    if context.task(id)?.state != TaskState::Waiting {
+        return Ok(());
+    }
+    match question.and_then(|question| question.default.as_ref()) {
+        Some(default) => {
+            context.store(|store| asking::answer(store, run, id, default))?;
+            context.tell(id, TaskState::Running);
+        }
+        None => {
+            let change = |task: &mut TaskRecord| task.unanswered = true;
+            context.store(|store| store.edit_task(run, id, "task.unanswered", json!({}), change))?;
+            context.stopping(|stopping| stopping.stop(id));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_read_as_it_is_written_and_anything_else_is_none() {
+        let home = tempfile::tempdir().expect("a temp dir");
+        open(home.path()).expect("made");
+        let ask = |text: &str| {
+            std::fs::write(home.path().join(QUESTION), text).expect("written");
+            asked(home.path())
+        };
+        assert_eq!(asked(home.path()), Ok(None));
+        let whole = r#"{"question": "Which port?", "default": "8080", "deadline": "10m"}"#;
+        let question = Asked {
+            question: "Which port?".into(),
+            default: Some("8080".into()),
+            deadline: Some(Span(Duration::from_secs(600))),
+        };
+        assert_eq!(ask(whole), Ok(Some(question)));
+        assert!(matches!(ask(r#"{"question": "Which?"}"#), Ok(Some(Asked { default: None, deadline: None, .. }))));
+        for wrong in ["", "{", r#"{"question": " "}"#, r#"{"question": 1}"#, r#"{"question": "x", "deadline": "soon"}"#]
+        {
+            assert!(ask(wrong).is_err(), "{wrong}");
+        }
+        take_away(home.path());
+        assert_eq!(asked(home.path()), Ok(None));
+    }
+
+    #[test]
+    fn a_mail_directory_that_leads_elsewhere_is_not_followed() {
+        let (home, outside) = (tempfile::tempdir().expect("a temp dir"), tempfile::tempdir().expect("a temp dir"));
+        let theirs = outside.path().join("question.json");
+        std::fs::write(&theirs, r#"{"question": "x"}"#).expect("written");
+        std::os::unix::fs::symlink(outside.path(), home.path().join(DIRECTORY)).expect("linked");
+        assert!(asked(home.path()).is_err());
+        take_away(home.path());
+        assert!(theirs.exists(), "what is elsewhere stays");
+        assert!(fs::write_beneath(home.path(), Path::new(".treehand/inbox/0001-steer.txt"), b"x", None).is_err());
+    }
+}

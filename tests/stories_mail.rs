@@ -1,0 +1,151 @@
+//! Stories of what a person says to a task at work, and of what it asks.
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use serde_json::Value;
+use support::World;
+
+/// Shell words: waits for a message and prints it into a file; asks.
+const HEAR: &str = "hear() { until [ -e \"$TREEHAND_MAIL/inbox/$1\" ]; do sleep 0.02; done; cat \"$TREEHAND_MAIL/inbox/$1\" > \"$2\"; }; ";
+
+/// A run in the foreground that tells its events.
+struct Followed {
+    client: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Followed {
+    fn start(world: &World, tasks: &str, flags: &[&str]) -> Followed {
+        let file = world.path().join("tasks.toml");
+        std::fs::write(&file, tasks).expect("written");
+        let file = file.to_string_lossy().into_owned();
+        let mut args = vec!["run", "--confine", support::level(), "--events", "--tasks", &file];
+        args.extend(flags);
+        let mut client = world.command(&args).stdout(Stdio::piped()).spawn().expect("started");
+        let lines = BufReader::new(client.stdout.take().expect("piped")).lines();
+        Followed { client, lines }
+    }
+
+    fn next(&mut self, kind: &str) -> Value {
+        let mut lines = self.lines.by_ref().map_while(Result::ok);
+        let line = lines.find(|line| line.contains(&format!("\"kind\":\"{kind}\"")));
+        serde_json::from_str(&line.unwrap_or_else(|| panic!("there is no {kind}"))).expect("JSON")
+    }
+
+    fn ends(mut self) -> Option<i32> {
+        self.lines.by_ref().for_each(drop);
+        self.client.wait().expect("waited").code()
+    }
+}
+
+fn task(command: &str) -> String {
+    format!("[[task]]\nid = \"a\"\ncommand = [\"sh\", \"-ec\", '''{HEAR}{command}''']\n")
+}
+
+fn shown(world: &World) -> Value {
+    world.treehand(&["show", &world.only_run(), "--json"]).json()
+}
+
+fn ask(question: &str) -> String {
+    format!("echo '{question}' > \"$TREEHAND_MAIL/question.json\"")
+}
+
+#[test]
+fn what_a_person_says_comes_into_the_inbox_in_order() {
+    let world = World::new();
+    let mut run = Followed::start(&world, &task("hear 0001-steer.txt one.txt; hear 0002-steer.txt two.txt"), &[]);
+    run.next("attempt.started");
+    let target = format!("{}/a", world.only_run());
+    world.treehand(&["steer", &target, "mind the gap\n"]).expect(0);
+    let piped = format!("echo 'and the platform' | treehand steer {target} -");
+    world.in_shell(&["sh"], &piped).expect("there is a shell").expect(0);
+    assert_eq!(run.ends(), Some(0));
+    assert_eq!(world.show("main", "one.txt"), "mind the gap\n");
+    assert_eq!(world.show("main", "two.txt"), "and the platform\n");
+    let over = world.treehand(&["steer", &target, "too late"]).expect(4);
+    assert!(over.stderr.contains("does not run: it is landed"), "{}", over.stderr);
+    world.treehand(&["steer", &world.only_run(), "to whom?"]).expect(2);
+}
+
+#[test]
+fn a_task_that_asks_is_parked_leaves_its_place_to_another_and_goes_on_with_the_answer() {
+    let world = World::new();
+    let asks = task(&format!("{}; hear 0001-answer.txt port.txt", ask(r#"{"question": "Which port?"}"#)));
+    let other = "[[task]]\nid = \"other\"\ncommand = [\"sh\", \"-c\", \"echo made > other.txt\"]\n";
+    let mut run = Followed::start(&world, &format!("jobs = 1\n{asks}{other}"), &[]);
+    run.next("task.land");
+    let id = world.only_run();
+    let target = format!("{id}/a");
+    let parked = shown(&world);
+    assert_eq!(parked["tasks"][0]["state"], "waiting");
+    assert_eq!(parked["tasks"][0]["question"]["text"], "Which port?");
+    assert!(world.treehand(&["show", &id]).expect(0).stdout.contains("asks: Which port?"));
+    let refused = world.treehand(&["answer", &format!("{id}/other"), "x"]).expect(4);
+    assert!(refused.stderr.contains("asks nothing"), "{}", refused.stderr);
+    world.treehand(&["answer", &target, "8080\n"]).expect(0);
+    assert_eq!(run.ends(), Some(0));
+    assert_eq!(world.show("main", "port.txt"), "8080\n");
+    let over = shown(&world);
+    assert_eq!((&over["tasks"][0]["state"], &over["tasks"][0]["question"]), (&"landed".into(), &Value::Null));
+}
+
+#[test]
+fn a_question_that_nobody_answers_in_time_has_its_default_for_an_answer() {
+    let world = World::new();
+    let question = ask(r#"{"question": "Which port?", "default": "80", "deadline": "50ms"}"#);
+    let run = Followed::start(&world, &task(&format!("{question}; hear 0001-answer.txt port.txt")), &[]);
+    assert_eq!(run.ends(), Some(0));
+    assert_eq!(world.show("main", "port.txt"), "80");
+}
+
+#[test]
+fn without_a_default_a_person_has_to_look_and_may_have_it_done_again() {
+    let world = World::new();
+    let question = ask(r#"{"question": "May I?", "deadline": "50ms"}"#);
+    let command = format!("echo half > half.txt; test -e \"$HOME/../../../again\" || {{ {question}; sleep 1000; }}");
+    let run = Followed::start(&world, &task(&command.replace("$HOME/../../../again", "$AGAIN")), &["--env", "AGAIN"]);
+    assert_eq!(run.ends(), Some(9));
+    let over = shown(&world);
+    assert_eq!(over["tasks"][0]["state"], "needs_attention");
+    assert_eq!(over["tasks"][0]["reason"]["message"], "nobody answered in time: May I?");
+    let kept = std::path::PathBuf::from(over["tasks"][0]["workspace"].as_str().expect("it is kept"));
+    assert!(kept.exists());
+    let again = world.treehand(&["retry", &format!("{}/a", world.only_run()), "--detach"]).expect(0);
+    assert!(again.stdout.contains("queued") || again.stdout.contains("running"), "{}", again.stdout);
+    world.treehand(&["cancel", &world.only_run()]).expect(0);
+}
+
+#[test]
+fn an_answer_reaches_a_task_whose_supervisor_died_while_it_was_parked() {
+    let world = World::new();
+    let asks = task(&format!("{}; hear 0001-answer.txt port.txt", ask(r#"{"question": "Which port?"}"#)));
+    let mut run = Followed::start(&world, &asks, &[]);
+    run.next("task.ask");
+    let id = world.only_run();
+    // Whoever follows would start a successor.
+    support::signal("KILL", &run.client.id().to_string());
+    run.client.wait().expect("killed");
+    support::signal("KILL", &world.supervisor(&id));
+    world.wait_unsupervised(&id);
+    assert_eq!(shown(&world)["tasks"][0]["state"], "waiting");
+    world.treehand(&["answer", &format!("{id}/a"), "443"]).expect(0);
+    assert_eq!(world.treehand(&["wait", &id, "--json"]).expect(0).json()["runs"][0]["state"], "landed");
+    assert_eq!(world.show("main", "port.txt"), "443");
+}
+
+#[test]
+fn a_question_that_cannot_be_understood_is_answered_with_what_is_wrong_and_a_parked_task_can_be_cancelled() {
+    let world = World::new();
+    let wrong = task(&format!("{}; hear 0001-error.txt wrong.txt", ask(r#"{"question": 7}"#)));
+    assert_eq!(Followed::start(&world, &wrong, &[]).ends(), Some(0));
+    assert!(world.show("main", "wrong.txt").starts_with("question.json is not understood: "));
+    let world = World::new();
+    let mut run = Followed::start(&world, &task(&format!("{}; sleep 1000", ask(r#"{"question": "Well?"}"#))), &[]);
+    run.next("task.ask");
+    world.treehand(&["cancel", &format!("{}/a", world.only_run())]).expect(0);
+    assert_eq!(run.ends(), Some(130));
+    assert_eq!(shown(&world)["tasks"][0]["state"], "cancelled");
+}
