@@ -88,11 +88,13 @@ pub fn rest(
     };
     let chosen = chosen.min(most);
     let jittered = chosen / 2 + (chosen / 2).mul_f64(jitter.clamp(0.0, 1.0));
-    // Nobody is to come back early, nor all at the same moment.
-    Some(
-        asked
-            .map_or(jittered, |asked| asked + base.mul_f64(jitter.clamp(0.0, 1.0)).max(jittered.saturating_sub(asked))),
-    )
+    // Nobody is to come back early, nor all at the same moment. Who was told a time and is refused again doubts it.
+    let told = asked.map(|asked| asked + base.mul_f64(jitter.clamp(0.0, 1.0)));
+    Some(match told {
+        Some(told) if failures < 2 => told,
+        Some(told) => told.max(jittered),
+        None => jittered,
+    })
 }
 
 #[cfg(test)]
@@ -149,7 +151,9 @@ mod tests {
             |seconds, jitter| rest((FailureClass::RateLimit, Some(Duration::from_secs(seconds))), 1, &policy, jitter);
         assert_eq!(asked(300, 0.0), Some(Duration::from_secs(300)), "longer than the longest, for it was asked for");
         assert_eq!(asked(300, 0.5), Some(Duration::from_millis(300_500)));
-        assert_eq!(asked(1, 1.0), Some(Duration::from_secs(10)));
+        assert_eq!(asked(1, 1.0), Some(Duration::from_secs(2)), "the service knows best");
+        let again = rest((FailureClass::RateLimit, Some(Duration::from_secs(1))), 3, &policy, 1.0);
+        assert_eq!(again, Some(Duration::from_secs(40)), "it was not true twice");
     }
 
     proptest! {
