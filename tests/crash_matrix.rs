@@ -60,8 +60,11 @@ fn world() -> World {
 /// What a run came to: states and reasons of its tasks, and the files that landed.
 fn outcome(world: &World, run: &Value) -> Value {
     let tasks = run["tasks"].as_array().unwrap_or_else(|| panic!("no tasks in {run}")).iter().map(|task| {
-        let attempts = task["attempts"].as_array().map_or(0, Vec::len);
-        serde_json::json!([task["id"], task["state"], task["reason"]["kind"], attempts])
+        let attempts = task["attempts"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let attempts: Vec<String> = attempts.iter().map(|attempt| attempt["error"]["message"].to_string()).collect();
+        // In one line, so that a difference tells of which task it is.
+        let reason = &task["reason"];
+        format!("{} {} {} {} {}", task["id"], task["state"], reason["kind"], reason["message"], attempts.join(", "))
     });
     let mut subjects: Vec<String> =
         world.git(&["log", "--format=%s %(trailers:key=Treehand-Task)", "main"]).lines().map(str::to_owned).collect();

@@ -68,8 +68,6 @@ pub struct Orphan {
     pub epoch: u64,
     /// Its shim.
     pub shim: Option<ProcId>,
-    /// Its command was seen to run.
-    pub began: bool,
     /// Its mark.
     pub token: Token,
     /// Where its end is written down.
@@ -179,8 +177,8 @@ fn require_end_on_disk(ended: Option<&ExitRecord>, shim: Option<&ProcId>) -> Res
 fn is_known_not_to_have_begun(orphan: &Orphan) -> Result<bool, RunError> {
     let boot = |process: Option<ProcId>| process.map(|process| process.boot_id);
     let same_boot = boot(orphan.starter.clone()).is_some_and(|then| Some(then) == boot(proc::own()));
-    // One whose shim said that it runs has begun, whatever became of its log since.
-    Ok(!orphan.began && same_boot && !fs::exists(&orphan.log)?)
+    // That its shim was started says nothing: that is on record before the shim opens the log.
+    Ok(same_boot && !fs::exists(&orphan.log)?)
 }
 
 /// A line to the shim at a door, for one who has no time to listen: it waits for no successor while that is open.

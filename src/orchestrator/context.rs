@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, watch};
 
+use super::post::{Post, Rung};
 use super::slots::Queue;
 use super::sockets;
 use super::stopping::Stopping;
@@ -69,6 +70,7 @@ pub struct Context {
     changed: watch::Sender<u64>,
     queues: Mutex<BTreeMap<String, Queue>>,
     bells: Mutex<BTreeMap<TaskId, Arc<Notify>>>,
+    post: OnceLock<Option<Arc<Post>>>,
     moves: UnboundedSender<(TaskId, TaskState)>,
     moved: Mutex<Option<UnboundedReceiver<(TaskId, TaskState)>>>,
     /// What is kept out of what is kept; made when it is first wanted.
@@ -95,7 +97,7 @@ impl Context {
         let (stop, changed) = (watch::Sender::new(Stopping::default()), watch::Sender::new(0));
         let machine = machine::look(env::home().as_deref(), &env::vars(), &run.bounds.read);
         let (store, queues, mask) = (Mutex::new(store), Mutex::default(), OnceLock::new());
-        let (bells, (moves, moved)) = (Mutex::default(), unbounded_channel());
+        let (bells, post, (moves, moved)) = (Mutex::default(), OnceLock::new(), unbounded_channel());
         let moved = Mutex::new(Some(moved));
         Context {
             repo,
@@ -110,6 +112,7 @@ impl Context {
             changed,
             queues,
             bells,
+            post,
             moves,
             moved,
             mask,
@@ -135,6 +138,12 @@ impl Context {
     pub fn bell(&self, task: &TaskId) -> Arc<Notify> {
         let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(bells.entry(task.clone()).or_default())
+    }
+
+    /// Rings the bell of a task when something happens in this directory; `None` where that cannot be.
+    pub fn watch_mail(&self, task: &TaskId, directory: &Path) -> Option<Rung> {
+        let post = self.post.get_or_init(Post::open).as_ref()?;
+        post.watch(directory, &self.bell(task))
     }
 
     /// Tells the driver that a task is parked, or is not any more. Where there is none any more, the run is over.

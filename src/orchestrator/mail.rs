@@ -17,7 +17,6 @@ use super::context::{Context, RunError};
 use crate::model::mail::{Message, MessageKind, Question};
 use crate::model::record::TaskRecord;
 use crate::model::{Span, TaskEvent, TaskId, TaskState, Timestamp};
-use crate::sys::watch::Watch;
 use crate::sys::{clock, fs};
 
 /// The directory in a task's home, and what is in it.
@@ -28,8 +27,8 @@ const QUESTION: &str = ".treehand/question.json";
 /// Largest question, and largest thing that a person may say.
 pub const TEXT_MAX: usize = 64 << 10;
 
-/// How long a question may be half written.
-const HALF_WRITTEN: Duration = Duration::from_secs(1);
+/// How long a question may be half written, and how often it is looked for one where nothing tells.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a command writes when it asks.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -73,11 +72,11 @@ pub fn unpark(context: &Context, id: &TaskId, why: &str) -> Result<(), RunError>
 
 /// Never comes back but with an error of the store.
 async fn attend(context: &Context, id: &TaskId, home: &Path) -> Result<std::convert::Infallible, RunError> {
-    let (bell, mut watch) = (context.bell(id), watch(home));
+    let (bell, watched) = (context.bell(id), context.watch_mail(id, &home.join(DIRECTORY)));
     let mut half_written = false;
     loop {
         let task = deliver(context, context.task(id)?, home)?;
-        let mut look_again = None;
+        let mut look_again = watched.is_none().then_some(LOOK);
         if task.state == TaskState::Running {
             match asked(home) {
                 Ok(None) => half_written = false,
@@ -94,14 +93,13 @@ async fn attend(context: &Context, id: &TaskId, home: &Path) -> Result<std::conv
                 }
                 Err(_) => {
                     half_written = true;
-                    look_again = Some(HALF_WRITTEN);
+                    look_again = Some(LOOK);
                 }
             }
         }
         let question = task.question.as_ref().filter(|_| task.state == TaskState::Waiting);
         let left = question.and_then(|question| question.left(clock::now()));
         tokio::select! {
-            () = happened(&mut watch) => {}
             () = bell.notified() => {}
             () = after(look_again) => {}
             () = after(left) => overdue(context, id, question)?,
@@ -114,23 +112,6 @@ async fn after(time: Option<Duration>) {
         Some(time) => tokio::time::sleep(time).await,
         None => std::future::pending().await,
     }
-}
-
-/// Watches the mail directory, if it can be: its owner may do with it what it likes, and then is not heard.
-fn watch(home: &Path) -> Option<Watch> {
-    let watched = Watch::on(&[&home.join(DIRECTORY)]);
-    watched.inspect_err(|error| tracing::debug!(%error, "the mail of a task is not watched")).ok()
-}
-
-async fn happened(watch: &mut Option<Watch>) {
-    if let Some(watched) = watch {
-        match watched.changed().await {
-            Ok(()) => return,
-            Err(error) => tracing::debug!(%error, "the mail of a task is not watched any more"),
-        }
-    }
-    *watch = None;
-    std::future::pending().await
 }
 
 /// Writes what was said into the inbox. What cannot be delivered is told in the journal, and not tried again.

@@ -24,6 +24,7 @@ pub mod kept;
 pub mod landing;
 pub mod mail;
 pub mod messages;
+pub mod post;
 pub mod recover;
 pub mod result;
 pub mod resumption;

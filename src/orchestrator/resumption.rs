@@ -66,8 +66,6 @@ async fn go_on(
         socket: sockets::door(&attempt.token)?,
         epoch: context.epoch,
         shim: attempt.process.clone(),
-        // What a setup step runs in is not yet the command's.
-        began: attempt.process.is_some() && attempt.setup.iter().all(|step| step.ended_at.is_some()),
         token: attempt.token.clone(),
         record: context.log_plan(&attempt.log).record,
         log: attempt.log.clone(),

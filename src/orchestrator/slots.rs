@@ -13,7 +13,7 @@ use super::shares::{Claim, may_take};
 use super::sockets;
 use crate::model::{RunId, Timestamp};
 use crate::sys::lock::FileLock;
-use crate::sys::watch::Watch;
+use crate::sys::watch::{self, Events, Watcher};
 use crate::sys::{clock, fs};
 
 /// The places of one kind.
@@ -45,7 +45,8 @@ pub struct Waiter {
     run: RunId,
     since: Timestamp,
     claim: Option<(PathBuf, FileLock)>,
-    watch: Watch,
+    /// `None` where none is to be had: then it looks each second.
+    watch: Option<(Watcher, Events)>,
 }
 
 impl Pool {
@@ -59,7 +60,12 @@ impl Pool {
     /// Begins to wait for a place. Needs a runtime that is entered.
     pub fn wait(&self, run: &RunId) -> Result<Waiter, RunError> {
         let waiting = self.directory.join("waiting");
-        let watch = Watch::on(&[&self.directory, &waiting]).map_err(RunError::io("cannot watch for places"))?;
+        let watch = || {
+            let (watcher, events) = watch::begin()?;
+            let _for_as_long_as_the_watcher = [watcher.add(&self.directory)?, watcher.add(&waiting)?];
+            Ok::<_, std::io::Error>((watcher, events))
+        };
+        let watch = watch().inspect_err(|error| tracing::warn!(%error, "places are looked for each second")).ok();
         Ok(Waiter { pool: self.clone(), run: run.clone(), since: clock::now(), claim: None, watch })
     }
 
@@ -120,7 +126,13 @@ impl Waiter {
 
     /// Waits until it may be otherwise.
     pub async fn changed(&mut self) -> Result<(), RunError> {
-        self.watch.changed().await.map_err(RunError::io("cannot watch for places"))
+        match &mut self.watch {
+            Some((_, events)) => events.next().await.map(drop).map_err(RunError::io("cannot watch for places")),
+            None => {
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                Ok(())
+            }
+        }
     }
 
     fn claim(&mut self) -> Result<(), RunError> {
