@@ -71,6 +71,17 @@ fn what_a_person_says_comes_into_the_inbox_in_order() {
 }
 
 #[test]
+fn what_was_said_is_there_for_the_next_attempt_too() {
+    let world = World::new();
+    let tasks = task("hear 0001-steer.txt said.txt; test $TREEHAND_ATTEMPT_NUMBER = 2");
+    let mut run = Followed::start(&world, &format!("{tasks}retries = 1\n"), &[]);
+    run.next("attempt.started");
+    world.treehand(&["steer", &format!("{}/a", world.only_run()), "mind"]).expect(0);
+    assert_eq!(run.ends(), Some(0));
+    assert_eq!(world.show("main", "said.txt"), "mind");
+}
+
+#[test]
 fn a_task_that_asks_is_parked_leaves_its_place_to_another_and_goes_on_with_the_answer() {
     let world = World::new();
     let asks = task(&format!("{}; hear 0001-answer.txt port.txt", ask(r#"{"question": "Which port?"}"#)));

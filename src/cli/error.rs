@@ -154,6 +154,7 @@ impl From<StoreError> for CliError {
             StoreError::Busy => CliError::new(8, "busy", text).hint("try again"),
             StoreError::NotFound { .. } => CliError::new(3, "not_found", text),
             StoreError::Exists { .. } => CliError::new(4, "exists", text),
+            StoreError::Illegal(_) => CliError::new(4, "refused", text),
             _ => CliError::new(1, "store", text),
         }
     }

@@ -17,6 +17,7 @@ use super::context::{Context, RunError};
 use crate::model::mail::{Message, MessageKind, Question};
 use crate::model::record::TaskRecord;
 use crate::model::{Span, TaskEvent, TaskId, TaskState, Timestamp};
+use crate::store::StoreError;
 use crate::sys::{clock, fs};
 
 /// The directory in a task's home, and what is in it.
@@ -62,10 +63,20 @@ pub async fn attended<T>(
 
 /// A task whose attempt is over waits for no answer any more.
 pub fn unpark(context: &Context, id: &TaskId, why: &str) -> Result<(), RunError> {
-    if context.task(id)?.state == TaskState::Waiting {
-        let data = json!({"why": why});
-        context.store(|store| store.move_task(&context.run.id, id, TaskEvent::Answer, data, |_| {}))?;
-        context.tell(id, TaskState::Running);
+    if context.task(id)?.state != TaskState::Waiting {
+        return Ok(());
+    }
+    let data = json!({"why": why});
+    let moved = context.store(|store| store.move_task(&context.run.id, id, TaskEvent::Answer, data, |_| {}));
+    told_running(context, id, moved.map(drop))
+}
+
+/// Tells that a task runs again. A person's answer may have come in the same moment: then it does already.
+fn told_running(context: &Context, id: &TaskId, moved: Result<(), StoreError>) -> Result<(), RunError> {
+    match moved {
+        Ok(()) => context.tell(id, TaskState::Running),
+        Err(StoreError::Illegal(_)) => {}
+        Err(error) => return Err(error.into()),
     }
     Ok(())
 }
@@ -149,7 +160,8 @@ fn park(context: &Context, id: &TaskId, home: &Path, asked: Asked) -> Result<(),
     let span = |span: Span| i64::try_from(span.0.as_millis()).unwrap_or(i64::MAX);
     let until = asked.deadline.map(|deadline| Timestamp(now.0.saturating_add(span(deadline))));
     let text = context.masked(&asked.question)?;
-    let question = Question { text, default: asked.default, asked_at: now, until };
+    let default = asked.default.map(|default| context.masked(&default)).transpose()?;
+    let question = Question { text, default, asked_at: now, until };
     let data = json!({"question": question});
     context.store(|store| {
         store.move_task(&context.run.id, id, TaskEvent::Ask, data, |task| {
@@ -169,8 +181,8 @@ fn overdue(context: &Context, id: &TaskId, question: Option<&Question>) -> Resul
     }
     match question.and_then(|question| question.default.as_ref()) {
         Some(default) => {
-            context.store(|store| asking::answer(store, run, id, default))?;
-            context.tell(id, TaskState::Running);
+            let answered = context.store(|store| asking::answer(store, run, id, default));
+            told_running(context, id, answered)?;
         }
         None => {
             let change = |task: &mut TaskRecord| task.unanswered = true;

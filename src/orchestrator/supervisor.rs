@@ -236,7 +236,11 @@ impl Driver<'_> {
                 }
                 match kind {
                     MessageKind::Answer => {
-                        context.store(|store| asking::answer(store, run, &task, &text))?;
+                        match context.store(|store| asking::answer(store, run, &task, &text)) {
+                            // Its default came first, by a moment.
+                            Err(error @ StoreError::Illegal(_)) => return Ok(Err(error.to_string())),
+                            answered => answered?,
+                        }
                         context.bell(&task).notify_one();
                         self.take(Event::Moved { task, state: TaskState::Running })?;
                     }

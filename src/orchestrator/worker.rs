@@ -315,7 +315,12 @@ async fn run_attempt(
     };
     let data = json!({"attempt": n, "token": token, "confine": context.granted.level()});
     // The attempt is consumed before the child starts: whatever dies in between, it is never started once too often.
-    context.store(|store| store.move_task(run, id, TaskEvent::Start, data, |task| task.attempts.push(record)))?;
+    let begin = |task: &mut TaskRecord| {
+        task.attempts.push(record);
+        // A new attempt has an inbox of its own, and what was said to the task is for it, too.
+        task.delivered = 0;
+    };
+    context.store(|store| store.move_task(run, id, TaskEvent::Start, data, begin))?;
     let tree = TaskTree { id, n, token, paths: &prepared.paths, lenders: &prepared.lenders, exported };
     if let Some(end) = setup::in_task(context, &tree).await? {
         return Ok(end);
