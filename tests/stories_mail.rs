@@ -130,6 +130,17 @@ fn without_a_default_a_person_has_to_look_and_may_have_it_done_again() {
 }
 
 #[test]
+fn a_question_that_was_overdue_while_its_command_did_not_end_was_written_down_once() {
+    let world = World::new();
+    let question = ask(r#"{"question": "May I?", "deadline": "50ms"}"#);
+    let command = format!("trap '' TERM; {question}; while :; do sleep 0.1; done");
+    let mut run = Followed::start(&world, &task(&command), &[]);
+    let kinds: Vec<String> = run.lines.by_ref().map_while(Result::ok).collect();
+    let told = kinds.iter().filter(|line| line.contains("\"kind\":\"task.unanswered\"")).count();
+    assert_eq!((told, run.ends()), (1, Some(9)), "it has a grace of five seconds");
+}
+
+#[test]
 fn an_answer_reaches_a_task_whose_supervisor_died_while_it_was_parked() {
     let world = World::new();
     let asks = task(&format!("{}; hear 0001-answer.txt port.txt", ask(r#"{"question": "Which port?"}"#)));

@@ -56,6 +56,6 @@ pub struct Question {
 impl Question {
     /// How long a person still has; never longer than at first, however the clock was set meanwhile.
     pub fn left(&self, now: Timestamp) -> Option<Duration> {
-        self.until.map(|until| until.since(now).min(until.since(self.asked_at)))
+        self.until.map(|until| until.left(self.asked_at, now))
     }
 }

@@ -78,7 +78,7 @@ impl Delay {
     /// How long it still lasts; never longer than it was meant to, however the clock was set meanwhile. `None` where its end
     /// is not known.
     pub fn left(&self, now: Timestamp) -> Option<Duration> {
-        self.until.map(|until| until.since(now).min(until.since(self.since)))
+        self.until.map(|until| until.left(self.since, now))
     }
 }
 

@@ -17,6 +17,19 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// This much later.
+    pub fn plus(self, span: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long it is until this, for what began to wait at `begun`; never longer than at first, however the clock was set
+    /// meanwhile.
+    pub fn left(self, begun: Timestamp, now: Timestamp) -> Duration {
+        self.since(now).min(self.since(begun))
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_millisecond(self.0) {

@@ -16,7 +16,7 @@ use super::asking;
 use super::context::{Context, RunError};
 use crate::model::mail::{Message, MessageKind, Question};
 use crate::model::record::TaskRecord;
-use crate::model::{Span, TaskEvent, TaskId, TaskState, Timestamp};
+use crate::model::{Span, TaskEvent, TaskId, TaskState};
 use crate::store::StoreError;
 use crate::sys::{clock, fs};
 
@@ -28,8 +28,14 @@ const QUESTION: &str = ".treehand/question.json";
 /// Largest question, and largest thing that a person may say.
 pub const TEXT_MAX: usize = 64 << 10;
 
+/// So many messages a task may have before no further question of it is heard: who asks without end is no conversation.
+const MESSAGES_MAX: usize = 1000;
+
 /// How long a question may be half written, and how often it is looked for one where nothing tells.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a look at least lasts: a command that writes there all the time does not keep the supervisor busy.
+const PACE: Duration = Duration::from_millis(20);
 
 /// What a command writes when it asks.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -84,20 +90,21 @@ fn told_running(context: &Context, id: &TaskId, moved: Result<(), StoreError>) -
 /// Never comes back but with an error of the store.
 async fn attend(context: &Context, id: &TaskId, home: &Path) -> Result<std::convert::Infallible, RunError> {
     let (bell, watched) = (context.bell(id), context.watch_mail(id, &home.join(DIRECTORY)));
-    let mut half_written = false;
+    let (mut half_written, mut listens) = (false, true);
     loop {
         let task = deliver(context, context.task(id)?, home)?;
         let mut look_again = watched.is_none().then_some(LOOK);
-        if task.state == TaskState::Running {
+        if task.state == TaskState::Running && listens && task.mail.len() < MESSAGES_MAX {
             match asked(home) {
                 Ok(None) => half_written = false,
                 Ok(Some(asked)) => {
-                    park(context, id, home, asked)?;
+                    park(context, id, asked)?;
+                    listens = take_away(home);
                     continue;
                 }
                 Err(why) if half_written => {
                     half_written = false;
-                    take_away(home);
+                    listens = take_away(home);
                     let text = format!("question.json is not understood: {why}");
                     context.store(|store| asking::say(store, &context.run.id, id, (MessageKind::Error, &text)))?;
                     continue;
@@ -108,13 +115,14 @@ async fn attend(context: &Context, id: &TaskId, home: &Path) -> Result<std::conv
                 }
             }
         }
-        let question = task.question.as_ref().filter(|_| task.state == TaskState::Waiting);
+        let question = task.question.as_ref().filter(|_| task.state == TaskState::Waiting && !task.unanswered);
         let left = question.and_then(|question| question.left(clock::now()));
         tokio::select! {
             () = bell.notified() => {}
             () = after(look_again) => {}
             () = after(left) => overdue(context, id, question)?,
         }
+        tokio::time::sleep(PACE).await;
     }
 }
 
@@ -149,16 +157,15 @@ fn asked(home: &Path) -> Result<Option<Asked>, String> {
     if asked.question.trim().is_empty() { Err("the question is empty".into()) } else { Ok(Some(asked)) }
 }
 
-fn take_away(home: &Path) {
-    if let Err(error) = fs::remove_beneath(home, Path::new(QUESTION)) {
-        tracing::debug!(%error, "a question stays where it was written");
-    }
+/// False for a question that cannot be taken away: it would be asked again for ever.
+fn take_away(home: &Path) -> bool {
+    let taken = fs::remove_beneath(home, Path::new(QUESTION));
+    taken.inspect_err(|error| tracing::warn!(%error, "no further question of this attempt is heard")).is_ok()
 }
 
-fn park(context: &Context, id: &TaskId, home: &Path, asked: Asked) -> Result<(), RunError> {
+fn park(context: &Context, id: &TaskId, asked: Asked) -> Result<(), RunError> {
     let now = clock::now();
-    let span = |span: Span| i64::try_from(span.0.as_millis()).unwrap_or(i64::MAX);
-    let until = asked.deadline.map(|deadline| Timestamp(now.0.saturating_add(span(deadline))));
+    let until = asked.deadline.map(|deadline| now.plus(deadline.0));
     let text = context.masked(&asked.question)?;
     let default = asked.default.map(|default| context.masked(&default)).transpose()?;
     let question = Question { text, default, asked_at: now, until };
@@ -168,7 +175,6 @@ fn park(context: &Context, id: &TaskId, home: &Path, asked: Asked) -> Result<(),
             (task.question, task.unanswered) = (Some(question), false);
         })
     })?;
-    take_away(home);
     context.tell(id, TaskState::Waiting);
     Ok(())
 }
@@ -218,8 +224,10 @@ mod tests {
         {
             assert!(ask(wrong).is_err(), "{wrong}");
         }
-        take_away(home.path());
+        assert!(take_away(home.path()));
         assert_eq!(asked(home.path()), Ok(None));
+        std::fs::create_dir(home.path().join(QUESTION)).expect("made");
+        assert!(asked(home.path()).is_err() && !take_away(home.path()));
     }
 
     #[test]
@@ -229,7 +237,7 @@ mod tests {
         std::fs::write(&theirs, r#"{"question": "x"}"#).expect("written");
         std::os::unix::fs::symlink(outside.path(), home.path().join(DIRECTORY)).expect("linked");
         assert!(asked(home.path()).is_err());
-        take_away(home.path());
+        assert!(!take_away(home.path()));
         assert!(theirs.exists(), "what is elsewhere stays");
         assert!(fs::write_beneath(home.path(), Path::new(".treehand/inbox/0001-steer.txt"), b"x", None).is_err());
     }
