@@ -1,15 +1,15 @@
 //! Admission: a task whose turn it is in its run starts when the machine has room for it and a place among all runs of the user is
 //! free. While it waits, its record says for what.
 //!
-//! It waits in the order: room, a place of its agent's profile, a place of the machine; and goes back to the first when the room is
-//! gone meanwhile. A place lasts as long as the attempt, whatever becomes of its supervisor.
+//! It waits in the order: a place of its agent's profile, a place of the machine, room; and gives the places to others while there
+//! is no room. A place lasts as long as the attempt, whatever becomes of its supervisor.
 
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::context::{Context, RunError, Stop};
-use super::shares::{Facts, Reserve, short_of};
+use super::shares::{Facts, short_of};
 use super::slots::{Crowd, Place, Pool};
 use crate::model::record::TaskRecord;
 use crate::model::{Delay, TaskId};
@@ -35,53 +35,53 @@ pub enum Admitted {
 pub async fn admit(context: &Context, id: &TaskId) -> Result<Admitted, RunError> {
     let task = context.task(id)?;
     let mut news = Noted { context, id, told: task.delay.is_some() };
-    loop {
-        if !wait_for_room(context, &task, &mut news).await? {
-            return Ok(Admitted::Not);
-        }
-        let (policy, mut places) = (&context.run.admission, Vec::new());
-        let profile = &task.spec.agent;
-        let kinds = [
-            policy.of_profile(profile).map(|size| (format!("profile-{profile}"), size)),
-            (policy.slots > 0).then(|| ("machine".to_owned(), policy.slots)),
-        ];
-        for (name, size) in kinds.into_iter().flatten() {
-            match wait_for_place(context, id, (&name, size), &mut news).await? {
-                Some(place) => places.push(place),
-                None => return Ok(Admitted::Not),
-            }
-        }
+    while !context.is_hindered(id) {
+        let Some(places) = wait_for_places(context, &task, &mut news).await? else { break };
         let turn = context.queue_for("room").lock_owned().await;
-        if lacks(context, &task)?.is_none() {
-            return Ok(Admitted::Go(places, turn));
+        match lacks(context, &task)? {
+            None => return Ok(Admitted::Go(places, turn)),
+            Some(why) => news.tell(why)?,
         }
-    }
-}
-
-/// False when it has to stop first.
-async fn wait_for_room(context: &Context, task: &TaskRecord, news: &mut Noted<'_>) -> Result<bool, RunError> {
-    while let Some(why) = lacks(context, task)? {
-        news.tell(why)?;
+        drop((places, turn));
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
-            () = hindered(context.stop_of(&task.id)) => return Ok(false),
+            () = hindered(context.stop_of(id)) => break,
         }
     }
-    Ok(!context.is_hindered(&task.id))
+    Ok(Admitted::Not)
+}
+
+/// A place of each kind that is shared; `None` when it has to stop first.
+async fn wait_for_places(
+    context: &Context,
+    task: &TaskRecord,
+    news: &mut Noted<'_>,
+) -> Result<Option<Vec<Place>>, RunError> {
+    let (policy, profile, mut places) = (&context.run.admission, &task.spec.agent, Vec::new());
+    let kinds = [
+        policy.of_profile(profile).map(|size| (format!("profile-{profile}"), size)),
+        (policy.slots > 0).then(|| ("machine".to_owned(), policy.slots)),
+    ];
+    for (name, size) in kinds.into_iter().flatten() {
+        match wait_for_place(context, &task.id, (&name, size), news).await? {
+            Some(place) => places.push(place),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(places))
 }
 
 /// What the machine lacks for one more task.
 fn lacks(context: &Context, task: &TaskRecord) -> Result<Option<String>, RunError> {
     let policy = &context.run.admission;
-    let reserve = Reserve { memory: policy.reserve_memory, disk: policy.reserve_disk };
     let trees = context.paths(&task.id)?.enclosure;
     let disks = [machine::disk(&context.repo.common_dir), machine::disk(&trees)].into_iter().flatten().collect();
     let mut facts = Facts { memory: machine::memory(), disks, others_at_work: true };
-    if short_of(&facts, &reserve).is_some() {
+    if short_of(&facts, policy).is_some() {
         let tasks = context.store(|store| store.tasks(&context.run.id))?;
         facts.others_at_work = tasks.iter().any(|other| other.state.is_active());
     }
-    Ok(short_of(&facts, &reserve))
+    Ok(short_of(&facts, policy))
 }
 
 /// `None` when it has to stop first. One task of the run at a time waits for a place of a kind: the first come is served first.

@@ -181,20 +181,22 @@ impl Context {
 
     /// A text as it may be kept.
     pub fn masked(&self, text: &str) -> std::result::Result<String, RunError> {
-        Ok(self.without_secrets(Reason::new(crate::model::ReasonKind::Attention, text))?.message)
+        Ok(self.mask()?.text(text))
     }
 
     /// A reason as it may be kept: what a task names its files may be a secret that it was given.
     pub fn without_secrets(&self, reason: Reason) -> std::result::Result<Reason, RunError> {
-        let mask = match self.mask.get() {
-            Some(mask) => mask,
-            None => {
-                let mask = self.mask_of_secrets()?;
-                self.mask.get_or_init(|| mask)
-            }
-        };
+        let mask = self.mask()?;
         let paths = reason.paths.iter().map(|path| mask.text(path)).collect();
         Ok(Reason { message: mask.text(&reason.message), paths, ..reason })
+    }
+
+    fn mask(&self) -> std::result::Result<&Mask, RunError> {
+        if let Some(mask) = self.mask.get() {
+            return Ok(mask);
+        }
+        let mask = self.mask_of_secrets()?;
+        Ok(self.mask.get_or_init(|| mask))
     }
 
     fn mask_of_secrets(&self) -> std::result::Result<Mask, RunError> {

@@ -15,7 +15,7 @@ use super::gates;
 use super::landing::cancel;
 use crate::confine::shim::Stopped;
 use crate::model::record::{AttemptError, TaskRecord};
-use crate::model::{Delay, FailureClass, Reason, ReasonKind, Span, TaskEvent, TaskId, TaskState, Timestamp};
+use crate::model::{Delay, FailureClass, Reason, ReasonKind, Span, TaskEvent, TaskId, TaskState};
 use crate::sys::{clock, random};
 use crate::worktree::WorktreeError;
 
@@ -105,7 +105,7 @@ fn describe(
     kind: &str,
     message: String,
 ) -> Result<AttemptError, RunError> {
-    let message = context.without_secrets(Reason::new(ReasonKind::Failed, message))?.message;
+    let message = context.masked(&message)?;
     let task = context.task(id)?;
     let said = task.attempts.last().map(|attempt| last_words(attempt.telling_log())).unwrap_or_default();
     let (class, asked) = backoff::classify(Failed { kind, exit: end.and_then(|end| end.exit), said: &said });
@@ -134,8 +134,8 @@ fn last_words(log: &Path) -> String {
     }
 }
 
+/// The message is from what is on record: it has no secrets.
 fn retry_or_fail(context: &Context, id: &TaskId, kind: ReasonKind, message: String) -> Result<TaskState, RunError> {
-    let message = context.without_secrets(Reason::new(kind, message))?.message;
     let task = context.task(id)?;
     let delay = next_attempt(context, &task)?.filter(|_| !context.has_to_stop(id));
     let (event, reason) = match &delay {
@@ -167,7 +167,6 @@ fn next_attempt(context: &Context, task: &TaskRecord) -> Result<Option<Option<De
     let jitter = f64::from(random::bits().map_err(WorktreeError::Random)?) / f64::from(u16::MAX);
     let Some(rest) = backoff::rest((class, asked), task.attempts_used(), policy, jitter) else { return Ok(None) };
     let now = clock::now();
-    let until = Timestamp(now.0.saturating_add(i64::try_from(rest.as_millis()).unwrap_or(i64::MAX)));
     let why = format!("rests before attempt {}: {}", task.attempts.len() + 1, class.words());
-    Ok(Some((rest > Duration::ZERO).then_some(Delay { why, since: now, until: Some(until) })))
+    Ok(Some((rest > Duration::ZERO).then_some(Delay { why, since: now, until: Some(now.plus(rest)) })))
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -17,7 +17,7 @@ use super::client;
 use super::context::{Context, end_record};
 use super::error::RunError;
 use super::sockets;
-use crate::confine::shim::{Question, Report, read_frame, write_frame};
+use crate::confine::shim::{Question, Report, receive_frame, write_frame};
 use crate::model::health::{self, Health, HealthLevel, HealthRecord, Holder, Seen, Used, Work};
 use crate::model::record::{AttemptRecord, ConfineLevel, RunRecord, TaskRecord};
 use crate::model::{ProcId, TaskId, Token};
@@ -178,11 +178,7 @@ async fn ask(token: &Token) -> Option<Health> {
     let mut frame = Vec::new();
     write_frame(&mut frame, &Question::health()).ok()?;
     line.write_all(&frame).await.ok()?;
-    let length = line.read_u32().await.ok().filter(|length| *length <= ANSWER_MAX)?;
-    let mut frame = length.to_be_bytes().to_vec();
-    frame.resize(4 + length as usize, 0);
-    line.read_exact(&mut frame[4..]).await.ok()?;
-    match read_frame(&frame[..]).ok().flatten()? {
+    match receive_frame(&mut line, ANSWER_MAX).await? {
         Report::Health(health) if health.level != HealthLevel::Dead => Some(health),
         _ => None,
     }

@@ -3,7 +3,7 @@
 //! Places go to the run that has the fewest of them; among those with as many, to the one that has waited longest. So a run of
 //! five hundred tasks does not keep one of two waiting for longer than until the next place is free.
 
-use crate::model::{ByteSize, Free, Share, Timestamp};
+use crate::model::{AdmissionPolicy, ByteSize, Free, Share, Timestamp};
 
 /// A run that wants a place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,15 +21,6 @@ pub fn may_take(mine: &Claim, others: &[Claim], free: usize) -> bool {
     others.iter().filter(|other| *other < mine).count() < free
 }
 
-/// What has to stay free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reserve {
-    /// Of memory.
-    pub memory: Share,
-    /// Of disk space.
-    pub disk: Share,
-}
-
 /// What is free, as far as it is known.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -43,16 +34,16 @@ pub struct Facts {
 
 /// Why no further task may start, in words; nothing where it may. Memory never holds up the only task of a run: it might be
 /// somebody else's for good.
-pub fn short_of(facts: &Facts, reserve: &Reserve) -> Option<String> {
+pub fn short_of(facts: &Facts, policy: &AdmissionPolicy) -> Option<String> {
     let is_short = |free: &Free, share: Share| free.free < share.of(free.total).0;
-    let disk = facts.disks.iter().find(|disk| is_short(disk, reserve.disk));
-    let memory = facts.memory.as_ref().filter(|memory| facts.others_at_work && is_short(memory, reserve.memory));
+    let disk = facts.disks.iter().find(|disk| is_short(disk, policy.reserve_disk));
+    let memory = facts.memory.as_ref().filter(|memory| facts.others_at_work && is_short(memory, policy.reserve_memory));
     let words = |what: &str, free: &Free, share: Share, key: &str| {
         let (free, wanted) = (round(free.free), share.of(free.total));
         format!("waits for {what}: {free} are free, {wanted} have to be ({key})")
     };
-    let disk = disk.map(|free| words("disk space", free, reserve.disk, "supervise.reserve_disk"));
-    disk.or_else(|| memory.map(|free| words("memory", free, reserve.memory, "supervise.reserve_memory")))
+    let disk = disk.map(|free| words("disk space", free, policy.reserve_disk, "supervise.reserve_disk"));
+    disk.or_else(|| memory.map(|free| words("memory", free, policy.reserve_memory, "supervise.reserve_memory")))
 }
 
 /// In mebibytes, as people read it.
@@ -85,17 +76,19 @@ mod tests {
 
     #[test]
     fn what_is_short_is_said_and_memory_never_holds_up_the_only_task_of_a_run() {
-        let reserve = Reserve { memory: Share::Percent(5), disk: Share::Bytes(ByteSize(1 << 30)) };
+        let disk = Share::Bytes(ByteSize(1 << 30));
+        let policy =
+            AdmissionPolicy { reserve_memory: Share::Percent(5), reserve_disk: disk, ..AdmissionPolicy::default() };
         let free = |free: u64, total: u64| Free { free, total };
         let facts = |memory, disk, others_at_work| Facts { memory: Some(memory), disks: vec![disk], others_at_work };
         let (much, little) = (free(50 << 30, 100 << 30), free(900 << 20, 100 << 30));
-        assert_eq!(short_of(&facts(much, much, true), &reserve), None);
-        let words = short_of(&facts(much, little, false), &reserve).expect("disk is short");
+        assert_eq!(short_of(&facts(much, much, true), &policy), None);
+        let words = short_of(&facts(much, little, false), &policy).expect("disk is short");
         assert_eq!(words, "waits for disk space: 900M are free, 1G have to be (supervise.reserve_disk)");
-        let words = short_of(&facts(little, much, true), &reserve).expect("memory is short");
+        let words = short_of(&facts(little, much, true), &policy).expect("memory is short");
         assert_eq!(words, "waits for memory: 900M are free, 5G have to be (supervise.reserve_memory)");
-        assert_eq!(short_of(&facts(little, much, false), &reserve), None);
-        assert_eq!(short_of(&Facts::default(), &reserve), None, "what is not known is not short");
+        assert_eq!(short_of(&facts(little, much, false), &policy), None);
+        assert_eq!(short_of(&Facts::default(), &policy), None, "what is not known is not short");
     }
 
     proptest! {

@@ -56,14 +56,7 @@ impl Held {
     pub fn shim(&self) -> String {
         let attempts = self.attempts();
         let token = attempts.last().expect("an attempt")["token"].as_str().expect("a mark").to_owned();
-        let mark = format!("TREEHAND_ATTEMPT={token}");
-        let has = |pid: &str, file: &str, text: &str| {
-            let bytes = std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
-            bytes.split(|byte| *byte == 0).any(|part| part == text.as_bytes())
-        };
-        let entries = std::fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
-        let mut pids = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        pids.find(|pid| has(pid, "cmdline", "__shim") && has(pid, "environ", &mark)).expect("a shim")
+        support::shim(&token)
     }
 
     /// Kills supervisor and shim so that neither sees the other die, as a machine that goes down does.

@@ -35,6 +35,18 @@ impl Answer {
     }
 }
 
+/// The shim of the attempt with this mark.
+pub fn shim(token: &str) -> String {
+    let mark = format!("TREEHAND_ATTEMPT={token}");
+    let has = |pid: &str, file: &str, text: &str| {
+        let bytes = std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        bytes.split(|byte| *byte == 0).any(|part| part == text.as_bytes())
+    };
+    let entries = std::fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
+    let mut pids = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    pids.find(|pid| has(pid, "cmdline", "__shim") && has(pid, "environ", &mark)).expect("a shim")
+}
+
 /// How far stories are confined that do not say: `strict` where this machine has a sandbox, else `off`, loudly.
 pub fn level() -> &'static str {
     static LEVEL: std::sync::OnceLock<&str> = std::sync::OnceLock::new();

@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::model::health::HealthSpans;
 use crate::model::record::ConfineLevel;
 use crate::model::{
-    AdmissionPolicy, Bounds, BranchName, ByteSize, GateSpec, Hooks, Network, ProfileSlots, RetryPolicy, Sensitive,
-    SetupStep, Share, Span, StalePolicy, Strategy, Submodules, Variable,
+    AdmissionPolicy, Bounds, BranchName, ByteSize, GateSpec, Hooks, Network, RetryPolicy, Sensitive, SetupStep, Share,
+    Span, StalePolicy, Strategy, Submodules, Variable,
 };
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -107,52 +107,31 @@ pub struct SuperviseSettings {
     pub idle: Option<Span>,
     /// How long an attempt may say nothing at all after it began.
     pub start: Option<Span>,
-    /// How long a silence is until it counts.
-    pub quiet: Span,
-    /// How long an attempt says and does nothing until it is told as stalled.
-    pub stalled: Span,
+    /// When the silence of an attempt counts.
+    pub health: HealthSpans,
     /// The deadline of an attempt, unless its task names one.
     pub wall: Option<Span>,
     /// How often tasks are tried at all, and the rests in between.
     pub retry: RetryPolicy,
-    /// How many tasks at once, of all runs of the user together; 0 is no limit.
-    pub slots: u64,
-    /// The same of single agent profiles.
-    pub profile_slots: Vec<ProfileSlots>,
-    /// How much memory stays free.
-    pub reserve_memory: Share,
-    /// How much disk space stays free.
-    pub reserve_disk: Share,
-}
-
-impl SuperviseSettings {
     /// When a task may start, beside what its run says.
-    pub fn admission(&self) -> AdmissionPolicy {
-        AdmissionPolicy {
-            slots: self.slots,
-            profile_slots: self.profile_slots.clone(),
-            reserve_memory: self.reserve_memory,
-            reserve_disk: self.reserve_disk,
-        }
-    }
+    pub admission: AdmissionPolicy,
 }
 
 impl Default for SuperviseSettings {
     fn default() -> Self {
-        let HealthSpans { quiet, stalled } = HealthSpans::default();
         SuperviseSettings {
             jobs: Jobs::default(),
             orphan_grace: seconds(600),
             idle: None,
             start: None,
-            quiet,
-            stalled,
+            health: HealthSpans::default(),
             wall: None,
             retry: RetryPolicy::default(),
-            slots: 0,
-            profile_slots: Vec::new(),
-            reserve_memory: Share::Percent(5),
-            reserve_disk: Share::Percent(1),
+            admission: AdmissionPolicy {
+                reserve_memory: Share::Percent(5),
+                reserve_disk: Share::Percent(1),
+                ..AdmissionPolicy::default()
+            },
         }
     }
 }

@@ -12,7 +12,6 @@ use crate::cli::error::CliError;
 use crate::cli::output::{Paint, narrate, plain, with_schema};
 use crate::cli::session::Session;
 use crate::cli::{document, tasks_source};
-use crate::model::health::HealthSpans;
 use crate::model::record::{ConfineLevel, TaskRecord};
 use crate::model::{Bounds, GateSpec, Network, RunId, RunSpec, Span, TaskState, Variable, VariableName};
 use crate::orchestrator::client;
@@ -79,10 +78,10 @@ fn settings(session: &Session, args: &RunArgs) -> StartSettings {
         lock_wait: config.merge.lock_wait,
         orphan_grace: config.supervise.orphan_grace,
         retry: config.supervise.retry,
-        admission: config.supervise.admission(),
+        admission: config.supervise.admission.clone(),
         idle: config.supervise.idle,
         start_up: config.supervise.start,
-        health: HealthSpans { quiet: config.supervise.quiet, stalled: config.supervise.stalled },
+        health: config.supervise.health,
         submodules: config.worktree.submodules,
         setup: config.worktree.setup.clone(),
         template: config.worktree.path.clone(),

@@ -9,11 +9,11 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::wire::{FirstWord, Report, read_frame, write_frame};
+use super::wire::{FirstWord, Report, receive_frame, write_frame};
 use crate::model::health::Health;
 use crate::sys::fs;
 use crate::sys::socket::Address;
@@ -84,11 +84,7 @@ async fn greet(mut stream: UnixStream) -> Option<Visitor> {
     if peer != rustix::process::geteuid().as_raw() && peer != 0 {
         return None;
     }
-    let length = stream.read_u32().await.ok().filter(|length| *length <= FIRST_WORD_MAX)?;
-    let mut frame = length.to_be_bytes().to_vec();
-    frame.resize(4 + length as usize, 0);
-    stream.read_exact(&mut frame[4..]).await.ok()?;
-    match read_frame(&frame[..]).ok().flatten()? {
+    match receive_frame(&mut stream, FIRST_WORD_MAX).await? {
         FirstWord::Greeting(greeting) if greeting.is_known() => {
             Some(Visitor::Successor(Caller { stream, epoch: greeting.epoch }))
         }

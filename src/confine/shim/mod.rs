@@ -17,4 +17,6 @@ mod silence;
 mod wire;
 
 pub use entry::main;
-pub use wire::{ExitRecord, Greeting, Order, Question, Refusal, Report, Stopped, read_frame, write_frame};
+pub use wire::{
+    ExitRecord, Greeting, Order, Question, Refusal, Report, Stopped, read_frame, receive_frame, write_frame,
+};

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::confine::policy::LimitKind;
 use crate::confine::proxy::Line;
@@ -201,6 +202,14 @@ pub fn read_frame<F: DeserializeOwned>(mut from: impl Read) -> io::Result<Option
     let mut text = vec![0; length as usize];
     from.read_exact(&mut text)?;
     Ok(Some(serde_json::from_slice(&text)?))
+}
+
+/// Reads one frame of at most so many bytes from one who may say anything; `None` where that is none.
+pub async fn receive_frame<F: DeserializeOwned>(from: &mut (impl AsyncRead + Unpin), most: u32) -> Option<F> {
+    let length = from.read_u32().await.ok().filter(|length| *length <= most)?;
+    let mut text = vec![0; length as usize];
+    from.read_exact(&mut text).await.ok()?;
+    serde_json::from_slice(&text).ok()
 }
 
 #[cfg(test)]
