@@ -24,7 +24,7 @@ use crate::confine::view::System;
 use crate::confine::{Launch, LaunchError};
 use crate::model::health::Health;
 use crate::model::{ProcId, Token};
-use crate::sys::socket::Address;
+use crate::sys::socket::{self, Address};
 use crate::sys::{fs, proc};
 
 /// How long a child may take to end after it was asked to.
@@ -231,7 +231,7 @@ async fn knock(orphan: &Orphan) -> Result<Option<UnixStream>, RunError> {
         address => address.map_err(talking)?,
     };
     let mut line = match UnixStream::connect(address.path()).await {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(error) if socket::is_deserted(&error) => return Ok(None),
         line => line.map_err(talking)?,
     };
     let mut frame = Vec::new();

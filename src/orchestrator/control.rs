@@ -15,7 +15,7 @@ use super::sockets;
 use crate::model::mail::MessageKind;
 use crate::model::{RunId, TaskId};
 use crate::sys::fs;
-use crate::sys::socket::Address;
+use crate::sys::socket::{self, Address};
 
 /// The version of the wire.
 const VERSION: u32 = 1;
@@ -159,9 +159,7 @@ pub async fn connect(run: &RunId, ask: Ask) -> Result<Option<BufReader<UnixStrea
     let address = Address::of(&path).map_err(RunError::io("cannot reach the supervisor"))?;
     let mut stream = match UnixStream::connect(address.path()).await {
         Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => {
-            return Ok(None);
-        }
+        Err(error) if socket::is_deserted(&error) => return Ok(None),
         Err(error) => return Err(RunError::io("cannot reach the supervisor")(error)),
     };
     let request = serde_json::to_string(&Request { version: VERSION, ask }).unwrap_or_default();
