@@ -63,7 +63,8 @@ fn health(world: &World, run: &str) -> Value {
 fn a_sleeper_gets_quiet_then_stalled_is_shown_so_and_what_it_says_makes_it_healthy() {
     let world = World::new();
     let go = pipe(&world, "go");
-    let script = format!("echo begun; read line < '{go}'; echo awake; read line < '{go}'; echo done > done.txt");
+    // Opened once: a second opening could still meet the first writer, and read its end.
+    let script = format!("exec 3<> '{go}'; echo begun; read line <&3; echo awake; read line <&3; echo done > done.txt");
     let mut followed = Followed::start(&world, &["--confine", "off"], &script);
     let quiet = followed.next("attempt.health");
     assert_eq!(quiet["data"]["level"], "quiet");
