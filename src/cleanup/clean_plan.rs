@@ -18,6 +18,9 @@ use crate::model::{Span, Timestamp, WorkspaceName};
 /// While a run is at work, temporary directories younger than this may be in use.
 const IN_USE: Duration = Duration::from_secs(3600);
 
+/// Why what seems old enough is not deleted yet.
+const DOUBT: &str = "that went ahead further than this machine ran; it goes when the clock still says so 12h later";
+
 /// Decides on everything.
 pub fn plan(facts: &Facts, policy: &CleanPolicy) -> CleanPlan {
     let mut plan =
@@ -203,10 +206,19 @@ fn leftovers(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
 }
 
 fn expiries(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
-    let over = |at: Timestamp| policy.now.since(at) >= policy.retention;
+    let over = |at: Timestamp| policy.proven_now.since(at) >= policy.retention;
+    let seems_over = |at: Timestamp| policy.now.since(at) >= policy.retention && !over(at);
     let proof = format!("older than {}", Span(policy.retention));
-    for dir in facts.trash.iter().filter(|dir| over(dir.at)) {
-        plan.actions.push(expire(Kind::Trash, dir, &proof));
+    let doubtful = |kind: Kind, item: String| Kept { kind, item, reason: format!("{proof} by a clock {DOUBT}") };
+    for dir in &facts.trash {
+        if over(dir.at) {
+            plan.actions.push(expire(Kind::Trash, dir, &proof));
+        } else if seems_over(dir.at) {
+            plan.kept.push(doubtful(Kind::Trash, dir.path.display().to_string()));
+        }
+    }
+    for aged in facts.aged.iter().filter(|aged| !aged.unused && aged.since.is_some_and(seems_over)) {
+        plan.kept.push(doubtful(Kind::State, aged.name.clone()));
     }
     for aged in facts.aged.iter().filter(|aged| aged.unused || aged.since.is_some_and(over)) {
         let proof = if aged.unused { "nothing is based on it any more" } else { &proof };

@@ -31,6 +31,7 @@ pub fn policy(days_later: i64) -> CleanPolicy {
         protect: Vec::new(),
         template: TEMPLATE.into(),
         now: Timestamp(clock::now().0 + days_later * DAY),
+        proven_now: Timestamp(clock::now().0 + days_later * DAY),
         only: None,
     }
 }

@@ -171,6 +171,8 @@ pub struct CleanPolicy {
     pub min_age: Duration,
     /// How long trash and saved refs stay.
     pub retention: Duration,
+    /// The latest moment that more than one reading of the clock vouches for: what is deleted for good is as old as it says.
+    pub proven_now: Timestamp,
     /// Patterns of branches that are never touched.
     pub protect: Vec<String>,
     /// The template of workspace paths.

@@ -13,6 +13,8 @@ mod clean_runs;
 mod clean_scan;
 mod clean_scan_runs;
 pub mod clean_types;
+mod clock_account;
+pub mod clock_kept;
 mod config_lock;
 mod config_text;
 pub mod error;

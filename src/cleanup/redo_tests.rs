@@ -449,6 +449,7 @@ fn what_a_clean_took_comes_back_goes_again_and_comes_back_again() {
         protect: Vec::new(),
         template: TEMPLATE.into(),
         now: Timestamp(clock::now().0 + 120_000),
+        proven_now: Timestamp(clock::now().0 + 120_000),
         only: None,
     };
     let plan = clean::plan(&fixture.repo, &fixture.store, &policy).expect("planned");

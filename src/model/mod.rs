@@ -71,5 +71,5 @@ pub use share::Share;
 pub use spec::{GateSpec, MergePolicy, RunSpec, Strategy, TaskSpec};
 pub use state::{RunState, TaskEvent, TaskState};
 pub use submodules::Submodules;
-pub use time::{ByteSize, Span, Timestamp};
+pub use time::{ByteSize, Reading, Span, Timestamp};
 pub use variable::{Variable, VariableName};

@@ -30,6 +30,25 @@ impl Timestamp {
     }
 }
 
+/// A reading of both clocks: the one on the wall, which anybody may set, and the one that runs from the start of the machine.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Reading {
+    /// The moment on the wall.
+    pub wall: Timestamp,
+    /// The boot that `up_ms` counts from; empty where that is not known.
+    pub boot_id: String,
+    /// Milliseconds since that boot, also those in which the machine slept.
+    pub up_ms: u64,
+}
+
+impl Reading {
+    /// How long after `earlier` this is, by the clock that nobody sets; `None` across boots.
+    pub fn running_since(&self, earlier: &Reading) -> Option<Duration> {
+        let same = self.boot_id == earlier.boot_id && !self.boot_id.is_empty();
+        self.up_ms.checked_sub(earlier.up_ms).filter(|_| same).map(Duration::from_millis)
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_millisecond(self.0) {

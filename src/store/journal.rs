@@ -193,6 +193,13 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// The moment of the newest line.
+    pub fn newest_entry_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        let sql = "SELECT (SELECT at FROM journal ORDER BY seq DESC LIMIT 1)";
+        let at: Option<i64> = self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        Ok(at.map(Timestamp))
+    }
+
     /// How many lines there are about a run.
     pub fn count_entries(&self, run: &RunId) -> Result<u64, StoreError> {
         let sql = "SELECT count(*) FROM journal WHERE run = ?1";

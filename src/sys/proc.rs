@@ -74,7 +74,8 @@ pub fn is_alive(process: &ProcId) -> bool {
     identify(process.pid).as_ref() == Some(process)
 }
 
-fn boot_id() -> String {
+/// What the kernel calls this boot; empty where it does not say.
+pub fn boot_id() -> String {
     static BOOT_ID: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     let read = || fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
     BOOT_ID.get_or_init(read).clone()

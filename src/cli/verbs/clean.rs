@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::cleanup::clean::{self, CleanPolicy, CleanReport};
+use crate::cleanup::clock_kept;
 use crate::cli::args::CleanArgs;
 use crate::cli::error::CliError;
 use crate::cli::output::{plain, table};
@@ -17,15 +18,19 @@ use crate::worktree::Repository;
 pub fn run(session: &Session, args: &CleanArgs) -> Result<u8, CliError> {
     let store = session.store()?;
     let settings = &session.settings;
+    // Before anything is written: a line in the journal would vouch for the clock that it was written by.
+    let clock = clock_kept::look(&session.repo, &store, &clock::reading())?;
     let policy = CleanPolicy {
         min_age: args.min_age.unwrap_or(settings.clean.min_age).0,
         retention: settings.clean.retention.0,
         protect: settings.clean.protect.clone(),
         template: settings.worktree.path.clone(),
-        now: clock::now(),
+        now: clock.now,
+        proven_now: clock.proven_now,
         only: kinds(&args.only)?,
     };
     if args.yes {
+        clock_kept::keep(&session.repo, &clock)?;
         for blocked in recover::recover(&session.repo, &store)?.blocked {
             session.out.warn(blocked);
         }
