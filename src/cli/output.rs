@@ -4,6 +4,7 @@
 
 use std::io::{IsTerminal, Write};
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::args::{ColorChoice, Global};
@@ -153,6 +154,16 @@ pub fn print(text: &str) -> std::io::Result<()> {
 pub fn print_bytes(bytes: &[u8]) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Prints a document as it is written out, for one that is too big to be made first.
+pub fn print_document(document: &impl Serialize) -> std::io::Result<()> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let written = serde_json::to_writer(&mut out, document).map_err(std::io::Error::from);
+    match written.and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }

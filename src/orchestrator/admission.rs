@@ -129,9 +129,12 @@ async fn wait_for_turn(
 }
 
 fn described(crowd: &Crowd, size: u64) -> String {
-    let others =
-        if crowd.waiting == 1 { "1 other run waits".to_owned() } else { format!("{} other runs wait", crowd.waiting) };
-    format!("{} of {size} are taken, and {others}", crowd.taken)
+    let others = match crowd.waiting {
+        0 => String::new(),
+        1 => ", and 1 other run waits".to_owned(),
+        waiting => format!(", and {waiting} other runs wait"),
+    };
+    format!("{} of {size} are taken{others}", crowd.taken)
 }
 
 fn words(name: &str, how: &str) -> String {

@@ -7,12 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
-
 use crate::cli::args::LogsArgs;
 use crate::cli::error::CliError;
-use crate::cli::output::{plain, print_bytes};
+use crate::cli::output::{plain, print_bytes, print_document};
 use crate::cli::session::Session;
+use crate::cli::verbs::logs_document::{Document, Log, Text};
 use crate::model::{RunId, SetupRecord, TaskId};
 use crate::orchestrator::context::RunError;
 use crate::orchestrator::follow::{self, OnInterrupt};
@@ -38,14 +37,17 @@ pub fn run(session: &Session, args: &LogsArgs) -> Result<u8, CliError> {
 }
 
 fn documents(session: &Session, store: &Store, run: &RunId, only: Option<&TaskId>) -> Result<u8, CliError> {
-    let mut logs = Vec::new();
-    for Kept { task, n, step, path } in kept(store, run, only)? {
-        let bytes = std::fs::read(&path).unwrap_or_default();
+    let log = |Kept { task, n, step, path }: Kept| {
         let (setup, error) = step.map(|step| (step.command, step.error)).unzip();
-        logs.push(json!({"task": task, "attempt": n, "setup": setup, "error": error.flatten(), "path": path,
-            "text": String::from_utf8_lossy(&bytes)}));
+        let text = Text::of(&path);
+        Log { attempt: n, error: error.flatten(), path: path.to_string_lossy().into_owned(), setup, task, text }
+    };
+    let logs = kept(store, run, only)?.into_iter().map(log).collect();
+    let document = Document { logs, run, schema: "treehand/logs/v1" };
+    print_document(&document)?;
+    for failure in document.logs.iter().filter_map(|log| log.text.failure()) {
+        session.out.warn(failure);
     }
-    session.out.answer("treehand/logs/v1", json!({"run": run, "logs": logs}), String::new)?;
     Ok(0)
 }
 

@@ -15,6 +15,7 @@ mod exec;
 mod fresh;
 mod log;
 mod logs;
+mod logs_document;
 mod ls;
 mod man;
 mod new;
