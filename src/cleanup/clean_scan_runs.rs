@@ -26,7 +26,7 @@ pub fn scan(scan: &mut Scan<'_>, facts: &mut Facts) -> Result<()> {
     let mut branches: BTreeMap<String, CommitId> =
         scan.repo.reader().refs_below("refs/heads/treehand/")?.into_iter().collect();
     for run in scan.store.runs()? {
-        let standing = standing(scan, &run);
+        let standing = standing(scan, &run)?;
         let tasks = scan.store.tasks(&run.id)?;
         let mut found = RunFacts { run, standing, tasks: Vec::new(), private: None };
         let into = if standing == RunStanding::AtWork { Vec::new() } else { scan.targets(found.run.into.as_str())? };
@@ -55,13 +55,20 @@ pub fn scan(scan: &mut Scan<'_>, facts: &mut Facts) -> Result<()> {
     strays(scan, facts, branches)
 }
 
-fn standing(scan: &Scan<'_>, run: &RunRecord) -> RunStanding {
+fn standing(scan: &Scan<'_>, run: &RunRecord) -> Result<RunStanding> {
     if run.state.is_terminal() {
-        return RunStanding::Over;
+        return Ok(RunStanding::Over);
     }
-    let unborn = run.supervisor.is_none() && scan.policy.now.since(run.created_at) < JUST_RECORDED;
-    if unborn || run.supervisor.as_ref().is_some_and(proc::is_alive) {
-        return RunStanding::AtWork;
+    let at_work = match &run.supervisor {
+        Some(supervisor) => proc::is_alive(supervisor),
+        None => match recorded(run.created_at, scan.policy.now) {
+            Recorded::JustNow => true,
+            Recorded::Before => false,
+            Recorded::InTheFuture => scan.store.creator(&run.id)?.as_ref().is_some_and(proc::is_alive),
+        },
+    };
+    if at_work {
+        return Ok(RunStanding::AtWork);
     }
     let lock = scan.repo.state_dir().join("locks").join(format!("run-{}", run.id));
     let free = match fs::exists(&lock) {
@@ -69,7 +76,26 @@ fn standing(scan: &Scan<'_>, run: &RunRecord) -> RunStanding {
         Ok(true) => FileLock::try_acquire(&lock, "treehand clean").is_ok(),
         Err(_) => false,
     };
-    if free { RunStanding::Abandoned } else { RunStanding::AtWork }
+    Ok(if free { RunStanding::Abandoned } else { RunStanding::AtWork })
+}
+
+/// When a run without a supervisor was recorded.
+#[derive(Debug, PartialEq, Eq)]
+enum Recorded {
+    /// It may get its supervisor at any moment.
+    JustNow,
+    /// So long ago that it would have one.
+    Before,
+    /// The clock was set back since: it says nothing, but whoever starts a supervisor lives until that works.
+    InTheFuture,
+}
+
+fn recorded(at: Timestamp, now: Timestamp) -> Recorded {
+    match at <= now {
+        true if now.since(at) < JUST_RECORDED => Recorded::JustNow,
+        true => Recorded::Before,
+        false => Recorded::InTheFuture,
+    }
 }
 
 /// Without an id this repository never had anything sealed, and none is made by looking.
@@ -173,4 +199,25 @@ fn strays(scan: &mut Scan<'_>, facts: &mut Facts, branches: BTreeMap<String, Com
         facts.strays.push(StrayBranch { branch, committed_at });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_just_recorded_for_a_minute_and_not_until_a_clock_comes_back() {
+        let now = Timestamp(1_800_000_000_000);
+        let table = [
+            (0, Recorded::JustNow),
+            (-59_999, Recorded::JustNow),
+            (-60_000, Recorded::Before),
+            (-i64::MAX, Recorded::Before),
+            (1, Recorded::InTheFuture),
+            (86_400_000, Recorded::InTheFuture),
+        ];
+        for (later, expected) in table {
+            assert_eq!(recorded(Timestamp(now.0.saturating_add(later)), now), expected, "{later}");
+        }
+    }
 }

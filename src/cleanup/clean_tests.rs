@@ -549,6 +549,8 @@ fn the_box_of_a_dead_run_is_saved_and_goes_and_comes_back() {
     let (run, task, paths) = abandoned_box(&fixture, "running", "running");
     let soon = CleanPolicy { now: run.created_at, ..policy(0) };
     assert_eq!(items(&planned(&fixture, &soon)), [] as [String; 0]);
+    let set_back = CleanPolicy { now: Timestamp(run.created_at.0 - DAY), min_age: Duration::ZERO, ..policy(0) };
+    assert_eq!(items(&planned(&fixture, &set_back)), [] as [String; 0], "who recorded it lives");
     let report = clean(&fixture, &later);
     let saved = report.actions.iter().find_map(|action| action.salvage.first()).expect("something was saved");
     assert!(saved.starts_with(&format!("refs/treehand/salvage/{}/t/", run.id)), "{saved}");

@@ -6,10 +6,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::journal::{EntryDraft, Phase, append};
+use super::journal::{Entry, EntryDraft, Phase, append};
 use super::{Store, StoreError};
 use crate::model::record::{GateRecord, RunRecord, TaskRecord};
-use crate::model::{CommitId, RunId, RunState, TaskEvent, TaskId};
+use crate::model::{CommitId, ProcId, RunId, RunState, TaskEvent, TaskId};
+use crate::sys::proc;
 
 pub(super) fn parse<T: DeserializeOwned>(kind: &'static str, text: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|source| StoreError::Record { kind, source })
@@ -18,6 +19,9 @@ pub(super) fn parse<T: DeserializeOwned>(kind: &'static str, text: &str) -> Resu
 pub(super) fn render<T: Serialize>(kind: &'static str, value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|source| StoreError::Record { kind, source })
 }
+
+/// The line that says that a run was recorded, and by which process.
+const CREATED: &str = "run.created";
 
 impl Store {
     /// Records a new run with all its tasks; refused when the name is taken.
@@ -33,8 +37,9 @@ impl Store {
                 let row = params![run.id.as_str(), task.id.as_str(), task.ordinal, task.state.word(), record];
                 transaction.execute(sql, row)?;
             }
-            let data = json!({"tasks": tasks.len(), "base": run.base, "into": run.into, "confine": run.confine});
-            append(transaction, &EntryDraft::new("run.created", data).of_run(&run.id), Phase::Note, None)?;
+            let data = json!({"tasks": tasks.len(), "base": run.base, "into": run.into, "confine": run.confine,
+                "owner": proc::own()});
+            append(transaction, &EntryDraft::new(CREATED, data).of_run(&run.id), Phase::Note, None)?;
             Ok(())
         })
     }
@@ -47,6 +52,12 @@ impl Store {
             .query_row([id.as_str()], |row| row.get(0))
             .optional()?;
         parse("run", &text.ok_or_else(|| StoreError::NotFound { kind: "run", id: id.to_string() })?)
+    }
+
+    /// The process that recorded a run, which starts its supervisor; `None` for one that an older treehand recorded.
+    pub fn creator(&self, run: &RunId) -> Result<Option<ProcId>, StoreError> {
+        let entries = self.entries_after(0, Some(run))?;
+        Ok(entries.iter().find(|entry| entry.kind == CREATED).and_then(Entry::owner))
     }
 
     /// Every run, oldest first.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Result;
 use super::repository::Repository;
-use crate::model::{CommitId, Proof, Timestamp};
+use crate::model::{CommitId, Proof, Reading, Timestamp};
 use crate::sys::git::{GitCommand, Reader};
 use crate::sys::lock::FileLock;
 use crate::sys::{clock, env, fs};
@@ -52,6 +52,9 @@ pub struct RemoteAnswer {
     pub proof: Proof,
     /// When it was asked.
     pub at: Timestamp,
+    /// The same by the clock that nobody sets: whether it is recent goes by that one.
+    #[serde(default)]
+    pub clock: Reading,
     /// Why there is no full answer.
     pub error: Option<String>,
 }
@@ -65,13 +68,12 @@ impl RemoteAnswer {
 
 /// Asks the remote, sharing the answer with everybody who asked before this asking began.
 pub fn ask(repo: &Repository, branch: &RemoteBranch, lookup: Lookup) -> Result<RemoteAnswer> {
-    let asked_at = clock::now();
+    let asked = clock::reading();
     let lock_path = lock_path(repo, branch);
     let holder = format!("pid {}, fetching {} from {}", std::process::id(), branch.branch, branch.remote);
     let _lock = FileLock::acquire(&lock_path, &holder)?;
     let answer_path = lock_path.with_extension("answer");
-    let now = clock::now();
-    if let Some(shared) = read_answer(&answer_path).filter(|answer| is_shared(answer, asked_at, now, lookup.window)) {
+    if let Some(shared) = read_answer(&answer_path).filter(|answer| is_shared(answer, &asked, lookup.window)) {
         return Ok(shared);
     }
     let answer = ask_now(repo, branch, lookup.deadline)?;
@@ -80,11 +82,12 @@ pub fn ask(repo: &Repository, branch: &RemoteBranch, lookup: Lookup) -> Result<R
     Ok(answer)
 }
 
-/// True for an answer that is good for who asked at a moment: it was got since, or shortly before.
-fn is_shared(answer: &RemoteAnswer, asked_at: Timestamp, now: Timestamp, window: Duration) -> bool {
-    let recent = answer.error.is_none() && asked_at.since(answer.at) < window;
-    // One from the future was written before the clock was set back.
-    (answer.at > asked_at || recent) && answer.at <= now
+/// True for an answer that is good for who asked at a moment: it was got since, or shortly before. One from before the machine
+/// was started is neither.
+fn is_shared(answer: &RemoteAnswer, asked: &Reading, window: Duration) -> bool {
+    let since = answer.clock.running_since(asked).is_some_and(|later| later > Duration::ZERO);
+    let recent = asked.running_since(&answer.clock).is_some_and(|age| age < window);
+    since || (recent && answer.error.is_none())
 }
 
 fn lock_path(repo: &Repository, branch: &RemoteBranch) -> PathBuf {
@@ -108,8 +111,10 @@ fn read_answer(path: &PathBuf) -> Option<RemoteAnswer> {
 
 fn ask_now(repo: &Repository, branch: &RemoteBranch, deadline: Duration) -> Result<RemoteAnswer> {
     // Taken before the remote is asked: whoever came before this moment may use the answer.
-    let at = clock::now();
-    let silent = |error: String| RemoteAnswer { tip: None, head: None, proof: Proof::None, at, error: Some(error) };
+    let clock = clock::reading();
+    let answered =
+        |tip, head, proof, error| RemoteAnswer { tip, head, proof, at: clock.wall, clock: clock.clone(), error };
+    let silent = |error: String| answered(None, None, Proof::None, Some(error));
     let listed = transport(repo, ["ls-remote", "--symref", "--end-of-options", &branch.remote, "HEAD"], deadline);
     let listed = listed.args(&branch.there);
     let output = match listed.run() {
@@ -121,11 +126,11 @@ fn ask_now(repo: &Repository, branch: &RemoteBranch, deadline: Duration) -> Resu
     let Some((full, tip)) = branch.there.iter().find_map(|full| Some((full, tip_of(&text, full)?))) else {
         let kind = if branch.branch.starts_with('#') { "pull request" } else { "branch" };
         let error = Some(format!("{} has no {kind} `{}`", branch.remote, branch.branch));
-        return Ok(RemoteAnswer { tip: None, head, proof: Proof::LsRemote, at, error });
+        return Ok(answered(None, head, Proof::LsRemote, error));
     };
     let reader = repo.reader();
     if reader.ref_commit(&branch.tracking)?.as_ref() == Some(&tip) && reader.has_commit(&tip)? {
-        return Ok(RemoteAnswer { tip: Some(tip), head, proof: Proof::LsRemote, at, error: None });
+        return Ok(answered(Some(tip), head, Proof::LsRemote, None));
     }
     let spec = format!("+{full}:{}", branch.tracking);
     let args =
@@ -137,7 +142,7 @@ fn ask_now(repo: &Repository, branch: &RemoteBranch, deadline: Duration) -> Resu
     // The branch may have moved since it was listed; what was fetched is then the newer truth.
     let fetched = repo.reader().ref_commit(&branch.tracking)?;
     let proof = if fetched.as_ref() == Some(&tip) { Proof::LsRemote } else { Proof::Fetch };
-    Ok(RemoteAnswer { tip: fetched, head, proof, at, error: None })
+    Ok(answered(fetched, head, proof, None))
 }
 
 fn transport<const N: usize>(repo: &Repository, args: [&str; N], deadline: Duration) -> GitCommand {
@@ -175,23 +180,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_was_set_makes_no_old_answer_a_fresh_one() {
-        const YEAR: i64 = 365 * 86_400_000;
-        let (now, window) = (Timestamp(1_800_000_000_000), Duration::from_secs(30));
-        let answer = |at: i64, error: Option<&str>| RemoteAnswer {
+    fn an_answer_is_as_old_as_the_machine_ran_since_wherever_its_clock_was_set_to() {
+        const HERE: &str = "boot";
+        // What the clock says, the boot, and for how long that has run.
+        let read =
+            |wall: i64, boot_id: &str, up_ms: u64| Reading { wall: Timestamp(wall), boot_id: boot_id.into(), up_ms };
+        let answer = |clock: &Reading, error: Option<&str>| RemoteAnswer {
             tip: None,
             head: None,
             proof: Proof::LsRemote,
-            at: Timestamp(now.0 + at),
+            at: clock.wall,
+            clock: clock.clone(),
             error: error.map(str::to_owned),
         };
-        let asked = |before: i64| Timestamp(now.0 - before);
-        assert!(is_shared(&answer(-10_000, None), asked(0), now, window));
-        assert!(!is_shared(&answer(-10_000, Some("silent")), asked(0), now, window));
-        assert!(is_shared(&answer(-500, Some("silent")), asked(1_000), now, window), "asked while somebody asked");
-        assert!(!is_shared(&answer(-YEAR, None), asked(0), now, window), "the clock was set forward");
-        assert!(!is_shared(&answer(YEAR, None), asked(0), now, window), "the clock was set back");
-        assert!(!is_shared(&answer(-10_000, None), asked(0), now, Duration::ZERO));
+        let window = Duration::from_secs(30);
+        let asked = read(1_800_000_000_000, HERE, 100_000);
+        let table = [
+            ("ten seconds old", read(1_799_999_990_000, HERE, 90_000), [true, false, false]),
+            ("got since, while who asked waited", read(1_800_000_000_500, HERE, 100_500), [true, true, true]),
+            ("got since, the clock was set back", read(0, HERE, 100_500), [true, true, true]),
+            ("old, the clock was set back to it", read(1_800_000_000_500, HERE, 10_000), [false; 3]),
+            ("ten seconds old, the clock was set ahead", read(0, HERE, 90_000), [true, false, false]),
+            ("of the same moment", asked.clone(), [true, false, false]),
+            ("of another boot", read(1_800_000_000_500, "other", 100_500), [false; 3]),
+            ("of no known boot", Reading::default(), [false; 3]),
+        ];
+        for (what, clock, expected) in table {
+            let (good, bad) = (answer(&clock, None), answer(&clock, Some("silent")));
+            let shared = [
+                is_shared(&good, &asked, window),
+                is_shared(&bad, &asked, window),
+                is_shared(&good, &asked, Duration::ZERO),
+            ];
+            assert_eq!(shared, expected, "{what}");
+        }
     }
 
     #[test]
