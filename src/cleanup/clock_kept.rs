@@ -26,7 +26,7 @@ pub fn look(repo: &Repository, store: &Store, now: &Reading) -> Result<Believed>
     let kept = if fs::exists(&path)? { std::fs::read(&path).map_err(fs::at("read", &path))? } else { Vec::new() };
     let account = match serde_json::from_slice(&kept) {
         Ok(account) => account,
-        Err(_) => Account::from_journal(store.newest_entry_at()?),
+        Err(_) => Account::from_journal(store.newest_entry()?.map(|(_, at)| at)),
     };
     let (proven_now, account) = clock_account::weigh(&account, now);
     Ok(Believed { now: now.wall, proven_now, account })

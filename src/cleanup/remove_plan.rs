@@ -281,6 +281,7 @@ mod tests {
             strategy: "git-worktree".into(),
             lease: Token::from_bytes([1; 16]),
             created_at: crate::model::Timestamp(0),
+            order: 1,
             owner: None,
             imported: None,
         };

@@ -319,10 +319,29 @@ pub struct WorkspaceRecord {
     pub lease: Token,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Larger than that of every workspace that was there then; 0 for one that an older treehand made.
+    #[serde(default)]
+    pub order: i64,
     /// Who is making or removing it.
     pub owner: Option<ProcId>,
     /// What was imported from it last (sealed only).
     pub imported: Option<CommitId>,
+}
+
+/// When a workspace was made, beside others: by their order, and by the clock only where that does not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MadeAt {
+    /// Its order.
+    pub order: i64,
+    /// What the clock said.
+    pub at: Timestamp,
+}
+
+impl WorkspaceRecord {
+    /// When it was made, beside others.
+    pub fn made_at(&self) -> MadeAt {
+        MadeAt { order: self.order, at: self.created_at }
+    }
 }
 
 /// States of a person's workspace.

@@ -1,7 +1,7 @@
 //! The journal: what was meant, what was done, in order. `intent` comes before an effect, `done` after it, so that
 //! whoever finds an intent without done knows where to look.
 
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -193,11 +193,10 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The moment of the newest line.
-    pub fn newest_entry_at(&self) -> Result<Option<Timestamp>, StoreError> {
-        let sql = "SELECT (SELECT at FROM journal ORDER BY seq DESC LIMIT 1)";
-        let at: Option<i64> = self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-        Ok(at.map(Timestamp))
+    /// The number and the moment of the newest line.
+    pub fn newest_entry(&self) -> Result<Option<(i64, Timestamp)>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT seq, at FROM journal ORDER BY seq DESC LIMIT 1")?;
+        Ok(statement.query_row([], |row| Ok((row.get(0)?, Timestamp(row.get(1)?)))).optional()?)
     }
 
     /// How many lines there are about a run.

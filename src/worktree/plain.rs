@@ -84,6 +84,7 @@ pub fn create(
         strategy: "git-worktree".into(),
         lease: random::token().map_err(WorktreeError::Random)?,
         created_at: clock::now(),
+        order: next_order(store)?,
         owner: proc::own(),
         imported: None,
     };
@@ -103,6 +104,12 @@ pub fn create(
     store.put_workspace("workspace.ready", &record)?;
     store.done(intent, json!({"lease": record.lease}))?;
     Ok(Made { record, along })
+}
+
+/// Behind every workspace that is there, and every one that was: each making is a line of the journal.
+fn next_order(store: &Store) -> Result<i64> {
+    let last = store.workspaces()?.iter().map(|record| record.order).max().unwrap_or(0);
+    Ok(store.newest_entry()?.map_or(0, |(seq, _)| seq).max(last).saturating_add(1))
 }
 
 /// Where the parts of a sealed workspace of this name are.

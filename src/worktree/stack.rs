@@ -36,13 +36,13 @@ pub fn standing_on(lower: &Lower, record: &WorkspaceRecord, facts: &mut dyn Fact
     let names: Vec<&String> = base.references().collect();
     let mut tips = Vec::new();
     for name in &names {
-        let stale = is_stale(lower, record.branch.as_str(), record.created_at, name);
+        let stale = is_stale(lower, record.branch.as_str(), record.made_at(), name);
         tips.push(if stale { Vec::new() } else { facts.tips(name)? });
     }
     // One that is gone is passed over; without any the last one is what there is to say something of.
     let there: Vec<usize> = (0..names.len()).filter(|at| !tips[*at].is_empty()).collect();
     let mut at = there.first().copied().unwrap_or(names.len() - 1);
-    let again = is_stale(lower, record.branch.as_str(), record.created_at, names[0]);
+    let again = is_stale(lower, record.branch.as_str(), record.made_at(), names[0]);
     let gone =
         (at > 0).then(|| format!("`{}` {}", names[0], if again { "was made again on top of it" } else { "is gone" }));
     let mut passed = None;
@@ -102,7 +102,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::record::WorkspaceState;
+    use crate::model::record::{MadeAt, WorkspaceState};
     use crate::model::{BaseReport, BranchName, Timestamp, Token, WorkspaceName};
     use crate::worktree::links::LowerOne;
 
@@ -143,7 +143,8 @@ mod tests {
             sealed: false,
             strategy: String::new(),
             lease: Token::parse(&"0".repeat(32)).expect("a token"),
-            created_at: Timestamp(2),
+            created_at: Timestamp(0),
+            order: 2,
             owner: None,
             imported: None,
         }
@@ -151,8 +152,14 @@ mod tests {
 
     fn check(told: Told, at: usize, foreign: &[char], words: &str) {
         let lower = Lower::from([
-            ("k".into(), LowerOne { base: BaseReport::fixed("main", id('a')), created_at: Timestamp(0) }),
-            ("l".into(), LowerOne { base: BaseReport::fixed("k", id('1')), created_at: Timestamp(1) }),
+            (
+                "k".into(),
+                LowerOne { base: BaseReport::fixed("main", id('a')), made_at: MadeAt { order: 0, at: Timestamp(0) } },
+            ),
+            (
+                "l".into(),
+                LowerOne { base: BaseReport::fixed("k", id('1')), made_at: MadeAt { order: 1, at: Timestamp(0) } },
+            ),
         ]);
         let mut told = told;
         let standing = standing_on(&lower, &upper(), &mut told).expect("decided");
