@@ -22,7 +22,7 @@ use crate::worktree::Repository;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a run that is not over must not be reported as if it were"]
 pub enum Followed {
-    /// It is over.
+    /// It is over, or what was waited for is there.
     Over,
     /// The time ran out first.
     TimedOut,
@@ -69,6 +69,28 @@ pub fn follow(
     on_interrupt: OnInterrupt,
     mut news: impl FnMut(&Store) -> Result<(), RunError>,
 ) -> Result<Followed, RunError> {
+    follow_on(repo, store, run, limit, on_interrupt, |store| news(store).map(|()| false))
+}
+
+/// Follows a run until something is true of it, or it is over. An interrupt leaves it.
+pub fn follow_until(
+    repo: &Repository,
+    store: &Store,
+    run: &RunId,
+    reached: impl Fn(&Store) -> Result<bool, RunError>,
+) -> Result<Followed, RunError> {
+    follow_on(repo, store, run, None, OnInterrupt::Leave, reached)
+}
+
+/// Calls `is_enough` at every change, and once at the end; looking on ends when it says so.
+fn follow_on(
+    repo: &Repository,
+    store: &Store,
+    run: &RunId,
+    limit: Option<Duration>,
+    on_interrupt: OnInterrupt,
+    mut is_enough: impl FnMut(&Store) -> Result<bool, RunError>,
+) -> Result<Followed, RunError> {
     let runtime = runtime()?;
     let mut watcher = {
         let _entered = runtime.enter();
@@ -77,12 +99,13 @@ pub fn follow(
     let (mut idle, mut seen, mut silent) = (0, store.count_entries(run)?, Some(Instant::now()));
     loop {
         ensure_supervised(repo, store, run)?;
-        let left = runtime.block_on(watcher.watch(|| news(store)))?;
-        news(store)?;
+        let left = runtime.block_on(watcher.watch(|| is_enough(store)))?;
+        let enough = is_enough(store)?;
         match left {
             Some(left) => return Ok(left),
+            None if enough => return Ok(Followed::Over),
             None if is_over(store, run)? => {
-                news(store)?;
+                is_enough(store)?;
                 return Ok(watcher.stopped_by.map_or(Followed::Over, Followed::Interrupted));
             }
             None => {}
@@ -108,34 +131,6 @@ pub fn follow(
             return Err(RunError::SupervisorDead { run: run.to_string(), detail: last_words(repo, run) });
         }
     }
-}
-
-/// Follows a run until something is true of it, or it is over.
-pub fn follow_until(
-    repo: &Repository,
-    store: &Store,
-    run: &RunId,
-    reached: impl Fn(&Store) -> Result<bool, RunError>,
-) -> Result<(), RunError> {
-    let runtime = runtime()?;
-    while !reached(store)? && !is_over(store, run)? {
-        ensure_supervised(repo, store, run)?;
-        runtime.block_on(async {
-            let Some(mut stream) = control::connect(run, Ask::Watch).await? else {
-                tokio::time::sleep(LOOK).await;
-                return Ok(());
-            };
-            let mut buffer = [0u8; 4096];
-            while !reached(store)? {
-                match stream.read(&mut buffer).await {
-                    Ok(0) | Err(_) => break,
-                    Ok(_) => {}
-                }
-            }
-            Ok::<_, RunError>(())
-        })?;
-    }
-    Ok(())
 }
 
 /// Who looks on, with what may come in between: signals, the answer to a question, the end of the time.
@@ -176,18 +171,23 @@ impl Watcher<'_> {
     }
 
     /// Looks on until the supervisor hangs up; how it ended, when it ended for another reason.
-    async fn watch(&mut self, mut news: impl FnMut() -> Result<(), RunError>) -> Result<Option<Followed>, RunError> {
+    async fn watch(
+        &mut self,
+        mut is_enough: impl FnMut() -> Result<bool, RunError>,
+    ) -> Result<Option<Followed>, RunError> {
         let Some(mut stream) = control::connect(self.run, Ask::Watch).await? else { return Ok(None) };
         if self.stopped_by.is_some() {
             // The supervisor that was told may not have heard it any more.
             control::command(self.run, Command::Cancel).await?;
         }
         let mut buffer = [0u8; 4096];
-        loop {
+        // What changed before the supervisor was listened to is not told again.
+        let mut enough = is_enough()?;
+        while !enough {
             let between = tokio::select! {
                 read = stream.read(&mut buffer) => match read {
                     Ok(0) | Err(_) => return Ok(None),
-                    Ok(_) => { news()?; continue }
+                    Ok(_) => { enough = is_enough()?; continue }
                 },
                 between = self.between() => between,
             };
@@ -195,6 +195,7 @@ impl Watcher<'_> {
                 return Ok(Some(left));
             }
         }
+        Ok(Some(Followed::Over))
     }
 
     /// Waits for this long; how it ended, when something came in between that ends it.

@@ -13,7 +13,7 @@ use crate::orchestrator::asking;
 use crate::orchestrator::client;
 use crate::orchestrator::context::RunError;
 use crate::orchestrator::control::Command;
-use crate::orchestrator::follow::{self, OnInterrupt};
+use crate::orchestrator::follow::{self, Followed, OnInterrupt};
 use crate::store::Store;
 
 /// Cancels a run or a task.
@@ -65,7 +65,10 @@ fn cancel_task(
         let command = Command::CancelTask { task: id.clone(), words: words.clone() };
         let note = |store: &Store| asking::note_stop(store, &run.id, id, &words);
         client::command(&session.repo, store, &run.id, &command, note)?;
-        follow::follow_until(&session.repo, store, &run.id, |store| Ok(is_over(store)?))?;
+        let followed = follow::follow_until(&session.repo, store, &run.id, |store| Ok(is_over(store)?))?;
+        if let Followed::Interrupted(code) = followed {
+            return Ok(code);
+        }
     }
     report(session, store, &run.id).map(|_| 0)
 }
