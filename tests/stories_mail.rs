@@ -171,3 +171,23 @@ fn a_question_that_cannot_be_understood_is_answered_with_what_is_wrong_and_a_par
     assert_eq!(run.ends(), Some(130));
     assert_eq!(shown(&world)["tasks"][0]["state"], "cancelled");
 }
+
+#[test]
+fn who_waits_for_a_person_is_not_idle() {
+    let world = World::new();
+    let question = ask(r#"{"question": "Which port?"}"#);
+    // One process that takes next to no time: without its question it would be ended.
+    let waits = format!(
+        "mkfifo \"$TREEHAND_MAIL/never\"; exec 3<> \"$TREEHAND_MAIL/never\"; {question}; \
+         until [ -e \"$TREEHAND_MAIL/inbox/0001-answer.txt\" ]; do read -r -t 0.1 -u 3 || true; done; echo done > done.txt"
+    );
+    let tasks = format!("[[task]]\nid = \"a\"\ncommand = [\"bash\", \"-ec\", '''{waits}''']\n");
+    let spans = ["supervise.idle=300ms", "supervise.quiet=200ms", "supervise.stalled=1500ms"];
+    let flags: Vec<&str> = spans.iter().flat_map(|span| ["--set", span]).collect();
+    let mut run = Followed::start(&world, &tasks, &flags);
+    run.next("task.ask");
+    while run.next("attempt.health")["data"]["level"] != "stalled" {}
+    world.treehand(&["answer", &format!("{}/a", world.only_run()), "8080"]).expect(0);
+    assert_eq!(run.ends(), Some(0));
+    assert_eq!(world.show("main", "done.txt"), "done\n");
+}

@@ -5,13 +5,15 @@
 //! itself be gone, or not answer, what carries the attempt's mark is killed from here. What the exit record on the disk says
 //! is the truth where nobody is there to be asked.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::net::unix::OwnedReadHalf;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::context::{RunError, Stop, blocking};
@@ -23,7 +25,7 @@ use crate::confine::shim::{ExitRecord, Greeting, Order, Report, Stopped, read_fr
 use crate::confine::view::System;
 use crate::confine::{Launch, LaunchError};
 use crate::model::health::Health;
-use crate::model::{ProcId, Token};
+use crate::model::{ProcId, TaskId, Token};
 use crate::sys::socket::{self, Address};
 use crate::sys::{fs, proc};
 
@@ -51,12 +53,16 @@ pub struct Attempt<'a> {
     pub stop: Stop<'a>,
 }
 
-impl Stop<'_> {
-    /// Waits until it has to, or, when it was asked to before, until it has to at once; false when nobody can say so any more.
-    async fn comes(&mut self, asked: bool) -> bool {
-        let task = self.task;
-        let has_to = |stopping: &Stopping| if asked { stopping.is_now() } else { stopping.wants(task) };
-        self.news.wait_for(has_to).await.is_ok()
+/// Waits until a task has to stop, or, when it was asked to before, until it has to at once; false when nobody can say so any more.
+async fn has_to_stop(news: &mut watch::Receiver<Stopping>, task: &TaskId, asked: bool) -> bool {
+    let has_to = |stopping: &Stopping| if asked { stopping.is_now() } else { stopping.wants(task) };
+    news.wait_for(has_to).await.is_ok()
+}
+
+/// Waits until a task is parked, or, when it is, until it is not any more.
+async fn changes_place(parked: &mut watch::Receiver<BTreeSet<TaskId>>, task: &TaskId, is_parked: bool) {
+    if parked.wait_for(|tasks| tasks.contains(task) != is_parked).await.is_err() {
+        std::future::pending().await
     }
 }
 
@@ -244,13 +250,13 @@ async fn knock(orphan: &Orphan) -> Result<Option<UnixStream>, RunError> {
 /// the shim is gone, and with it the child.
 async fn follow(
     line: UnixStream,
-    mut stop: Stop<'_>,
+    Stop { task, mut news, parked: mut parked_tasks }: Stop<'_>,
     shim: Option<&ProcId>,
     told: impl Fn(Health),
 ) -> Result<Option<ExitRecord>, RunError> {
     let (reports, mut orders) = line.into_split();
     let mut reports = Frames { half: reports, read: Vec::new() };
-    let (mut asked, mut killed, mut kill_at) = (false, false, None);
+    let (mut asked, mut killed, mut kill_at, mut parked) = (false, false, None, false);
     loop {
         tokio::select! {
             report = reports.next() => match report? {
@@ -263,18 +269,19 @@ async fn follow(
                 }
                 None => return Ok(None),
             },
-            stopped = stop.comes(asked), if !killed => {
+            stopped = has_to_stop(&mut news, task, asked), if !killed => {
                 let grace = if asked { Duration::ZERO } else { GRACE };
                 (killed, asked) = (asked || !stopped, true);
                 if stopped {
                     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
                     let order = if killed { Order::Kill } else { Order::Stop { grace_ms } };
-                    let mut frame = Vec::new();
-                    write_frame(&mut frame, &order).map_err(RunError::io("cannot stop a child"))?;
-                    // A shim that is gone needs no order.
-                    let _sent = orders.write_all(&frame).await;
+                    give(&mut orders, &order).await?;
                     kill_at = Some(Instant::now() + grace + MARGIN);
                 }
+            }
+            () = changes_place(&mut parked_tasks, task, parked) => {
+                parked = !parked;
+                give(&mut orders, &Order::Park(parked)).await?;
             }
             () = moment(kill_at) => {
                 kill_at = None;
@@ -282,6 +289,14 @@ async fn follow(
             }
         }
     }
+}
+
+async fn give(orders: &mut OwnedWriteHalf, order: &Order) -> Result<(), RunError> {
+    let mut frame = Vec::new();
+    write_frame(&mut frame, order).map_err(talking)?;
+    // A shim that is gone needs no order.
+    let _sent = orders.write_all(&frame).await;
+    Ok(())
 }
 
 async fn moment(at: Option<Instant>) {

@@ -41,6 +41,8 @@ pub struct Stop<'a> {
     pub task: &'a TaskId,
     /// What has to stop.
     pub news: watch::Receiver<Stopping>,
+    /// The tasks that wait for an answer.
+    pub parked: watch::Receiver<BTreeSet<TaskId>>,
 }
 
 /// Where it is written down how the child ended whose output is in this log.
@@ -64,6 +66,7 @@ pub struct Context {
     pub epoch: u64,
     /// What has to stop.
     stop: watch::Sender<Stopping>,
+    parked: watch::Sender<BTreeSet<TaskId>>,
     /// The scope that the run has to itself, where it has one.
     scope: Option<Arc<Scope>>,
     store: Mutex<Store>,
@@ -107,6 +110,7 @@ impl Context {
             machine,
             epoch,
             stop,
+            parked: watch::Sender::default(),
             scope,
             store,
             changed,
@@ -146,8 +150,14 @@ impl Context {
         post.watch(directory, &self.bell(task))
     }
 
-    /// Tells the driver that a task is parked, or is not any more. Where there is none any more, the run is over.
+    /// Tells the shim of a task that it waits for an answer, or does not any more.
+    pub fn park(&self, task: &TaskId, parked: bool) {
+        self.parked.send_if_modified(|tasks| if parked { tasks.insert(task.clone()) } else { tasks.remove(task) });
+    }
+
+    /// Tells the driver and the shim that a task is parked, or is not any more. Where there is none any more, the run is over.
     pub fn tell(&self, task: &TaskId, state: TaskState) {
+        self.park(task, state == TaskState::Waiting);
         let _told = self.moves.send((task.clone(), state));
     }
 
@@ -169,7 +179,7 @@ impl Context {
 
     /// When what is done for a task has to stop.
     pub fn stop_of<'a>(&self, task: &'a TaskId) -> Stop<'a> {
-        Stop { task, news: self.stop.subscribe() }
+        Stop { task, news: self.stop.subscribe(), parked: self.parked.subscribe() }
     }
 
     /// How a child of this run outlives this supervisor; `None` where it is to end with it.

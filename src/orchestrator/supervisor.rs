@@ -148,6 +148,7 @@ async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Re
     for task in tasks.iter().filter(|task| task.state == TaskState::Queued) {
         driver.rest(task);
     }
+    tasks.iter().filter(|task| task.state == TaskState::Waiting).for_each(|task| context.park(&task.id, true));
     driver.carry_out()?;
     while !driver.over {
         tokio::select! {
@@ -242,6 +243,7 @@ impl Driver<'_> {
                             answered => answered?,
                         }
                         context.bell(&task).notify_one();
+                        context.park(&task, false);
                         self.take(Event::Moved { task, state: TaskState::Running })?;
                     }
                     _ => {

@@ -110,6 +110,10 @@ impl Keeper {
                 self.stopped.get_or_insert(Stopped::Asked);
                 child.kill()
             }
+            Heard::Order(Order::Park(parked)) => {
+                self.pulse.park(parked, Instant::now());
+                Ok(())
+            }
             Heard::Gone if self.orphan_grace.is_zero() => {
                 self.stopped.get_or_insert(Stopped::Orphaned);
                 child.kill()
@@ -121,10 +125,12 @@ impl Keeper {
         }
     }
 
-    /// A successor has come; how the child is, where it has to hear of that.
+    /// A successor has come, which says anew whether the child is parked; how the child is, where it has to hear of that.
     pub fn is_supervised(&mut self) -> Option<Health> {
+        let now = Instant::now();
         self.orphaned_at = None;
-        self.pulse.to_tell_again(Instant::now())
+        self.pulse.park(false, now);
+        self.pulse.to_tell_again(now)
     }
 
     /// How the child is, for whoever looks; that changes nothing.

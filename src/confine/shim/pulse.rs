@@ -67,6 +67,9 @@ pub struct Pulse {
     levels: Option<Levels>,
     idle: Option<SilenceWatch>,
     first_output_by: Option<Instant>,
+    parked: bool,
+    /// Before that it was parked: no silence of its own.
+    silent_from: Instant,
     used: Option<Used>,
     has_changed: bool,
 }
@@ -84,6 +87,8 @@ impl Pulse {
             levels,
             idle: policy.idle_ms.map(|ms| SilenceWatch::of_idle(span(ms), begun)),
             first_output_by: policy.start_up_ms.map(|ms| begun + span(ms)),
+            parked: false,
+            silent_from: begun,
             output,
             used: None,
             has_changed: false,
@@ -93,8 +98,19 @@ impl Pulse {
     /// When to look next; `None` for never.
     pub fn next_look(&self) -> Option<Instant> {
         let level = self.levels.as_ref().map(|levels| levels.watch.next_look());
-        let idle = self.idle.as_ref().map(SilenceWatch::next_look);
+        let idle = self.idle.as_ref().filter(|_| !self.parked).map(SilenceWatch::next_look);
         [level, idle, self.first_output_by].into_iter().flatten().min()
+    }
+
+    /// It waits for an answer, or does not any more. To ask is to say something, and to wait for a person is not to be idle.
+    pub fn park(&mut self, parked: bool, now: Instant) {
+        if parked {
+            self.first_output_by = None;
+        } else if self.parked {
+            self.silent_from = now;
+            self.idle.iter_mut().for_each(|idle| idle.begin_again(now));
+        }
+        self.parked = parked;
     }
 
     /// Waits until a child that was silent says something.
@@ -132,8 +148,8 @@ impl Pulse {
                 return Some(Stopped::NoStart);
             }
         }
-        let idle = self.idle.as_mut().filter(|idle| idle.next_look() <= now)?;
-        let level = idle.look(now, self.output.moment(), || work().ok());
+        let idle = self.idle.as_mut().filter(|idle| !self.parked && idle.next_look() <= now)?;
+        let level = idle.look(now, self.output.moment().max(self.silent_from), || work().ok());
         (level == HealthLevel::Stalled).then_some(Stopped::Idle)
     }
 
@@ -249,5 +265,24 @@ mod tests {
         assert_eq!(pulse.passed(next, used(600)), Some(Stopped::Idle));
         pulse.lift_deadlines();
         assert_eq!(pulse.next_look(), None);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_person_is_not_idle_and_has_all_its_time_again_afterwards() {
+        let (mut pulse, output) = pulse(|policy| (policy.idle_ms, policy.start_up_ms) = (Some(60_000), Some(60_000)));
+        let begun = output.begun;
+        pulse.park(true, begun + MINUTE / 3);
+        assert_eq!(pulse.next_look(), None);
+        assert_eq!(pulse.passed(begun + MINUTE * 60, || panic!("nobody asks")), None);
+        let answered = begun + MINUTE * 90;
+        pulse.park(false, answered);
+        assert_eq!(pulse.next_look(), Some(answered + MINUTE / 2));
+        assert_eq!(pulse.passed(answered + MINUTE / 2, waits), None);
+        pulse.park(false, answered + MINUTE / 2);
+        assert_eq!(pulse.passed(answered + MINUTE, waits), Some(Stopped::Idle), "said twice, it counts once");
+        pulse.lift_deadlines();
+        pulse.park(true, answered + MINUTE);
+        pulse.park(false, answered + MINUTE * 2);
+        assert_eq!(pulse.next_look(), None, "it is being ended");
     }
 }

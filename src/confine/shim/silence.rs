@@ -39,6 +39,11 @@ impl SilenceWatch {
         SilenceWatch::new(limit / 2, limit, last)
     }
 
+    /// It is watched from now on: what was before does not count.
+    pub fn begin_again(&mut self, now: Instant) {
+        (self.before, self.stalls, self.next) = (None, false, now + self.quiet);
+    }
+
     /// When to look next.
     pub fn next_look(&self) -> Instant {
         self.next

@@ -84,6 +84,8 @@ pub enum Order {
     },
     /// Kill it.
     Kill,
+    /// It waits for an answer from now on, or does not any more: whoever waits for a person is not idle.
+    Park(bool),
 }
 
 /// From the shim to the supervisor.
