@@ -10,9 +10,9 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -21,7 +21,7 @@ use super::stopping::Stopping;
 use crate::confine::granted::Granted;
 use crate::confine::launch::Shim;
 use crate::confine::proxy::Line;
-use crate::confine::shim::{ExitRecord, Greeting, Order, Report, Stopped, read_frame, write_frame};
+use crate::confine::shim::{ExitRecord, Greeting, Order, Report, Stopped, read_frame, send_frame, write_frame};
 use crate::confine::view::System;
 use crate::confine::{Launch, LaunchError};
 use crate::model::health::Health;
@@ -240,10 +240,8 @@ async fn knock(orphan: &Orphan) -> Result<Option<UnixStream>, RunError> {
         Err(error) if socket::is_deserted(&error) => return Ok(None),
         line => line.map_err(talking)?,
     };
-    let mut frame = Vec::new();
-    write_frame(&mut frame, &Greeting::of(orphan.epoch)).map_err(talking)?;
     // One that ends just now has written its record.
-    Ok(line.write_all(&frame).await.is_ok().then_some(line))
+    Ok(send_frame(&mut line, &Greeting::of(orphan.epoch)).await.is_ok().then_some(line))
 }
 
 /// Listens to a shim until its child has ended; asks it to stop when it has to, and kills it when it does not. `None` when
@@ -275,13 +273,14 @@ async fn follow(
                 if stopped {
                     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
                     let order = if killed { Order::Kill } else { Order::Stop { grace_ms } };
-                    give(&mut orders, &order).await?;
+                    // A shim that is gone needs no order.
+                    let _sent = send_frame(&mut orders, &order).await;
                     kill_at = Some(Instant::now() + grace + MARGIN);
                 }
             }
             () = changes_place(&mut parked_tasks, task, parked) => {
                 parked = !parked;
-                give(&mut orders, &Order::Park(parked)).await?;
+                let _sent = send_frame(&mut orders, &Order::Park(parked)).await;
             }
             () = moment(kill_at) => {
                 kill_at = None;
@@ -289,14 +288,6 @@ async fn follow(
             }
         }
     }
-}
-
-async fn give(orders: &mut OwnedWriteHalf, order: &Order) -> Result<(), RunError> {
-    let mut frame = Vec::new();
-    write_frame(&mut frame, order).map_err(talking)?;
-    // A shim that is gone needs no order.
-    let _sent = orders.write_all(&frame).await;
-    Ok(())
 }
 
 async fn moment(at: Option<Instant>) {

@@ -8,7 +8,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -17,7 +16,7 @@ use super::client;
 use super::context::{Context, end_record};
 use super::error::RunError;
 use super::sockets;
-use crate::confine::shim::{Question, Report, receive_frame, write_frame};
+use crate::confine::shim::{Question, Report, receive_frame, send_frame};
 use crate::model::health::{self, Health, HealthLevel, HealthRecord, Holder, Seen, Used, Work};
 use crate::model::record::{AttemptRecord, ConfineLevel, RunRecord, TaskRecord};
 use crate::model::{ProcId, TaskId, Token};
@@ -175,9 +174,7 @@ async fn ask(token: &Token) -> Option<Health> {
     let door = sockets::door(token).ok()?;
     let address = Address::of(&door).ok()?;
     let mut line = UnixStream::connect(address.path()).await.ok()?;
-    let mut frame = Vec::new();
-    write_frame(&mut frame, &Question::health()).ok()?;
-    line.write_all(&frame).await.ok()?;
+    send_frame(&mut line, &Question::health()).await.ok()?;
     match receive_frame(&mut line, ANSWER_MAX).await? {
         Report::Health(health) if health.level != HealthLevel::Dead => Some(health),
         _ => None,

@@ -243,8 +243,8 @@ impl Driver<'_> {
                             answered => answered?,
                         }
                         context.bell(&task).notify_one();
-                        context.park(&task, false);
-                        self.take(Event::Moved { task, state: TaskState::Running })?;
+                        // By the way that the question came, so that it is not overtaken by it.
+                        context.tell(&task, TaskState::Running);
                     }
                     _ => {
                         context.store(|store| asking::say(store, run, &task, (kind, &text)))?;

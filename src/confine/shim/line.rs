@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::door::Caller;
-use super::wire::{Order, Report, read_frame, write_frame};
+use super::wire::{Order, Report, read_frame, send_frame, write_frame};
 use crate::model::health::Health;
 
 /// A line that may be broken.
@@ -85,8 +85,7 @@ impl Line {
 
     async fn say(&mut self, report: &Report) -> bool {
         let Some((_, writer)) = &mut self.ends else { return false };
-        let mut frame = Vec::new();
-        write_frame(&mut frame, report).is_ok() && writer.write_all(&frame).await.is_ok()
+        send_frame(writer, report).await.is_ok()
     }
 
     /// Lets a successor take the line up, and says to it what was said before; false for one that comes too late.

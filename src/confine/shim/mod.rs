@@ -18,5 +18,5 @@ mod wire;
 
 pub use entry::main;
 pub use wire::{
-    ExitRecord, Greeting, Order, Question, Refusal, Report, Stopped, read_frame, receive_frame, write_frame,
+    ExitRecord, Greeting, Order, Question, Refusal, Report, Stopped, read_frame, receive_frame, send_frame, write_frame,
 };

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::confine::policy::LimitKind;
 use crate::confine::proxy::Line;
@@ -186,6 +186,13 @@ pub fn write_frame(mut to: impl Write, frame: &impl Serialize) -> io::Result<()>
     let mut whole = length.to_be_bytes().to_vec();
     whole.extend(text);
     to.write_all(&whole)
+}
+
+/// Sends one frame where writing may take its time.
+pub async fn send_frame(to: &mut (impl AsyncWrite + Unpin), frame: &impl Serialize) -> io::Result<()> {
+    let mut whole = Vec::new();
+    write_frame(&mut whole, frame)?;
+    to.write_all(&whole).await
 }
 
 /// Reads one frame; `None` at the end.
