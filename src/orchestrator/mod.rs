@@ -40,3 +40,6 @@ pub mod supervisor;
 pub mod taskfile;
 pub mod turn;
 pub mod worker;
+
+#[cfg(test)]
+mod convergence_tests;

@@ -184,13 +184,14 @@ fn rest_of(task: &TaskRecord) -> Option<Duration> {
     task.delay.as_ref()?.left(clock::now())
 }
 
-fn slot(task: &TaskRecord) -> Slot {
+/// A task as the board sees it.
+pub(super) fn slot(task: &TaskRecord) -> Slot {
     let rests = task.state == TaskState::Queued && rest_of(task).is_some();
     Slot { id: task.id.clone(), state: task.state, needs: task.spec.needs.clone(), rests }
 }
 
 /// What a supervisor has to hear first: what persons asked for of those before it, then that it begins. The last is taken first.
-fn beginning(run: &RunRecord, tasks: &[TaskRecord]) -> Vec<Event> {
+pub(super) fn beginning(run: &RunRecord, tasks: &[TaskRecord]) -> Vec<Event> {
     let mut events = vec![Event::Begin];
     let stopped = tasks.iter().filter(|task| task.stop.is_some() && !task.state.is_terminal());
     events.extend(stopped.map(|task| Event::CancelTask(task.id.clone())));
