@@ -64,6 +64,14 @@ fn the_memory_of_all_processes_together_counts() {
 }
 
 #[test]
+fn who_has_slept_for_long_is_looked_after_as_soon_as_it_goes_on() {
+    // By then eight seconds pass between two looks, and what comes next would be over before that.
+    let hold = "perl -e '$x = \"x\" x (60 << 20); sleep 4' &";
+    let script = format!("sleep 8\n{}\nwait", [hold; 5].join("\n"));
+    ends("confine.limits.memory=200M", MEMORY, &script);
+}
+
+#[test]
 fn memory_that_only_a_descriptor_holds_counts() {
     let script = "perl -e 'my $name = \"x\"; my $f = syscall(319, $name, 0); open(my $h, \">&=\", $f) or die; my $x = \"x\" x (1 << 20); \
                   print $h $x for 1..300; $h->flush; sleep 60' &\n";

@@ -144,7 +144,8 @@ fn supervise(start: &Start<'_>, program: Pid, deaths: &SignalFd) -> Result<(), F
     let mut watch = Watch::new(policy);
     let mut ended = Ended::default();
     loop {
-        let mut watched = [PollFd::new(channel, PollFlags::IN), PollFd::new(deaths, PollFlags::IN)];
+        let mut watched = vec![PollFd::new(channel, PollFlags::IN), PollFd::new(deaths, PollFlags::IN)];
+        watched.extend(watch.ends().map(|end| PollFd::from_borrowed_fd(end, PollFlags::IN)));
         let wait = watch.next_look().filter(|_| ended.passed.is_none()).and_then(|wait| Timespec::try_from(wait).ok());
         match poll(&mut watched, wait.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -157,6 +158,9 @@ fn supervise(start: &Start<'_>, program: Pid, deaths: &SignalFd) -> Result<(), F
                 // The shim is gone, or nonsense: with this process everything goes.
                 Ok(None) | Err(_) => raw::exit_now(0),
             }
+        }
+        if watched[2..].iter().any(|end| !end.revents().is_empty()) {
+            watch.stir();
         }
         while deaths.read_signal().is_ok_and(|signal| signal.is_some()) {}
         if let Some(status) = reap(program) {

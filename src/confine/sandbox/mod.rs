@@ -11,6 +11,7 @@ mod mounts;
 mod network;
 mod raw;
 mod root;
+mod sleepers;
 mod spawn;
 mod target;
 mod terminal;

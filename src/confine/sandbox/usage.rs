@@ -10,6 +10,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::unistd::Pid;
+
 /// How often it is asked whether the machine has lost memory, and how often memory is looked at that is near its limit.
 const FAR: Duration = Duration::from_secs(2);
 const NEAR: Duration = Duration::from_secs(1);
@@ -33,6 +35,8 @@ pub struct Look {
     pub over: bool,
     /// When to look again.
     pub again: Duration,
+    /// It is known, and not only that the machine has lost too little for it.
+    pub measured: bool,
 }
 
 impl MemoryWatch {
@@ -41,17 +45,17 @@ impl MemoryWatch {
         MemoryWatch { limit, free_then: 0, due: now, interval: FAR }
     }
 
-    /// Looks, when the machine has lost memory since the last time or that was long ago.
-    pub fn look(&mut self, now: Instant) -> Look {
+    /// Looks, when the machine has lost memory since the last time, when that was long ago, or when it is `wanted`.
+    pub fn look(&mut self, now: Instant, wanted: bool) -> Look {
         let free = free_memory();
-        if now < self.due && self.free_then.saturating_sub(free) < self.limit / 16 {
-            return Look { over: false, again: FAR };
+        if !wanted && now < self.due && self.free_then.saturating_sub(free) < self.limit / 16 {
+            return Look { over: false, again: FAR, measured: false };
         }
         self.free_then = free;
         let (over, near) = measure(self.limit);
         self.interval = if near { FAR } else { (self.interval * 2).min(RARELY) };
         self.due = if near { now } else { now + self.interval };
-        Look { over, again: if near { NEAR } else { FAR } }
+        Look { over, again: if near { NEAR } else { FAR }, measured: true }
     }
 }
 
@@ -84,6 +88,12 @@ fn measure(limit: u64) -> (bool, bool) {
 /// What open files without a name take of the disk.
 pub fn nameless_files() -> u64 {
     processes().map_or(0, |pids| open_files(&pids).disk)
+}
+
+/// Every process in here but this one.
+pub fn pids() -> io::Result<Vec<Pid>> {
+    let pid = |text: &String| text.parse().ok().map(Pid::from_raw);
+    Ok(processes()?.iter().filter_map(pid).collect())
 }
 
 fn processes() -> io::Result<Vec<String>> {
