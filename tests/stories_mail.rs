@@ -104,6 +104,32 @@ fn a_task_that_asks_is_parked_leaves_its_place_to_another_and_goes_on_with_the_a
 }
 
 #[test]
+fn a_task_that_asks_leaves_its_place_on_the_machine_to_other_runs_and_has_it_again() {
+    let world = World::new();
+    let one = ["--set", "supervise.slots=1"];
+    let asks =
+        task(&format!("{}; hear 0001-answer.txt port.txt; hear 0002-steer.txt go.txt", ask(r#"{"question": "?"}"#)));
+    let mut first = Followed::start(&world, &asks, &one);
+    first.next("task.ask");
+    let target = format!("{}/a", world.only_run());
+    let place = world.path().join("state/treehand/slots/machine/0");
+    // Both wait for the only place; whoever has it waits for a person.
+    let second = Followed::start(&world, "[[task]]\nid = \"b\"\ncommand = [\"true\"]\n", &one);
+    assert_eq!(second.ends(), Some(0), "its place was free");
+    world.treehand(&["answer", &target, "8080"]).expect(0);
+    first.next("task.answer");
+    let run = target.trim_end_matches("/a");
+    while std::fs::read_to_string(&place).expect("a place") != run {
+        std::thread::yield_now();
+    }
+    let mut third = Followed::start(&world, "[[task]]\nid = \"c\"\ncommand = [\"true\"]\n", &one);
+    let waits = third.next("task.waits")["data"]["delay"]["why"].to_string();
+    assert!(waits.contains("1 of 1 are taken"), "{waits}");
+    world.treehand(&["steer", &target, "go"]).expect(0);
+    assert_eq!((first.ends(), third.ends()), (Some(0), Some(0)));
+}
+
+#[test]
 fn a_question_that_nobody_answers_in_time_has_its_default_for_an_answer() {
     let world = World::new();
     let question = ask(r#"{"question": "Which port?", "default": "80", "deadline": "50ms"}"#);

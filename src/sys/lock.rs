@@ -4,6 +4,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ pub struct FileLock {
 impl FileLock {
     /// Says something else about the holder.
     pub fn sign_anew(&mut self, holder: &str) {
-        if let Err(error) = write_signature(&mut self.file, holder) {
+        if let Err(error) = write_signature(&self.file, holder) {
             tracing::debug!(%error, "a lock is not signed anew");
         }
     }
@@ -79,13 +80,13 @@ impl FileLock {
     /// Takes the lock for whoever has the file open: it lasts until the last of them closes it, in whatever process. `None`
     /// when somebody has it.
     pub fn try_hold(path: &Path, holder: &str) -> Result<Option<File>, LockError> {
-        let mut file = open(path)?;
+        let file = open(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(source)) => return Err(LockError::Io { path: path.to_owned(), source }),
         }
-        if let Err(error) = write_signature(&mut file, holder) {
+        if let Err(error) = write_signature(&file, holder) {
             tracing::debug!(path = %path.display(), %error, "a lock is not signed");
         }
         Ok(Some(file))
@@ -135,15 +136,43 @@ fn open(path: &Path) -> Result<File, LockError> {
 }
 
 /// The signature is for messages alone: a full disk that does not take it takes nothing of the lock.
-fn sign(mut file: File, path: &Path, holder: &str) -> Result<FileLock, LockError> {
-    if let Err(error) = write_signature(&mut file, holder) {
+fn sign(file: File, path: &Path, holder: &str) -> Result<FileLock, LockError> {
+    if let Err(error) = write_signature(&file, holder) {
         tracing::debug!(path = %path.display(), %error, "a lock is not signed");
     }
     Ok(FileLock { file })
 }
 
+/// Who holds a lock that was taken for whoever has the file open.
+pub fn holder_of(held: &File) -> std::io::Result<String> {
+    let (mut file, mut text) = (held, String::new());
+    file.seek(SeekFrom::Start(0))?;
+    file.take(512).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Gives a lock back that was taken for whoever has the file open, for all of them; who watches its directory wakes.
+pub fn give_back(held: &File) -> std::io::Result<()> {
+    held.unlock()?;
+    // What wakes them is that a file is closed that was open for writing; where there is no such name, nobody watches.
+    let again = Path::new("/proc/self/fd").join(held.as_raw_fd().to_string());
+    if let Err(error) = OpenOptions::new().write(true).open(again) {
+        tracing::debug!(%error, "nobody is told that a lock is free");
+    }
+    Ok(())
+}
+
+/// Takes a lock again that was given back, waiting for as long as it takes.
+pub fn take_again(held: &File, holder: &str) -> std::io::Result<()> {
+    held.lock()?;
+    if let Err(error) = write_signature(held, holder) {
+        tracing::debug!(%error, "a lock is not signed anew");
+    }
+    Ok(())
+}
+
 /// In place, and cut off after: where an earlier one was, no room is needed.
-fn write_signature(file: &mut File, holder: &str) -> std::io::Result<()> {
+fn write_signature(mut file: &File, holder: &str) -> std::io::Result<()> {
     file.seek(SeekFrom::Start(0))?;
     file.write_all(holder.as_bytes())?;
     file.set_len(holder.len() as u64)

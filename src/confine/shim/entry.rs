@@ -11,6 +11,7 @@ use rustix::fs::FileType;
 use super::child::{self, refusal};
 use super::door;
 use super::foreground::Foreground;
+use super::places::Places;
 use super::serve::{Held, serve};
 use super::wire::{Refusal, Report, write_frame};
 use crate::confine::policy::Streams;
@@ -30,15 +31,14 @@ pub fn main(arguments: &[OsString]) -> u8 {
 
 fn run(arguments: &[OsString]) -> io::Result<()> {
     let [policy, control, held @ ..] = arguments else { return Err(io::ErrorKind::InvalidInput.into()) };
-    // Locks: theirs for as long as this process lives.
-    let _held = held.iter().map(adopt).collect::<io::Result<Vec<OwnedFd>>>()?;
+    let places = Places::held(held.iter().map(adopt).collect::<io::Result<_>>()?)?;
     let (policy, control) = (adopt(policy)?, UnixStream::from(adopt(control)?));
     let foreground = Foreground::look();
     match begin(policy, &control) {
         Ok((policy, Begun { started, pipes, door })) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
             let told = control.try_clone()?;
-            let served = runtime.block_on(serve(&policy, Held { started, pipes, control, door }));
+            let served = runtime.block_on(serve(&policy, Held { started, pipes, control, door, places }));
             foreground.into_iter().for_each(Foreground::give_back);
             served.inspect_err(|error| tell(&told, refusal("serve the child", error, false)))
         }

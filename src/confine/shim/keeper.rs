@@ -1,4 +1,4 @@
-//! What a shim keeps of its child: its time, its share of the disk where nobody else looks, and that it does something; and how it
+//! What a shim keeps of its child: its time, its share of the disk where nobody else looks, its places, and that it does something; and how it
 //! ends one that has to stop. Remembers why.
 
 use std::io;
@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::child::Child;
 use super::line::Heard;
+use super::places::Places;
 use super::pulse::{LastOutput, Pulse};
 use super::wire::{ExitRecord, Order, Stopped};
 use crate::confine::disk::{self, DiskWatch};
@@ -30,12 +31,13 @@ pub struct Keeper {
     disk: Option<DiskWatch>,
     look_at: Option<Instant>,
     pulse: Pulse,
+    places: Places,
     file_size: bool,
 }
 
 impl Keeper {
     /// Keeps what a policy bounds; `output` says when the child said something last.
-    pub fn new(policy: &Policy, output: Arc<LastOutput>) -> Keeper {
+    pub fn new(policy: &Policy, output: Arc<LastOutput>, places: Places) -> Keeper {
         // In a sandbox pid 1 looks, which sees everything.
         let limit = policy.limits.disk.as_ref().filter(|_| policy.level != ConfineLevel::Strict);
         let disk = limit.map(|limit| DiskWatch::new(limit.bytes, vec![limit.directory.clone()]));
@@ -48,6 +50,7 @@ impl Keeper {
             look_at: disk.is_some().then(|| Instant::now() + disk::INTERVAL),
             disk,
             pulse: Pulse::new(policy, output),
+            places,
             file_size: policy.limits.file_size.is_some(),
         }
     }
@@ -111,7 +114,7 @@ impl Keeper {
                 child.kill()
             }
             Heard::Order(Order::Park(parked)) => {
-                self.pulse.park(parked, Instant::now());
+                self.park(parked, Instant::now());
                 Ok(())
             }
             Heard::Gone if self.orphan_grace.is_zero() => {
@@ -129,13 +132,18 @@ impl Keeper {
     pub fn is_supervised(&mut self) -> Option<Health> {
         let now = Instant::now();
         self.orphaned_at = None;
-        self.pulse.park(false, now);
+        self.park(false, now);
         self.pulse.to_tell_again(now)
     }
 
     /// How the child is, for whoever looks; that changes nothing.
     pub fn health(&self) -> Option<Health> {
         self.pulse.health(Instant::now())
+    }
+
+    fn park(&mut self, parked: bool, now: Instant) {
+        self.pulse.park(parked, now);
+        if parked { self.places.leave() } else { self.places.come_back() }
     }
 
     fn stop(&mut self, why: Stopped, grace: Duration, child: &mut Child) -> io::Result<()> {

@@ -11,6 +11,7 @@ mod foreground;
 mod keeper;
 mod line;
 mod output;
+mod places;
 mod pulse;
 mod serve;
 mod silence;

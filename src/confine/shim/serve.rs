@@ -18,6 +18,7 @@ use super::door::{self, Visitor};
 use super::keeper::Keeper;
 use super::line::Line;
 use super::output::Log;
+use super::places::Places;
 use super::pulse::LastOutput;
 use super::wire::{ExitRecord, Report};
 use crate::confine::mask::Mask;
@@ -43,6 +44,8 @@ pub struct Held {
     pub control: std::os::unix::net::UnixStream,
     /// Where a successor comes in; `None` when the child ends with who supervises it.
     pub door: Option<UnixListener>,
+    /// What it takes of what all runs share.
+    pub places: Places,
 }
 
 /// Serves a child to its end.
@@ -58,7 +61,7 @@ pub async fn serve(policy: &Policy, held: Held) -> io::Result<()> {
     let mask = Arc::new(Mask::new(&policy.secrets).map_err(io::Error::other)?);
     let output = Arc::new(LastOutput::begin());
     let copies = copy_output(policy, held.pipes, &mask, &output)?;
-    let mut keeper = Keeper::new(policy, output);
+    let mut keeper = Keeper::new(policy, output, held.places);
     if child.runs_already() {
         line.tell(&Report::Started { process: proc::own() }).await;
     }
