@@ -423,6 +423,17 @@ fn what_a_failed_task_left_can_be_looked_at() {
 }
 
 #[test]
+fn a_task_whose_workspace_was_taken_away_says_so() {
+    let world = World::new();
+    let tasks = "[[task]]\nid = \"a\"\ncommand = [\"sh\", \"-c\", 'cd ..; rm -rf \"$OLDPWD\"']\n";
+    let run = world.run_tasks(tasks, &["--confine", "off"]).expect(1).json();
+    let reason = run["tasks"][0]["reason"].clone();
+    let message = reason["message"].as_str().expect("a message");
+    assert_eq!((state(&run, "a"), &reason["kind"]), ("failed", &"failed".into()), "{run}");
+    assert!(message.starts_with("the result cannot be taken: its workspace is gone: /"), "{message}");
+}
+
+#[test]
 fn results_land_on_no_branch_that_looks_like_a_remotes() {
     let world = World::with_remote();
     let answer =

@@ -59,11 +59,11 @@ async fn wait_for_places(
 ) -> Result<Option<Vec<Place>>, RunError> {
     let (policy, profile, mut places) = (&context.run.admission, &task.spec.agent, Vec::new());
     let kinds = [
-        policy.of_profile(profile).map(|size| (format!("profile-{profile}"), size)),
-        (policy.slots > 0).then(|| ("machine".to_owned(), policy.slots)),
+        policy.of_profile(profile).map(|size| (Kind::Profile(profile), size)),
+        (policy.slots > 0).then_some((Kind::Machine, policy.slots)),
     ];
-    for (name, size) in kinds.into_iter().flatten() {
-        match wait_for_place(context, &task.id, (&name, size), news).await? {
+    for wanted in kinds.into_iter().flatten() {
+        match wait_for_place(context, &task.id, wanted, news).await? {
             Some(place) => places.push(place),
             None => return Ok(None),
         }
@@ -88,19 +88,19 @@ fn lacks(context: &Context, task: &TaskRecord) -> Result<Option<String>, RunErro
 async fn wait_for_place(
     context: &Context,
     id: &TaskId,
-    (name, size): (&str, u64),
+    (kind, size): (Kind<'_>, u64),
     news: &mut Noted<'_>,
 ) -> Result<Option<Place>, RunError> {
-    let behind = || words(name, "other tasks of its run come first");
-    let Some(_turn) = wait_for_turn(context, id, name, || news.tell(behind())).await? else { return Ok(None) };
-    let mut waiter = Pool::open(name, size)?.wait(&context.run.id)?;
+    let (name, behind) = (kind.pool(), || kind.words("other tasks of its run come first"));
+    let Some(_turn) = wait_for_turn(context, id, &name, || news.tell(behind())).await? else { return Ok(None) };
+    let mut waiter = Pool::open(&name, size)?.wait(&context.run.id)?;
     loop {
         if context.is_hindered(id) {
             return Ok(None);
         }
         match waiter.try_take()? {
             Ok(place) => return Ok(Some(place)),
-            Err(crowd) => news.tell(words(name, &described(&crowd, size)))?,
+            Err(crowd) => news.tell(kind.words(&described(&crowd, size)))?,
         }
         tokio::select! {
             changed = waiter.changed() => changed?,
@@ -137,12 +137,29 @@ fn described(crowd: &Crowd, size: u64) -> String {
     format!("{} of {size} are taken{others}", crowd.taken)
 }
 
-fn words(name: &str, how: &str) -> String {
-    let (of, key) = match name.strip_prefix("profile-") {
-        Some(profile) => (format!("of profile {profile}"), "supervise.profile_slots"),
-        None => ("of this machine".to_owned(), "supervise.slots"),
-    };
-    format!("waits for a place {of}: {how} ({key})")
+/// What a place is of.
+#[derive(Clone, Copy, Debug)]
+enum Kind<'a> {
+    Profile(&'a str),
+    Machine,
+}
+
+impl Kind<'_> {
+    /// The name of its pool.
+    fn pool(self) -> String {
+        match self {
+            Kind::Profile(profile) => format!("profile-{profile}"),
+            Kind::Machine => "machine".to_owned(),
+        }
+    }
+
+    fn words(self, how: &str) -> String {
+        let (of, key) = match self {
+            Kind::Profile(profile) => (format!("of profile {profile}"), "supervise.profile_slots"),
+            Kind::Machine => ("of this machine".to_owned(), "supervise.slots"),
+        };
+        format!("waits for a place {of}: {how} ({key})")
+    }
 }
 
 /// Comes when a task may not start any more.

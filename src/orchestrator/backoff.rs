@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::model::{FailureClass, RetryPolicy};
+use crate::model::{FailureClass, RetryPolicy, Timestamp};
 
 /// Exit codes that say why, from `sysexits.h`: a service is not there, try again later, no permission.
 const UNAVAILABLE: i32 = 69;
@@ -28,6 +28,8 @@ pub struct Failed<'a> {
     pub exit: Option<i32>,
     /// The last that it said.
     pub said: &'a str,
+    /// When it ended.
+    pub at: Timestamp,
 }
 
 /// The class of a failure, and how long the service that refused wants to be left alone, if it said so.
@@ -45,7 +47,7 @@ pub fn classify(failed: Failed<'_>) -> (FailureClass, Option<Duration>) {
     }
     let said = failed.said.to_ascii_lowercase();
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| said.contains(phrase));
-    let asked = asked_rest(&said);
+    let asked = asked_rest(failed.said, &said, failed.at);
     if asked.is_some() || says(&["rate limit", "rate_limit", "ratelimit", "too many requests"]) {
         return (FailureClass::RateLimit, asked);
     }
@@ -54,16 +56,24 @@ pub fn classify(failed: Failed<'_>) -> (FailureClass, Option<Duration>) {
     (if says(&gone) || says(&lost) { FailureClass::Transient } else { class }, None)
 }
 
-/// The seconds after the last `retry-after` in a text in lower case.
-fn asked_rest(said: &str) -> Option<Duration> {
+/// The time after the last `retry-after` in a text, which is there in lower case as well: seconds, or a moment (RFC 9110, 10.2.3).
+fn asked_rest(said: &str, in_lower_case: &str, now: Timestamp) -> Option<Duration> {
     let (at, phrase) = ["retry-after", "retry_after", "retry after"]
         .iter()
-        .filter_map(|phrase| Some((said.rfind(phrase)?, phrase)))
+        .filter_map(|phrase| Some((in_lower_case.rfind(phrase)?, phrase)))
         .max()?;
-    let rest = said[at + phrase.len()..].trim_start_matches(['"', '\'', ':', '=', ' ']);
+    let rest = said.get(at + phrase.len()..)?.trim_start_matches(['"', '\'', ':', '=', ' ']);
     let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
-    let seconds = Duration::from_secs(digits.parse().ok()?);
-    Some(seconds.min(ASKED_MAX))
+    let asked = digits.parse().ok().map(Duration::from_secs).or_else(|| until(rest, now))?;
+    Some(asked.min(ASKED_MAX))
+}
+
+/// How long it is until the moment with which a text begins.
+fn until(text: &str, now: Timestamp) -> Option<Duration> {
+    let date = &text[..text.find("GMT")? + "GMT".len()];
+    let moment = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok()?;
+    let left = moment.as_millisecond().saturating_sub(now.0);
+    Some(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
 }
 
 /// How long to rest before the next attempt after so many failures in a row; `None` when another attempt is of no use. `jitter`
@@ -103,15 +113,18 @@ mod tests {
     use crate::model::Span;
     use proptest::prelude::*;
 
+    /// Of 2026-11-29, in Greenwich.
+    const NOON: Timestamp = Timestamp(1_795_953_600_000);
+
     fn exit(code: i32, said: &str) -> (FailureClass, Option<u64>) {
-        let (class, asked) = classify(Failed { kind: "exit", exit: Some(code), said });
+        let (class, asked) = classify(Failed { kind: "exit", exit: Some(code), said, at: NOON });
         (class, asked.map(|asked| asked.as_secs()))
     }
 
     #[test]
     fn the_class_comes_from_the_end_and_the_text_only_makes_the_rest_longer() {
         use FailureClass as C;
-        let of_kind = |kind| classify(Failed { kind, exit: None, said: "429 too many requests" }).0;
+        let of_kind = |kind| classify(Failed { kind, exit: None, said: "429 too many requests", at: NOON }).0;
         assert_eq!([of_kind("timeout"), of_kind("idle"), of_kind("no_start")], [C::Timeout; 3]);
         assert_eq!([of_kind("crashed"), of_kind("orphaned"), of_kind("signal")], [C::Crash; 3]);
         assert_eq!(of_kind("limit"), C::Policy);
@@ -129,6 +142,10 @@ mod tests {
             "the last one, within a day"
         );
         assert_eq!(exit(1, "Retry-After: Wed, 21 Oct"), (C::Failure, None));
+        let date = |time| exit(1, &format!("< retry-after: Sun, 29 Nov 2026 {time} GMT\r\n< x"));
+        assert_eq!(date("12:00:07"), (C::RateLimit, Some(7)));
+        assert_eq!(date("11:59:59"), (C::RateLimit, Some(0)), "it is over");
+        assert_eq!(date("25:00:00"), (C::Failure, None));
         assert_eq!(exit(1, "curl: (6) Could not resolve host: x"), (C::Transient, None));
         assert_eq!(exit(101, "assertion failed"), (C::Failure, None));
     }

@@ -108,7 +108,8 @@ fn describe(
     let message = context.masked(&message)?;
     let task = context.task(id)?;
     let said = task.attempts.last().map(|attempt| last_words(attempt.telling_log())).unwrap_or_default();
-    let (class, asked) = backoff::classify(Failed { kind, exit: end.and_then(|end| end.exit), said: &said });
+    let (class, asked) =
+        backoff::classify(Failed { kind, exit: end.and_then(|end| end.exit), said: &said, at: clock::now() });
     Ok(AttemptError { kind: kind.to_owned(), message, class: Some(class), retry_after: asked.map(Span) })
 }
 

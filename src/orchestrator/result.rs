@@ -11,6 +11,7 @@ use super::landing;
 use super::messages::{self, Origin};
 use crate::model::record::{ConfineLevel, TaskRecord};
 use crate::model::{CommitId, Handling, Reason, ReasonKind, TaskEvent, TaskId, TaskState};
+use crate::sys::fs;
 use crate::worktree::apart::Touch;
 use crate::worktree::capture::{CaptureRequest, capture};
 use crate::worktree::import::{ImportRequest, import};
@@ -75,6 +76,11 @@ fn capture_and_import(
     id: &TaskId,
     prepared: &Prepared,
 ) -> Result<Option<(CommitId, ResultChanges, Verdict)>, RunError> {
+    let tree = &prepared.paths.tree;
+    if !fs::exists(tree)? {
+        let message = format!("its workspace is gone: {}", tree.display());
+        return Err(WorktreeError::Refused { message, hint: None }.into());
+    }
     let task = context.task(id)?;
     let replaced = ties(context, &task, prepared)?;
     let origin = Origin { run: &context.run.id, task: id };
