@@ -2,49 +2,28 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Lines};
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::Stdio;
 
 use serde_json::Value;
-use support::World;
+use support::{Followed, World};
 
 /// Spans that a story can wait for.
 const SHORT: [&str; 4] = ["--set", "supervise.quiet=200ms", "--set", "supervise.stalled=600ms"];
 
-/// A run that is followed event by event.
-struct Followed {
-    client: Child,
-    events: Lines<BufReader<ChildStdout>>,
+fn start(world: &World, flags: &[&str], script: &str) -> Followed {
+    Followed::start(world, &[&SHORT, flags, &["--", "sh", "-c", script]].concat())
 }
 
-impl Followed {
-    fn start(world: &World, flags: &[&str], script: &str) -> Followed {
-        let args = [&["run", "--events"][..], &SHORT, flags, &["--", "sh", "-c", script]].concat();
-        let mut client = world.command(&args).stdout(Stdio::piped()).spawn().expect("started");
-        let events = BufReader::new(client.stdout.take().expect("piped")).lines();
-        Followed { client, events }
-    }
+/// How its attempt is next.
+fn next_level(run: &mut Followed) -> String {
+    run.next("attempt.health")["data"]["level"].as_str().expect("a level").to_owned()
+}
 
-    /// The next event of a kind.
-    fn next(&mut self, kind: &str) -> Value {
-        let events =
-            self.events.by_ref().map(|line| serde_json::from_str::<Value>(&line.expect("a line")).expect("JSON"));
-        let mut events = events.filter(|event| event["kind"] == kind);
-        events.next().unwrap_or_else(|| panic!("the run ended without {kind}"))
-    }
-
-    /// How its attempt is next.
-    fn next_level(&mut self) -> String {
-        self.next("attempt.health")["data"]["level"].as_str().expect("a level").to_owned()
-    }
-
-    /// The levels that it went through to its end, and the exit code.
-    fn levels_to_the_end(mut self) -> (Vec<String>, i32) {
-        let events = self.events.map(|line| serde_json::from_str::<Value>(&line.expect("a line")).expect("JSON"));
-        let health = events.filter(|event| event["kind"] == "attempt.health");
-        let levels = health.map(|event| event["data"]["level"].as_str().expect("a level").to_owned()).collect();
-        (levels, self.client.wait().expect("over").code().expect("a code"))
-    }
+/// The levels that it goes through to its end, and the exit code.
+fn levels_to_the_end(mut run: Followed) -> (Vec<String>, i32) {
+    let health = run.rest().filter(|event| event["kind"] == "attempt.health");
+    let levels = health.map(|event| event["data"]["level"].as_str().expect("a level").to_owned()).collect();
+    (levels, run.ends().expect("a code"))
 }
 
 /// A pipe for the script of a story, and its path.
@@ -65,12 +44,12 @@ fn a_sleeper_gets_quiet_then_stalled_is_shown_so_and_what_it_says_makes_it_healt
     let go = pipe(&world, "go");
     // Opened once: a second opening could still meet the first writer, and read its end.
     let script = format!("exec 3<> '{go}'; echo begun; read line <&3; echo awake; read line <&3; echo done > done.txt");
-    let mut followed = Followed::start(&world, &["--confine", "off"], &script);
+    let mut followed = start(&world, &["--confine", "off"], &script);
     let quiet = followed.next("attempt.health");
     assert_eq!(quiet["data"]["level"], "quiet");
     assert!(quiet["data"]["silent_ms"].as_u64().is_some_and(|ms| ms >= 200), "{quiet}");
     assert!(quiet["data"]["last_output_at"].is_string() && quiet["data"]["processes"] == 1, "{quiet}");
-    assert_eq!(followed.next_level(), "stalled");
+    assert_eq!(next_level(&mut followed), "stalled");
     let run = world.only_run();
     let shown = health(&world, &run);
     assert!(shown["level"] == "stalled" && shown["silent_ms"].as_u64().is_some_and(|ms| ms >= 600), "{shown}");
@@ -86,10 +65,10 @@ fn a_sleeper_gets_quiet_then_stalled_is_shown_so_and_what_it_says_makes_it_healt
     let runs = world.treehand(&["ps", "--json"]).expect(0).json();
     assert_eq!(runs["runs"][0]["attempts"][0]["health"]["level"], "stalled", "{runs}");
     std::fs::write(&go, "go\n").expect("it waits");
-    assert_eq!(followed.next_level(), "healthy");
-    assert_eq!(followed.next_level(), "quiet");
+    assert_eq!(next_level(&mut followed), "healthy");
+    assert_eq!(next_level(&mut followed), "quiet");
     std::fs::write(&go, "go\n").expect("it waits");
-    assert_eq!(followed.levels_to_the_end().1, 0);
+    assert_eq!(levels_to_the_end(followed).1, 0);
     assert_eq!(health(&world, &run), Value::Null, "it has ended");
 }
 
@@ -99,15 +78,15 @@ fn who_works_silently_or_waits_for_a_program_is_quiet_and_never_stalled() {
     let level = ["--confine", support::level()];
     let busy = "end=$(($(date +%s%N) + 2000000000)); while [ $(date +%s%N) -lt $end ]; do :; done";
     for script in [busy, "sleep 2; true"] {
-        assert_eq!(Followed::start(&world, &level, script).levels_to_the_end(), (vec!["quiet".into()], 0), "{script}");
+        assert_eq!(levels_to_the_end(start(&world, &level, script)), (vec!["quiet".into()], 0), "{script}");
     }
 }
 
 #[test]
 fn in_a_sandbox_who_only_sleeps_is_stalled_too() {
     let world = World::new();
-    let mut followed = Followed::start(&world, &["--confine", support::level()], "exec sleep 1000");
-    assert_eq!((followed.next_level(), followed.next_level()), ("quiet".into(), "stalled".into()));
+    let mut followed = start(&world, &["--confine", support::level()], "exec sleep 1000");
+    assert_eq!((next_level(&mut followed), next_level(&mut followed)), ("quiet".into(), "stalled".into()));
     let run = world.only_run();
     let shown = health(&world, &run);
     assert_eq!((&shown["processes"], &shown["last_output_at"]), (&1.into(), &Value::Null), "{shown}");
@@ -118,9 +97,9 @@ fn in_a_sandbox_who_only_sleeps_is_stalled_too() {
 #[test]
 fn who_lost_its_shim_is_dead_for_whoever_looks_although_its_supervisor_sleeps() {
     let world = World::new();
-    let mut followed = Followed::start(&world, &["--confine", "off"], "exec sleep 1000");
+    let mut followed = start(&world, &["--confine", "off"], "exec sleep 1000");
     let started = followed.next("attempt.started");
-    assert_eq!(followed.next_level(), "quiet");
+    assert_eq!(next_level(&mut followed), "quiet");
     let (run, shim) = (world.only_run(), started["data"]["process"]["pid"].to_string());
     let supervisor = world.supervisor(&run);
     support::signal("STOP", &supervisor);
@@ -142,7 +121,7 @@ fn a_successor_knows_how_an_attempt_is_and_whoever_looks_is_no_successor() {
     let go = pipe(&world, "go");
     let script = format!("read line < '{go}'; echo done > done.txt");
     let flags = ["--confine", "off", "--set", "supervise.stalled=1h", "--set", "supervise.orphan_grace=30s"];
-    let mut followed = Followed::start(&world, &flags, &script);
+    let mut followed = start(&world, &flags, &script);
     followed.next("attempt.started");
     let run = world.only_run();
     // The one that supervises sleeps through the change and dies: nothing is on record.
@@ -173,7 +152,7 @@ fn a_successor_knows_how_an_attempt_is_and_whoever_looks_is_no_successor() {
 fn looking_does_not_lengthen_the_grace_of_who_waits_for_a_successor() {
     let world = World::new();
     let flags = ["--confine", "off", "--set", "supervise.orphan_grace=700ms"];
-    let mut followed = Followed::start(&world, &flags, "exec sleep 1000");
+    let mut followed = start(&world, &flags, "exec sleep 1000");
     let started = followed.next("attempt.started");
     let (run, shim) = (world.only_run(), started["data"]["process"]["pid"].to_string());
     let gone = support::handle(&shim);

@@ -2,43 +2,17 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
-
 use serde_json::Value;
-use support::World;
+use support::{Followed, World};
 
 /// Shell words: waits for a message and prints it into a file; asks.
 const HEAR: &str = "hear() { until [ -e \"$TREEHAND_MAIL/inbox/$1\" ]; do sleep 0.02; done; cat \"$TREEHAND_MAIL/inbox/$1\" > \"$2\"; }; ";
 
-/// A run in the foreground that tells its events.
-struct Followed {
-    client: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
-}
-
-impl Followed {
-    fn start(world: &World, tasks: &str, flags: &[&str]) -> Followed {
-        let file = world.path().join("tasks.toml");
-        std::fs::write(&file, tasks).expect("written");
-        let file = file.to_string_lossy().into_owned();
-        let mut args = vec!["run", "--confine", support::level(), "--events", "--tasks", &file];
-        args.extend(flags);
-        let mut client = world.command(&args).stdout(Stdio::piped()).spawn().expect("started");
-        let lines = BufReader::new(client.stdout.take().expect("piped")).lines();
-        Followed { client, lines }
-    }
-
-    fn next(&mut self, kind: &str) -> Value {
-        let mut lines = self.lines.by_ref().map_while(Result::ok);
-        let line = lines.find(|line| line.contains(&format!("\"kind\":\"{kind}\"")));
-        serde_json::from_str(&line.unwrap_or_else(|| panic!("there is no {kind}"))).expect("JSON")
-    }
-
-    fn ends(mut self) -> Option<i32> {
-        self.lines.by_ref().for_each(drop);
-        self.client.wait().expect("waited").code()
-    }
+fn start(world: &World, tasks: &str, flags: &[&str]) -> Followed {
+    let file = world.path().join("tasks.toml");
+    std::fs::write(&file, tasks).expect("written");
+    let file = file.to_string_lossy().into_owned();
+    Followed::start(world, &[&["--confine", support::level(), "--tasks", &file], flags].concat())
 }
 
 fn task(command: &str) -> String {
@@ -56,7 +30,7 @@ fn ask(question: &str) -> String {
 #[test]
 fn what_a_person_says_comes_into_the_inbox_in_order() {
     let world = World::new();
-    let mut run = Followed::start(&world, &task("hear 0001-steer.txt one.txt; hear 0002-steer.txt two.txt"), &[]);
+    let mut run = start(&world, &task("hear 0001-steer.txt one.txt; hear 0002-steer.txt two.txt"), &[]);
     run.next("attempt.started");
     let target = format!("{}/a", world.only_run());
     world.treehand(&["steer", &target, "mind the gap\n"]).expect(0);
@@ -74,7 +48,7 @@ fn what_a_person_says_comes_into_the_inbox_in_order() {
 fn what_was_said_is_there_for_the_next_attempt_too() {
     let world = World::new();
     let tasks = task("hear 0001-steer.txt said.txt; test $TREEHAND_ATTEMPT_NUMBER = 2");
-    let mut run = Followed::start(&world, &format!("{tasks}retries = 1\n"), &[]);
+    let mut run = start(&world, &format!("{tasks}retries = 1\n"), &[]);
     run.next("attempt.started");
     world.treehand(&["steer", &format!("{}/a", world.only_run()), "mind"]).expect(0);
     assert_eq!(run.ends(), Some(0));
@@ -86,7 +60,7 @@ fn a_task_that_asks_is_parked_leaves_its_place_to_another_and_goes_on_with_the_a
     let world = World::new();
     let asks = task(&format!("{}; hear 0001-answer.txt port.txt", ask(r#"{"question": "Which port?"}"#)));
     let other = "[[task]]\nid = \"other\"\ncommand = [\"sh\", \"-c\", \"echo made > other.txt\"]\n";
-    let mut run = Followed::start(&world, &format!("jobs = 1\n{asks}{other}"), &[]);
+    let mut run = start(&world, &format!("jobs = 1\n{asks}{other}"), &[]);
     run.next("task.land");
     let id = world.only_run();
     let target = format!("{id}/a");
@@ -109,12 +83,12 @@ fn a_task_that_asks_leaves_its_place_on_the_machine_to_other_runs_and_has_it_aga
     let one = ["--set", "supervise.slots=1"];
     let asks =
         task(&format!("{}; hear 0001-answer.txt port.txt; hear 0002-steer.txt go.txt", ask(r#"{"question": "?"}"#)));
-    let mut first = Followed::start(&world, &asks, &one);
+    let mut first = start(&world, &asks, &one);
     first.next("task.ask");
     let target = format!("{}/a", world.only_run());
     let place = world.path().join("state/treehand/slots/machine/0");
     // Both wait for the only place; whoever has it waits for a person.
-    let second = Followed::start(&world, "[[task]]\nid = \"b\"\ncommand = [\"true\"]\n", &one);
+    let second = start(&world, "[[task]]\nid = \"b\"\ncommand = [\"true\"]\n", &one);
     assert_eq!(second.ends(), Some(0), "its place was free");
     world.treehand(&["answer", &target, "8080"]).expect(0);
     first.next("task.answer");
@@ -122,7 +96,7 @@ fn a_task_that_asks_leaves_its_place_on_the_machine_to_other_runs_and_has_it_aga
     while std::fs::read_to_string(&place).expect("a place") != run {
         std::thread::yield_now();
     }
-    let mut third = Followed::start(&world, "[[task]]\nid = \"c\"\ncommand = [\"true\"]\n", &one);
+    let mut third = start(&world, "[[task]]\nid = \"c\"\ncommand = [\"true\"]\n", &one);
     let waits = third.next("task.waits")["data"]["delay"]["why"].to_string();
     assert!(waits.contains("1 of 1 are taken"), "{waits}");
     world.treehand(&["steer", &target, "go"]).expect(0);
@@ -133,7 +107,7 @@ fn a_task_that_asks_leaves_its_place_on_the_machine_to_other_runs_and_has_it_aga
 fn a_question_that_nobody_answers_in_time_has_its_default_for_an_answer() {
     let world = World::new();
     let question = ask(r#"{"question": "Which port?", "default": "80", "deadline": "50ms"}"#);
-    let run = Followed::start(&world, &task(&format!("{question}; hear 0001-answer.txt port.txt")), &[]);
+    let run = start(&world, &task(&format!("{question}; hear 0001-answer.txt port.txt")), &[]);
     assert_eq!(run.ends(), Some(0));
     assert_eq!(world.show("main", "port.txt"), "80");
 }
@@ -143,7 +117,7 @@ fn without_a_default_a_person_has_to_look_and_may_have_it_done_again() {
     let world = World::new();
     let question = ask(r#"{"question": "May I?", "deadline": "50ms"}"#);
     let command = format!("echo half > half.txt; test -e \"$HOME/../../../again\" || {{ {question}; sleep 1000; }}");
-    let run = Followed::start(&world, &task(&command.replace("$HOME/../../../again", "$AGAIN")), &["--env", "AGAIN"]);
+    let run = start(&world, &task(&command.replace("$HOME/../../../again", "$AGAIN")), &["--env", "AGAIN"]);
     assert_eq!(run.ends(), Some(9));
     let over = shown(&world);
     assert_eq!(over["tasks"][0]["state"], "needs_attention");
@@ -160,9 +134,8 @@ fn a_question_that_was_overdue_while_its_command_did_not_end_was_written_down_on
     let world = World::new();
     let question = ask(r#"{"question": "May I?", "deadline": "50ms"}"#);
     let command = format!("trap '' TERM; {question}; while :; do sleep 0.1; done");
-    let mut run = Followed::start(&world, &task(&command), &[]);
-    let kinds: Vec<String> = run.lines.by_ref().map_while(Result::ok).collect();
-    let told = kinds.iter().filter(|line| line.contains("\"kind\":\"task.unanswered\"")).count();
+    let mut run = start(&world, &task(&command), &[]);
+    let told = run.rest().filter(|event| event["kind"] == "task.unanswered").count();
     assert_eq!((told, run.ends()), (1, Some(9)), "it has a grace of five seconds");
 }
 
@@ -170,7 +143,7 @@ fn a_question_that_was_overdue_while_its_command_did_not_end_was_written_down_on
 fn an_answer_reaches_a_task_whose_supervisor_died_while_it_was_parked() {
     let world = World::new();
     let asks = task(&format!("{}; hear 0001-answer.txt port.txt", ask(r#"{"question": "Which port?"}"#)));
-    let mut run = Followed::start(&world, &asks, &[]);
+    let mut run = start(&world, &asks, &[]);
     run.next("task.ask");
     let id = world.only_run();
     // Whoever follows would start a successor.
@@ -188,10 +161,10 @@ fn an_answer_reaches_a_task_whose_supervisor_died_while_it_was_parked() {
 fn a_question_that_cannot_be_understood_is_answered_with_what_is_wrong_and_a_parked_task_can_be_cancelled() {
     let world = World::new();
     let wrong = task(&format!("{}; hear 0001-error.txt wrong.txt", ask(r#"{"question": 7}"#)));
-    assert_eq!(Followed::start(&world, &wrong, &[]).ends(), Some(0));
+    assert_eq!(start(&world, &wrong, &[]).ends(), Some(0));
     assert!(world.show("main", "wrong.txt").starts_with("question.json is not understood: "));
     let world = World::new();
-    let mut run = Followed::start(&world, &task(&format!("{}; sleep 1000", ask(r#"{"question": "Well?"}"#))), &[]);
+    let mut run = start(&world, &task(&format!("{}; sleep 1000", ask(r#"{"question": "Well?"}"#))), &[]);
     run.next("task.ask");
     world.treehand(&["cancel", &format!("{}/a", world.only_run())]).expect(0);
     assert_eq!(run.ends(), Some(130));
@@ -210,7 +183,7 @@ fn who_waits_for_a_person_is_not_idle() {
     let tasks = format!("[[task]]\nid = \"a\"\ncommand = [\"bash\", \"-ec\", '''{waits}''']\n");
     let spans = ["supervise.idle=300ms", "supervise.quiet=200ms", "supervise.stalled=1500ms"];
     let flags: Vec<&str> = spans.iter().flat_map(|span| ["--set", span]).collect();
-    let mut run = Followed::start(&world, &tasks, &flags);
+    let mut run = start(&world, &tasks, &flags);
     run.next("task.ask");
     while run.next("attempt.health")["data"]["level"] != "stalled" {}
     world.treehand(&["answer", &format!("{}/a", world.only_run()), "8080"]).expect(0);
