@@ -51,7 +51,7 @@ impl CleanPlan {
 
 /// Carries out a plan.
 pub fn apply(repo: &Repository, store: &Store, plan: CleanPlan) -> Result<CleanReport> {
-    let path = repo.state_dir().join("locks").join("clean");
+    let path = repo.lock("clean");
     let _one_at_a_time = FileLock::acquire(&path, &format!("treehand clean, pid {}", std::process::id()))?;
     recover::recover(repo, store)?;
     let mut batch = Batch::new(repo, store, "clean")?;

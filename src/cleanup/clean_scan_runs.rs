@@ -70,7 +70,7 @@ fn standing(scan: &Scan<'_>, run: &RunRecord) -> Result<RunStanding> {
     if at_work {
         return Ok(RunStanding::AtWork);
     }
-    let lock = scan.repo.state_dir().join("locks").join(format!("run-{}", run.id));
+    let lock = scan.repo.run_lock(&run.id);
     let free = match fs::exists(&lock) {
         Ok(false) => true,
         Ok(true) => FileLock::try_acquire(&lock, "treehand clean").is_ok(),

@@ -64,7 +64,7 @@ pub fn break_dead(repo: &Repository) -> Result<()> {
         return Ok(());
     }
     // Looked at again under a lock of the kernel's: of two who find it dead, the later one may see a new holder's.
-    let ours = repo.state_dir().join("locks").join("dead-config-lock");
+    let ours = repo.lock("dead-config-lock");
     let _one_at_a_time = FileLock::acquire(&ours, &format!("pid {}", std::process::id()))?;
     if is_dead(&lock)? {
         fs::remove_file(&beside(&file, ".treehand"))?;

@@ -52,7 +52,7 @@ pub fn recover(repo: &Repository, store: &Store) -> Result<Recovery> {
     if !store.open_intents()?.iter().any(|entry| ours(&entry.kind)) {
         return Ok(recovery);
     }
-    let lock = repo.state_dir().join("locks").join("recover");
+    let lock = repo.lock("recover");
     let _one_at_a_time = FileLock::acquire(&lock, &format!("pid {}, recovering", std::process::id()))?;
     recovery.recovered = update::recover(repo, store)?;
     for entry in store.open_intents()? {

@@ -61,7 +61,7 @@ pub fn undo(repo: &Repository, store: &Store, op: Option<i64>) -> Result<Undone>
 
 /// Held by whoever takes back or makes again, for as long as that takes.
 pub(super) fn alone(repo: &Repository) -> Result<FileLock> {
-    let path = repo.state_dir().join("locks").join("undo");
+    let path = repo.lock("undo");
     let holder = format!("another undo or redo, pid {}", std::process::id());
     Ok(FileLock::acquire_within(&path, &holder, LOCK_WAIT)?)
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::asking;
 use super::context::RunError;
 use super::control::{self, Command};
-use super::supervisor::lock_path;
 use super::{ending, room, scoped};
 use crate::confine::environment;
 use crate::model::{RunId, TaskId};
@@ -37,12 +36,12 @@ pub(super) fn last_words(repo: &Repository, run: &RunId) -> String {
 
 /// Whether somebody supervises a run.
 pub fn is_supervised(repo: &Repository, run: &RunId) -> Result<bool, RunError> {
-    Ok(FileLock::is_held(&lock_path(repo, run))?)
+    Ok(FileLock::is_held(&repo.run_lock(run))?)
 }
 
 /// What a supervisor says that waits for room on the disk.
 pub fn waits_for_room(repo: &Repository, run: &RunId) -> Option<String> {
-    let signature = FileLock::signature(&lock_path(repo, run))?;
+    let signature = FileLock::signature(&repo.run_lock(run))?;
     signature.starts_with(room::WAITS).then(|| room::WAITS.to_owned())
 }
 
@@ -91,7 +90,7 @@ pub fn command(
         if is_over(store, run)? {
             return Err(RunError::Refused { message: format!("run {run} is over already") });
         }
-        let noted = match FileLock::acquire_within(&lock_path(repo, run), "noting what was asked for", LAST_MOMENTS) {
+        let noted = match FileLock::acquire_within(&repo.run_lock(run), "noting what was asked for", LAST_MOMENTS) {
             Ok(_right) if is_over(store, run)? => false,
             Ok(_right) => note(store).map(|()| true)?,
             Err(_) => return Err(RunError::SupervisorSilent { run: run.to_string() }),
@@ -108,13 +107,13 @@ pub fn command(
 /// Cancels a run for which no successor starts: what is left of it is ended here.
 pub fn end_here(repo: &Repository, store: &Store, run: &RunId) -> Result<(), RunError> {
     let holder = format!("pid {}, cancelling", std::process::id());
-    let _right = FileLock::acquire_within(&lock_path(repo, run), &holder, LAST_MOMENTS)?;
+    let _right = FileLock::acquire_within(&repo.run_lock(run), &holder, LAST_MOMENTS)?;
     if is_over(store, run)? { Ok(()) } else { ending::end(repo, store, run) }
 }
 
 /// Puts tasks of a run that is over back into the queue. Whoever holds the lock supervises: with it in hand nobody else acts.
 pub fn reopen(repo: &Repository, store: &Store, run: &RunId, tasks: &[TaskId]) -> Result<(), RunError> {
     let holder = format!("pid {}, retrying", std::process::id());
-    let _right = FileLock::acquire_within(&lock_path(repo, run), &holder, LAST_MOMENTS)?;
+    let _right = FileLock::acquire_within(&repo.run_lock(run), &holder, LAST_MOMENTS)?;
     Ok(asking::reopen(store, run, tasks)?)
 }

@@ -12,7 +12,6 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::client::{SUCCESSORS, ensure_supervised, is_over, is_supervised, last_words, runtime};
 use super::context::RunError;
 use super::control::{self, Ask, Command};
-use super::supervisor::lock_path;
 use crate::model::RunId;
 use crate::store::Store;
 use crate::sys::lock::FileLock;
@@ -114,7 +113,7 @@ fn follow_on(
             // It is about to end, has only just begun, or waits for something itself.
             if silent.is_some_and(|since| since.elapsed() > SILENT) {
                 silent = None;
-                let holder = FileLock::signature(&lock_path(repo, run)).unwrap_or_default();
+                let holder = FileLock::signature(&repo.run_lock(run)).unwrap_or_default();
                 tracing::warn!("run {run} does not answer yet; its lock says: {holder}");
             }
             if let Some(left) = runtime.block_on(watcher.rest(LOOK))? {

@@ -26,7 +26,7 @@ pub fn recover(repo: &Repository, store: &Store) -> Result<Recovered, RunError> 
     if open(store)?.is_empty() {
         return Ok(recovered);
     }
-    let lock = repo.state_dir().join("locks").join("recover");
+    let lock = repo.lock("recover");
     let _one_at_a_time = FileLock::acquire(&lock, &format!("pid {}, recovering landings", std::process::id()))?;
     // Looked up again: another process may have settled them while this one waited.
     for entry in open(store)? {

@@ -38,18 +38,13 @@ const LOOKERS_WAIT: Duration = Duration::from_secs(2);
 /// How long a successor waits for a git that its predecessor had started.
 const HELPERS_WAIT: Duration = Duration::from_secs(60);
 
-/// The lock file whose holder supervises the run.
-pub fn lock_path(repo: &Repository, run: &RunId) -> std::path::PathBuf {
-    repo.state_dir().join("locks").join(format!("run-{run}"))
-}
-
 /// Supervises a run to its end. `ready` is called when a client may rely on it.
 pub fn supervise(common_dir: &Path, run: &RunId, place: &Place, ready: impl Fn()) -> Result<(), RunError> {
     let git = Git::open().map_err(WorktreeError::from)?;
     let mut repo = Repository::at_common_dir(&git, common_dir)?;
     // Whoever asks whether a run is supervised holds the lock for that moment.
     let signature = format!("the supervisor, pid {}", std::process::id());
-    let mut right = FileLock::acquire_within(&lock_path(&repo, run), &signature, LOOKERS_WAIT)?;
+    let mut right = FileLock::acquire_within(&repo.run_lock(run), &signature, LOOKERS_WAIT)?;
     // From here on what this process writes counts until there is a later supervisor.
     let (scope, scoped) = scoped::settle(place);
     let (store, record, epoch) = room::take_over(&repo, run, &scoped, (&mut right, &signature), &ready)?;

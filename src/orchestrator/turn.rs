@@ -20,7 +20,7 @@ pub fn take(repo: &Repository, branch: &BranchName, wait: Duration) -> Result<Op
     // Branches that share a lock would only wait for each other, and a name may be longer than that of a file.
     let mut hasher = DefaultHasher::new();
     branch.hash(&mut hasher);
-    let path = repo.state_dir().join("locks").join(format!("land-{:016x}", hasher.finish()));
+    let path = repo.lock(&format!("land-{:016x}", hasher.finish()));
     let holder = format!("pid {}, landing on {branch}", std::process::id());
     match FileLock::acquire_within(&path, &holder, wait) {
         Ok(turn) => Ok(Some(turn)),

@@ -178,7 +178,7 @@ pub fn break_dead(repo: &Repository, checkout: &Checkout) -> Result<()> {
         return Ok(());
     }
     // Looked at again under a lock of the kernel's: of two who find it dead, the later one may see a new holder's.
-    let ours = repo.state_dir().join("locks").join("dead-index-locks");
+    let ours = repo.lock("dead-index-locks");
     let _one_at_a_time = FileLock::acquire(&ours, &format!("pid {}", std::process::id()))?;
     if is_dead(&lock)? {
         remove_copy(&checkout.git_dir)?;

@@ -269,7 +269,7 @@ fn remove_half_made(repo: &Repository, tree: &Path) -> Result<()> {
 /// Registers a worktree without files. One at a time: git looks into every entry to see where the branch is checked out,
 /// and fails on one that another git is just writing ("failed to read …/commondir").
 fn register(repo: &Repository, tree: &Path, branch: &BranchName) -> Result<()> {
-    let lock = repo.state_dir().join("locks").join("worktree-add");
+    let lock = repo.lock("worktree-add");
     let _lock = FileLock::acquire(&lock, &format!("pid {}, registering a worktree", std::process::id()))?;
     // Started where the person stands: git gives the new one that worktree's own settings and sparse checkout.
     let add = repo.git.bare(&repo.git_dir, ["worktree", "add", "--quiet", "--no-checkout"]);

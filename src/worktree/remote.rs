@@ -95,7 +95,7 @@ fn lock_path(repo: &Repository, branch: &RemoteBranch) -> PathBuf {
         .bytes()
         .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("={b:02x}") })
         .collect();
-    repo.state_dir().join("locks").join(format!("fetch-{key}"))
+    repo.lock(&format!("fetch-{key}"))
 }
 
 /// What the remote said when it was asked last, if the branch that tracks it is still where that answer put it.

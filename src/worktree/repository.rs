@@ -210,6 +210,16 @@ impl Repository {
         Ok(self.sealed_root()?.join(run.as_str()))
     }
 
+    /// The lock file of this name.
+    pub fn lock(&self, name: &str) -> PathBuf {
+        self.state_dir().join("locks").join(name)
+    }
+
+    /// The lock file whose holder supervises a run.
+    pub fn run_lock(&self, run: &RunId) -> PathBuf {
+        self.lock(&format!("run-{run}"))
+    }
+
     /// The log of one attempt.
     pub fn attempt_log(&self, run: &RunId, task: &TaskId, n: u32) -> PathBuf {
         self.state_dir().join("logs").join(run.as_str()).join(format!("{task}.{n}.log"))

@@ -12,7 +12,7 @@ use crate::sys::lock::{FileLock, LockError};
 
 /// Takes the lock of a workspace, waiting for whoever has it.
 pub fn take(repo: &Repository, name: &WorkspaceName, wait: Duration) -> Result<FileLock> {
-    let path = repo.state_dir().join("locks").join(format!("update-{}", name.path_part()));
+    let path = repo.lock(&format!("update-{}", name.path_part()));
     let holder = format!("pid {} brings it up to its base", std::process::id());
     let silent = wait.min(TELL_AFTER);
     let first = FileLock::acquire_within(&path, &holder, silent);
