@@ -102,6 +102,8 @@ pub enum Verb {
     Steer(MessageArgs),
     /// Do again what failed or was cancelled in a run, or one task of it
     Retry(AgainArgs),
+    /// Land results of a run that wait for a person, or did not land
+    Merge(MergeArgs),
     /// List what treehand did
     Log,
     /// Take back the last operation, or the one named
@@ -431,6 +433,14 @@ pub struct AgainArgs {
     /// Return at once, the run goes on
     #[arg(long)]
     pub detach: bool,
+}
+
+/// Arguments of `merge`.
+#[derive(Args, Debug)]
+pub struct MergeArgs {
+    /// RUN for all its results that can land, or RUN/TASK (a unique prefix of each is enough)
+    #[arg(required = true, value_name = "RUN[/TASK]")]
+    pub targets: Vec<String>,
 }
 
 /// Arguments of `wait`.

@@ -172,6 +172,9 @@ pub struct TaskRecord {
     /// Nobody answered that in time.
     #[serde(default)]
     pub unanswered: bool,
+    /// A person wants its result to land.
+    #[serde(default)]
+    pub accepted: bool,
     /// What it waits for while it is queued, beside a place in its run and what it needs.
     #[serde(default)]
     pub delay: Option<Delay>,

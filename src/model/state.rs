@@ -75,7 +75,7 @@ pub enum TaskEvent {
     Cancel,
     /// A person wants it done again.
     Retry,
-    /// A person landed a result that was rejected or waited for one.
+    /// A person wants its result to land.
     Merge,
 }
 
@@ -145,7 +145,7 @@ impl TaskState {
             (S::Leased | S::Running | S::Captured | S::Candidate, E::Reject) => S::Rejected,
             (S::Running | S::Captured, E::Hold) => S::NeedsAttention,
             (S::Queued, E::Skip) => S::Skipped,
-            (S::Rejected | S::NeedsAttention, E::Merge) => S::Landed,
+            (S::Rejected | S::NeedsAttention | S::Candidate, E::Merge) => S::Candidate,
             (S::Failed | S::Cancelled | S::Skipped | S::Rejected | S::NeedsAttention, E::Retry) => S::Queued,
             (state, E::Cancel) if !state.is_terminal() => S::Cancelled,
             (state, event) => return Err(Illegal { state, event }),

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::confine::environment;
 use crate::model::mail::{Message, MessageKind};
-use crate::model::record::TaskRecord;
+use crate::model::record::{RunRecord, TaskRecord};
 use crate::model::{RunId, RunState, TaskEvent, TaskId, TaskState};
 use crate::store::{Store, StoreError};
 use crate::sys::clock;
@@ -65,9 +65,28 @@ pub fn queue_again(store: &Store, run: &RunId, tasks: &[TaskId]) -> Result<Vec<T
         (task.delivered, task.question, task.unanswered, task.delay) = (0, None, false, None);
         task.mail.clear();
         task.tampered.clear();
+        task.accepted = false;
     };
     let one = |id: &TaskId| store.move_task(run, id, TaskEvent::Retry, json!({}), again);
     tasks.iter().map(one).collect()
+}
+
+/// Has results land that wait for a person, or did not land.
+pub fn accept(store: &Store, run: &RunId, tasks: &[TaskId]) -> Result<Vec<TaskRecord>, StoreError> {
+    let wanted = |task: &mut TaskRecord| (task.accepted, task.reason, task.stop) = (true, None, None);
+    let one = |id: &TaskId| store.move_task(run, id, TaskEvent::Merge, json!({}), wanted);
+    tasks.iter().map(one).collect()
+}
+
+/// Has results of a run that is over land.
+pub fn reopen_to_land(store: &Store, run: &RunId, tasks: &[TaskId]) -> Result<(), StoreError> {
+    store.update_run(run, "run.merge", json!({"tasks": tasks}), begin_again)?;
+    accept(store, run, tasks).map(drop)
+}
+
+fn begin_again(run: &mut RunRecord) {
+    (run.state, run.ended_at, run.error) = (RunState::Queued, None, None);
+    (run.cancel_requested, run.paused) = (false, false);
 }
 
 /// Puts tasks of a run that is over back into the queue, and the run with them. The run comes first: a run whose tasks are all
@@ -76,8 +95,7 @@ pub fn reopen(store: &Store, run: &RunId, tasks: &[TaskId]) -> Result<(), StoreE
     store.update_run(run, "run.retry", json!({"tasks": tasks}), |run| {
         // A person begins anew, perhaps with the program on PATH that was missing.
         run.environment = environment::here();
-        (run.state, run.ended_at, run.error) = (RunState::Queued, None, None);
-        (run.cancel_requested, run.paused) = (false, false);
+        begin_again(run);
     })?;
     queue_again(store, run, tasks).map(drop)
 }

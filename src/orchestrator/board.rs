@@ -22,6 +22,8 @@ pub struct Slot {
     pub needs: Vec<TaskId>,
     /// It rests before its next attempt.
     pub rests: bool,
+    /// A person wants its result to land.
+    pub accepted: bool,
 }
 
 /// All tasks of a run, in the order of its file.
@@ -49,6 +51,8 @@ pub enum Event {
         /// Its state now.
         state: TaskState,
     },
+    /// A person wants the result of a task to land that is over, or waits for that.
+    Accepted(TaskId),
     /// A task that comes back into the queue rests first.
     Rest(TaskId),
     /// It has rested.
@@ -147,6 +151,11 @@ impl Board {
                 let active = self.slots.iter().filter(|slot| slot.state.is_active());
                 effects.extend(active.map(|slot| Effect::Resume(slot.id.clone())));
             }
+            Event::Accepted(task) => {
+                if let Some(n) = self.index.get(&task) {
+                    (self.slots[*n].state, self.slots[*n].accepted) = (TaskState::Candidate, true);
+                }
+            }
             Event::Rest(task) => self.set_resting(&task, true),
             Event::Rested(task) => self.set_resting(&task, false),
             Event::Moved { task, state } => {
@@ -229,7 +238,7 @@ impl Board {
                 break;
             }
         }
-        if self.merge == MergePolicy::Auto && !self.paused {
+        if !self.paused {
             self.land_next(effects);
         }
     }
@@ -256,7 +265,8 @@ impl Board {
             return;
         }
         loop {
-            let candidates = self.slots.iter().filter(|slot| slot.state == TaskState::Candidate);
+            let lands = |slot: &&Slot| slot.state == TaskState::Candidate && self.may_land(slot);
+            let candidates = self.slots.iter().filter(lands);
             let decision = candidates.filter_map(|slot| self.landing_of(slot)).next();
             match decision {
                 None => return,
@@ -276,6 +286,10 @@ impl Board {
         }
     }
 
+    fn may_land(&self, slot: &Slot) -> bool {
+        self.merge == MergePolicy::Auto || slot.accepted
+    }
+
     fn landing_of(&self, slot: &Slot) -> Option<Effect> {
         for need in &slot.needs {
             match self.state_of(need) {
@@ -290,9 +304,9 @@ impl Board {
     }
 
     fn is_over(&self) -> bool {
-        let at_rest = |slot: &Slot| {
-            slot.state.is_terminal() || (slot.state == TaskState::Candidate && self.merge == MergePolicy::Manual)
-        };
+        // One that may land and does not, although nothing lands and nothing pauses, builds on another that waits.
+        let waits = |slot: &Slot| self.merge == MergePolicy::Manual && !(self.paused && slot.accepted);
+        let at_rest = |slot: &Slot| slot.state.is_terminal() || (slot.state == TaskState::Candidate && waits(slot));
         self.landing.is_none() && self.slots.iter().all(at_rest)
     }
 }
@@ -312,6 +326,7 @@ mod tests {
             state: TaskState::Queued,
             needs: needs.iter().map(|need| id(need)).collect(),
             rests: false,
+            accepted: false,
         };
         Board::new(tasks.iter().map(slot).collect(), jobs, merge)
     }
@@ -371,6 +386,7 @@ mod tests {
             state,
             needs: needs.iter().map(|need| id(need)).collect(),
             rests: false,
+            accepted: false,
         };
         let slots = vec![
             slot("a", TaskState::Landed, &[]),
@@ -395,6 +411,28 @@ mod tests {
         assert_eq!(board.handle_event(Event::Pause), []);
         assert_eq!(settled(&mut board, "a", TaskState::Candidate), []);
         assert_eq!(board.handle_event(Event::Unpause), [Effect::Start(id("b")), Effect::Land(id("a"))]);
+    }
+
+    #[test]
+    fn what_a_person_accepted_lands_in_order_also_where_nothing_lands_by_itself() {
+        let mut board = board(&[("a", &[]), ("b", &["a"]), ("c", &["a"])], 8, MergePolicy::Manual);
+        board.handle_event(Event::Begin);
+        for task in ["a", "b", "c"] {
+            settled(&mut board, task, TaskState::Candidate);
+        }
+        // Whoever is asked when a run is over is a supervisor that has just begun.
+        let again = |board: &Board| Board::new(board.slots.clone(), 8, MergePolicy::Manual);
+        let accept = |board: &mut Board, task: &str| board.handle_event(Event::Accepted(id(task)));
+        let mut board = again(&board);
+        assert_eq!(accept(&mut board, "b"), [Effect::Finish], "what it builds on waits");
+        let mut board = again(&board);
+        assert_eq!(board.handle_event(Event::Pause), [], "it goes on after the pause");
+        assert_eq!(accept(&mut board, "a"), []);
+        assert_eq!(board.handle_event(Event::Unpause), [Effect::Land(id("a"))]);
+        assert_eq!(settled(&mut board, "a", TaskState::Landed), [Effect::Land(id("b"))]);
+        assert_eq!(settled(&mut board, "b", TaskState::Rejected), [Effect::Finish], "c waits for a person");
+        let mut board = again(&board);
+        assert_eq!(accept(&mut board, "b"), [Effect::Land(id("b"))], "once more");
     }
 
     #[test]
@@ -481,6 +519,7 @@ mod tests {
                 state: TaskState::Queued,
                 needs: (0..n).filter(|m| mask & (1 << m) != 0).map(|m| id(&format!("t{m}"))).collect(),
                 rests: false,
+            accepted: false,
             }).collect();
             let mut board = Board::new(slots, jobs, MergePolicy::Auto);
             let (mut at_work, mut landing, mut over) = (Vec::new(), Vec::new(), false);

@@ -111,6 +111,13 @@ pub fn end_here(repo: &Repository, store: &Store, run: &RunId) -> Result<(), Run
     if is_over(store, run)? { Ok(()) } else { ending::end(repo, store, run) }
 }
 
+/// Has results of a run that is over land, by a supervisor that is to be started.
+pub fn reopen_to_land(repo: &Repository, store: &Store, run: &RunId, tasks: &[TaskId]) -> Result<(), RunError> {
+    let holder = format!("pid {}, merging", std::process::id());
+    let _right = FileLock::acquire_within(&repo.run_lock(run), &holder, LAST_MOMENTS)?;
+    Ok(asking::reopen_to_land(store, run, tasks)?)
+}
+
 /// Puts tasks of a run that is over back into the queue. Whoever holds the lock supervises: with it in hand nobody else acts.
 pub fn reopen(repo: &Repository, store: &Store, run: &RunId, tasks: &[TaskId]) -> Result<(), RunError> {
     let holder = format!("pid {}, retrying", std::process::id());

@@ -60,6 +60,11 @@ pub enum Command {
         /// What.
         text: String,
     },
+    /// Land the results of these tasks.
+    Accept {
+        /// The tasks.
+        tasks: Vec<TaskId>,
+    },
     /// Do these tasks again.
     Retry {
         /// The tasks.

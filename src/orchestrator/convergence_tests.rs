@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::acceptance;
 use super::asking;
 use super::board::{Board, Effect, Event};
 use super::recover;
@@ -49,6 +50,8 @@ struct Plan {
     tasks: Vec<Made>,
     jobs: u32,
     merge: MergePolicy,
+    /// When it is over a person has everything land that can.
+    accepted: bool,
     /// After so many steps of all its supervisors a person cancels it.
     cancelled_after: Option<u32>,
     /// Decides which of those at work comes next.
@@ -378,22 +381,36 @@ fn bring_to_its_end(plan: &Plan, cuts: &[u64]) -> (CameTo, usize) {
     let store = Store::in_memory().expect("a store");
     let (run, tasks) = records(plan);
     store.create_run(&run, &tasks).expect("stored");
-    let (mut world, mut died) = (World::default(), 0);
+    let mut world = World::default();
+    let mut died = supervise(plan, &mut world, &store, &run.id, cuts);
+    check(plan, &world, &store, &run.id);
+    let tasks = store.tasks(&run.id).expect("read");
+    if let Some(chosen) = acceptance::choose(&tasks, &[]).ok().filter(|_| plan.accepted) {
+        asking::reopen_to_land(&store, &run.id, &chosen).expect("written");
+        died += supervise(plan, &mut world, &store, &run.id, cuts);
+        check(plan, &world, &store, &run.id);
+        let tasks = store.tasks(&run.id).expect("read");
+        assert!(!tasks.iter().any(|task| chosen.contains(&task.id) && task.state == TaskState::Candidate), "{tasks:?}");
+    }
+    let tasks = store.tasks(&run.id).expect("read");
+    let ended = tasks.iter().map(|task| (task.id.clone(), how(task, &tasks))).collect();
+    let run = store.run(&run.id).expect("read").state;
+    (CameTo { run, tasks: ended, landed: world.target.into_iter().collect() }, died)
+}
+
+/// Works with supervisors that die after so many writes, one after the other, and one that does not. How many died.
+fn supervise(plan: &Plan, world: &mut World, store: &Store, run: &RunId, cuts: &[u64]) -> usize {
+    let mut died = 0;
     for cut in cuts.iter().map(Some).chain([None]) {
         store.cut_after(cut.copied().unwrap_or(u64::MAX));
-        let ended = Supervisor::start(plan, &mut world, &store, &run.id).and_then(Supervisor::work);
-        match ended {
+        match Supervisor::start(plan, world, store, run).and_then(Supervisor::work) {
             Ok(()) => break,
             Err(StoreError::Cut) => died += 1,
             Err(error) => panic!("{error}"),
         }
     }
     store.cut_after(u64::MAX);
-    check(plan, &world, &store, &run.id);
-    let tasks = store.tasks(&run.id).expect("read");
-    let ended = tasks.iter().map(|task| (task.id.clone(), how(task, &tasks))).collect();
-    let run = store.run(&run.id).expect("read").state;
-    (CameTo { run, tasks: ended, landed: world.target.into_iter().collect() }, died)
+    died
 }
 
 /// What holds of every run that is over, whatever died.
@@ -422,7 +439,7 @@ fn plan(tasks: &[(&[usize], &[End], bool)]) -> Plan {
         lands: *lands,
     };
     let tasks = tasks.iter().map(made).collect();
-    Plan { tasks, jobs: 2, merge: MergePolicy::Auto, cancelled_after: None, order: 7 }
+    Plan { tasks, jobs: 2, merge: MergePolicy::Auto, accepted: false, cancelled_after: None, order: 7 }
 }
 
 /// Cuts a run after each of its writes, and its successor once more after every fifth of those that it has left, in turn.
@@ -490,10 +507,11 @@ fn plans() -> impl Strategy<Value = Plan> {
         tasks.into_iter().enumerate().map(made).collect::<Vec<_>>()
     });
     let merge = prop_oneof![3 => Just(MergePolicy::Auto), 1 => Just(MergePolicy::Manual)];
-    (tasks, 1..4u32, merge, any::<u64>()).prop_map(|(tasks, jobs, merge, order)| Plan {
+    (tasks, 1..4u32, merge, any::<bool>(), any::<u64>()).prop_map(|(tasks, jobs, merge, accepted, order)| Plan {
         tasks,
         jobs,
         merge,
+        accepted,
         cancelled_after: None,
         order,
     })

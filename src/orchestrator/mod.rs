@@ -3,6 +3,7 @@
 //! Promises: a run belongs to its supervisor, not to the client; every start consumes an attempt; nothing lands but the
 //! tree that the gates saw; a result that does not land keeps its branch. Cleans up after its own tasks only.
 
+pub mod acceptance;
 pub mod admission;
 pub mod again;
 pub mod asking;

@@ -236,6 +236,7 @@ fn tasks(run: &RunId, spec: &RunSpec) -> Result<Vec<TaskRecord>, RunError> {
             question: None,
             unanswered: false,
             delay: None,
+            accepted: false,
         })
     };
     spec.tasks.iter().enumerate().map(one).collect()

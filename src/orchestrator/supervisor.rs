@@ -182,7 +182,7 @@ fn rest_of(task: &TaskRecord) -> Option<Duration> {
 /// A task as the board sees it.
 pub(super) fn slot(task: &TaskRecord) -> Slot {
     let rests = task.state == TaskState::Queued && rest_of(task).is_some();
-    Slot { id: task.id.clone(), state: task.state, needs: task.spec.needs.clone(), rests }
+    Slot { id: task.id.clone(), state: task.state, needs: task.spec.needs.clone(), rests, accepted: task.accepted }
 }
 
 /// What a supervisor has to hear first: what persons asked for of those before it, then that it begins. The last is taken first.
@@ -246,6 +246,18 @@ impl Driver<'_> {
                         context.store(|store| asking::say(store, run, &task, (kind, &text)))?;
                         context.bell(&task).notify_one();
                     }
+                }
+            }
+            Command::Accept { tasks } => {
+                if context.stops_all() {
+                    return Ok(Err(format!("run {run} is being cancelled: merge it when it is over")));
+                }
+                if let Some(why) = self.hinders(&tasks, TaskEvent::Merge)? {
+                    return Ok(Err(why));
+                }
+                context.stopping(|stopping| tasks.iter().for_each(|task| stopping.release(task)));
+                for task in context.store(|store| asking::accept(store, run, &tasks))? {
+                    self.take(Event::Accepted(task.id))?;
                 }
             }
             Command::Retry { tasks } => {

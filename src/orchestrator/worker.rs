@@ -360,6 +360,10 @@ pub fn reclaim(context: &Context, id: &TaskId) -> Result<(), RunError> {
     if !matches!(task.state, TaskState::Landed | TaskState::NoChange | TaskState::Skipped) {
         return Ok(());
     }
+    if task.accepted {
+        // It waited, and somebody may have worked in there meanwhile: `clean` looks.
+        return Ok(());
+    }
     if task.workspace.is_some() {
         sealed::remove(&context.paths(id)?)?;
     }

@@ -52,6 +52,7 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("", "name", Kind::Workspace),
     ("", "names", Kind::Workspace),
     ("", "target", Kind::Target),
+    ("", "targets", Kind::Target),
     ("", "operation", Kind::Operation),
     ("", "saved", Kind::Saved),
     ("", "branch", Kind::Free),

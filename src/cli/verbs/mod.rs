@@ -18,6 +18,7 @@ mod logs;
 mod logs_document;
 mod ls;
 mod man;
+mod merge;
 mod new;
 mod path;
 mod pause;

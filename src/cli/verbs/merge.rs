@@ -1,0 +1,128 @@
+//! `merge`: lands results of a run that wait for a person, or did not land when they could have.
+//!
+//! What lands is what was captured, through the gates of the run and its supervisor. A branch that somebody moved since is theirs.
+
+use serde_json::json;
+
+use crate::cli::args::MergeArgs;
+use crate::cli::error::CliError;
+use crate::cli::output::plain;
+use crate::cli::session::Session;
+use crate::model::record::{RunRecord, TaskRecord};
+use crate::model::{CommitId, ReasonKind, TaskId, state};
+use crate::orchestrator::acceptance::choose;
+use crate::orchestrator::client;
+use crate::orchestrator::control::Command;
+use crate::orchestrator::follow::{self, Followed, OnInterrupt};
+use crate::store::Store;
+use crate::worktree::WorktreeError;
+
+/// Lands results.
+pub fn run(session: &Session, args: &MergeArgs) -> Result<u8, CliError> {
+    let store = session.store()?;
+    let (run, named) = targets(session, &store, &args.targets)?;
+    let tasks = store.tasks(&run.id)?;
+    let chosen = choose(&tasks, &named)
+        .map_err(|why| CliError::refused(format!("nothing of {} lands: {why}", args.targets.join(", "))))?;
+    for task in tasks.iter().filter(|task| chosen.contains(&task.id)) {
+        require_untouched(session, task)?;
+    }
+    let before = tip(session, &run)?;
+    let followed = land(session, &store, &run, &chosen)?;
+    let code = report(session, &store, (&run, before), &chosen)?;
+    Ok(match followed {
+        Followed::Interrupted(signal) => signal,
+        _ => code,
+    })
+}
+
+/// The run, and the tasks of it that are named.
+fn targets(session: &Session, store: &Store, targets: &[String]) -> Result<(RunRecord, Vec<TaskId>), CliError> {
+    let mut found: Option<(RunRecord, Vec<TaskId>)> = None;
+    for target in targets {
+        let (run, task) = session.target(store, target)?;
+        let known = found.get_or_insert_with(|| (run.clone(), Vec::new()));
+        if known.0.id != run.id || task.is_none() && targets.len() > 1 {
+            return Err(CliError::usage("one run, or tasks of one run, at a time"));
+        }
+        known.1.extend(task.map(|task| task.id));
+    }
+    found.ok_or_else(|| CliError::usage("nothing is named"))
+}
+
+/// An error where a result is not on its branch as it was captured.
+fn require_untouched(session: &Session, task: &TaskRecord) -> Result<(), CliError> {
+    let now = session.repo.reader().ref_commit(&task.branch.full_ref()).map_err(WorktreeError::from)?;
+    if now.is_some() && now == task.commit {
+        return Ok(());
+    }
+    let what = if now.is_some() { "has moved since its result was captured" } else { "is gone" };
+    let refused = CliError::refused(format!("the branch `{}` {what}", task.branch));
+    Err(if now.is_some() {
+        refused.hint(format!("git merge {} lands what is there now", task.branch))
+    } else {
+        refused
+    })
+}
+
+fn tip(session: &Session, run: &RunRecord) -> Result<Option<CommitId>, CliError> {
+    Ok(session.repo.reader().ref_commit(&run.into.full_ref()).map_err(WorktreeError::from)?)
+}
+
+/// Has them landed, and waits until each has or has not.
+fn land(session: &Session, store: &Store, run: &RunRecord, chosen: &[TaskId]) -> Result<Followed, CliError> {
+    let (repo, id) = (&session.repo, &run.id);
+    let command = Command::Accept { tasks: chosen.to_vec() };
+    let accepted = || client::command(repo, store, id, &command, |_| Ok(()));
+    match if run.state.is_terminal() { Ok(false) } else { accepted().map(|()| true) } {
+        Ok(true) => {}
+        Err(error) if !store.run(id)?.state.is_terminal() => return Err(error.into()),
+        // It is over, also where it was not a moment ago.
+        Ok(false) | Err(_) => {
+            client::reopen_to_land(repo, store, id, chosen)?;
+            client::ensure_supervised(repo, store, id)?;
+            return Ok(follow::follow(repo, store, id, None, OnInterrupt::Leave, |_| Ok(()))?);
+        }
+    }
+    let over = |store: &Store| {
+        let tasks = store.tasks(id)?;
+        Ok(tasks.iter().filter(|task| chosen.contains(&task.id)).all(|task| task.state.is_terminal()))
+    };
+    Ok(follow::follow_until(repo, store, id, over)?)
+}
+
+fn report(
+    session: &Session,
+    store: &Store,
+    (run, before): (&RunRecord, Option<CommitId>),
+    chosen: &[TaskId],
+) -> Result<u8, CliError> {
+    let (now, after) = (store.run(&run.id)?, tip(session, run)?);
+    let mut tasks = store.tasks(&run.id)?;
+    tasks.retain(|task| chosen.contains(&task.id));
+    let landed = || tasks.iter().filter_map(|task| Some((task, task.landed.as_ref()?)));
+    let rejected = || tasks.iter().filter(|task| task.landed.is_none());
+    let document = json!({
+        "run": run.id,
+        "target": run.into,
+        "before": before,
+        "after": after,
+        "strategy": run.strategy,
+        "landed": landed().map(|(task, landed)| json!({"task": task.id, "commit": landed.commit})).collect::<Vec<_>>(),
+        "rejected": rejected().map(|task| json!({"task": task.id, "reason": task.reason})).collect::<Vec<_>>(),
+        "gates": now.gates.iter().skip(run.gates.len()).collect::<Vec<_>>(),
+    });
+    session.out.answer("treehand/merge/v1", document, || {
+        let mut text = String::new();
+        for (task, landed) in landed() {
+            text.push_str(&format!("landed {} on {} as {}\n", task.id, run.into, landed.commit.short()));
+        }
+        for task in rejected() {
+            let why = task.reason.as_ref().map_or(task.state.word(), |reason| reason.message.as_str());
+            text.push_str(&format!("not landed {}: {}\n", task.id, plain(why)));
+        }
+        text
+    })?;
+    let reasons: Vec<ReasonKind> = rejected().filter_map(|task| Some(task.reason.as_ref()?.kind)).collect();
+    Ok(state::run_exit_code(&reasons))
+}
