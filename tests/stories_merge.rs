@@ -99,3 +99,26 @@ fn a_result_lands_while_the_rest_of_its_run_goes_on() {
     std::fs::write(&pipe, "go\n").expect("written");
     assert_eq!(run.ends(), Some(0));
 }
+
+#[test]
+fn two_who_merge_at_once_land_everything_once_and_both_hear_so() {
+    let world = World::new();
+    let tasks: String = (0..6).map(|n| task(&format!("t{n}"), &format!("echo {n} > f{n}"))).collect();
+    let run = ran(&world, &tasks, &["--merge", "manual", "--confine", "off"], 0);
+    let single = format!("{run}/t3");
+    let others: Vec<_> = [&run, &single, &run]
+        .map(|target| world.command(&["merge", target, "--json"]))
+        .into_iter()
+        .map(|mut merge| merge.stdout(std::process::Stdio::piped()).spawn().expect("started"))
+        .collect();
+    for other in others {
+        let output = other.wait_with_output().expect("over");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        // Whoever comes when all is done finds nothing to do.
+        let nothing = said.contains("none of its results waits") || said.contains("has landed");
+        assert!(output.status.success() || nothing, "{said}");
+    }
+    assert_eq!(world.treehand(&["show", &run, "--json"]).expect(0).json()["state"], "landed");
+    assert_eq!(world.git(&["rev-list", "--count", "main"]), "7");
+    world.treehand(&["retry", &run]).expect(4);
+}

@@ -9,7 +9,7 @@ use super::context::RunError;
 use super::control::{self, Command};
 use super::{ending, room, scoped};
 use crate::confine::environment;
-use crate::model::{RunId, TaskId};
+use crate::model::{RunId, TaskEvent, TaskId};
 use crate::store::{Store, StoreError};
 use crate::sys::lock::FileLock;
 use crate::worktree::Repository;
@@ -113,14 +113,37 @@ pub fn end_here(repo: &Repository, store: &Store, run: &RunId) -> Result<(), Run
 
 /// Has results of a run that is over land, by a supervisor that is to be started.
 pub fn reopen_to_land(repo: &Repository, store: &Store, run: &RunId, tasks: &[TaskId]) -> Result<(), RunError> {
-    let holder = format!("pid {}, merging", std::process::id());
-    let _right = FileLock::acquire_within(&repo.run_lock(run), &holder, LAST_MOMENTS)?;
+    let _right = right_to_reopen(repo, store, run, (tasks, TaskEvent::Merge))?;
     Ok(asking::reopen_to_land(store, run, tasks)?)
 }
 
 /// Puts tasks of a run that is over back into the queue. Whoever holds the lock supervises: with it in hand nobody else acts.
 pub fn reopen(repo: &Repository, store: &Store, run: &RunId, tasks: &[TaskId]) -> Result<(), RunError> {
-    let holder = format!("pid {}, retrying", std::process::id());
-    let _right = FileLock::acquire_within(&repo.run_lock(run), &holder, LAST_MOMENTS)?;
+    let _right = right_to_reopen(repo, store, run, (tasks, TaskEvent::Retry))?;
     Ok(asking::reopen(store, run, tasks)?)
+}
+
+/// The right to begin a run again that is over; refused where somebody else was faster, so that nothing is half begun.
+fn right_to_reopen(
+    repo: &Repository,
+    store: &Store,
+    run: &RunId,
+    (tasks, event): (&[TaskId], TaskEvent),
+) -> Result<FileLock, RunError> {
+    let begun = || RunError::Refused { message: format!("run {run} has begun again meanwhile") };
+    let holder = format!("pid {}, beginning it again", std::process::id());
+    let right = match FileLock::acquire_within(&repo.run_lock(run), &holder, LAST_MOMENTS) {
+        Err(_) if !is_over(store, run)? => return Err(begun()),
+        right => right?,
+    };
+    if !is_over(store, run)? {
+        return Err(begun());
+    }
+    for id in tasks {
+        let state = store.task(run, id)?.state;
+        if state.next(event).is_err() {
+            return Err(RunError::Refused { message: format!("{run}/{id} is {} by now", state.word()) });
+        }
+    }
+    Ok(right)
 }

@@ -90,7 +90,7 @@ async fn round(context: &Arc<Context>, entry: &Entry) -> Result<Option<TaskState
     let tip = context.repo.reader().ref_commit(&context.run.into.full_ref()).map_err(WorktreeError::from)?;
     let Some(tip) = tip else {
         let message = format!("the branch `{}` is gone", context.run.into);
-        return reject(context, id, Reason::new(ReasonKind::Policy, message)).map(Some);
+        return reject(context, id, Reason::new(ReasonKind::InTheWay, message)).map(Some);
     };
     let candidate = {
         let (context, entry, tip) = (Arc::clone(context), entry.clone(), tip.clone());

@@ -2,6 +2,8 @@
 //!
 //! What lands is what was captured, through the gates of the run and its supervisor. A branch that somebody moved since is theirs.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use crate::cli::args::MergeArgs;
@@ -12,24 +14,45 @@ use crate::model::record::{RunRecord, TaskRecord};
 use crate::model::{CommitId, ReasonKind, TaskId, state};
 use crate::orchestrator::acceptance::choose;
 use crate::orchestrator::client;
+use crate::orchestrator::context::RunError;
 use crate::orchestrator::control::Command;
 use crate::orchestrator::follow::{self, Followed, OnInterrupt};
 use crate::store::Store;
 use crate::worktree::WorktreeError;
 
+/// How often it is looked anew what can land, where others land at the same time.
+const ROUNDS: usize = 5;
+
 /// Lands results.
 pub fn run(session: &Session, args: &MergeArgs) -> Result<u8, CliError> {
     let store = session.store()?;
     let (run, named) = targets(session, &store, &args.targets)?;
-    let tasks = store.tasks(&run.id)?;
-    let chosen = choose(&tasks, &named)
-        .map_err(|why| CliError::refused(format!("nothing of {} lands: {why}", args.targets.join(", "))))?;
-    for task in tasks.iter().filter(|task| chosen.contains(&task.id)) {
-        require_untouched(session, task)?;
-    }
     let before = tip(session, &run)?;
-    let followed = land(session, &store, &run, &chosen)?;
-    let code = report(session, &store, (&run, before), &chosen)?;
+    let mut wanted = BTreeSet::new();
+    let mut followed = Followed::Over;
+    for round in 1..=ROUNDS {
+        let tasks = store.tasks(&run.id)?;
+        let chosen = match choose(&tasks, &named) {
+            Ok(chosen) => chosen,
+            // Somebody else has landed them meanwhile.
+            Err(_) if round > 1 => break,
+            Err(why) => {
+                return Err(CliError::refused(format!("nothing of {} lands: {why}", args.targets.join(", "))));
+            }
+        };
+        for task in tasks.iter().filter(|task| chosen.contains(&task.id)) {
+            require_untouched(session, task)?;
+        }
+        wanted.extend(chosen.iter().cloned());
+        match land(session, &store, &run, &chosen) {
+            Err(RunError::Refused { .. }) if round < ROUNDS => {}
+            landed => {
+                followed = landed?;
+                break;
+            }
+        }
+    }
+    let code = report(session, &store, (&run, before), &wanted)?;
     Ok(match followed {
         Followed::Interrupted(signal) => signal,
         _ => code,
@@ -70,36 +93,29 @@ fn tip(session: &Session, run: &RunRecord) -> Result<Option<CommitId>, CliError>
 }
 
 /// Has them landed, and waits until each has or has not.
-fn land(session: &Session, store: &Store, run: &RunRecord, chosen: &[TaskId]) -> Result<Followed, CliError> {
+fn land(session: &Session, store: &Store, run: &RunRecord, chosen: &[TaskId]) -> Result<Followed, RunError> {
     let (repo, id) = (&session.repo, &run.id);
-    let command = Command::Accept { tasks: chosen.to_vec() };
-    let accepted = || client::command(repo, store, id, &command, |_| Ok(()));
-    match if run.state.is_terminal() { Ok(false) } else { accepted().map(|()| true) } {
-        Ok(true) => {}
-        Err(error) if !store.run(id)?.state.is_terminal() => return Err(error.into()),
-        // It is over, also where it was not a moment ago.
-        Ok(false) | Err(_) => {
-            client::reopen_to_land(repo, store, id, chosen)?;
-            client::ensure_supervised(repo, store, id)?;
-            return Ok(follow::follow(repo, store, id, None, OnInterrupt::Leave, |_| Ok(()))?);
-        }
+    if store.run(id)?.state.is_terminal() {
+        client::reopen_to_land(repo, store, id, chosen)?;
+        client::ensure_supervised(repo, store, id)?;
+        return follow::follow(repo, store, id, None, OnInterrupt::Leave, |_| Ok(()));
     }
-    let over = |store: &Store| {
+    client::command(repo, store, id, &Command::Accept { tasks: chosen.to_vec() }, |_| Ok(()))?;
+    follow::follow_until(repo, store, id, |store| {
         let tasks = store.tasks(id)?;
         Ok(tasks.iter().filter(|task| chosen.contains(&task.id)).all(|task| task.state.is_terminal()))
-    };
-    Ok(follow::follow_until(repo, store, id, over)?)
+    })
 }
 
 fn report(
     session: &Session,
     store: &Store,
     (run, before): (&RunRecord, Option<CommitId>),
-    chosen: &[TaskId],
+    wanted: &BTreeSet<TaskId>,
 ) -> Result<u8, CliError> {
     let (now, after) = (store.run(&run.id)?, tip(session, run)?);
     let mut tasks = store.tasks(&run.id)?;
-    tasks.retain(|task| chosen.contains(&task.id));
+    tasks.retain(|task| wanted.contains(&task.id));
     let landed = || tasks.iter().filter_map(|task| Some((task, task.landed.as_ref()?)));
     let rejected = || tasks.iter().filter(|task| task.landed.is_none());
     let document = json!({
