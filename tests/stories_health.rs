@@ -5,7 +5,8 @@ mod support;
 use std::process::Stdio;
 
 use serde_json::Value;
-use support::{Followed, World};
+use support::World;
+use support::followed::Followed;
 
 /// Spans that a story can wait for.
 const SHORT: [&str; 4] = ["--set", "supervise.quiet=200ms", "--set", "supervise.stalled=600ms"];

@@ -3,7 +3,8 @@
 mod support;
 
 use serde_json::Value;
-use support::{Followed, World};
+use support::World;
+use support::followed::Followed;
 
 /// Shell words: waits for a message and prints it into a file; asks.
 const HEAR: &str = "hear() { until [ -e \"$TREEHAND_MAIL/inbox/$1\" ]; do sleep 0.02; done; cat \"$TREEHAND_MAIL/inbox/$1\" > \"$2\"; }; ";

@@ -3,7 +3,8 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Followed, World, state};
+use support::followed::Followed;
+use support::{World, state};
 
 fn task(id: &str, script: &str) -> String {
     format!("[[task]]\nid = \"{id}\"\ncommand = [\"sh\", \"-ec\", '''{script}''']\n")

@@ -94,7 +94,7 @@ fn acceptable<'a>(tasks: &'a [TaskRecord], id: &TaskId) -> Result<&'a TaskId, No
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BaseReport, CommitId, Reason};
+    use crate::model::Reason;
     use crate::store::fixture;
 
     fn id(name: &str) -> TaskId {
@@ -105,16 +105,11 @@ mod tests {
         names.iter().map(|name| id(name)).collect()
     }
 
+    /// Tasks that have a result.
     fn tasks(rows: &[(&str, &str, &[&str])]) -> Vec<TaskRecord> {
-        let commit = CommitId::parse(&"a".repeat(40)).expect("an id");
-        let base = BaseReport::fixed("main", commit.clone());
-        let one = |(name, state, needs): &(&str, &str, &[&str])| {
-            let mut task = fixture::run(&base, "partial", name, state).1;
-            task.spec.needs = ids(needs);
-            task.commit = Some(commit.clone());
-            task
-        };
-        rows.iter().map(one).collect()
+        let mut tasks = fixture::tasks(rows);
+        tasks.iter_mut().for_each(|task| task.commit.clone_from(&task.base));
+        tasks
     }
 
     #[test]

@@ -102,21 +102,11 @@ fn is_usable(tasks: &[TaskRecord], id: &TaskId) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BaseReport, CommitId, Reason};
-    use crate::store::fixture;
+    use crate::model::Reason;
+    use crate::store::fixture::tasks;
 
     fn id(name: &str) -> TaskId {
         TaskId::parse(name).expect("a task id")
-    }
-
-    fn tasks(rows: &[(&str, &str, &[&str])]) -> Vec<TaskRecord> {
-        let base = BaseReport::fixed("main", CommitId::parse(&"a".repeat(40)).expect("an id"));
-        let one = |(name, state, needs): &(&str, &str, &[&str])| {
-            let mut task = fixture::run(&base, "failed", name, state).1;
-            task.spec.needs = needs.iter().map(|need| id(need)).collect();
-            task
-        };
-        rows.iter().map(one).collect()
     }
 
     #[test]

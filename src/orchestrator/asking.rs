@@ -39,6 +39,16 @@ pub fn deaf(task: &TaskRecord, kind: MessageKind) -> Option<String> {
     (!hears).then(|| format!("{wants}: it is {}", task.state.word()))
 }
 
+/// What keeps these tasks from taking an event: who asked saw them as they were a moment ago.
+pub fn hinders(store: &Store, run: &RunId, tasks: &[TaskId], event: TaskEvent) -> Result<Option<String>, StoreError> {
+    let known = store.tasks(run)?;
+    Ok(tasks.iter().find_map(|id| match known.iter().find(|task| task.id == *id) {
+        None => Some(format!("run {run} has no task `{id}`")),
+        Some(task) if task.state.next(event).is_ok() => None,
+        Some(task) => Some(format!("{run}/{id} is {} by now", task.state.word())),
+    }))
+}
+
 /// Records what is said to a task.
 pub fn say(store: &Store, run: &RunId, task: &TaskId, said: (MessageKind, &str)) -> Result<(), StoreError> {
     let message = message(said);

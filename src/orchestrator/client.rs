@@ -139,11 +139,8 @@ fn right_to_reopen(
     if !is_over(store, run)? {
         return Err(begun());
     }
-    for id in tasks {
-        let state = store.task(run, id)?.state;
-        if state.next(event).is_err() {
-            return Err(RunError::Refused { message: format!("{run}/{id} is {} by now", state.word()) });
-        }
+    match asking::hinders(store, run, tasks, event)? {
+        Some(message) => Err(RunError::Refused { message }),
+        None => Ok(right),
     }
-    Ok(right)
 }

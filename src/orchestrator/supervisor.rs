@@ -211,7 +211,9 @@ impl Driver<'_> {
                 context.stopping(Stopping::kill_all);
             }
             Command::CancelTask { task, words } => {
-                if let Some(why) = self.hinders(std::slice::from_ref(&task), TaskEvent::Cancel)? {
+                let task_alone = std::slice::from_ref(&task);
+                let why = context.store(|store| asking::hinders(store, run, task_alone, TaskEvent::Cancel))?;
+                if let Some(why) = why {
                     return Ok(Err(why));
                 }
                 context.store(|store| asking::note_stop(store, run, &task, &words))?;
@@ -249,25 +251,17 @@ impl Driver<'_> {
                 }
             }
             Command::Accept { tasks } => {
-                if context.stops_all() {
-                    return Ok(Err(format!("run {run} is being cancelled: merge it when it is over")));
-                }
-                if let Some(why) = self.hinders(&tasks, TaskEvent::Merge)? {
+                if let Some(why) = self.take_up(&tasks, TaskEvent::Merge, "merge")? {
                     return Ok(Err(why));
                 }
-                context.stopping(|stopping| tasks.iter().for_each(|task| stopping.release(task)));
                 for task in context.store(|store| asking::accept(store, run, &tasks))? {
                     self.take(Event::Accepted(task.id))?;
                 }
             }
             Command::Retry { tasks } => {
-                if context.stops_all() {
-                    return Ok(Err(format!("run {run} is being cancelled: retry it when it is over")));
-                }
-                if let Some(why) = self.hinders(&tasks, TaskEvent::Retry)? {
+                if let Some(why) = self.take_up(&tasks, TaskEvent::Retry, "retry")? {
                     return Ok(Err(why));
                 }
-                context.stopping(|stopping| tasks.iter().for_each(|task| stopping.release(task)));
                 for task in context.store(|store| asking::queue_again(store, run, &tasks))? {
                     self.take(Event::Settled { task: task.id, state: task.state })?;
                 }
@@ -286,15 +280,17 @@ impl Driver<'_> {
         Ok(asking::deaf(task, kind).map(|why| format!("{run}/{id} {why}")))
     }
 
-    /// What keeps these tasks from taking an event: who asked saw them as they were a moment ago.
-    fn hinders(&self, tasks: &[TaskId], event: TaskEvent) -> Result<Option<String>, RunError> {
-        let run = &self.context.run.id;
-        let known = self.context.store(|store| store.tasks(run))?;
-        Ok(tasks.iter().find_map(|id| match known.iter().find(|task| task.id == *id) {
-            None => Some(format!("run {run} has no task `{id}`")),
-            Some(task) if task.state.next(event).is_ok() => None,
-            Some(task) => Some(format!("{run}/{id} is {} by now", task.state.word())),
-        }))
+    /// Begins again with tasks that are over: nothing stops them any more. The answer is why not, in words.
+    fn take_up(&self, tasks: &[TaskId], event: TaskEvent, verb: &str) -> Result<Option<String>, RunError> {
+        let (context, run) = (self.context, &self.context.run.id);
+        if context.stops_all() {
+            return Ok(Some(format!("run {run} is being cancelled: {verb} it when it is over")));
+        }
+        let why = context.store(|store| asking::hinders(store, run, tasks, event))?;
+        if why.is_none() {
+            context.stopping(|stopping| tasks.iter().for_each(|task| stopping.release(task)));
+        }
+        Ok(why)
     }
 
     fn settle(&mut self, task: TaskId, state: TaskState) -> Result<(), RunError> {

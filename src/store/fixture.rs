@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use serde_json::json;
 
 use crate::model::record::{RunRecord, TaskRecord};
-use crate::model::{BaseReport, RunId, Timestamp};
+use crate::model::{BaseReport, CommitId, RunId, TaskId, Timestamp};
 use crate::sys::random;
 
 /// The default template.
@@ -34,4 +34,15 @@ pub fn run(base: &BaseReport, state: &str, task: &str, task_state: &str) -> (Run
         "changes": null, "landed": null, "reason": null,
     });
     (serde_json::from_value(run).expect("a run"), serde_json::from_value(task).expect("a task"))
+}
+
+/// Tasks of a run: name, state and what each needs.
+pub fn tasks(rows: &[(&str, &str, &[&str])]) -> Vec<TaskRecord> {
+    let base = BaseReport::fixed("main", CommitId::parse(&"a".repeat(40)).expect("an id"));
+    let one = |(name, state, needs): &(&str, &str, &[&str])| {
+        let mut task = run(&base, "failed", name, state).1;
+        task.spec.needs = needs.iter().map(|need| TaskId::parse(need).expect("a task id")).collect();
+        task
+    };
+    rows.iter().map(one).collect()
 }

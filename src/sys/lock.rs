@@ -18,9 +18,7 @@ pub struct FileLock {
 impl FileLock {
     /// Says something else about the holder.
     pub fn sign_anew(&mut self, holder: &str) {
-        if let Err(error) = write_signature(&self.file, holder) {
-            tracing::debug!(%error, "a lock is not signed anew");
-        }
+        sign(&self.file, holder);
     }
 
     /// What the holder of a lock says of itself; nothing where nobody ever held it.
@@ -63,14 +61,16 @@ pub enum LockError {
 impl FileLock {
     /// Takes the lock, or says at once who holds it.
     pub fn try_acquire(path: &Path, holder: &str) -> Result<FileLock, LockError> {
-        let mut file = open(path)?;
+        let file = open(path)?;
         match file.try_lock() {
-            Ok(()) => sign(file, path, holder),
+            Ok(()) => {
+                sign(&file, holder);
+                Ok(FileLock { file })
+            }
             Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
                 // An unreadable signature only makes the message poorer; that it is held is known.
-                let read = (&mut file).take(512).read_to_string(&mut text);
-                let holder = if read.is_ok() && !text.is_empty() { text } else { "another process".to_owned() };
+                let holder = holder_of(&file).ok().filter(|text| !text.is_empty());
+                let holder = holder.unwrap_or_else(|| "another process".to_owned());
                 Err(LockError::Held { path: path.to_owned(), holder })
             }
             Err(TryLockError::Error(source)) => Err(LockError::Io { path: path.to_owned(), source }),
@@ -86,9 +86,7 @@ impl FileLock {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(source)) => return Err(LockError::Io { path: path.to_owned(), source }),
         }
-        if let Err(error) = write_signature(&file, holder) {
-            tracing::debug!(path = %path.display(), %error, "a lock is not signed");
-        }
+        sign(&file, holder);
         Ok(Some(file))
     }
 
@@ -123,7 +121,8 @@ impl FileLock {
     pub fn acquire(path: &Path, holder: &str) -> Result<FileLock, LockError> {
         let file = open(path)?;
         file.lock().map_err(|source| LockError::Io { path: path.to_owned(), source })?;
-        sign(file, path, holder)
+        sign(&file, holder);
+        Ok(FileLock { file })
     }
 }
 
@@ -136,11 +135,10 @@ fn open(path: &Path) -> Result<File, LockError> {
 }
 
 /// The signature is for messages alone: a full disk that does not take it takes nothing of the lock.
-fn sign(file: File, path: &Path, holder: &str) -> Result<FileLock, LockError> {
-    if let Err(error) = write_signature(&file, holder) {
-        tracing::debug!(path = %path.display(), %error, "a lock is not signed");
+fn sign(file: &File, holder: &str) {
+    if let Err(error) = write_signature(file, holder) {
+        tracing::debug!(%holder, %error, "a lock is not signed");
     }
-    Ok(FileLock { file })
 }
 
 /// Who holds a lock that was taken for whoever has the file open.
@@ -165,9 +163,7 @@ pub fn give_back(held: &File) -> std::io::Result<()> {
 /// Takes a lock again that was given back, waiting for as long as it takes.
 pub fn take_again(held: &File, holder: &str) -> std::io::Result<()> {
     held.lock()?;
-    if let Err(error) = write_signature(held, holder) {
-        tracing::debug!(%error, "a lock is not signed anew");
-    }
+    sign(held, holder);
     Ok(())
 }
 

@@ -2,16 +2,13 @@
 #![expect(clippy::disallowed_methods, reason = "stories start the binary and git as a user does")]
 #![allow(dead_code, reason = "each story file uses its own part of the world")]
 
-mod followed;
+pub mod followed;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-
-#[allow(unused_imports, reason = "not every story follows")]
-pub use followed::Followed;
 
 /// A temporary directory with a home, a state directory and a repository `repo` on branch `main`.
 pub struct World {

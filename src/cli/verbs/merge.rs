@@ -11,7 +11,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::plain;
 use crate::cli::session::Session;
 use crate::model::record::{RunRecord, TaskRecord};
-use crate::model::{CommitId, ReasonKind, TaskId, state};
+use crate::model::{BranchName, CommitId, ReasonKind, TaskId, state};
 use crate::orchestrator::acceptance::choose;
 use crate::orchestrator::client;
 use crate::orchestrator::context::RunError;
@@ -27,7 +27,7 @@ const ROUNDS: usize = 5;
 pub fn run(session: &Session, args: &MergeArgs) -> Result<u8, CliError> {
     let store = session.store()?;
     let (run, named) = targets(session, &store, &args.targets)?;
-    let before = tip(session, &run)?;
+    let before = tip(session, &run.into)?;
     let mut wanted = BTreeSet::new();
     let mut followed = Followed::Over;
     for round in 1..=ROUNDS {
@@ -75,21 +75,17 @@ fn targets(session: &Session, store: &Store, targets: &[String]) -> Result<(RunR
 
 /// An error where a result is not on its branch as it was captured.
 fn require_untouched(session: &Session, task: &TaskRecord) -> Result<(), CliError> {
-    let now = session.repo.reader().ref_commit(&task.branch.full_ref()).map_err(WorktreeError::from)?;
-    if now.is_some() && now == task.commit {
-        return Ok(());
+    let branch = &task.branch;
+    match tip(session, branch)? {
+        None => Err(CliError::refused(format!("the branch `{branch}` is gone"))),
+        now if now == task.commit => Ok(()),
+        Some(_) => Err(CliError::refused(format!("the branch `{branch}` has moved since its result was captured"))
+            .hint(format!("git merge {branch} lands what is there now"))),
     }
-    let what = if now.is_some() { "has moved since its result was captured" } else { "is gone" };
-    let refused = CliError::refused(format!("the branch `{}` {what}", task.branch));
-    Err(if now.is_some() {
-        refused.hint(format!("git merge {} lands what is there now", task.branch))
-    } else {
-        refused
-    })
 }
 
-fn tip(session: &Session, run: &RunRecord) -> Result<Option<CommitId>, CliError> {
-    Ok(session.repo.reader().ref_commit(&run.into.full_ref()).map_err(WorktreeError::from)?)
+fn tip(session: &Session, branch: &BranchName) -> Result<Option<CommitId>, CliError> {
+    Ok(session.repo.reader().ref_commit(&branch.full_ref()).map_err(WorktreeError::from)?)
 }
 
 /// Has them landed, and waits until each has or has not.
@@ -113,7 +109,7 @@ fn report(
     (run, before): (&RunRecord, Option<CommitId>),
     wanted: &BTreeSet<TaskId>,
 ) -> Result<u8, CliError> {
-    let (now, after) = (store.run(&run.id)?, tip(session, run)?);
+    let (now, after) = (store.run(&run.id)?, tip(session, &run.into)?);
     let mut tasks = store.tasks(&run.id)?;
     tasks.retain(|task| wanted.contains(&task.id));
     let landed = || tasks.iter().filter_map(|task| Some((task, task.landed.as_ref()?)));

@@ -71,14 +71,14 @@ fn free_memory() -> u64 {
 fn measure(limit: u64) -> (bool, bool) {
     let Ok(pids) = processes() else { return (true, true) };
     let shared = open_files(&pids).memory.saturating_add(kept_in_memory());
-    let resident: u64 = pids.iter().filter_map(|pid| resident(pid)).sum();
+    let resident: u64 = pids.iter().filter_map(|pid| resident(*pid)).sum();
     if resident.saturating_add(shared) < limit / 4 {
         return (false, false);
     }
     // What processes share is counted once for each of them above; near the limit each gets its part, and of what is shared
     // memory counts what is mapped or what there is, whichever is more.
     let over = resident.saturating_add(shared) > limit && {
-        let parts = pids.iter().filter_map(|pid| proportional(pid));
+        let parts = pids.iter().filter_map(|pid| proportional(*pid));
         let (all, mapped) = parts.fold((0, 0), |(all, mapped): (u64, u64), part| (all + part.0, mapped + part.1));
         all.saturating_sub(mapped).saturating_add(mapped.max(shared)) > limit
     };
@@ -91,14 +91,9 @@ pub fn nameless_files() -> u64 {
 }
 
 /// Every process in here but this one.
-pub fn pids() -> io::Result<Vec<Pid>> {
-    let pid = |text: &String| text.parse().ok().map(Pid::from_raw);
-    Ok(processes()?.iter().filter_map(pid).collect())
-}
-
-fn processes() -> io::Result<Vec<String>> {
+pub fn processes() -> io::Result<Vec<Pid>> {
     let names = fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    Ok(names.filter(|name| name != "1" && name.bytes().all(|byte| byte.is_ascii_digit())).collect())
+    Ok(names.filter_map(|name| name.parse().ok()).filter(|pid| *pid != 1).map(Pid::from_raw).collect())
 }
 
 /// Bytes of open files that no directory names.
@@ -108,7 +103,7 @@ struct OpenFiles {
     disk: u64,
 }
 
-fn open_files(pids: &[String]) -> OpenFiles {
+fn open_files(pids: &[Pid]) -> OpenFiles {
     let (mut found, mut seen) = (OpenFiles::default(), BTreeSet::new());
     let descriptors = pids.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok());
     for descriptor in descriptors.flatten().flatten() {
@@ -141,14 +136,14 @@ fn kept_in_memory() -> u64 {
     files.saturating_add(segments.lines().filter_map(resident).sum())
 }
 
-fn resident(pid: &str) -> Option<u64> {
+fn resident(pid: Pid) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
     Some(pages.saturating_mul(rustix::param::page_size() as u64))
 }
 
 /// The part of a process, all of it and what of it is shared memory. A process that ended meanwhile counts nothing.
-fn proportional(pid: &str) -> Option<(u64, u64)> {
+fn proportional(pid: Pid) -> Option<(u64, u64)> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let bytes = |key: &str| -> Option<u64> {
         let line = text.lines().find_map(|line| line.strip_prefix(key))?;

@@ -100,7 +100,7 @@ impl Watch {
         }
         if !all_sleep {
             // Before anything is looked at, so that what is done meanwhile is seen at the next look.
-            (self.sleepers, self.rest) = (Sleepers::now(usage::pids), REST);
+            (self.sleepers, self.rest) = (Sleepers::now(usage::processes), REST);
             self.memory.iter_mut().for_each(|kept| kept.is_known = false);
             self.disk.iter_mut().for_each(|kept| kept.is_known = false);
         }
