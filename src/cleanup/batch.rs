@@ -186,10 +186,10 @@ pub(super) fn trash_directories(items: &[RemovedItem]) -> Result<()> {
         if let RemovedItem::Directory { from, trash } = item
             && !fs::exists(trash)?
         {
-            if let Some(parent) = trash.parent() {
-                fs::create_private_dir_all(parent)?;
-            }
-            fs::move_path(from, trash)?;
+            fs::while_emptied(|| {
+                trash.parent().map_or(Ok(()), fs::create_private_dir_all)?;
+                fs::move_path(from, trash)
+            })?;
         }
     }
     Ok(())

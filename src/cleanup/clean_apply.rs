@@ -23,7 +23,7 @@ use crate::sys::standing::Processes;
 use crate::worktree::abandoned;
 use crate::worktree::import::update_ref;
 use crate::worktree::sealed::{SealedPaths, remove_if_empty};
-use crate::worktree::{Repository, WorktreeError, checkouts, import_submodules};
+use crate::worktree::{Repository, WorktreeError, checkouts, import_submodules, plain};
 
 /// How an action came out.
 pub enum Done {
@@ -71,7 +71,7 @@ pub fn apply(
             let goal = TaskBox { repo, store, run, task, paths };
             goal.retire(batch, *enclosure, *salvage, &summary)
         }
-        Step::Entry(dir) => entry(batch, dir, &summary),
+        Step::Entry(dir) => entry(repo, batch, dir, &summary),
         Step::Ref(doomed) => take_ref(repo, batch, doomed, &summary),
         Step::RunDir { path, id } => run_dir(batch, path, *id, &summary),
         Step::ExpireRef { name, commit } => expire_ref(repo, name, commit),
@@ -153,7 +153,7 @@ impl TaskBox<'_> {
         };
         batch.take_away(&takeaway, summary)?;
         remove_if_empty(paths.enclosure.parent());
-        remove_if_empty(paths.entry.parent());
+        plain::remove_entries_dir_if_empty(self.repo);
         Ok(Done::Yes { salvage: takeaway.saved, note: None })
     }
 
@@ -178,12 +178,12 @@ impl TaskBox<'_> {
     }
 }
 
-fn entry(batch: &mut Batch<'_>, dir: &DirFact, summary: &str) -> Result<Done> {
+fn entry(repo: &Repository, batch: &mut Batch<'_>, dir: &DirFact, summary: &str) -> Result<Done> {
     if dir_id(&dir.path)? != Some(dir.id) {
         return Done::skipped(CHANGED);
     }
     batch.take_away(&Takeaway { directories: vec![dir.path.clone()], ..Takeaway::default() }, summary)?;
-    remove_if_empty(dir.path.parent());
+    plain::remove_entries_dir_if_empty(repo);
     Ok(Done::plain())
 }
 

@@ -11,9 +11,9 @@ use super::{held, redo_scan, restore, salvage, traces};
 use crate::model::record::{OperationRecord, RefFate, RemovedItem, WorkspaceRecord, WorkspaceState};
 use crate::store::{Intent, Store};
 use crate::sys::{fs, proc};
-use crate::worktree::Repository;
 use crate::worktree::import::update_ref;
 use crate::worktree::sealed::remove_if_empty;
+use crate::worktree::{Repository, plain};
 
 /// The kind of a redo's journal entries.
 pub const KIND: &str = "redo";
@@ -113,7 +113,7 @@ impl<'a> Removal<'a> {
                 RemovedItem::Directory { .. } | RemovedItem::Ref { .. } => {}
             }
         }
-        remove_if_empty(Some(&self.repo.common_dir.join("worktrees")));
+        plain::remove_entries_dir_if_empty(self.repo);
         let removal = Some((self.items.clone(), self.stamp.clone()));
         Ok(self.store.mark_redone(self.operation.op, removal, Some(intent))?)
     }

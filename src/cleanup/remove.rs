@@ -362,5 +362,5 @@ pub fn tidy_parents(repo: &Repository, tree: &Path, boxed: bool) {
     if boxed || tree.file_name().is_some_and(|name| name.to_string_lossy() == repo.name) {
         remove_if_empty(parent.and_then(Path::parent));
     }
-    remove_if_empty(Some(&repo.common_dir.join("worktrees")));
+    plain::remove_entries_dir_if_empty(repo);
 }

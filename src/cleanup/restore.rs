@@ -175,10 +175,7 @@ fn put_directory(repo: &Repository, from: &Path, trash: &Path) -> Result<Option<
         return Ok(None);
     }
     let target = if taken { free_name(from)? } else { from.to_owned() };
-    if let Some(parent) = target.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    fs::move_path(trash, &target)?;
+    fs::move_path_within(trash, &target)?;
     drop_place(trash);
     Ok(taken.then_some(target))
 }

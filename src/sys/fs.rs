@@ -56,9 +56,27 @@ pub fn write_new_whole(path: &Path, content: &[u8], scratch: &Path) -> Result<()
     }
 }
 
-/// Creates a directory and its parents.
+/// Creates a directory and its parents, also where others remove each of these as soon as it is empty.
 pub fn create_dir_all(path: &Path) -> Result<(), FsError> {
-    fs::create_dir_all(path).map_err(at("create", path))
+    while_emptied(|| match fs::create_dir_all(path) {
+        // It was there, and was not when that was looked at.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !exists(path)? => {
+            Err(at("create", path)(io::ErrorKind::NotFound.into()))
+        }
+        made => made.map_err(at("create", path)),
+    })
+}
+
+/// Makes something in a directory that others remove as soon as it is empty: `make` makes both, and when the directory went
+/// between the two, once more. An error when it goes a hundred times, or something else that is needed is not there.
+pub fn while_emptied<T>(make: impl Fn() -> Result<T, FsError>) -> Result<T, FsError> {
+    for _ in 0..100 {
+        match make() {
+            Err(error) if error.source.kind() == io::ErrorKind::NotFound => {}
+            made => return made,
+        }
+    }
+    make()
 }
 
 /// Makes a directory and those around it, each as open to others as the one that it is made in: in a repository that a
@@ -80,6 +98,14 @@ pub fn create_dir_all_alike(path: &Path) -> Result<(), FsError> {
 /// Creates a directory and its parents, readable by the owner alone.
 pub fn create_private_dir_all(path: &Path) -> Result<(), FsError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at("create", path))
+}
+
+/// Creates one directory that must not exist yet, readable by the owner alone, in one that is made where it is missing.
+pub fn create_private_dir_within(path: &Path) -> Result<(), FsError> {
+    while_emptied(|| {
+        path.parent().map_or(Ok(()), create_dir_all)?;
+        create_private_dir(path)
+    })
 }
 
 /// Creates one directory that must not exist yet, readable by the owner alone.
@@ -167,6 +193,14 @@ pub fn move_path(from: &Path, to: &Path) -> Result<(), FsError> {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy_then_remove(from, to),
         other => other.map_err(at("move", from)),
     }
+}
+
+/// The same, to a directory that is made where it is missing.
+pub fn move_path_within(from: &Path, to: &Path) -> Result<(), FsError> {
+    while_emptied(|| {
+        to.parent().map_or(Ok(()), create_dir_all)?;
+        move_path(from, to)
+    })
 }
 
 fn copy_then_remove(from: &Path, to: &Path) -> Result<(), FsError> {
@@ -433,6 +467,28 @@ mod tests {
         for none in ["none", "plain", "dir", "alias", "alias/deep", "plain/x", "../x", "/etc"] {
             assert!(!is_directory(none), "{none} is taken for a directory");
         }
+    }
+
+    #[test]
+    fn a_workspace_could_not_be_made_while_the_last_other_one_was_removed() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let trees = dir.path().join("trees");
+        let make_and_remove = &|name: &str| {
+            let (tree, away) = (trees.join(name), dir.path().join(name));
+            for _ in 0..2_000 {
+                create_private_dir_within(&tree).expect("made");
+                move_path(&tree, &away).expect("moved");
+                drop(fs::remove_dir(&trees));
+                move_path_within(&away, &tree).expect("moved back");
+                remove_tree(&tree).expect("removed");
+                drop(fs::remove_dir(&trees));
+            }
+        };
+        std::thread::scope(|scope| {
+            for name in ["a", "b", "c"] {
+                scope.spawn(move || make_and_remove(name));
+            }
+        });
     }
 
     #[test]

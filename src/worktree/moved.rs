@@ -160,10 +160,7 @@ fn sealed(
 fn settle(repo: &Repository, paths: &SealedPaths, enclosure: &Path, tree: &Path, shift: &Shift) -> Result<bool> {
     if !fs::exists(&paths.enclosure)? {
         let Some(found) = shift.find(enclosure) else { return Ok(false) };
-        if let Some(parent) = paths.enclosure.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        fs::move_path(&found, &paths.enclosure)?;
+        fs::move_path_within(&found, &paths.enclosure)?;
     }
     let place = BoxPlace { enclosure: &paths.enclosure, private: Some(&paths.private), entry: Some(&paths.entry) };
     mend_box(repo, shift, paths, &[tree.to_owned()], place)?;

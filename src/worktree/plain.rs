@@ -24,6 +24,9 @@ use crate::sys::interrupt::Held;
 use crate::sys::lock::FileLock;
 use crate::sys::{clock, fs, proc, random};
 
+/// The lock of who registers a worktree.
+const ADDING: &str = "worktree-add";
+
 /// A workspace that is to be made.
 #[derive(Clone, Debug)]
 pub struct NewWorkspace<'a> {
@@ -237,9 +240,8 @@ fn why_not_created(repo: &Repository, branch: &BranchName, error: GitError) -> R
 }
 
 fn add_tree(repo: &Repository, tree: &Path, branch: &BranchName, commit: &CommitId, held: &Held) -> Result<()> {
-    if let Some(parent) = tree.parent() {
-        fs::create_dir_all(parent)?;
-    }
+    // Before git does: nobody removes the directory around it then.
+    fs::create_dir_all(tree)?;
     let added = register(repo, tree, branch).and_then(|()| {
         let args = ["reset", "--quiet", "--hard", "--no-recurse-submodules"];
         repo.git.within(tree, args).run()?;
@@ -266,11 +268,19 @@ fn remove_half_made(repo: &Repository, tree: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Removes the directory of all entries when the last of them is gone, unless somebody is just registering one: git does
+/// not make it again when it goes under its hands.
+pub fn remove_entries_dir_if_empty(repo: &Repository) {
+    match FileLock::try_acquire(&repo.lock(ADDING), &format!("pid {}, tidying", std::process::id())) {
+        Ok(_lock) => sealed::remove_if_empty(Some(&repo.common_dir.join("worktrees"))),
+        Err(error) => tracing::trace!(%error, "kept"),
+    }
+}
+
 /// Registers a worktree without files. One at a time: git looks into every entry to see where the branch is checked out,
 /// and fails on one that another git is just writing ("failed to read …/commondir").
 fn register(repo: &Repository, tree: &Path, branch: &BranchName) -> Result<()> {
-    let lock = repo.lock("worktree-add");
-    let _lock = FileLock::acquire(&lock, &format!("pid {}, registering a worktree", std::process::id()))?;
+    let _lock = FileLock::acquire(&repo.lock(ADDING), &format!("pid {}, registering a worktree", std::process::id()))?;
     // Started where the person stands: git gives the new one that worktree's own settings and sparse checkout.
     let add = repo.git.bare(&repo.git_dir, ["worktree", "add", "--quiet", "--no-checkout"]);
     add.arg(tree).arg(branch.as_str()).run()?;

@@ -149,12 +149,9 @@ impl SealedPaths {
 
 /// Makes a sealed workspace; on failure nothing of it is left. The submodules that came along, or did not, are the answer.
 pub fn create(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<Vec<Submodule>> {
-    if let Some(parent) = paths.enclosure.parent() {
-        fs::create_dir_all(parent)?;
-    }
     // First, so that who finds it later knows of a box that was being made.
     fs::create_private_dir_all(&paths.private)?;
-    if let Err(error) = fs::create_private_dir(&paths.enclosure) {
+    if let Err(error) = fs::create_private_dir_within(&paths.enclosure) {
         remove_if_empty(Some(&paths.private));
         let message = format!("{} is in the way of a workspace: {}", paths.enclosure.display(), error.source);
         return Err(WorktreeError::refused(message, "move it away, or remove it if nothing in it is needed"));
@@ -251,22 +248,20 @@ fn show(repo: &Repository, paths: &SealedPaths, branch: &BranchName, reason: &st
     fs::write_new(&staging.join("HEAD"), format!("ref: {}\n", branch.full_ref()).as_bytes())?;
     fs::write_new(&staging.join("commondir"), b"../..\n")?;
     fs::write_new(&staging.join("gitdir"), &path_line(&paths.tree.join(".git")))?;
-    make_entries_dir(repo)?;
     let tables = repo.common_dir.join("reftable").is_dir();
     if tables {
         fs::create_private_dir(&staging.join("reftable"))?;
     }
-    fs::move_path(&staging, &paths.entry)?;
+    fs::while_emptied(|| {
+        // As open as git would make it where a group shares the repository.
+        fs::create_dir_all_alike(&repo.common_dir.join("worktrees"))?;
+        fs::move_path(&staging, &paths.entry)
+    })?;
     if tables {
         // Where refs are in tables git reads no file HEAD; without one of its own the entry would be broken in its eyes.
         repo.git.bare(&paths.entry, ["symbolic-ref", "HEAD", &branch.full_ref()]).run()?;
     }
     Ok(())
-}
-
-/// The directory of all entries; where a group shares the repository, as open to it as git would make it.
-fn make_entries_dir(repo: &Repository) -> Result<()> {
-    Ok(fs::create_dir_all_alike(&repo.common_dir.join("worktrees"))?)
 }
 
 /// Removes every part of a sealed workspace whose work is safe elsewhere. Absent parts are fine.
