@@ -150,6 +150,50 @@ fn a_successor_knows_how_an_attempt_is_and_whoever_looks_is_no_successor() {
 }
 
 #[test]
+fn an_agent_that_only_tells_of_its_tools_is_healthy_and_which_was_the_last_is_known_whoever_died() {
+    let world = World::new();
+    let hear = "hear() { until [ -e \"$TREEHAND_MAIL/inbox/$1-steer.txt\" ]; do sleep 0.02; done; }";
+    let script = format!(
+        "{hear}; hear 0001; echo \"grep $A_SECRET\" > \"$TREEHAND_MAIL/tool\"; hear 0002; \
+         echo 'cargo test' > \"$TREEHAND_MAIL/tool\"; hear 0003; echo done > done.txt"
+    );
+    let secret = ["--secret", "A_SECRET", "--set", "supervise.orphan_grace=30s", "--confine", support::level()];
+    let args = [&["run", "--events", "--name", "t"], &SHORT[..2], &secret, &["--", "sh", "-c", &script]].concat();
+    let mut command = world.command(&args);
+    command.env("A_SECRET", "not-for-everybody");
+    let mut followed = Followed::of(command);
+    let steer = |run: &str, text: &str| world.treehand(&["steer", &format!("{run}/t"), text]).expect(0);
+    assert_eq!(next_level(&mut followed), "quiet");
+    let run = world.only_run();
+    assert_eq!(health(&world, &run)["last_tool"], Value::Null);
+    steer(&run, "one");
+    let healthy = followed.next("attempt.health");
+    let tool = &healthy["data"]["last_tool"];
+    assert_eq!((&healthy["data"]["level"], &tool["name"]), (&"healthy".into(), &"grep ***".into()), "{healthy}");
+    assert!(tool["at"].is_string() && healthy["data"]["last_output_at"].is_null(), "{healthy}");
+    assert_eq!(next_level(&mut followed), "quiet");
+    let supervisor = world.supervisor(&run);
+    followed.client.kill().expect("killed");
+    followed.client.wait().expect("reaped");
+    support::signal("KILL", &supervisor);
+    world.wait_unsupervised(&run);
+    assert_eq!(health(&world, &run)["last_tool"]["name"], "grep ***");
+    let mut resume = world.command(&["resume", "--detach", &run]);
+    resume.env("A_SECRET", "not-for-everybody");
+    support::answer(resume).expect(0);
+    steer(&run, "two");
+    while health(&world, &run)["last_tool"]["name"] != "cargo test" {
+        std::thread::yield_now();
+    }
+    let text = world.treehand(&["show", &run]).expect(0).stdout;
+    assert!(text.contains("last tool: cargo test, ") && text.contains(" ago"), "{text}");
+    steer(&run, "three");
+    world.treehand(&["wait", &run]).expect(0);
+    assert_eq!(world.show("main", "done.txt"), "done\n");
+    world.assert_nothing_left();
+}
+
+#[test]
 fn looking_does_not_lengthen_the_grace_of_who_waits_for_a_successor() {
     let world = World::new();
     let flags = ["--confine", "off", "--set", "supervise.orphan_grace=700ms"];
@@ -184,6 +228,7 @@ fn who_says_nothing_within_its_start_is_ended_and_one_word_is_enough() {
     let message = task["reason"]["message"].as_str().expect("words");
     assert!(message.contains("said nothing within supervise.start"), "{message}");
     run("echo here; sleep 1").expect(0);
+    run("echo grep > \"$TREEHAND_MAIL/tool\"; sleep 1").expect(0);
     let shown = world.treehand(&["config", "show", "--set", "supervise.start=30s"]).expect(0).stdout;
     assert!(shown.contains("supervise.start") && shown.contains("30s"), "{shown}");
 }

@@ -120,8 +120,10 @@ pub fn run_text(run: &RunRecord, tasks: &[TaskRecord], looked: &Looked) -> Strin
     let rows: Vec<Vec<String>> = tasks
         .iter()
         .map(|task| {
-            let state = health::beside(task.state.word(), looked.of_task(task).and_then(health::words));
-            vec![format!("  {}", task.id), state, task_detail(task)]
+            let seen = looked.of_task(task);
+            let state = health::beside(task.state.word(), seen.and_then(health::words));
+            let parts = seen.and_then(health::last_tool).into_iter().chain(task_detail(task));
+            vec![format!("  {}", task.id), state, parts.collect::<Vec<_>>().join("; ")]
         })
         .collect();
     text.push_str(&super::output::table(&rows));
@@ -144,7 +146,7 @@ pub fn run_text(run: &RunRecord, tasks: &[TaskRecord], looked: &Looked) -> Strin
     text
 }
 
-fn task_detail(task: &TaskRecord) -> String {
+fn task_detail(task: &TaskRecord) -> Vec<String> {
     let mut parts = Vec::new();
     if let Some(question) = question(task) {
         let until = question.until.map(|until| format!(" until {until}")).unwrap_or_default();
@@ -174,7 +176,7 @@ fn task_detail(task: &TaskRecord) -> String {
             parts.push(format!("log {}", plain(log)));
         }
     }
-    parts.join("; ")
+    parts
 }
 
 /// A list of files for one line.

@@ -4,17 +4,18 @@
 
 use serde_json::{Value, json};
 
-use super::output::age;
+use super::output::{age, plain};
 use crate::model::health::{HealthLevel, Seen};
+use crate::sys::clock;
 
 /// One attempt: `quiet 4m`; `None` for one that is healthy.
-pub fn words(seen: Seen) -> Option<String> {
+pub fn words(seen: &Seen) -> Option<String> {
     summary([seen])
 }
 
 /// Several: `stalled 12m, 3 quiet 4m`, the worst first, each level with its longest silence; `None` when all are healthy.
-pub fn summary(seen: impl IntoIterator<Item = Seen>) -> Option<String> {
-    let seen: Vec<Seen> = seen.into_iter().collect();
+pub fn summary<'a>(seen: impl IntoIterator<Item = &'a Seen>) -> Option<String> {
+    let seen: Vec<&Seen> = seen.into_iter().collect();
     let of = |level: HealthLevel| {
         let these = || seen.iter().filter(|seen| seen.level == level);
         let silent = these().filter_map(|seen| seen.silent_ms).max();
@@ -30,17 +31,24 @@ pub fn summary(seen: impl IntoIterator<Item = Seen>) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
+/// The last tool that one told of: `last tool: cargo test, 20s ago`.
+pub fn last_tool(seen: &Seen) -> Option<String> {
+    let tool = seen.last_tool.as_ref()?;
+    Some(format!("last tool: {}, {} ago", plain(&tool.name), age(clock::now().since(tool.at).as_secs())))
+}
+
 /// A state with these words behind it.
 pub fn beside(state: &str, words: Option<String>) -> String {
     words.map_or_else(|| state.to_owned(), |words| format!("{state} ({words})"))
 }
 
 /// `health` of an attempt.
-pub fn document(seen: Option<Seen>) -> Value {
+pub fn document(seen: Option<&Seen>) -> Value {
     seen.map_or(Value::Null, |seen| {
         json!({
             "level": seen.level,
             "last_output_at": seen.last_output_at,
+            "last_tool": seen.last_tool,
             "silent_ms": seen.silent_ms,
             "cpu_ms": seen.used.map(|used| used.cpu_ms),
             "memory_bytes": seen.used.map(|used| used.memory_bytes),
@@ -59,14 +67,16 @@ mod tests {
         let seen = |level, seconds: Option<u64>| Seen {
             level,
             last_output_at: None,
+            last_tool: None,
             silent_ms: seconds.map(|seconds| seconds * 1000),
             used: None,
         };
-        assert_eq!(words(seen(Healthy, Some(5))), None);
-        assert_eq!(words(seen(Quiet, Some(240))).as_deref(), Some("quiet 4m"));
-        assert_eq!(words(seen(Dead, None)).as_deref(), Some("dead"));
+        assert_eq!(words(&seen(Healthy, Some(5))), None);
+        assert_eq!(words(&seen(Quiet, Some(240))).as_deref(), Some("quiet 4m"));
+        assert_eq!(words(&seen(Dead, None)).as_deref(), Some("dead"));
         let all = [(Quiet, Some(130)), (Healthy, None), (Stalled, Some(720)), (Quiet, Some(240)), (Dead, None)];
-        let text = summary(all.map(|(level, seconds)| seen(level, seconds)));
+        let all = all.map(|(level, seconds)| seen(level, seconds));
+        let text = summary(&all);
         assert_eq!(text.as_deref(), Some("dead, stalled 12m, 2 quiet 4m"));
         assert_eq!(beside("running", text), "running (dead, stalled 12m, 2 quiet 4m)");
     }

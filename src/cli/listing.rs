@@ -146,8 +146,8 @@ impl Line {
             Line::Task { run, task, seen } => {
                 let level =
                     if run.confine == ConfineLevel::Strict { String::new() } else { format!(", {}", run.confine) };
-                let state = health::beside(task.state.word(), seen.and_then(health::words));
-                let is_well = seen.is_none_or(|seen| seen.level < HealthLevel::Stalled);
+                let state = health::beside(task.state.word(), seen.as_ref().and_then(health::words));
+                let is_well = seen.as_ref().is_none_or(|seen| seen.level < HealthLevel::Stalled);
                 (format!("{state}{level}"), if is_well { task_paint(task.state) } else { Some(Paint::Red) })
             }
             Line::Workspace { record, .. } if record.state == WorkspaceState::Creating => ("creating".into(), None),
@@ -190,7 +190,7 @@ impl Line {
         let mut document = match self {
             Line::Main { .. } => return None,
             Line::Workspace { record, looked } => workspace_document(record, looked, found),
-            Line::Task { run, task, seen } => task_document(run, task, *seen),
+            Line::Task { run, task, seen } => task_document(run, task, seen.as_ref()),
         };
         for (key, value) in shared.as_object().into_iter().flatten() {
             document[key] = value.clone();
@@ -315,7 +315,7 @@ fn workspace_document(record: &WorkspaceRecord, looked: &Result<WorkspaceStatus,
     document
 }
 
-fn task_document(run: &RunRecord, task: &TaskRecord, seen: Option<Seen>) -> Value {
+fn task_document(run: &RunRecord, task: &TaskRecord, seen: Option<&Seen>) -> Value {
     json!({
         "name": format!("{}/{}", run.id, task.id),
         "path": task.workspace,

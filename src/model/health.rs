@@ -77,23 +77,43 @@ impl From<Work> for Used {
     }
 }
 
+/// The last use of a tool that an agent told of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolUse {
+    /// What it called the tool.
+    pub name: String,
+    /// How long ago that was.
+    pub ago_ms: u64,
+}
+
+/// The same on record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastTool {
+    /// What it called the tool.
+    pub name: String,
+    /// When that was.
+    pub at: Timestamp,
+}
+
 /// What a shim tells of its child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// How it is.
     pub level: HealthLevel,
     /// For how long.
     pub level_ms: u64,
-    /// For how long it has said nothing.
+    /// For how long it has said nothing and told of no tool.
     pub silent_ms: u64,
-    /// It has said something at all.
-    pub has_spoken: bool,
+    /// How long ago its last output was; `None` for one that has had none.
+    pub output_ms: Option<u64>,
+    /// The last tool that it told of; `None` for one that told of none.
+    pub tool: Option<ToolUse>,
     /// What it took when that was looked at last; `None` where that never was.
     pub used: Option<Used>,
 }
 
 /// What is on record of an attempt's health.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthRecord {
     /// How it was when its shim told.
     pub level: HealthLevel,
@@ -103,6 +123,9 @@ pub struct HealthRecord {
     pub silent_since: Timestamp,
     /// When it had said something last; `None` for one that had said nothing.
     pub last_output_at: Option<Timestamp>,
+    /// The last tool that it had told of.
+    #[serde(default)]
+    pub last_tool: Option<LastTool>,
     /// What it took then.
     #[serde(default)]
     pub used: Option<Used>,
@@ -115,9 +138,15 @@ impl HealthRecord {
     /// What a shim tells now, as it is kept.
     pub fn of(told: &Health, now: Timestamp) -> HealthRecord {
         let before = |ms: u64| Timestamp(now.0.saturating_sub(i64::try_from(ms).unwrap_or(i64::MAX)));
-        let silent_since = before(told.silent_ms);
-        let last_output_at = told.has_spoken.then_some(silent_since);
-        HealthRecord { level: told.level, since: before(told.level_ms), silent_since, last_output_at, used: told.used }
+        let last_tool = |tool: &ToolUse| LastTool { name: tool.name.clone(), at: before(tool.ago_ms) };
+        HealthRecord {
+            level: told.level,
+            since: before(told.level_ms),
+            silent_since: before(told.silent_ms),
+            last_output_at: told.output_ms.map(before),
+            last_tool: told.tool.as_ref().map(last_tool),
+            used: told.used,
+        }
     }
 
     /// True when both tell of one change.
@@ -139,13 +168,15 @@ pub enum Holder {
 }
 
 /// How an attempt is, as it is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// How it is.
     pub level: HealthLevel,
     /// When it said something last, as far as is known.
     pub last_output_at: Option<Timestamp>,
-    /// For how long it has said nothing; `None` where that is not known.
+    /// The last tool that it told of, as far as is known.
+    pub last_tool: Option<LastTool>,
+    /// For how long it has said nothing and told of no tool; `None` where that is not known.
     pub silent_ms: Option<u64>,
     /// What it takes, as far as is known.
     pub used: Option<Used>,
@@ -159,21 +190,21 @@ pub fn seen(
     used: Option<Used>,
     now: Timestamp,
 ) -> Option<Seen> {
-    let told = answer.map(|answer| HealthRecord::of(answer, now)).or(record.copied());
-    let used = used.or(told.and_then(|told| told.used));
-    let last_output_at = told.and_then(|told| told.last_output_at);
-    match (holder, told) {
-        (Holder::Absent, _) => None,
-        (Holder::Dead, _) => Some(Seen { level: HealthLevel::Dead, last_output_at, silent_ms: None, used }),
+    let told = answer.map(|answer| HealthRecord::of(answer, now)).or(record.cloned());
+    let (level, silent_ms) = match (holder, &told) {
+        (Holder::Absent, _) => return None,
+        (Holder::Dead, _) => (HealthLevel::Dead, None),
         // A shim tells of every change: of one that told nothing there was none.
-        (Holder::Living, None) => Some(Seen { level: HealthLevel::Healthy, last_output_at, silent_ms: None, used }),
+        (Holder::Living, None) => (HealthLevel::Healthy, None),
         (Holder::Living, Some(told)) => {
             // On record, who is healthy may have said more since.
             let known = answer.is_some() || told.level != HealthLevel::Healthy;
-            let silent_ms = known.then(|| milliseconds(now.since(told.silent_since)));
-            Some(Seen { level: told.level, last_output_at, silent_ms, used })
+            (told.level, known.then(|| milliseconds(now.since(told.silent_since))))
         }
-    }
+    };
+    let (last_output_at, last_tool, last_used) =
+        told.map_or((None, None, None), |told| (told.last_output_at, told.last_tool, told.used));
+    Some(Seen { level, last_output_at, last_tool, silent_ms, used: used.or(last_used) })
 }
 
 fn milliseconds(span: Duration) -> u64 {
@@ -188,7 +219,7 @@ mod tests {
     const USED: Used = Used { cpu_ms: 7, memory_bytes: 8, processes: 1 };
 
     fn told(level: HealthLevel, silent_ms: u64) -> Health {
-        Health { level, level_ms: silent_ms / 2, silent_ms, has_spoken: true, used: None }
+        Health { level, level_ms: silent_ms / 2, silent_ms, output_ms: Some(silent_ms), tool: None, used: None }
     }
 
     #[test]
@@ -222,7 +253,23 @@ mod tests {
         assert!(first.is_same_change(&again), "{first:?} {again:?}");
         let later = HealthRecord::of(&told(HealthLevel::Quiet, 8_000), Timestamp(NOW.0 + 5_000));
         assert!(!first.is_same_change(&later));
-        let silent = Health { has_spoken: false, ..told(HealthLevel::Quiet, 8_000) };
+        let silent = Health { output_ms: None, ..told(HealthLevel::Quiet, 8_000) };
         assert_eq!(HealthRecord::of(&silent, NOW).last_output_at, None);
+    }
+
+    #[test]
+    fn the_last_tool_is_known_from_the_answer_else_from_the_record_also_of_one_that_is_dead() {
+        let with = |name: &str, ago_ms| {
+            let tool = Some(ToolUse { name: name.to_owned(), ago_ms });
+            Health { tool, ..told(HealthLevel::Quiet, ago_ms) }
+        };
+        let record = HealthRecord::of(&with("grep", 2_000), Timestamp(900_000));
+        let shown = |holder, answer: Option<&Health>| {
+            let last = seen(holder, Some(&record), answer, None, NOW).expect("seen").last_tool.expect("a tool");
+            (last.name, last.at)
+        };
+        assert_eq!(shown(Holder::Living, Some(&with("cargo", 500))), ("cargo".into(), Timestamp(999_500)));
+        assert_eq!(shown(Holder::Living, None), ("grep".into(), Timestamp(898_000)));
+        assert_eq!(shown(Holder::Dead, None), ("grep".into(), Timestamp(898_000)));
     }
 }

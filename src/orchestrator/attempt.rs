@@ -5,7 +5,6 @@
 //! itself be gone, or not answer, what carries the attempt's mark is killed from here. What the exit record on the disk says
 //! is the truth where nobody is there to be asked.
 
-use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +15,7 @@ use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::context::{RunError, Stop, blocking};
+use super::context::{RunError, Signs, Stop, blocking};
 use super::stopping::Stopping;
 use crate::confine::granted::Granted;
 use crate::confine::launch::Shim;
@@ -24,7 +23,7 @@ use crate::confine::proxy::Line;
 use crate::confine::shim::{ExitRecord, Greeting, Order, Report, Stopped, read_frame, send_frame, write_frame};
 use crate::confine::view::System;
 use crate::confine::{Launch, LaunchError};
-use crate::model::health::Health;
+use crate::model::health::{Health, ToolUse};
 use crate::model::{ProcId, TaskId, Token};
 use crate::sys::socket::{self, Address};
 use crate::sys::{fs, proc};
@@ -59,11 +58,24 @@ async fn has_to_stop(news: &mut watch::Receiver<Stopping>, task: &TaskId, asked:
     news.wait_for(has_to).await.is_ok()
 }
 
-/// Waits until a task is parked, or, when it is, until it is not any more.
-async fn changes_place(parked: &mut watch::Receiver<BTreeSet<TaskId>>, task: &TaskId, is_parked: bool) {
-    if parked.wait_for(|tasks| tasks.contains(task) != is_parked).await.is_err() {
-        std::future::pending().await
+/// Waits until there is something that a shim has not heard yet.
+async fn has_news(signs: &mut watch::Receiver<Signs>, heard: &Signs) -> Signs {
+    let news = signs.wait_for(|signs| signs != heard).await.map(|signs| signs.clone());
+    match news {
+        Ok(signs) => signs,
+        Err(_) => std::future::pending().await,
     }
+}
+
+/// What is said to a shim that has heard this and is to know that.
+fn orders_between(heard: &Signs, signs: &Signs) -> impl Iterator<Item = Order> {
+    let park = (heard.parked != signs.parked).then_some(Order::Park(signs.parked));
+    let tool = signs.tool.as_ref().filter(|tool| heard.tool.as_ref() != Some(tool)).map(|(name, at)| {
+        // One from the future was now.
+        let ago_ms = at.elapsed().map_or(0, |ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX));
+        Order::Tool(ToolUse { name: name.clone(), ago_ms })
+    });
+    park.into_iter().chain(tool)
 }
 
 /// An attempt that an earlier supervisor started.
@@ -248,13 +260,13 @@ async fn knock(orphan: &Orphan) -> Result<Option<UnixStream>, RunError> {
 /// the shim is gone, and with it the child.
 async fn follow(
     line: UnixStream,
-    Stop { task, mut news, parked: mut parked_tasks }: Stop<'_>,
+    Stop { task, mut news, mut signs }: Stop<'_>,
     shim: Option<&ProcId>,
     told: impl Fn(Health),
 ) -> Result<Option<ExitRecord>, RunError> {
     let (reports, mut orders) = line.into_split();
     let mut reports = Frames { half: reports, read: Vec::new() };
-    let (mut asked, mut killed, mut kill_at, mut parked) = (false, false, None, false);
+    let (mut asked, mut killed, mut kill_at, mut heard) = (false, false, None, Signs::default());
     loop {
         tokio::select! {
             report = reports.next() => match report? {
@@ -278,9 +290,11 @@ async fn follow(
                     kill_at = Some(Instant::now() + grace + MARGIN);
                 }
             }
-            () = changes_place(&mut parked_tasks, task, parked) => {
-                parked = !parked;
-                let _sent = send_frame(&mut orders, &Order::Park(parked)).await;
+            signs = has_news(&mut signs, &heard) => {
+                for order in orders_between(&heard, &signs) {
+                    let _sent = send_frame(&mut orders, &order).await;
+                }
+                heard = signs;
             }
             () = moment(kill_at) => {
                 kill_at = None;

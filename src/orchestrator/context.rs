@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, watch};
@@ -41,8 +42,17 @@ pub struct Stop<'a> {
     pub task: &'a TaskId,
     /// What has to stop.
     pub news: watch::Receiver<Stopping>,
-    /// The tasks that wait for an answer.
-    pub parked: watch::Receiver<BTreeSet<TaskId>>,
+    /// What its shim has to hear.
+    pub signs: watch::Receiver<Signs>,
+}
+
+/// What the shim of a task cannot see of its command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signs {
+    /// It waits for an answer.
+    pub parked: bool,
+    /// The last tool that it told of, and when that was.
+    pub tool: Option<(String, SystemTime)>,
 }
 
 /// Where it is written down how the child ended whose output is in this log.
@@ -66,7 +76,7 @@ pub struct Context {
     pub epoch: u64,
     /// What has to stop.
     stop: watch::Sender<Stopping>,
-    parked: watch::Sender<BTreeSet<TaskId>>,
+    signs: Mutex<BTreeMap<TaskId, watch::Sender<Signs>>>,
     /// The scope that the run has to itself, where it has one.
     scope: Option<Arc<Scope>>,
     store: Mutex<Store>,
@@ -110,7 +120,7 @@ impl Context {
             machine,
             epoch,
             stop,
-            parked: watch::Sender::default(),
+            signs: Mutex::default(),
             scope,
             store,
             changed,
@@ -150,14 +160,24 @@ impl Context {
         post.watch(directory, &self.bell(task))
     }
 
-    /// Tells the shim of a task that it waits for an answer, or does not any more.
-    pub fn park(&self, task: &TaskId, parked: bool) {
-        self.parked.send_if_modified(|tasks| if parked { tasks.insert(task.clone()) } else { tasks.remove(task) });
+    /// Changes what the shim of a task has to hear.
+    pub fn sign(&self, task: &TaskId, change: impl FnOnce(&mut Signs)) {
+        self.signs_of(task).send_if_modified(|signs| {
+            let before = signs.clone();
+            change(signs);
+            *signs != before
+        });
+    }
+
+    /// Nobody listens at most times: what is said is there for who comes.
+    fn signs_of(&self, task: &TaskId) -> watch::Sender<Signs> {
+        let mut signs = self.signs.lock().unwrap_or_else(PoisonError::into_inner);
+        signs.entry(task.clone()).or_default().clone()
     }
 
     /// Tells the driver and the shim that a task is parked, or is not any more. Where there is none any more, the run is over.
     pub fn tell(&self, task: &TaskId, state: TaskState) {
-        self.park(task, state == TaskState::Waiting);
+        self.sign(task, |signs| signs.parked = state == TaskState::Waiting);
         let _told = self.moves.send((task.clone(), state));
     }
 
@@ -179,7 +199,7 @@ impl Context {
 
     /// When what is done for a task has to stop.
     pub fn stop_of<'a>(&self, task: &'a TaskId) -> Stop<'a> {
-        Stop { task, news: self.stop.subscribe(), parked: self.parked.subscribe() }
+        Stop { task, news: self.stop.subscribe(), signs: self.signs_of(task).subscribe() }
     }
 
     /// How a child of this run outlives this supervisor; `None` where it is to end with it.

@@ -38,6 +38,7 @@ pub fn note(context: &Context, id: &TaskId, told: &Health) {
         let used = told.used;
         let data = json!({
             "attempt": attempt.n, "level": record.level, "silent_ms": told.silent_ms, "last_output_at": record.last_output_at,
+            "last_tool": record.last_tool,
             "cpu_ms": used.map(|used| used.cpu_ms), "memory_bytes": used.map(|used| used.memory_bytes),
             "processes": used.map(|used| used.processes),
         });
@@ -50,7 +51,7 @@ pub fn note(context: &Context, id: &TaskId, told: &Health) {
 }
 
 fn is_known(attempt: &AttemptRecord, record: &HealthRecord) -> bool {
-    attempt.health.is_some_and(|known| known.is_same_change(record))
+    attempt.health.as_ref().is_some_and(|known| known.is_same_change(record))
 }
 
 /// How attempts are, by their marks.
@@ -59,12 +60,12 @@ pub struct Looked(HashMap<Token, Seen>);
 
 impl Looked {
     /// How an attempt is; `None` for one that has ended or has not begun.
-    pub fn of(&self, attempt: &AttemptRecord) -> Option<Seen> {
-        self.0.get(&attempt.token).copied()
+    pub fn of(&self, attempt: &AttemptRecord) -> Option<&Seen> {
+        self.0.get(&attempt.token)
     }
 
     /// How the attempt of a task is that is under way, if one is.
-    pub fn of_task(&self, task: &TaskRecord) -> Option<Seen> {
+    pub fn of_task(&self, task: &TaskRecord) -> Option<&Seen> {
         self.of(task.attempts.last()?)
     }
 }

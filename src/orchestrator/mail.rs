@@ -1,5 +1,5 @@
 //! The mail of a task at work: what a person says comes into its inbox, and when it asks something, it is parked until it has an
-//! answer.
+//! answer. That it uses a tool it says there, too.
 //!
 //! Messages are files that are there whole or not at all, numbered in the order in which they were said; the question is a file
 //! that the command writes. The directory is the command's own: nothing there is followed, and nothing that is wrong with it
@@ -7,7 +7,7 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use serde_json::json;
@@ -24,9 +24,13 @@ use crate::sys::{clock, fs};
 const DIRECTORY: &str = ".treehand";
 const INBOX: &str = ".treehand/inbox";
 const QUESTION: &str = ".treehand/question.json";
+const TOOL: &str = ".treehand/tool";
 
 /// Largest question, and largest thing that a person may say.
 pub const TEXT_MAX: usize = 64 << 10;
+
+/// So many characters of a tool's name are kept.
+const TOOL_NAME_MAX: usize = 200;
 
 /// So many messages a task may have before no further question of it is heard: who asks without end is no conversation.
 const MESSAGES_MAX: usize = 1000;
@@ -64,6 +68,7 @@ pub async fn attended<T>(
         Err(error) = attend(context, id, &home) => Err(error),
     };
     unpark(context, id, "its command ended")?;
+    context.sign(id, |signs| signs.tool = None);
     ended
 }
 
@@ -93,6 +98,10 @@ async fn attend(context: &Context, id: &TaskId, home: &Path) -> Result<std::conv
     let (mut half_written, mut listens) = (false, true);
     loop {
         let task = deliver(context, context.task(id)?, home)?;
+        if let Some((name, at)) = tool_used(home) {
+            let name = context.masked(&name)?;
+            context.sign(id, |signs| signs.tool = Some((name, at)));
+        }
         let mut look_again = watched.is_none().then_some(LOOK);
         if task.state == TaskState::Running && listens && task.mail.len() < MESSAGES_MAX {
             match asked(home) {
@@ -155,6 +164,20 @@ fn asked(home: &Path) -> Result<Option<Asked>, String> {
     let Some(bytes) = read.map_err(|error| crate::model::cause::chain(&error))? else { return Ok(None) };
     let asked: Asked = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
     if asked.question.trim().is_empty() { Err("the question is empty".into()) } else { Ok(Some(asked)) }
+}
+
+/// The last tool that a command said it used, and when: the first line of a file that stays, so that none is lost that is
+/// said while this is read, and a successor knows it, too.
+fn tool_used(home: &Path) -> Option<(String, SystemTime)> {
+    let read = fs::read_beneath_with_time(home, Path::new(TOOL), TEXT_MAX as u64);
+    let (content, at) = read
+        .inspect_err(|error| tracing::debug!("what is not a file says nothing: {}", crate::model::cause::chain(error)))
+        .ok()??;
+    let text = String::from_utf8_lossy(&content);
+    let line = text.lines().next().unwrap_or_default().trim();
+    let name: String = line.chars().filter(|letter| !letter.is_control()).take(TOOL_NAME_MAX).collect();
+    // It is just being written.
+    (!name.is_empty()).then_some((name, at))
 }
 
 /// False for a question that cannot be taken away: it would be asked again for ever.
@@ -228,6 +251,28 @@ mod tests {
         assert_eq!(asked(home.path()), Ok(None));
         std::fs::create_dir(home.path().join(QUESTION)).expect("made");
         assert!(asked(home.path()).is_err() && !take_away(home.path()));
+    }
+
+    #[test]
+    fn a_tool_is_the_first_line_and_what_is_no_file_is_none() {
+        let home = tempfile::tempdir().expect("a temp dir");
+        open(home.path()).expect("made");
+        let path = home.path().join(TOOL);
+        let tool = |content: &[u8]| {
+            std::fs::write(&path, content).expect("written");
+            tool_used(home.path()).map(|(name, _)| name)
+        };
+        assert_eq!(tool_used(home.path()), None);
+        assert_eq!(tool(b" cargo test \nmore\n").as_deref(), Some("cargo test"));
+        assert_eq!(tool(b"a\x1b[31m\xff").as_deref(), Some("a[31m\u{fffd}"));
+        assert_eq!(tool("\u{e4}".repeat(500).as_bytes()), Some("\u{e4}".repeat(TOOL_NAME_MAX)));
+        for none in [&b""[..], b"\n", b" \t\n"] {
+            assert_eq!(tool(none), None);
+        }
+        assert_eq!(tool(&vec![b'x'; TEXT_MAX + 1]), None);
+        std::fs::remove_file(&path).expect("removed");
+        std::os::unix::fs::symlink("/etc/passwd", &path).expect("linked");
+        assert_eq!(tool_used(home.path()), None);
     }
 
     #[test]

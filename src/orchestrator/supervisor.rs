@@ -143,7 +143,10 @@ async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Re
     for task in tasks.iter().filter(|task| task.state == TaskState::Queued) {
         driver.rest(task);
     }
-    tasks.iter().filter(|task| task.state == TaskState::Waiting).for_each(|task| context.park(&task.id, true));
+    tasks
+        .iter()
+        .filter(|task| task.state == TaskState::Waiting)
+        .for_each(|task| context.sign(&task.id, |signs| signs.parked = true));
     driver.carry_out()?;
     while !driver.over {
         tokio::select! {

@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
 
 /// An error of the file system, with the path it is about.
 #[derive(Debug, thiserror::Error)]
@@ -282,10 +283,20 @@ pub fn is_directory_beneath(root: &Path, relative: &Path) -> Result<bool, FsErro
 
 /// Reads a small file that another party may have made, beneath `root` and without following links.
 pub fn read_beneath(root: &Path, relative: &Path, limit: u64) -> Result<Option<Vec<u8>>, FsError> {
-    let Some((file, _)) = open_beneath(root, relative, limit)? else { return Ok(None) };
-    let mut content = Vec::new();
-    file.take(limit).read_to_end(&mut content).map_err(at("read", &root.join(relative)))?;
-    Ok(Some(content))
+    Ok(read_beneath_with_time(root, relative, limit)?.map(|(content, _)| content))
+}
+
+/// The same, with the time at which it was written last, as the file says.
+pub fn read_beneath_with_time(
+    root: &Path,
+    relative: &Path,
+    limit: u64,
+) -> Result<Option<(Vec<u8>, SystemTime)>, FsError> {
+    let Some((file, meta)) = open_beneath(root, relative, limit)? else { return Ok(None) };
+    let (full, mut content) = (root.join(relative), Vec::new());
+    let modified = meta.modified().map_err(at("look at", &full))?;
+    file.take(limit).read_to_end(&mut content).map_err(at("read", &full))?;
+    Ok(Some((content, modified)))
 }
 
 /// Copies a file that another party may have made, beneath `root` and without following links, with its time; see

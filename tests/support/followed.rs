@@ -1,7 +1,7 @@
 //! A run in the foreground that tells its events.
 
 use std::io::{BufRead, BufReader, Lines};
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 
@@ -17,7 +17,11 @@ pub struct Followed {
 impl Followed {
     /// Starts `run --events` with these arguments.
     pub fn start(world: &World, args: &[&str]) -> Followed {
-        let mut command = world.command(&[&["run", "--events"], args].concat());
+        Followed::of(world.command(&[&["run", "--events"], args].concat()))
+    }
+
+    /// Starts a command that tells events.
+    pub fn of(mut command: Command) -> Followed {
         let mut client = command.stdout(Stdio::piped()).spawn().expect("started");
         let events = BufReader::new(client.stdout.take().expect("piped")).lines();
         Followed { client, events }

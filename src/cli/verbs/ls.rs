@@ -99,7 +99,7 @@ fn gather<'s>(session: &'s Session, store: &Store, quick: bool) -> Result<(Vec<L
     for run in store.runs()? {
         let tasks = store.tasks(&run.id)?.into_iter().filter(|task| task.workspace.is_some());
         lines.extend(tasks.map(|task| {
-            let seen = health::on_record(&run, std::slice::from_ref(&task)).of_task(&task);
+            let seen = health::on_record(&run, std::slice::from_ref(&task)).of_task(&task).cloned();
             Line::Task { run: Box::new(run.clone()), task: Box::new(task), seen }
         }));
     }

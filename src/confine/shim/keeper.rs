@@ -117,6 +117,10 @@ impl Keeper {
                 self.park(parked, Instant::now());
                 Ok(())
             }
+            Heard::Order(Order::Tool(tool)) => {
+                self.pulse.note_tool(tool.name, Duration::from_millis(tool.ago_ms), Instant::now());
+                Ok(())
+            }
             Heard::Gone if self.orphan_grace.is_zero() => {
                 self.stopped.get_or_insert(Stopped::Orphaned);
                 child.kill()

@@ -23,7 +23,7 @@ pub struct Line {
 }
 
 /// What came over the line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// What to do.
     Order(Order),

@@ -1,6 +1,6 @@
 //! The pulse of a child: when it said something last, how it is by that, and the two deadlines of who says nothing.
 //!
-//! What it says is noted as it comes; what it works is looked at only when it is silent. A change is known when it happens: by
+//! What it says is noted as it comes; that it uses a tool is said, too. What it works is looked at only when it is silent. A change is known when it happens: by
 //! a timer when it falls silent, by the output itself when it speaks again.
 
 use std::io;
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::silence::SilenceWatch;
 use super::wire::Stopped;
 use crate::confine::policy::Policy;
-use crate::model::health::{Health, HealthLevel, Used, Work};
+use crate::model::health::{Health, HealthLevel, ToolUse, Used, Work};
 
 /// When a child said something last.
 #[derive(Debug)]
@@ -42,6 +42,10 @@ impl LastOutput {
     pub fn note(&self) {
         self.after_ms.store(milliseconds(self.begun.elapsed()), Ordering::Relaxed);
         self.has_spoken.store(true, Ordering::Relaxed);
+        self.wake_who_awaits();
+    }
+
+    fn wake_who_awaits(&self) {
         if self.is_awaited.swap(false, Ordering::Relaxed) {
             self.news.notify_one();
         }
@@ -67,6 +71,8 @@ pub struct Pulse {
     levels: Option<Levels>,
     idle: Option<SilenceWatch>,
     first_output_by: Option<Instant>,
+    /// The last tool that it told of, and when that was.
+    tool: Option<(String, Instant)>,
     parked: bool,
     /// Before that it was parked: no silence of its own.
     silent_from: Instant,
@@ -87,6 +93,7 @@ impl Pulse {
             levels,
             idle: policy.idle_ms.map(|ms| SilenceWatch::of_idle(span(ms), begun)),
             first_output_by: policy.start_up_ms.map(|ms| begun + span(ms)),
+            tool: None,
             parked: false,
             silent_from: begun,
             output,
@@ -113,6 +120,22 @@ impl Pulse {
         self.parked = parked;
     }
 
+    /// It used a tool so long ago, which is to say something. Of two uses the later one counts, whichever is heard last.
+    pub fn note_tool(&mut self, name: String, ago: Duration, now: Instant) {
+        let begun = self.output.begun;
+        let at = now.checked_sub(ago).map_or(begun, |at| at.max(begun));
+        self.first_output_by = None;
+        if self.tool.as_ref().is_none_or(|(_, known)| *known <= at) {
+            self.tool = Some((name, at));
+        }
+        self.output.wake_who_awaits();
+    }
+
+    fn last_sign(&self) -> Instant {
+        let output = self.output.moment();
+        self.tool.as_ref().map_or(output, |(_, used)| output.max(*used))
+    }
+
     /// Waits until a child that was silent says something.
     pub async fn speaks_again(&self) {
         self.output.news.notified().await;
@@ -120,7 +143,7 @@ impl Pulse {
 
     /// How the child is, when that has changed. `work` is what it and all that it started have worked so far.
     pub fn changed(&mut self, now: Instant, work: impl Fn() -> io::Result<Work>) -> Option<Health> {
-        let last = self.output.moment();
+        let last = self.last_sign();
         let levels = self.levels.as_mut()?;
         let speaks = levels.level != HealthLevel::Healthy && levels.watch.speaks(now, last);
         if now < levels.watch.next_look() && !speaks {
@@ -148,8 +171,9 @@ impl Pulse {
                 return Some(Stopped::NoStart);
             }
         }
+        let last = self.last_sign().max(self.silent_from);
         let idle = self.idle.as_mut().filter(|idle| !self.parked && idle.next_look() <= now)?;
-        let level = idle.look(now, self.output.moment().max(self.silent_from), || work().ok());
+        let level = idle.look(now, last, || work().ok());
         (level == HealthLevel::Stalled).then_some(Stopped::Idle)
     }
 
@@ -162,9 +186,15 @@ impl Pulse {
     pub fn health(&self, now: Instant) -> Option<Health> {
         let Levels { level, since, .. } = self.levels.as_ref()?;
         let ago = |moment: Instant| milliseconds(now.saturating_duration_since(moment));
-        let (level_ms, silent_ms) = (ago(*since), ago(self.output.moment()));
         let has_spoken = self.output.has_spoken.load(Ordering::Relaxed);
-        Some(Health { level: *level, level_ms, silent_ms, has_spoken, used: self.used })
+        Some(Health {
+            level: *level,
+            level_ms: ago(*since),
+            silent_ms: ago(self.last_sign()),
+            output_ms: has_spoken.then(|| ago(self.output.moment())),
+            tool: self.tool.as_ref().map(|(name, used)| ToolUse { name: name.clone(), ago_ms: ago(*used) }),
+            used: self.used,
+        })
     }
 
     /// What a successor has to hear; `None` while there is no more to say than that it began.
@@ -210,7 +240,8 @@ mod tests {
         assert_eq!(pulse.to_tell_again(begun + MINUTE / 2), None);
         let quiet = pulse.changed(begun + MINUTE, waits).expect("a change");
         let used = Some(Used { cpu_ms: 3_000, memory_bytes: 5, processes: 1 });
-        let expected = Health { level: HealthLevel::Quiet, level_ms: 0, silent_ms: 60_000, has_spoken: false, used };
+        let expected =
+            Health { level: HealthLevel::Quiet, level_ms: 0, silent_ms: 60_000, output_ms: None, tool: None, used };
         assert_eq!(quiet, expected);
         assert_eq!(pulse.changed(begun + MINUTE, waits), None);
         let stalled = pulse.changed(begun + MINUTE * 2, waits).expect("a change");
@@ -227,7 +258,7 @@ mod tests {
         output.note();
         pulse.speaks_again().await;
         let healthy = pulse.changed(Instant::now(), waits).expect("a change");
-        assert!(healthy.level == HealthLevel::Healthy && healthy.has_spoken, "{healthy:?}");
+        assert!(healthy.level == HealthLevel::Healthy && healthy.output_ms.is_some(), "{healthy:?}");
         output.note();
         let woken = tokio::time::timeout(Duration::ZERO, pulse.speaks_again()).await;
         assert!(woken.is_err(), "nobody waits for who speaks anyway");
@@ -265,6 +296,30 @@ mod tests {
         assert_eq!(pulse.passed(next, used(600)), Some(Stopped::Idle));
         pulse.lift_deadlines();
         assert_eq!(pulse.next_look(), None);
+    }
+
+    #[tokio::test]
+    async fn who_uses_a_tool_is_not_silent_not_idle_and_has_started() {
+        let (mut pulse, output) = pulse(|policy| {
+            spans(policy);
+            (policy.idle_ms, policy.start_up_ms) = (Some(60_000), Some(30_000));
+        });
+        let begun = output.begun;
+        pulse.note_tool("grep".into(), Duration::ZERO, begun + MINUTE / 3);
+        assert_eq!(pulse.passed(begun + MINUTE / 2, || panic!("it does something")), None);
+        assert_eq!(pulse.changed(begun + MINUTE, waits), None, "it is not silent for so long");
+        assert_eq!(pulse.passed(begun + MINUTE, waits), None);
+        let quiet = pulse.changed(begun + MINUTE * 4 / 3, waits).expect("a change");
+        let tool = |name: &str, ago_ms| Some(ToolUse { name: name.to_owned(), ago_ms });
+        assert_eq!((quiet.silent_ms, quiet.output_ms, quiet.tool), (60_000, None, tool("grep", 60_000)));
+        assert_eq!(pulse.passed(begun + MINUTE * 3 / 2, waits), Some(Stopped::Idle));
+        pulse.note_tool("cargo test".into(), Duration::ZERO, begun + MINUTE * 2);
+        pulse.speaks_again().await;
+        let healthy = pulse.changed(begun + MINUTE * 2, waits).expect("a change");
+        assert_eq!((healthy.level, healthy.tool), (HealthLevel::Healthy, tool("cargo test", 0)));
+        pulse.note_tool("heard late".into(), MINUTE, begun + MINUTE * 2);
+        pulse.note_tool("before its time".into(), MINUTE * 9, begun + MINUTE * 2);
+        assert_eq!(pulse.health(begun + MINUTE * 2).and_then(|health| health.tool), tool("cargo test", 0));
     }
 
     #[tokio::test]

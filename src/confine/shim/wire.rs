@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::confine::policy::LimitKind;
 use crate::confine::proxy::Line;
 use crate::model::ProcId;
-use crate::model::health::Health;
+use crate::model::health::{Health, ToolUse};
 
 /// Most bytes of a frame.
 const FRAME_MAX: u32 = 1 << 20;
@@ -74,7 +74,7 @@ pub enum FirstWord {
 }
 
 /// From the supervisor to the shim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// Ask the child to end, and kill it after a grace.
@@ -86,6 +86,8 @@ pub enum Order {
     Kill,
     /// It waits for an answer from now on, or does not any more: whoever waits for a person is not idle.
     Park(bool),
+    /// It used a tool: who does is not silent.
+    Tool(ToolUse),
 }
 
 /// From the shim to the supervisor.
