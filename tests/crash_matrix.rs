@@ -51,6 +51,13 @@ command = ["sh", "-c", "echo mine > base.txt"]
 gates = ["false"]
 "#;
 
+const QUESTION: &str = r#"
+[[task]]
+id = "asks"
+command = ["sh", "-c", '''
+  echo asks > asks.txt; echo '{"question": "May I?", "deadline": "10ms"}' > "$TREEHAND_MAIL/question.json"; exec sleep 1000''']
+"#;
+
 fn world() -> World {
     let world = World::new();
     world.commit("base", &[("base.txt", "base\n")]);
@@ -110,12 +117,12 @@ fn lines(world: &World, id: &str, kind: &str) -> u64 {
     u64::try_from(count).expect("a count")
 }
 
-/// Runs the tasks, with a supervisor that dies at this moment, to their end. How many supervisors there were, how many lines
-/// the journal has, and what it all came to.
-fn run(moment: &str) -> (u64, u64, Value) {
+/// Runs tasks that end with this code, with a supervisor that dies at this moment, to their end. How many supervisors there
+/// were, how many lines the journal has, and what it all came to.
+fn run((tasks, code): (&str, i32), moment: &str) -> (u64, u64, Value) {
     let world = world();
     let file = world.path().join("tasks.toml");
-    std::fs::write(&file, TASKS).expect("a tasks file");
+    std::fs::write(&file, tasks).expect("a tasks file");
     let file = file.to_string_lossy().into_owned();
     let mut begin = world.command(&["run", "--detach", "--confine", support::level(), "--tasks", &file]);
     let begun = support::answer({
@@ -124,7 +131,7 @@ fn run(moment: &str) -> (u64, u64, Value) {
     });
     assert!(begun.code == 0 || begun.code == 1 && !moment.is_empty(), "{} {}", begun.code, begun.stderr);
     let id = world.treehand(&["ps", "--json"]).expect(0).json()["runs"][0]["run"].as_str().expect("an id").to_owned();
-    let run = world.treehand(&["resume", &id, "--json"]).expect(1).json();
+    let run = world.treehand(&["resume", &id, "--json"]).expect(code).json();
     assert_eq!(world.treehand(&["doctor", "--json", "--set", "confine.level=off"]).expect(0).json()["ok"], true);
     let came_to = serde_json::json!({"outcome": outcome(&world, &run), "left": left(&world, &id)});
     (lines(&world, &id, "run.supervised"), lines(&world, &id, ""), came_to)
@@ -132,7 +139,16 @@ fn run(moment: &str) -> (u64, u64, Value) {
 
 #[test]
 fn a_supervisor_that_dies_at_any_moment_of_its_journal_has_a_successor_that_comes_to_the_same_end() {
-    let (supervisors, events, expected) = run("");
+    every_moment((TASKS, 1));
+}
+
+#[test]
+fn what_a_question_that_nobody_answers_leaves_is_the_same_whenever_its_supervisor_dies() {
+    every_moment((QUESTION, 9));
+}
+
+fn every_moment(tasks: (&str, i32)) {
+    let (supervisors, events, expected) = run(tasks, "");
     assert_eq!(supervisors, 1);
     // What `scripts/stress crash` asks for; else every cut, and a third of the moments right after a write.
     #[expect(clippy::disallowed_methods, reason = "it is the test's own variable")]
@@ -147,7 +163,7 @@ fn a_supervisor_that_dies_at_any_moment_of_its_journal_has_a_successor_that_come
         let after = everything || n % 3 == 0;
         let moments = [Some(format!("before:{n}")), after.then(|| format!("after:{n}"))];
         for moment in moments.into_iter().flatten() {
-            let (supervisors, _, came_to) = run(&moment);
+            let (supervisors, _, came_to) = run(tasks, &moment);
             // The last lines of the journal are written together with others: those moments never come.
             died.fetch_add(u64::from(supervisors > 1), Ordering::Relaxed);
             if came_to != expected {

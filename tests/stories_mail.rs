@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader, Write};
+
 use serde_json::Value;
 use support::World;
 use support::followed::Followed;
@@ -131,6 +133,38 @@ fn without_a_default_a_person_has_to_look_and_may_have_it_done_again() {
 }
 
 #[test]
+fn what_was_made_before_a_question_that_nobody_answered_lands_when_a_person_accepts_it() {
+    let world = World::new();
+    let asks = ask(r#"{"question": "May I go on?", "deadline": "50ms"}"#);
+    let run = start(&world, &task(&format!("echo half > half.txt; {asks}; sleep 1000")), &[]);
+    assert_eq!(run.ends(), Some(9));
+    let over = shown(&world);
+    let held = &over["tasks"][0];
+    assert_eq!((&held["state"], &held["files_changed"]), (&"needs_attention".into(), &1.into()), "{held}");
+    assert!(held["commit"].is_string() && world.git(&["log", "--format=%s", "main"]) == "first", "{held}");
+    world.treehand(&["merge", &world.only_run()]).expect(4);
+    world.treehand(&["merge", &format!("{}/a", world.only_run())]).expect(0);
+    assert_eq!(world.show("main", "half.txt"), "half\n");
+}
+
+#[test]
+fn an_unanswered_task_that_made_nothing_or_what_a_rule_refuses_has_no_result_and_says_why() {
+    let asks = ask(r#"{"question": "May I?", "deadline": "50ms"}"#);
+    for (makes, why) in [("true", ""), ("echo x > out.txt", "; what it made so far does not land: ")] {
+        let world = World::new();
+        let tasks = format!("{}paths = [\"in/**\"]\n", task(&format!("{makes}; {asks}; sleep 1000")));
+        assert_eq!(start(&world, &tasks, &[]).ends(), Some(9));
+        let over = shown(&world);
+        let held = &over["tasks"][0];
+        let message = held["reason"]["message"].as_str().expect("words");
+        assert!(message.starts_with(&format!("nobody answered in time: May I?{why}")), "{message}");
+        assert_eq!((&held["state"], &held["commit"]), (&"needs_attention".into(), &Value::Null), "{held}");
+        let refused = world.treehand(&["merge", &format!("{}/a", world.only_run())]).expect(4);
+        assert!(refused.stderr.contains("retry"), "{}", refused.stderr);
+    }
+}
+
+#[test]
 fn a_question_that_was_overdue_while_its_command_did_not_end_was_written_down_once() {
     let world = World::new();
     let question = ask(r#"{"question": "May I?", "deadline": "50ms"}"#);
@@ -156,6 +190,49 @@ fn an_answer_reaches_a_task_whose_supervisor_died_while_it_was_parked() {
     world.treehand(&["answer", &format!("{id}/a"), "443"]).expect(0);
     assert_eq!(world.treehand(&["wait", &id, "--json"]).expect(0).json()["runs"][0]["state"], "landed");
     assert_eq!(world.show("main", "port.txt"), "443");
+}
+
+#[test]
+fn a_supervisor_that_held_its_lock_and_had_no_socket_yet_was_called_silent() {
+    let world = World::new();
+    let mut run = start(&world, &task("hear 0001-steer.txt said.txt"), &["--set", "supervise.orphan_grace=60s"]);
+    run.next("attempt.started");
+    let id = world.only_run();
+    support::signal("KILL", &run.client.id().to_string());
+    run.client.wait().expect("killed");
+    support::signal("KILL", &world.supervisor(&id));
+    world.wait_unsupervised(&id);
+    let place = world.lock_of(&id);
+    let lock = std::fs::File::open(&place).expect("a lock");
+    lock.lock().expect("locked");
+    let mut steer = world.command(&["steer", &format!("{id}/a"), "mind"]).spawn().expect("started");
+    let waits = || {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", steer.id())).into_iter().flatten().flatten();
+        open.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|path| path == place)
+    };
+    while !waits() {
+        std::thread::yield_now();
+    }
+    let socket = world.path().join(format!("state/treehand/sockets/{id}.sock"));
+    std::fs::remove_file(&socket).expect("the dead one's");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).expect("bound");
+    listener.set_nonblocking(true).expect("set");
+    let mut client = loop {
+        if let Ok((client, _)) = listener.accept() {
+            break client;
+        }
+        assert_eq!(steer.try_wait().expect("looked"), None, "it knocks again");
+        std::thread::yield_now();
+    };
+    client.set_nonblocking(false).expect("set");
+    let mut asked = String::new();
+    BufReader::new(&client).read_line(&mut asked).expect("read");
+    assert!(asked.contains("mind"), "{asked}");
+    client.write_all(b"{\"ok\":true,\"error\":null}\n").expect("answered");
+    assert_eq!(steer.wait().expect("over").code(), Some(0));
+    drop((listener, lock));
+    world.treehand(&["steer", &format!("{id}/a"), "mind"]).expect(0);
+    world.treehand(&["wait", &id]).expect(0);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! Reads the store; what it writes is what a person asks for, where nobody else is there to.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::asking;
 use super::context::RunError;
@@ -11,7 +11,7 @@ use super::{ending, room, scoped};
 use crate::confine::environment;
 use crate::model::{RunId, TaskEvent, TaskId};
 use crate::store::{Store, StoreError};
-use crate::sys::lock::FileLock;
+use crate::sys::lock::{FileLock, LockError};
 use crate::worktree::Repository;
 
 /// Starts the supervisor of a recorded run and waits until it is ready. Wherever it is started from, it has the surroundings
@@ -45,8 +45,11 @@ pub fn waits_for_room(repo: &Repository, run: &RunId) -> Option<String> {
     signature.starts_with(room::WAITS).then(|| room::WAITS.to_owned())
 }
 
-/// How long a supervisor that has closed its socket may take to end.
+/// How long a supervisor that has closed its socket may take to end, and one that begins to open it.
 const LAST_MOMENTS: Duration = Duration::from_secs(5);
+
+/// How long until one that holds the lock is knocked at again.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// How often a successor may die without having done anything, before it is given up.
 pub(super) const SUCCESSORS: u32 = 3;
@@ -82,18 +85,12 @@ pub fn command(
     command: &Command,
     note: impl Fn(&Store) -> Result<(), StoreError>,
 ) -> Result<(), RunError> {
-    let runtime = runtime()?;
     for _ in 0..SUCCESSORS {
-        if let Some(done) = runtime.block_on(control::command(run, command.clone()))? {
-            return done.map_err(|message| RunError::Refused { message });
-        }
-        if is_over(store, run)? {
-            return Err(RunError::Refused { message: format!("run {run} is over already") });
-        }
-        let noted = match FileLock::acquire_within(&repo.run_lock(run), "noting what was asked for", LAST_MOMENTS) {
-            Ok(_right) if is_over(store, run)? => false,
-            Ok(_right) => note(store).map(|()| true)?,
-            Err(_) => return Err(RunError::SupervisorSilent { run: run.to_string() }),
+        let noted = match heard(repo, store, run, command)? {
+            Heard::Answered(done) => return done.map_err(|message| RunError::Refused { message }),
+            Heard::Over => return Err(RunError::Refused { message: format!("run {run} is over already") }),
+            Heard::Nobody(_right) if is_over(store, run)? => false,
+            Heard::Nobody(_right) => note(store).map(|()| true)?,
         };
         ensure_supervised(repo, store, run)?;
         if noted && matches!(command, Command::Say { .. }) {
@@ -102,6 +99,35 @@ pub fn command(
         }
     }
     Err(RunError::SupervisorSilent { run: run.to_string() })
+}
+
+/// Who heard a command.
+enum Heard {
+    /// The supervisor, with its answer.
+    Answered(Result<(), String>),
+    /// Nobody: the run is over.
+    Over,
+    /// Nobody, and as long as this is held nobody will.
+    Nobody(FileLock),
+}
+
+/// Tells the supervisor. One that holds the lock and has no socket ends, or has only just begun.
+fn heard(repo: &Repository, store: &Store, run: &RunId, command: &Command) -> Result<Heard, RunError> {
+    let (runtime, deadline) = (runtime()?, Instant::now() + LAST_MOMENTS);
+    loop {
+        if let Some(done) = runtime.block_on(control::command(run, command.clone()))? {
+            return Ok(Heard::Answered(done));
+        }
+        if is_over(store, run)? {
+            return Ok(Heard::Over);
+        }
+        match FileLock::acquire_within(&repo.run_lock(run), "noting what was asked for", LOOK) {
+            Ok(right) => return Ok(Heard::Nobody(right)),
+            Err(LockError::Held { .. }) if Instant::now() < deadline => {}
+            Err(LockError::Held { .. }) => return Err(RunError::SupervisorSilent { run: run.to_string() }),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// Cancels a run for which no successor starts: what is left of it is ended here.

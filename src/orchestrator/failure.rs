@@ -53,7 +53,6 @@ pub fn after_failure(context: &Context, id: &TaskId) -> Result<TaskState, RunErr
         return retry_or_fail(context, id, ReasonKind::Failed, "its attempt is not on record".into());
     };
     match error.kind.as_str() {
-        CANCELLED if task.unanswered => leave_to_a_person(context, id, &task),
         CANCELLED => cancel(context, id),
         TIMEOUT | IDLE | NO_START => {
             retry_or_fail(context, id, ReasonKind::Timeout, format!("the command {}", error.message))
@@ -63,13 +62,10 @@ pub fn after_failure(context: &Context, id: &TaskId) -> Result<TaskState, RunErr
     }
 }
 
-/// Nobody answered its question in time. What it has made so far stays in its workspace.
-fn leave_to_a_person(context: &Context, id: &TaskId, task: &TaskRecord) -> Result<TaskState, RunError> {
-    let question = task.question.as_ref().map(|question| question.text.as_str()).unwrap_or_default();
-    let reason = Reason::new(ReasonKind::Attention, format!("nobody answered in time: {question}"));
-    let change = |task: &mut TaskRecord| task.reason = Some(reason);
-    let held = context.store(|store| store.move_task(&context.run.id, id, TaskEvent::Hold, json!({}), change))?;
-    Ok(held.state)
+/// True for a task whose command was ended because nobody answered its question in time: that is no failure of its own.
+pub fn is_unanswered(task: &TaskRecord) -> bool {
+    let error = task.attempts.last().and_then(|attempt| attempt.error.as_ref());
+    task.unanswered && error.is_some_and(|error| error.kind == CANCELLED)
 }
 
 /// Writes down how an attempt ended, and of what class its failure is.

@@ -7,8 +7,11 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::context::{Context, RunError};
+use super::failure::is_unanswered;
 use super::landing;
 use super::messages::{self, Origin};
+use super::room;
+use crate::model::cause::chain;
 use crate::model::record::{ConfineLevel, TaskRecord};
 use crate::model::{CommitId, Handling, Reason, ReasonKind, TaskEvent, TaskId, TaskState};
 use crate::sys::fs;
@@ -37,6 +40,10 @@ type Verdict = Option<(Handling, Refusal)>;
 
 /// Captures what the task did and imports it onto its branch.
 pub fn take(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<TaskState, RunError> {
+    let task = context.task(id)?;
+    if is_unanswered(&task) {
+        return take_unanswered(context, &task, prepared);
+    }
     match capture_and_import(context, id, prepared) {
         Ok(None) => {
             let run = &context.run.id;
@@ -69,6 +76,41 @@ pub fn take(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<TaskS
         }
         Err(error) => landing::fail(context, id, "the result cannot be taken", error),
     }
+}
+
+/// What a task has made so far whose question nobody answered in time: a person decides whether it lands or is done again. What
+/// cannot be taken stays in its workspace alone.
+fn take_unanswered(context: &Context, task: &TaskRecord, prepared: &Prepared) -> Result<TaskState, RunError> {
+    let (run, id) = (&context.run.id, &task.id);
+    let question = task.question.as_ref().map(|question| question.text.as_str()).unwrap_or_default();
+    let mut message = format!("nobody answered in time: {question}");
+    let made = match capture_and_import(context, id, prepared) {
+        Ok(Some((_, _, Some((Handling::Refuse, why))))) => {
+            message.push_str(&format!("; what it made so far does not land: {}", why.message));
+            None
+        }
+        Ok(made) => made.map(|(commit, changes, _)| (commit, changes)),
+        Err(error) if room::is_full(&error) || matches!(error, RunError::Store(_)) => return Err(error),
+        Err(error) => {
+            message.push_str(&format!("; what it made so far cannot be taken: {}", chain(&error)));
+            None
+        }
+    };
+    let reason = context.without_secrets(Reason::new(ReasonKind::Attention, message))?;
+    let captured = made
+        .as_ref()
+        .map(|(commit, changes)| (TaskEvent::Capture, json!({"commit": commit, "changes": changes.count})));
+    let held = (TaskEvent::Hold, json!({"reason": reason}));
+    let steps: Vec<_> = captured.into_iter().chain([held]).collect();
+    let task = context.store(|store| {
+        store.move_task_through(run, id, &steps, |task| {
+            task.reason = Some(reason);
+            if let Some((commit, changes)) = made {
+                (task.commit, task.changes) = (Some(commit), Some(changes.count));
+            }
+        })
+    })?;
+    Ok(task.state)
 }
 
 fn capture_and_import(

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::attempt::{self, Adopted, Orphan};
 use super::context::{Context, RunError, blocking};
-use super::failure::after_failure;
+use super::failure::{after_failure, is_unanswered};
 use super::health;
 use super::landing::fail;
 use super::mail;
@@ -29,7 +29,7 @@ pub async fn resume(context: Arc<Context>, id: TaskId) -> Result<TaskState, RunE
             Ok(released.state)
         }
         (TaskState::Running | TaskState::Waiting, Some(attempt)) => match (attempt.ended_at, &attempt.error) {
-            (Some(_), Some(_)) => {
+            (Some(_), Some(_)) if !is_unanswered(&task) => {
                 mail::unpark(&context, &id, "its command ended")?;
                 after_failure(&context, &id)
             }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::admission::{self, Admitted};
 use super::attempt::{self, Attempt, AttemptEnd};
 use super::context::{Context, RunError, blocking};
-use super::failure::{SETUP, SPAWN, after_failure, close_attempt, failure};
+use super::failure::{SETUP, SPAWN, after_failure, close_attempt, failure, is_unanswered};
 use super::health;
 use super::landing::{cancel, fail, reject};
 use super::mail;
@@ -86,15 +86,16 @@ pub async fn conclude(
             return after_failure(context, id);
         }
     };
-    let Some((kind, message)) = failure(&end) else {
-        close_attempt(context, id, Some(&end), None)?;
+    let failed = failure(&end);
+    let ended_well = failed.is_none();
+    close_attempt(context, id, Some(&end), failed)?;
+    if ended_well || is_unanswered(&context.task(id)?) {
         return take(context, id, prepared).await;
-    };
-    close_attempt(context, id, Some(&end), Some((kind, message)))?;
+    }
     after_failure(context, id)
 }
 
-/// The result of an attempt that ended well.
+/// The result of an attempt that ended well, or what one has made whose question nobody answered.
 pub async fn take(context: &Arc<Context>, id: &TaskId, prepared: Prepared) -> Result<TaskState, RunError> {
     let (context, id) = (Arc::clone(context), id.clone());
     blocking(move || result::take(&context, &id, &prepared)).await?

@@ -229,7 +229,7 @@ impl World {
         runs["runs"][0]["run"].as_str().expect("a run").to_owned()
     }
 
-    fn lock_of(&self, run: &str) -> PathBuf {
+    pub fn lock_of(&self, run: &str) -> PathBuf {
         self.repo().join(format!(".git/treehand/locks/run-{run}"))
     }
 
