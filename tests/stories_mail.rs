@@ -142,6 +142,8 @@ fn what_was_made_before_a_question_that_nobody_answered_lands_when_a_person_acce
     let held = &over["tasks"][0];
     assert_eq!((&held["state"], &held["files_changed"]), (&"needs_attention".into(), &1.into()), "{held}");
     assert!(held["commit"].is_string() && world.git(&["log", "--format=%s", "main"]) == "first", "{held}");
+    let text = world.treehand(&["show", &world.only_run()]).expect(0).stdout;
+    assert!(text.contains(&format!("`treehand merge {}/a` lands it", world.only_run())), "{text}");
     world.treehand(&["merge", &world.only_run()]).expect(4);
     world.treehand(&["merge", &format!("{}/a", world.only_run())]).expect(0);
     assert_eq!(world.show("main", "half.txt"), "half\n");

@@ -122,7 +122,7 @@ pub fn run_text(run: &RunRecord, tasks: &[TaskRecord], looked: &Looked) -> Strin
         .map(|task| {
             let seen = looked.of_task(task);
             let state = health::beside(task.state.word(), seen.and_then(health::words));
-            let parts = seen.and_then(health::last_tool).into_iter().chain(task_detail(task));
+            let parts = seen.and_then(health::last_tool).into_iter().chain(task_detail(run, task));
             vec![format!("  {}", task.id), state, parts.collect::<Vec<_>>().join("; ")]
         })
         .collect();
@@ -146,7 +146,7 @@ pub fn run_text(run: &RunRecord, tasks: &[TaskRecord], looked: &Looked) -> Strin
     text
 }
 
-fn task_detail(task: &TaskRecord) -> Vec<String> {
+fn task_detail(run: &RunRecord, task: &TaskRecord) -> Vec<String> {
     let mut parts = Vec::new();
     if let Some(question) = question(task) {
         let until = question.until.map(|until| format!(" until {until}")).unwrap_or_default();
@@ -171,6 +171,9 @@ fn task_detail(task: &TaskRecord) -> Vec<String> {
         }
         if task.commit.is_some() {
             parts.push(format!("kept on {}", task.branch));
+        }
+        if task.commit.is_some() && task.state == TaskState::NeedsAttention {
+            parts.push(format!("`treehand merge {}/{}` lands it", run.id, task.id));
         }
         if let Some(log) = &reason.log {
             parts.push(format!("log {}", plain(log)));
