@@ -139,20 +139,20 @@ fn run((tasks, code): (&str, i32), moment: &str) -> (u64, u64, Value) {
 
 #[test]
 fn a_supervisor_that_dies_at_any_moment_of_its_journal_has_a_successor_that_comes_to_the_same_end() {
-    every_moment((TASKS, 1));
+    // What `scripts/stress crash` asks for; else every cut, and a third of the moments right after a write.
+    #[expect(clippy::disallowed_methods, reason = "it is the test's own variable")]
+    let everything = std::env::var_os("TREEHAND_CRASH_EVERYWHERE").is_some();
+    every_moment((TASKS, 1), everything);
 }
 
 #[test]
 fn what_a_question_that_nobody_answers_leaves_is_the_same_whenever_its_supervisor_dies() {
-    every_moment((QUESTION, 9));
+    every_moment((QUESTION, 9), true);
 }
 
-fn every_moment(tasks: (&str, i32)) {
+fn every_moment(tasks: (&str, i32), everything: bool) {
     let (supervisors, events, expected) = run(tasks, "");
     assert_eq!(supervisors, 1);
-    // What `scripts/stress crash` asks for; else every cut, and a third of the moments right after a write.
-    #[expect(clippy::disallowed_methods, reason = "it is the test's own variable")]
-    let everything = std::env::var_os("TREEHAND_CRASH_EVERYWHERE").is_some();
     let (next, died) = (AtomicU64::new(1), AtomicU64::new(0));
     let different = std::sync::Mutex::new(Vec::new());
     let work = || loop {

@@ -96,6 +96,10 @@ fn told_running(context: &Context, id: &TaskId, moved: Result<(), StoreError>) -
 async fn attend(context: &Context, id: &TaskId, home: &Path) -> Result<std::convert::Infallible, RunError> {
     let (bell, watched) = (context.bell(id), context.watch_mail(id, &home.join(DIRECTORY)));
     let (mut half_written, mut listens) = (false, true);
+    if context.task(id)?.unanswered {
+        // Whoever wrote that down did not live to end it.
+        context.stopping(|stopping| stopping.stop(id));
+    }
     loop {
         let task = deliver(context, context.task(id)?, home)?;
         if let Some((name, at)) = tool_used(home) {

@@ -320,6 +320,8 @@ async fn run_attempt(
         task.attempts.push(record);
         // A new attempt has an inbox of its own, and what was said to the task is for it, too.
         task.delivered = 0;
+        // What an earlier one asked is none of its business.
+        (task.question, task.unanswered) = (None, false);
     };
     context.store(|store| store.move_task(run, id, TaskEvent::Start, data, begin))?;
     let tree = TaskTree { id, n, token, paths: &prepared.paths, lenders: &prepared.lenders, exported };
