@@ -525,6 +525,9 @@ pub struct CleanArgs {
     /// Apply the plan
     #[arg(long, short)]
     pub yes: bool,
+    /// In every repository of yours that treehand was used in
+    #[arg(long)]
+    pub all_repos: bool,
     /// Leave what is younger than this
     #[arg(long, value_name = "D")]
     pub min_age: Option<Span>,

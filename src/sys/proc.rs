@@ -452,6 +452,59 @@ pub fn run_for_output(argv: &[&str], directory: &Path, env: &[(&str, &str)]) -> 
     Ok(command.stderr(Stdio::inherit()).output()?.stdout)
 }
 
+/// What a program came to that had so much time.
+#[derive(Debug)]
+pub enum InTime {
+    /// It ended by itself.
+    Ended {
+        /// Its exit code, as a shell would give it.
+        code: u8,
+        /// What it wrote to standard output.
+        output: Vec<u8>,
+        /// What it wrote to standard error.
+        errors: Vec<u8>,
+    },
+    /// Its time was over, and it was ended.
+    TooLate,
+}
+
+/// How long a program may take to end that was asked to.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs a program for what it writes, for at most this long: then it is asked to end, and killed when it does not.
+#[expect(clippy::disallowed_methods, reason = "this is the gateway to our own processes")]
+pub fn run_within(argv: &[&OsStr], directory: &Path, limit: Duration) -> io::Result<InTime> {
+    let (program, args) = argv.split_first().ok_or_else(|| io::Error::other("an empty command"))?;
+    let mut command = Command::new(program);
+    command.args(args).current_dir(directory).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    let (output, errors) = (read_aside(child.stdout.take()), read_aside(child.stderr.take()));
+    // Not reaped yet, it is who it says, dead or alive.
+    let process = identify(child.id()).ok_or_else(|| io::Error::other("it cannot be told from another"))?;
+    if !wait_gone(&process, limit)? {
+        // One that has just ended needs no signal.
+        let _gone_or_sent = terminate(&process)?;
+        if !wait_gone(&process, GRACE)? {
+            let _gone_or_sent = kill(&process)?;
+        }
+        child.wait()?;
+        return Ok(InTime::TooLate);
+    }
+    let code = exit_code(child.wait()?);
+    let joined = |reader: std::thread::JoinHandle<io::Result<Vec<u8>>>| {
+        reader.join().unwrap_or_else(|_| Err(io::Error::other("a reader panicked")))
+    };
+    Ok(InTime::Ended { code, output: joined(output)?, errors: joined(errors)? })
+}
+
+fn read_aside(pipe: Option<impl io::Read + Send + 'static>) -> std::thread::JoinHandle<io::Result<Vec<u8>>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.map(|mut pipe| pipe.read_to_end(&mut bytes)).transpose()?;
+        Ok(bytes)
+    })
+}
+
 /// The exit code as a shell would give it: 128 and the signal for a child that a signal ended.
 pub fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);

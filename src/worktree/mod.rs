@@ -51,6 +51,7 @@ pub mod place;
 pub mod plain;
 pub mod quarantine;
 pub mod reach;
+pub mod registry;
 pub mod remote;
 pub mod replay;
 pub mod repository;

@@ -105,8 +105,12 @@ impl Repository {
     }
 
     fn assemble(git: &Git, common_dir: PathBuf, git_dir: PathBuf, here: Option<PathBuf>, bare: bool) -> Repository {
-        let main_tree = if git_dir == common_dir { here.clone() } else { main_tree_of(git, &common_dir) };
-        let main_tree = main_tree.filter(|_| !bare);
+        let main_tree = match &here {
+            _ if bare => None,
+            Some(here) if git_dir == common_dir => Some(here.clone()),
+            // One may stand in the git dir itself, which has its worktree all the same.
+            _ => main_tree_of(git, &common_dir),
+        };
         let named = main_tree.as_deref().unwrap_or(&common_dir);
         let name = named.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let name = match name.strip_suffix(".git") {

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 
 use super::error::{Result, WorktreeError};
 use super::place::{self, Place};
+use super::registry;
 use super::repository::{Repository, bytes_path};
+use crate::model::cause::chain;
 use crate::store::Store;
 use crate::sys::{env, fs};
 
@@ -25,6 +27,10 @@ impl Repository {
             place::settle(&self.common_dir)?;
         }
         self.remember_tree()?;
+        if let Err(error) = registry::enrol(self) {
+            // What is done here does not need it.
+            tracing::debug!("`--all-repos` does not know this repository: {}", chain(&error));
+        }
         Ok(store)
     }
 

@@ -114,6 +114,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "clean.min_age" => clean.min_age: Span, Project::Refused;
     "clean.retention" => clean.retention: Span, Project::Refused;
     "clean.protect" => clean.protect: Patterns, Project::Add(join_patterns);
+    "clean.deadline" => clean.deadline: Span, Project::Refused;
 };
 
 /// Keys and sections that the documentation names and nothing reads yet; all of them are the user's.

@@ -183,6 +183,8 @@ pub struct CleanSettings {
     pub retention: Span,
     /// Glob patterns of branches that stay.
     pub protect: Vec<String>,
+    /// How long one repository may take with `--all-repos`.
+    pub deadline: Span,
 }
 
 impl Default for WorktreeSettings {
@@ -228,7 +230,12 @@ impl Default for MergeSettings {
 
 impl Default for CleanSettings {
     fn default() -> Self {
-        CleanSettings { min_age: seconds(DAY_SECONDS), retention: seconds(14 * DAY_SECONDS), protect: Vec::new() }
+        CleanSettings {
+            min_age: seconds(DAY_SECONDS),
+            retention: seconds(14 * DAY_SECONDS),
+            protect: Vec::new(),
+            deadline: seconds(600),
+        }
     }
 }
 

@@ -78,6 +78,7 @@ fn without_layers_everything_is_the_documented_default() {
         ("clean.min_age", "\"1d\""),
         ("clean.retention", "\"14d\""),
         ("clean.protect", "[]"),
+        ("clean.deadline", "\"10m\""),
     ];
     let shown: Vec<(&str, &str)> = resolved.origins.iter().map(|v| (v.key.as_str(), v.value.as_str())).collect();
     assert_eq!(shown, expected);
@@ -284,7 +285,7 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 36] = [
+const ACCEPTED: [(&str, &[&str]); 37] = [
     ("worktree.path", &["'/x/{workspace}'", "'../{workspace}/{repo}'"]),
     ("worktree.base", &["'main'", "'origin/\u{e9}~3'"]),
     ("worktree.stale", &["'warn'", "'block'"]),
@@ -321,6 +322,7 @@ const ACCEPTED: [(&str, &[&str]); 36] = [
     ("clean.min_age", &["'0s'", "'90d'"]),
     ("clean.retention", &["'0s'", "'90d'"]),
     ("clean.protect", &["[]", "['mine', 'release/*']", "['{a,b}/[!c]']"]),
+    ("clean.deadline", &["'1s'", "'1h'"]),
 ];
 
 /// A file of some keys with values that they accept.

@@ -39,9 +39,12 @@ pub fn run(session: &Session, args: &CleanArgs) -> Result<u8, CliError> {
     let report = if args.yes { clean::apply(&session.repo, &store, plan)? } else { plan.into_report() };
     let document = document(&report, &session.repo);
     session.out.answer("treehand/clean/v1", document.clone(), || text(&document))?;
-    let failed =
-        document["actions"].as_array().is_some_and(|all| all.iter().any(|action| action["outcome"] == "failed"));
-    Ok(u8::from(failed))
+    Ok(u8::from(has_failed(&document)))
+}
+
+/// True where something went wrong with an action.
+pub(super) fn has_failed(document: &Value) -> bool {
+    document["actions"].as_array().is_some_and(|all| all.iter().any(|action| action["outcome"] == "failed"))
 }
 
 /// The report, each line with the repository it is about.
@@ -53,10 +56,12 @@ fn document(report: &CleanReport, repo: &Repository) -> Value {
             line["repo"] = place.clone();
         }
     }
+    document["repo"] = place;
     document
 }
 
-fn kinds(only: &[String]) -> Result<Option<Vec<clean::Kind>>, CliError> {
+/// The kinds of these words; all for none.
+pub(super) fn kinds(only: &[String]) -> Result<Option<Vec<clean::Kind>>, CliError> {
     if only.is_empty() {
         return Ok(None);
     }
@@ -64,7 +69,8 @@ fn kinds(only: &[String]) -> Result<Option<Vec<clean::Kind>>, CliError> {
     only.iter().map(kind).collect::<Result<_, _>>().map(Some)
 }
 
-fn text(document: &Value) -> String {
+/// The report for people.
+pub(super) fn text(document: &Value) -> String {
     let word = |value: &Value| plain(value.as_str().unwrap_or_default());
     let mut rows = Vec::new();
     for action in document["actions"].as_array().into_iter().flatten() {

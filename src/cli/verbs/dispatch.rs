@@ -22,6 +22,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
         Verb::ShellInit(args) => return shell::init(args.shell, out),
         Verb::Completions(args) => return shell::completions(args.shell, out),
         Verb::Cd(_) => path::require_shell()?,
+        Verb::Clean(args) if args.all_repos => return clean_all::run(&global, &args, out),
         Verb::Demo(args) => return demo::run(out, args.confine),
         Verb::Doctor(args) => return doctor::run(&global, &args, out),
         Verb::Config(args) => {

@@ -5,6 +5,7 @@
 mod answer;
 mod cancel;
 mod clean;
+mod clean_all;
 mod complete;
 mod config;
 mod demo;
