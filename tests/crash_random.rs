@@ -8,7 +8,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 use support::World;
@@ -160,6 +160,11 @@ impl Round {
                 return told(&format!("{} is {} and has landed {found} times", task["id"], task["state"]));
             }
         }
+        // The run is over a moment before its supervisor is.
+        let ending = Instant::now();
+        while !of_world(self.world.path()).is_empty() && ending.elapsed() < LAST_MOMENTS {
+            pause(5);
+        }
         match self.left() {
             Some(left) => told(&left),
             None => Ok(()),
@@ -193,6 +198,9 @@ impl Round {
             .map(|(what, _)| format!("{what} are left: {:?}", of_world(world.path())))
     }
 }
+
+/// How long a supervisor may take to end after its run, on a machine that is busy.
+const LAST_MOMENTS: Duration = Duration::from_secs(10);
 
 fn pause(milliseconds: u64) {
     std::thread::sleep(Duration::from_millis(milliseconds));

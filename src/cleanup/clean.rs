@@ -37,7 +37,12 @@ fn places(step: &Step) -> Vec<PathBuf> {
         Step::Task { paths, .. } => vec![paths.enclosure.clone(), paths.private.clone()],
         Step::Entry(dir) | Step::ExpireDir(dir) => vec![dir.path.clone()],
         Step::RunDir { path, .. } | Step::Unkeep(path) => vec![path.clone()],
-        Step::Reset(_) | Step::PutBack { .. } | Step::Close(_) | Step::Ref(_) | Step::ExpireRef { .. } => Vec::new(),
+        Step::Orphans { .. }
+        | Step::Reset(_)
+        | Step::PutBack { .. }
+        | Step::Close(_)
+        | Step::Ref(_)
+        | Step::ExpireRef { .. } => Vec::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! What is not as expected is skipped with the reason and left as it is. Nothing here decides what may go.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -15,11 +16,13 @@ use super::remove::{self, Attempt, BranchOutcome};
 use super::remove_plan::{DirId, RemovalPlan};
 use super::remove_scan::dir_id;
 use super::{restore, salvage};
-use crate::model::CommitId;
-use crate::model::record::{RemovedItem, RunRecord, TaskRecord, WorkspaceRecord, WorkspaceState};
+use crate::model::record::{AttemptRecord, RemovedItem, RunRecord, TaskRecord, WorkspaceRecord, WorkspaceState};
+use crate::model::{CommitId, Token};
 use crate::store::{Entry, Store};
-use crate::sys::fs;
+use crate::sys::lock::FileLock;
+use crate::sys::marks::{self, Marks};
 use crate::sys::standing::Processes;
+use crate::sys::{fs, proc};
 use crate::worktree::abandoned;
 use crate::worktree::import::update_ref;
 use crate::worktree::sealed::{SealedPaths, remove_if_empty};
@@ -71,6 +74,7 @@ pub fn apply(
             let goal = TaskBox { repo, store, run, task, paths };
             goal.retire(batch, *enclosure, *salvage, &summary)
         }
+        Step::Orphans { run, task, token } => orphans(repo, store, run, task, token),
         Step::Entry(dir) => entry(repo, batch, dir, &summary),
         Step::Ref(doomed) => take_ref(repo, batch, doomed, &summary),
         Step::RunDir { path, id } => run_dir(batch, path, *id, &summary),
@@ -114,6 +118,30 @@ fn put_back(repo: &Repository, store: &Store, entry: &Entry, items: &[RemovedIte
     restore::put_back(repo, store, items)?;
     store.failed(entry.intent(), json!({"why": "it died half-way; what it took was put back"}))?;
     Ok(Done::plain())
+}
+
+/// How long what nobody owns may take to end after it was asked to.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Ends what an attempt left running. Whoever holds the lock of a run supervises it: with it in hand nobody begins it again.
+fn orphans(repo: &Repository, store: &Store, run: &RunRecord, task: &TaskRecord, token: &Token) -> Result<Done> {
+    let holder = format!("pid {}, ending what nobody owns", std::process::id());
+    let Ok(_right) = FileLock::try_acquire(&repo.run_lock(&run.id), &holder) else {
+        return Done::skipped("its run has a supervisor now");
+    };
+    let now = store.task(&run.id, &task.id)?;
+    let held = |attempt: &AttemptRecord| attempt.process.as_ref().is_some_and(proc::is_alive);
+    if store.run(&run.id)?.state != run.state || now.attempts != task.attempts || now.attempts.iter().any(held) {
+        return Done::skipped(CHANGED);
+    }
+    let at = |error| fs::at("end what is left in", "/proc".as_ref())(error);
+    if Marks::scan().map_err(at)?.own(token).next().is_some() {
+        return Done::skipped("this command is one of them, or was started by one");
+    }
+    match marks::end(token, GRACE).map_err(at)? {
+        0 => Ok(Done::Yes { salvage: Vec::new(), note: Some("they have ended by themselves".into()) }),
+        _ => Ok(Done::plain()),
+    }
 }
 
 /// The box of a task with what belongs to it.

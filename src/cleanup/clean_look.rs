@@ -12,6 +12,8 @@ use super::integration::{self, Target};
 use super::remove_scan::Surroundings;
 use crate::model::BaseReport;
 use crate::store::Store;
+use crate::sys::fs;
+use crate::sys::marks::Marks;
 use crate::worktree::{Repository, result_policy};
 
 /// What the parts of the scan share.
@@ -24,6 +26,8 @@ pub struct Scan<'a> {
     pub policy: &'a CleanPolicy,
     /// Worktrees and processes.
     pub around: Surroundings,
+    /// Processes of attempts.
+    pub marks: Marks,
     protect: GlobSet,
     targets: BTreeMap<String, Vec<Target>>,
 }
@@ -36,7 +40,8 @@ impl<'a> Scan<'a> {
             CleanupError::refused(message, "write patterns like `release/*`")
         })?;
         let around = Surroundings::scan(repo)?;
-        Ok(Scan { repo, store, policy, around, protect, targets: BTreeMap::new() })
+        let marks = Marks::scan().map_err(fs::at("read", "/proc".as_ref()))?;
+        Ok(Scan { repo, store, policy, around, marks, protect, targets: BTreeMap::new() })
     }
 
     /// The pattern that protects a branch.

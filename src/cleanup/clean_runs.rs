@@ -1,16 +1,18 @@
-//! Decision file: what `clean` takes of runs: boxes and branches of tasks, pins, private directories.
+//! Decision file: what `clean` takes of runs: processes, boxes and branches of tasks, pins, private directories.
 //!
 //! They belong to their run. While it is at work nothing is touched; once it is over, or nobody supervises it, what landed or
 //! changed nothing goes at once, what did not land is saved and goes after the least age, what waits for a person stays.
 
+use std::collections::BTreeSet;
+
 use super::batch::DoomedRef;
 use super::clean_types::{
-    CleanAction, CleanPlan, CleanPolicy, Facts, Kept, Kind, RunFacts, RunStanding, Step, StrayBranch, TaskBranch,
-    TaskFacts, action, old_enough,
+    CleanAction, CleanPlan, CleanPolicy, Facts, Kept, Kind, OrphanFact, RunFacts, RunStanding, Step, StrayBranch,
+    TaskBranch, TaskFacts, action, old_enough,
 };
 use super::integration::Proof;
 use crate::model::record::RunRecord;
-use crate::model::{TaskState, Timestamp};
+use crate::model::{Standing, TaskState, Timestamp};
 
 /// Decides on all runs and on task branches that no run knows.
 pub fn decide(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
@@ -19,7 +21,7 @@ pub fn decide(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
         let mut left = false;
         for task in &run.tasks {
             let item = format!("{}/{}", run.run.id, task.task.id);
-            let goes = match decide_box(run, task, policy) {
+            let goes = match decide_box(run, task, policy, orphans(run, task, policy, plan)) {
                 None => true,
                 Some(Ok(action)) => {
                     plan.actions.push(action);
@@ -67,11 +69,56 @@ fn waits(run: &RunFacts, task: &TaskFacts) -> Option<String> {
     }
 }
 
+/// Decides on what the attempts of a task left running; one of the processes that go on, if any does.
+fn orphans(run: &RunFacts, task: &TaskFacts, policy: &CleanPolicy, plan: &mut CleanPlan) -> Option<Standing> {
+    let taken = policy.only.as_ref().is_none_or(|only| only.contains(&Kind::Process));
+    let (mut ended, mut goes_on) = (BTreeSet::new(), None);
+    for orphan in &task.orphans {
+        let names: Vec<String> =
+            orphan.processes.iter().map(|process| format!("{} (pid {})", process.name, process.pid)).collect();
+        let item = format!("{}/{} attempt {}: {}", run.run.id, task.task.id, orphan.attempt, names.join(", "));
+        match decide_orphan(run, orphan, policy) {
+            Ok(proof) => {
+                let (run, task) = (Box::new(run.run.clone()), Box::new(task.task.clone()));
+                let step = Step::Orphans { run, task, token: orphan.token.clone() };
+                let expect = format!("they carry the mark {}", orphan.token.as_str());
+                plan.actions.push(action(Kind::Process, item, proof, expect, step));
+                ended.extend(orphan.processes.iter().filter(|_| taken).map(|process| process.pid));
+            }
+            Err(reason) => plan.kept.push(Kept { kind: Kind::Process, item, reason }),
+        }
+    }
+    let marked = task.orphans.iter().flat_map(|orphan| &orphan.processes);
+    for process in task.processes.iter().chain(marked).filter(|process| !ended.contains(&process.pid)) {
+        goes_on.get_or_insert_with(|| process.clone());
+    }
+    goes_on
+}
+
+/// The proof that nobody owns what an attempt started, or who does.
+fn decide_orphan(run: &RunFacts, orphan: &OrphanFact, policy: &CleanPolicy) -> Result<String, String> {
+    if orphan.is_own {
+        return Err("this command is one of them, or was started by one".into());
+    }
+    if let Some(holder) = orphan.holder {
+        return Err(format!("what holds them still lives (pid {holder}), and ends them within supervise.orphan_grace"));
+    }
+    if run.standing == RunStanding::Abandoned {
+        old_enough(quiet_since(&run.run), policy)?;
+    }
+    Ok(format!("{}, and what held them is dead", over(run)))
+}
+
 /// What becomes of a task's box; `None` when it has none.
-fn decide_box(run: &RunFacts, task: &TaskFacts, policy: &CleanPolicy) -> Option<Result<CleanAction, String>> {
+fn decide_box(
+    run: &RunFacts,
+    task: &TaskFacts,
+    policy: &CleanPolicy,
+    goes_on: Option<Standing>,
+) -> Option<Result<CleanAction, String>> {
     let there = task.enclosure.is_some() || task.private || task.entry || task.task.workspace.is_some();
     there.then(|| {
-        if let Some(process) = task.processes.first() {
+        if let Some(process) = &goes_on {
             return Err(format!("{} (pid {}) of it still runs", process.name, process.pid));
         }
         if task.enclosure.is_none() && !task.disk_there {

@@ -6,15 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::clean_look::Scan;
-use super::clean_types::{Facts, Kept, Kind, RunFacts, RunStanding, StrayBranch, TaskBranch, TaskFacts};
+use super::clean_types::{Facts, Kept, Kind, OrphanFact, RunFacts, RunStanding, StrayBranch, TaskBranch, TaskFacts};
 use super::error::Result;
 use super::integration::{self, Target};
 use super::places::{directories, disk_there};
 use super::remove_scan::{self, dir_id};
 use crate::model::cause::chain;
-use crate::model::record::{RunRecord, TaskRecord};
+use crate::model::record::{AttemptRecord, RunRecord, TaskRecord};
 use crate::model::{BranchName, CommitId, RunId, Standing, TaskId, Timestamp};
 use crate::sys::lock::FileLock;
+use crate::sys::marks::Marked;
 use crate::sys::{fs, proc};
 use crate::worktree::sealed::SealedPaths;
 
@@ -113,7 +114,8 @@ fn task_facts(
     let paths = SealedPaths::of_task(scan.repo, &run.template, &run.id, &task.id)?;
     let enclosure = dir_id(&paths.enclosure)?;
     let (private, entry) = (fs::exists(&paths.private)?, fs::exists(&paths.entry)?);
-    let processes = if enclosure.is_some() { processes(scan, &task, &paths)? } else { Vec::new() };
+    let processes = scan.around.processes.inside(&paths.enclosure);
+    let orphans = task.attempts.iter().filter_map(|attempt| orphans(scan, attempt)).collect();
     let pin = format!("refs/treehand/base/{}/{}", run.id, task.id);
     let pin = scan.repo.reader().ref_commit(&pin)?.map(|commit| (pin, commit));
     let landed = task.landed.as_ref().map(|landed| landed.commit.clone());
@@ -122,17 +124,18 @@ fn task_facts(
         None => None,
     };
     let disk_there = disk_there(scan.repo, &paths.tree);
-    Ok(TaskFacts { task, paths, enclosure, private, entry, processes, branch, pin, disk_there })
+    Ok(TaskFacts { task, paths, enclosure, private, entry, processes, orphans, branch, pin, disk_there })
 }
 
-/// What an attempt started and left, wherever it stands, and whoever stands in the box.
-fn processes(scan: &Scan<'_>, task: &TaskRecord, paths: &SealedPaths) -> Result<Vec<Standing>> {
-    let mut found = scan.around.processes.inside(&paths.enclosure);
-    if let Some(attempt) = task.attempts.last() {
-        let marked = proc::marked(&attempt.token).map_err(fs::at("read", "/proc".as_ref()))?;
-        found.extend(marked.into_iter().map(|process| Standing { pid: process.pid, name: "a process".into() }));
-    }
-    Ok(found)
+/// What an attempt started and still lives, wherever it stands; `None` for nothing.
+fn orphans(scan: &Scan<'_>, attempt: &AttemptRecord) -> Option<OrphanFact> {
+    let standing = |marked: &Marked| Standing { pid: marked.process.pid, name: marked.name.clone() };
+    let own: Vec<Standing> = scan.marks.own(&attempt.token).map(standing).collect();
+    let is_own = !own.is_empty();
+    let processes: Vec<Standing> = scan.marks.of(&attempt.token).map(standing).chain(own).collect();
+    let holder = attempt.process.as_ref().filter(|holder| proc::is_alive(holder)).map(|holder| holder.pid);
+    let fact = OrphanFact { attempt: attempt.n, token: attempt.token.clone(), processes, holder, is_own };
+    (!fact.processes.is_empty()).then_some(fact)
 }
 
 fn task_branch(

@@ -13,7 +13,7 @@ use super::batch::DoomedRef;
 use super::integration::Integration;
 use super::remove_plan::{DirId, RemovalPlan, RemoveFacts};
 use crate::model::record::{RemovedItem, RunRecord, TaskRecord};
-use crate::model::{CommitId, Span, Standing, Timestamp};
+use crate::model::{CommitId, Span, Standing, Timestamp, Token};
 use crate::store::Entry;
 use crate::worktree::sealed::SealedPaths;
 
@@ -140,6 +140,15 @@ pub enum Step {
         /// Its content may be in no ref.
         salvage: bool,
     },
+    /// Ends what an attempt started and nobody owns any more.
+    Orphans {
+        /// Its run.
+        run: Box<RunRecord>,
+        /// Its task.
+        task: Box<TaskRecord>,
+        /// Its mark.
+        token: Token,
+    },
     /// Takes an entry of git's list away.
     Entry(DirFact),
     /// Takes a ref away.
@@ -264,14 +273,31 @@ pub struct TaskFacts {
     pub private: bool,
     /// Its entry is there.
     pub entry: bool,
-    /// Processes of its last attempt or in its box.
+    /// Processes in its box.
     pub processes: Vec<Standing>,
+    /// What its attempts started and still lives.
+    pub orphans: Vec<OrphanFact>,
     /// Its branch.
     pub branch: Option<TaskBranch>,
     /// The ref that pins its base, and the commit.
     pub pin: Option<(String, CommitId)>,
     /// The disk that its box would be on is there.
     pub disk_there: bool,
+}
+
+/// What one attempt started and still lives.
+#[derive(Clone, Debug)]
+pub struct OrphanFact {
+    /// Which attempt.
+    pub attempt: u32,
+    /// Its mark.
+    pub token: Token,
+    /// The processes.
+    pub processes: Vec<Standing>,
+    /// The pid of what holds it, where that lives.
+    pub holder: Option<u32>,
+    /// This command is one of them, or was started by one.
+    pub is_own: bool,
 }
 
 /// The branch of a task.

@@ -531,7 +531,7 @@ pub struct CleanArgs {
     /// Leave what is younger than this
     #[arg(long, value_name = "D")]
     pub min_age: Option<Span>,
-    /// Only these kinds: workspaces,entries,branches,temp,trash,locks,state
+    /// Only these kinds: workspaces,entries,branches,processes,temp,trash,locks,state
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<String>,
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::leaf_plan::{self, Controllers, PROCESSES, SUPERVISOR};
 use super::limits::Limits;
 use crate::model::Token;
+use crate::sys::marks::LEAF;
 
 /// Where the kernel shows cgroups.
 const ROOT: &str = "/sys/fs/cgroup";
@@ -77,7 +78,7 @@ impl Scope {
 
     /// Makes the leaf of a child.
     pub fn leaf(&self, token: &Token, limits: &Limits) -> io::Result<Leaf> {
-        let directory = self.directory.join(format!("child-{}", token.as_str()));
+        let directory = self.directory.join(format!("{LEAF}{}", token.as_str()));
         fs::create_dir(&directory)?;
         let memory = self.has.memory && limits.memory.is_some();
         let leaf = Leaf { directory, memory, processes: self.has.processes && limits.processes.is_some() };

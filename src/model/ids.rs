@@ -100,7 +100,7 @@ pub struct TaskRef {
 }
 
 /// 128 random bits in hexadecimal: names a lease, an attempt or a landing beyond doubt.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Debug)]
 pub struct Token(String);
 
 impl Token {

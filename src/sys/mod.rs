@@ -12,6 +12,7 @@ pub mod git;
 pub mod interrupt;
 pub mod lock;
 pub mod machine;
+pub mod marks;
 pub mod proc;
 pub mod random;
 pub mod scope;

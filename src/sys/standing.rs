@@ -43,7 +43,8 @@ impl Processes {
     }
 }
 
-fn with_ancestors(pid: u32) -> BTreeSet<u32> {
+/// This process and those that it descends from.
+pub(super) fn with_ancestors(pid: u32) -> BTreeSet<u32> {
     let mut line = BTreeSet::new();
     let mut next = Some(pid);
     while let Some(pid) = next.filter(|pid| *pid > 0 && line.insert(*pid)) {
