@@ -59,6 +59,31 @@ fn an_unmerged_branch_is_kept_with_the_reason_and_a_merged_one_goes() {
 }
 
 #[test]
+fn a_squash_that_was_edited_since_counts_and_one_that_was_reverted_does_not() {
+    let world = World::new();
+    for name in ["edited", "reverted"] {
+        let path = workspace(&world, name);
+        std::fs::write(path.join(name), "n\n").expect("written");
+        world.git_in(&path, &["add", "-A"]);
+        world.git_in(&path, &["commit", "-q", "-m", name]);
+        world.git(&["merge", "-q", "--squash", name]);
+        world.git(&["commit", "-q", "-m", "squashed"]);
+    }
+    world.git(&["revert", "--no-edit", "HEAD"]);
+    let by = world.git(&["rev-parse", "--short=12", "HEAD"]);
+    world.commit("on", &[("edited", "again\n")]);
+    let plan = world.treehand(&["clean", "--json", "--min-age", "0s"]).expect(0).json();
+    assert_eq!(plan["actions"][0]["item"], "edited", "{plan}");
+    assert_eq!(plan["actions"][0]["proof"], "clean, per-commit-patch-id of `main`");
+    let reason = format!("`reverted`: its work was in `main` and was reverted by {by}");
+    assert_eq!(plan["kept"][0]["reason"], reason.as_str(), "{plan}");
+    world.treehand(&["clean", "--yes", "--min-age", "0s"]).expect(0);
+    assert_eq!(world.git(&["branch", "--format=%(refname:short)"]), "main\nreverted");
+    world.treehand(&["undo"]).expect(0);
+    assert_eq!(world.git(&["branch", "--format=%(refname:short)"]), "edited\nmain\nreverted");
+}
+
+#[test]
 fn a_landing_is_taken_back_with_its_files_unless_others_built_on_it() {
     let world = World::new();
     let before = world.git(&["rev-parse", "main"]);

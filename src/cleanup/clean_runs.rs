@@ -10,7 +10,7 @@ use super::clean_types::{
     CleanAction, CleanPlan, CleanPolicy, Facts, Kept, Kind, OrphanFact, RunFacts, RunStanding, Step, StrayBranch,
     TaskBranch, TaskFacts, action, old_enough,
 };
-use super::integration::Proof;
+use super::integration::{NotIntegrated, Proof};
 use crate::model::record::RunRecord;
 use crate::model::{Standing, TaskState, Timestamp};
 
@@ -174,6 +174,9 @@ fn decide_branch(
         return Err(why);
     }
     let record = &task.task;
+    if let Err(why @ NotIntegrated::TakenBack { .. }) = &branch.integrated {
+        return Err(why.to_string());
+    }
     let ours = record.commit.as_ref().or(record.base.as_ref()) == Some(&branch.tip);
     match (record.state, &branch.landed, ours) {
         (TaskState::Landed, Some(landed), true) => return Ok(format!("landed as {}", landed.short())),
@@ -181,16 +184,17 @@ fn decide_branch(
         _ => {}
     }
     match &branch.integrated {
-        Some(proof) => old_enough(quiet_since(&run.run), policy).map(|()| proof.to_string()),
-        None => Err(format!("its work is not in `{}`", run.run.into)),
+        Ok(proof) => old_enough(quiet_since(&run.run), policy).map(|()| proof.to_string()),
+        Err(NotIntegrated::Unproved) => Err(format!("its work is not in `{}`", run.run.into)),
+        Err(why) => Err(why.to_string()),
     }
 }
 
 fn decide_stray(stray: &StrayBranch, policy: &CleanPolicy) -> Result<String, String> {
     untouchable(&stray.branch)?;
     match &stray.branch.integrated {
-        Some(proof) => old_enough(stray.committed_at, policy).map(|()| format!("no task is recorded for it, {proof}")),
-        None => Err("no task is recorded for it, and its work is in no target".into()),
+        Ok(proof) => old_enough(stray.committed_at, policy).map(|()| format!("no task is recorded for it, {proof}")),
+        Err(why) => Err(format!("no task is recorded for it, and {why}")),
     }
 }
 
@@ -205,7 +209,7 @@ fn untouchable(branch: &TaskBranch) -> Result<(), String> {
 fn put(plan: &mut CleanPlan, branch: &TaskBranch, verdict: Result<String, String>) {
     match verdict {
         Ok(proof) => {
-            let held = branch.integrated.as_ref().is_some_and(|found| found.proof == Proof::Ancestor);
+            let held = branch.integrated.as_ref().is_ok_and(|found| found.proof == Proof::Ancestor);
             let doomed = DoomedRef { name: branch.name.clone(), commit: branch.tip.clone(), held };
             let expect = format!("at {}", branch.tip.short());
             plan.actions.push(action(Kind::Branch, branch.name.as_str(), proof, expect, Step::Ref(doomed)));

@@ -120,7 +120,7 @@ fn task_facts(
     let pin = scan.repo.reader().ref_commit(&pin)?.map(|commit| (pin, commit));
     let landed = task.landed.as_ref().map(|landed| landed.commit.clone());
     let branch = match tip {
-        Some(tip) => Some(task_branch(scan, &task.branch, tip, into, landed, Some(&paths))?),
+        Some(tip) => Some(task_branch(scan, &task.branch, (tip, task.base.as_ref()), into, landed, Some(&paths))?),
         None => None,
     };
     let disk_there = disk_there(scan.repo, &paths.tree);
@@ -141,7 +141,7 @@ fn orphans(scan: &Scan<'_>, attempt: &AttemptRecord) -> Option<OrphanFact> {
 fn task_branch(
     scan: &Scan<'_>,
     branch: &BranchName,
-    tip: CommitId,
+    (tip, base): (CommitId, Option<&CommitId>),
     targets: &[Target],
     landed: Option<CommitId>,
     own: Option<&SealedPaths>,
@@ -160,7 +160,7 @@ fn task_branch(
     Ok(TaskBranch {
         name: branch.full_ref(),
         elsewhere: remove_scan::used_elsewhere(&scan.around.checkouts, branch.as_str(), entry, tree),
-        integrated: integration::integrated(scan.repo, branch, &tip, targets)?,
+        integrated: integration::integrated(scan.repo, branch, (&tip, base), targets)?,
         landed: landed.filter(|_| landed_there),
         protected: scan.protected(branch.as_str()),
         tip,
@@ -198,7 +198,7 @@ fn strays(scan: &mut Scan<'_>, facts: &mut Facts, branches: BTreeMap<String, Com
         let targets = scan.targets("")?;
         let seconds = scan.repo.bare(["show", "-s", "--format=%ct", tip.as_str(), "--"]).text()?;
         let committed_at = Timestamp(seconds.trim().parse::<i64>().unwrap_or(i64::MAX / 1000).saturating_mul(1000));
-        let branch = task_branch(scan, &branch, tip, &targets, None, None)?;
+        let branch = task_branch(scan, &branch, (tip, None), &targets, None, None)?;
         facts.strays.push(StrayBranch { branch, committed_at });
     }
     Ok(())

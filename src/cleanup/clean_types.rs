@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::batch::DoomedRef;
-use super::integration::Integration;
+use super::integration::Verdict;
 use super::remove_plan::{DirId, RemovalPlan, RemoveFacts};
 use crate::model::record::{RemovedItem, RunRecord, TaskRecord};
 use crate::model::{CommitId, Span, Standing, Timestamp, Token};
@@ -309,8 +309,8 @@ pub struct TaskBranch {
     pub tip: CommitId,
     /// A worktree other than the task's own that uses it.
     pub elsewhere: Option<PathBuf>,
-    /// Its work is in the run's target.
-    pub integrated: Option<Integration>,
+    /// The proof that its work is in the run's target, or why there is none.
+    pub integrated: Verdict,
     /// The commit that landed it is in the run's target.
     pub landed: Option<CommitId>,
     /// The pattern that protects it.

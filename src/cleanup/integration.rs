@@ -10,11 +10,12 @@ use super::error::Result;
 use crate::model::{BaseReport, BranchName, CommitId};
 use crate::worktree::base;
 use crate::worktree::base_name::BaseTarget;
+use crate::worktree::landed::{ByPatches, by_patches};
 pub use crate::worktree::landed::{Proof, proof};
 use crate::worktree::merge::{Merged, merge_trees};
 use crate::worktree::quarantine::Quarantine;
 use crate::worktree::remote::Lookup;
-use crate::worktree::{Repository, WorktreeError};
+use crate::worktree::{Repository, WorktreeError, reverted};
 
 /// A place where work may have landed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,26 +43,76 @@ impl fmt::Display for Integration {
     }
 }
 
-/// Tries each target in turn, except the branch itself.
+/// Why work is not known to be in a target.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NotIntegrated {
+    /// No rung holds.
+    Unproved,
+    /// It was there, and was taken back.
+    TakenBack {
+        /// The commit that took it back.
+        by: CommitId,
+        /// Where.
+        target: String,
+    },
+}
+
+impl fmt::Display for NotIntegrated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unproved => f.write_str("its work is in no target"),
+            Self::TakenBack { by, target } => {
+                write!(f, "its work was in `{target}` and was reverted by {}", by.short())
+            }
+        }
+    }
+}
+
+/// Whether work is in a target, as far as that can be proved.
+pub type Verdict = std::result::Result<Integration, NotIntegrated>;
+
+/// Tries each target in turn, except the branch itself; `base` is the commit that its work began on, where that is known.
 pub fn integrated(
     repo: &Repository,
     own: &BranchName,
-    tip: &CommitId,
+    (tip, base): (&CommitId, Option<&CommitId>),
     targets: &[Target],
-) -> Result<Option<Integration>> {
+) -> Result<Verdict> {
     let own = own.full_ref();
     let targets: Vec<&Target> = targets.iter().filter(|target| target.reference.as_ref() != Some(&own)).collect();
+    let mut verdict = Err(NotIntegrated::Unproved);
     for target in &targets {
-        if let Some(proof) = proof(repo, tip, &target.tip)? {
-            return Ok(Some(Integration { proof, target: target.name.clone() }));
+        match in_target(repo, (tip, base), target)? {
+            Err(NotIntegrated::Unproved) => {}
+            Ok(found) => return Ok(Ok(found)),
+            taken_back => verdict = taken_back,
         }
     }
     match targets.first() {
-        Some(first) if only_merges(repo, tip, &targets)? => {
-            Ok(Some(Integration { proof: Proof::OnlyMerges, target: first.name.clone() }))
+        Some(first) if verdict == Err(NotIntegrated::Unproved) && only_merges(repo, tip, &targets)? => {
+            Ok(Ok(Integration { proof: Proof::OnlyMerges, target: first.name.clone() }))
         }
-        _ => Ok(None),
+        _ => Ok(verdict),
     }
+}
+
+fn in_target(repo: &Repository, (tip, base): (&CommitId, Option<&CommitId>), target: &Target) -> Result<Verdict> {
+    let (proof, work, since) = match proof(repo, tip, &target.tip)? {
+        // Without work of its own there is nothing that could be taken back.
+        Some(Proof::Ancestor) if base != Some(tip) => {
+            (Proof::Ancestor, reverted::brought(repo, tip, &target.tip, base)?, tip.clone())
+        }
+        // Its content is there now.
+        Some(proof) => return Ok(Ok(Integration { proof, target: target.name.clone() })),
+        None => match by_patches(repo, tip, &target.tip)? {
+            Some(ByPatches { proof, commits, fork }) => (proof, commits, fork),
+            None => return Ok(Err(NotIntegrated::Unproved)),
+        },
+    };
+    Ok(match reverted::taken_back(repo, &work, (&since, &target.tip))? {
+        Some(by) => Err(NotIntegrated::TakenBack { by, target: target.name.clone() }),
+        None => Ok(Integration { proof, target: target.name.clone() }),
+    })
 }
 
 /// Most merges that are made again to compare.
@@ -179,6 +230,54 @@ mod tests {
         assert!(left.is_empty(), "a quarantine stayed: {left:?}");
     }
 
+    /// Each is in the target's history and was reverted there, or was and is no longer; the target goes on after all.
+    #[test]
+    fn what_was_taken_back_is_in_no_target_until_that_is_taken_back_itself() {
+        let fixture = Fixture::new();
+        let base = fixture.tip("refs/heads/main");
+        let branches = ["merged", "squashed", "picked", "forward", "again", "kept"];
+        for branch in branches {
+            fixture.git(&["branch", branch]);
+            fixture.commit_on(branch, &[(branch, "one\n"), (&format!("{branch}-2"), "two\n")]);
+        }
+        let head = || fixture.git(&["rev-parse", "HEAD"]).trim().to_owned();
+        fixture.git(&["merge", "-q", "--ff-only", "forward"]);
+        fixture.git(&["revert", "--no-edit", "HEAD"]);
+        fixture.git(&["merge", "-q", "--no-ff", "-m", "merge", "merged"]);
+        fixture.git(&["revert", "--no-edit", "-m", "1", "HEAD"]);
+        for branch in ["squashed", "again", "kept"] {
+            fixture.git(&["merge", "-q", "--squash", branch]);
+            fixture.git(&["commit", "-q", "-m", branch]);
+            if branch != "kept" {
+                fixture.git(&["revert", "--no-edit", "HEAD"]);
+            }
+            if branch == "again" {
+                fixture.git(&["revert", "--no-edit", "HEAD"]);
+            }
+            // From here on only patches tell.
+            fixture.commit(&format!("{branch}-2"), "other\n");
+        }
+        fixture.git(&["cherry-pick", "picked~1", "picked"]);
+        fixture.git(&["revert", "--no-edit", "HEAD~1"]);
+        let last = head();
+        let target = Target { name: "main".into(), reference: None, tip: fixture.tip("refs/heads/main") };
+        let check = |branch: &str, expected: &str| {
+            let (own, tip) = (BranchName::parse(branch).expect("a name"), fixture.tip(&format!("refs/heads/{branch}")));
+            let found = integrated(&fixture.repo, &own, (&tip, Some(&base)), std::slice::from_ref(&target));
+            let said = match found.expect("readable") {
+                Ok(found) => found.to_string(),
+                Err(why) => why.to_string(),
+            };
+            assert!(said.starts_with(expected), "{branch}: {said}");
+        };
+        for branch in ["merged", "squashed", "picked", "forward"] {
+            check(branch, "its work was in `main` and was reverted by ");
+        }
+        check("picked", &format!("its work was in `main` and was reverted by {}", &last[..12]));
+        check("again", "patch-id of `main`");
+        check("kept", "patch-id of `main`");
+    }
+
     #[test]
     fn merges_of_what_the_targets_have_are_nobodys_work() {
         let fixture = Fixture::new();
@@ -207,8 +306,8 @@ mod tests {
         fixture.commit_on("more", &[("work", "w")]);
         let check = |branch: &str, expected: Option<Proof>| {
             let (own, tip) = (BranchName::parse(branch).expect("a name"), fixture.tip(&format!("refs/heads/{branch}")));
-            let found = integrated(&fixture.repo, &own, &tip, &targets).expect("readable");
-            assert_eq!(found.map(|found| found.proof), expected, "{branch}");
+            let found = integrated(&fixture.repo, &own, (&tip, None), &targets).expect("readable");
+            assert_eq!(found.ok().map(|found| found.proof), expected, "{branch}");
         };
         check("clean", Some(Proof::OnlyMerges));
         check("more", None);

@@ -303,7 +303,8 @@ impl Removal<'_, '_, '_> {
             salvage::import_submodules(self.repo, &captured, base, &record.branch.full_ref(), Some(last))?;
         }
         let all = &self.around.checkouts;
-        let fact = remove_scan::branch_fact(self.repo, all, &record.branch, None, &record.path, self.targets)?;
+        let work = (self.targets, Some(&record.base.commit));
+        let fact = remove_scan::branch_fact(self.repo, all, &record.branch, None, &record.path, work)?;
         let fate = match moved {
             Some(holder) => {
                 BranchFate::Keep { why: format!("it is not where the workspace's work was put last: {holder}") }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::integration::{Integration, Proof};
+use super::integration::{Integration, NotIntegrated, Proof, Verdict};
 use crate::model::record::WorkspaceRecord;
 use crate::model::{CommitId, Standing};
 
@@ -44,8 +44,8 @@ pub struct BranchFact {
     pub tip: CommitId,
     /// Another worktree that has it checked out or is in the middle of something with it.
     pub elsewhere: Option<PathBuf>,
-    /// The proof that its work is in a target.
-    pub integrated: Option<Integration>,
+    /// The proof that its work is in a target, or why there is none.
+    pub integrated: Verdict,
     /// How many commits no target has.
     pub unmerged: usize,
     /// The first target's name.
@@ -240,9 +240,10 @@ pub fn branch_fate(branch: Option<&BranchFact>, delete_unmerged: bool) -> Branch
         return keep(format!("it is in use in {}", place.display()));
     }
     match (&branch.integrated, delete_unmerged, &branch.target) {
-        (Some(proof), ..) => BranchFate::Delete { proof: proof.clone() },
-        (None, true, _) => BranchFate::DeleteUnmerged,
-        (None, false, Some(target)) => {
+        (Ok(proof), ..) => BranchFate::Delete { proof: proof.clone() },
+        (Err(_), true, _) => BranchFate::DeleteUnmerged,
+        (Err(why @ NotIntegrated::TakenBack { .. }), false, _) => keep(why.to_string()),
+        (Err(NotIntegrated::Unproved), false, Some(target)) => {
             let commits = if branch.unmerged == 1 {
                 "1 commit that is".to_owned()
             } else {
@@ -250,7 +251,7 @@ pub fn branch_fate(branch: Option<&BranchFact>, delete_unmerged: bool) -> Branch
             };
             keep(format!("it has {commits} not in `{target}`"))
         }
-        (None, false, None) => keep("no branch is known that its work could be in".into()),
+        (Err(NotIntegrated::Unproved), false, None) => keep("no branch is known that its work could be in".into()),
     }
 }
 
@@ -305,6 +306,7 @@ mod tests {
 
     fn branch(integrated: Option<Proof>) -> BranchFact {
         let integrated = integrated.map(|proof| Integration { proof, target: "main".into() });
+        let integrated = integrated.ok_or(NotIntegrated::Unproved);
         BranchFact { tip: id('b'), elsewhere: None, integrated, unmerged: 2, target: Some("main".into()) }
     }
 
@@ -371,6 +373,10 @@ mod tests {
         check(Some(branch(None)), false, "keep: it has 2 commits that are not in `main`");
         check(Some(branch(None)), true, "unmerged");
         check(Some(branch(Some(Proof::NoDiff))), true, "delete: no-diff of `main`");
+        let taken_back = NotIntegrated::TakenBack { by: id('c'), target: "main".into() };
+        let reverted = BranchFact { integrated: Err(taken_back), ..branch(None) };
+        check(Some(reverted.clone()), false, "keep: its work was in `main` and was reverted by cccccccccccc");
+        check(Some(reverted), true, "unmerged");
         let elsewhere = BranchFact { elsewhere: Some("/other".into()), ..branch(Some(Proof::Ancestor)) };
         check(Some(elsewhere), true, "keep: it is in use in /other");
     }

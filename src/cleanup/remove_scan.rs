@@ -72,7 +72,14 @@ pub fn facts(
         held: checkout.map(|c| c.held.iter().map(|(_, what)| (*what).to_owned()).collect()).unwrap_or_default(),
         on_branch: checkout.is_none_or(|checkout| checkout.branch.as_deref() == Some(record.branch.as_str())),
         processes: if present { around.processes.inside(&root) } else { Vec::new() },
-        branch: branch_fact(repo, &around.checkouts, &record.branch, git_dir.as_deref(), &record.path, targets)?,
+        branch: branch_fact(
+            repo,
+            &around.checkouts,
+            &record.branch,
+            git_dir.as_deref(),
+            &record.path,
+            (targets, Some(&record.base.commit)),
+        )?,
         record: record.clone(),
         tree,
         git_dir,
@@ -174,15 +181,15 @@ pub fn branch_fact(
     branch: &BranchName,
     own_git_dir: Option<&Path>,
     own_tree: &Path,
-    targets: &[Target],
+    (targets, base): (&[Target], Option<&CommitId>),
 ) -> Result<Option<BranchFact>> {
     let reader = repo.reader();
     let Some(tip) = reader.ref_commit(&branch.full_ref())? else { return Ok(None) };
-    let integrated = integration::integrated(repo, branch, &tip, targets)?;
+    let integrated = integration::integrated(repo, branch, (&tip, base), targets)?;
     let others = targets.iter().filter(|target| target.reference.as_ref() != Some(&branch.full_ref()));
     let target = others.clone().next();
     let unmerged = match (&integrated, target) {
-        (None, Some(_)) => beyond(repo, &tip, others.map(|target| &target.tip))?,
+        (Err(_), Some(_)) => beyond(repo, &tip, others.map(|target| &target.tip))?,
         _ => 0,
     };
     let elsewhere = used_elsewhere(all, branch.as_str(), own_git_dir, own_tree);

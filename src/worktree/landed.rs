@@ -3,12 +3,14 @@
 //! A rung that does not hold, a conflict or unrelated histories prove nothing. What cannot be read is an error: no caller
 //! may take it for a proof. Reads only; a merge that is tried lives in a quarantine.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use super::error::Result;
 use super::merge::{Merged, merge_trees, stand_in};
 use super::quarantine::Quarantine;
-use super::repository::Repository;
+use super::repository::{Repository, bytes_path};
 use crate::model::CommitId;
 
 /// How it is known that a target holds the work of a branch.
@@ -23,6 +25,10 @@ pub enum Proof {
     NoDiff,
     /// Merging it would change nothing in the target.
     MergeAddsNothing,
+    /// One commit of the target has the patch of all its commits together.
+    PatchId,
+    /// The target has the patch of each of its commits.
+    PerCommitPatchId,
     /// All it has beyond the targets are merges of what they have, just as git makes them.
     OnlyMerges,
 }
@@ -35,6 +41,8 @@ impl Proof {
             Self::SameTree => "same-tree",
             Self::NoDiff => "no-diff",
             Self::MergeAddsNothing => "merge-adds-nothing",
+            Self::PatchId => "patch-id",
+            Self::PerCommitPatchId => "per-commit-patch-id",
             Self::OnlyMerges => "only-merges",
         }
     }
@@ -63,28 +71,95 @@ pub fn proof(repo: &Repository, branch_tip: &CommitId, target_tip: &CommitId) ->
 /// True when the work of a tip is in a target by one of those rungs, or was in its history at some time by its patches: each
 /// commit's, or that of all together.
 pub fn has_landed(repo: &Repository, tip: &CommitId, target: &CommitId) -> Result<bool> {
-    if proof(repo, tip, target)?.is_some() {
-        return Ok(true);
-    }
-    let Some(fork) = repo.reader().merge_base(tip, target)? else { return Ok(false) };
-    let quarantine = Quarantine::create(repo, target)?;
-    let known = is_known(&quarantine, tip, target).and_then(|each| {
-        if each {
-            return Ok(true);
-        }
-        // As one commit it has the patch that a squash has.
-        let whole = stand_in(&quarantine, tip, Some(&fork))?;
-        is_known(&quarantine, &whole, target)
-    });
-    quarantine.discard()?;
-    known
+    Ok(proof(repo, tip, target)?.is_some() || by_patches(repo, tip, target)?.is_some())
 }
 
-/// True when every commit that a tip has beyond a target has its patch in the target's history; a merge has none.
-fn is_known(quarantine: &Quarantine, tip: &CommitId, target: &CommitId) -> Result<bool> {
-    let range = format!("{target}...{tip}");
-    let args = ["rev-list", "--right-only", "--cherry-pick", "--max-count=1", &range, "--"];
-    Ok(quarantine.command(args).text()?.is_empty())
+/// Work that was in the history of a target at some time: what the target has of it now, nobody says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ByPatches {
+    /// How it is known.
+    pub proof: Proof,
+    /// The commits of the target that have these patches.
+    pub commits: Vec<CommitId>,
+    /// Where the tip and the target parted.
+    pub fork: CommitId,
+}
+
+/// Proves by patches that the work of a tip was in a target's history: by each commit's, or by that of all together.
+pub fn by_patches(repo: &Repository, tip: &CommitId, target: &CommitId) -> Result<Option<ByPatches>> {
+    let Some(fork) = repo.reader().merge_base(tip, target)? else { return Ok(None) };
+    let quarantine = Quarantine::create(repo, target)?;
+    let found = patches(&quarantine, tip, target, &fork);
+    quarantine.discard()?;
+    Ok(found?.map(|(proof, commits)| ByPatches { proof, commits, fork }))
+}
+
+fn patches(
+    quarantine: &Quarantine,
+    tip: &CommitId,
+    target: &CommitId,
+    fork: &CommitId,
+) -> Result<Option<(Proof, Vec<CommitId>)>> {
+    let Some(paths) = paths_to_compare(quarantine, tip, target, fork)? else { return Ok(None) };
+    let range = Patches { quarantine, target, paths };
+    if range.has_each_of(tip)? {
+        return Ok(Some((Proof::PerCommitPatchId, range.equal_to(tip)?)));
+    }
+    // As one commit it has the patch that a squash has.
+    let whole = stand_in(quarantine, tip, Some(fork))?;
+    match range.has_each_of(&whole)? {
+        true => Ok(Some((Proof::PatchId, range.equal_to(&whole)?))),
+        false => Ok(None),
+    }
+}
+
+/// Most paths that a history is looked through for.
+const PATHS_MAX: usize = 200;
+
+/// Most commits that are compared where there are more paths than that.
+const COMMITS_MAX: usize = 2000;
+
+/// The paths that work changes, so that no commit of the target is compared that touches none of them; none for all. `None`
+/// where there is too much to compare.
+fn paths_to_compare(
+    quarantine: &Quarantine,
+    tip: &CommitId,
+    target: &CommitId,
+    fork: &CommitId,
+) -> Result<Option<Vec<PathBuf>>> {
+    let args = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", fork.as_str(), tip.as_str()];
+    let changed: Vec<PathBuf> = quarantine.command(args).run()?.records().map(bytes_path).collect();
+    if changed.len() <= PATHS_MAX {
+        return Ok(Some(changed));
+    }
+    let (most, range) = (format!("--max-count={}", COMMITS_MAX + 1), format!("{fork}..{target}"));
+    let count = quarantine.command(["rev-list", "--count", &most, &range, "--"]).text()?;
+    Ok((count.parse().unwrap_or(usize::MAX) <= COMMITS_MAX).then(Vec::new))
+}
+
+/// The patches of a target's history.
+struct Patches<'a> {
+    quarantine: &'a Quarantine,
+    target: &'a CommitId,
+    paths: Vec<PathBuf>,
+}
+
+impl Patches<'_> {
+    /// True when every commit that a tip has beyond the target has its patch there; a merge has none.
+    fn has_each_of(&self, tip: &CommitId) -> Result<bool> {
+        Ok(self.list(["--right-only", "--cherry-pick", "--max-count=1"], tip)?.is_empty())
+    }
+
+    /// The commits of the target that have the patch of one that a tip has beyond it.
+    fn equal_to(&self, tip: &CommitId) -> Result<Vec<CommitId>> {
+        let text = self.list(["--left-only", "--cherry-mark", "--no-merges"], tip)?;
+        Ok(text.lines().filter_map(|line| CommitId::parse(line.strip_prefix('=')?).ok()).collect())
+    }
+
+    fn list(&self, how: [&str; 3], tip: &CommitId) -> Result<String> {
+        let command = self.quarantine.command(["rev-list"]).args(how).arg(format!("{}...{tip}", self.target)).arg("--");
+        Ok(command.args(&self.paths).env("GIT_LITERAL_PATHSPECS", "1").text()?)
+    }
 }
 
 #[cfg(test)]

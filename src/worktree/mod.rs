@@ -57,6 +57,7 @@ pub mod replay;
 pub mod repository;
 pub mod result_policy;
 pub mod resume;
+pub mod reverted;
 pub mod run_store;
 pub mod sealed;
 mod sealed_index;
