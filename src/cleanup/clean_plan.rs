@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::clean_branches;
 use super::clean_runs;
 use super::clean_types::{
     CleanAction, CleanPlan, CleanPolicy, DirFact, EntryFact, Facts, Kept, Kind, OpenIntent, RunStanding, Step,
@@ -37,6 +38,7 @@ pub fn plan(facts: &Facts, policy: &CleanPolicy) -> CleanPlan {
         }
     }
     clean_runs::decide(facts, policy, &mut plan);
+    clean_branches::decide(facts, policy, &mut plan);
     for entry in &facts.entries {
         match decide_entry(entry, policy) {
             Ok(action) => plan.actions.push(action),

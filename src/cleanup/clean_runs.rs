@@ -198,7 +198,8 @@ fn decide_stray(stray: &StrayBranch, policy: &CleanPolicy) -> Result<String, Str
     }
 }
 
-fn untouchable(branch: &TaskBranch) -> Result<(), String> {
+/// Refuses a branch that is protected or in use.
+pub(super) fn untouchable(branch: &TaskBranch) -> Result<(), String> {
     match (&branch.protected, &branch.elsewhere) {
         (Some(pattern), _) => Err(format!("protected by `{pattern}`")),
         (None, Some(place)) => Err(format!("it is in use in {}", place.display())),
@@ -206,7 +207,8 @@ fn untouchable(branch: &TaskBranch) -> Result<(), String> {
     }
 }
 
-fn put(plan: &mut CleanPlan, branch: &TaskBranch, verdict: Result<String, String>) {
+/// Puts a branch where the verdict on it says.
+pub(super) fn put(plan: &mut CleanPlan, branch: &TaskBranch, verdict: Result<String, String>) {
     match verdict {
         Ok(proof) => {
             let held = branch.integrated.as_ref().is_ok_and(|found| found.proof == Proof::Ancestor);

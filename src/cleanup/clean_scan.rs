@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::clean_look::Scan;
+use super::clean_scan_branches;
 use super::clean_scan_runs;
 use super::clean_types::{
     AgedRef, CleanPolicy, DirFact, EntryFact, Facts, Kept, Kind, OpenIntent, RunFacts, RunStanding, WorkspaceFacts,
@@ -38,6 +39,9 @@ pub fn scan(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<Fa
     let mut facts = Facts { intents: intents(store, &operations)?, ..Facts::default() };
     scan.workspaces(&mut facts)?;
     clean_scan_runs::scan(&mut scan, &mut facts)?;
+    if policy.all_branches {
+        clean_scan_branches::scan(&mut scan, &mut facts)?;
+    }
     facts.entries = scan.entries(&facts.runs)?;
     // After everything that makes quarantines of its own.
     facts.quarantines = directories(&repo.state_dir().join("quarantine"))?;
@@ -45,6 +49,7 @@ pub fn scan(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<Fa
     facts.keeps = keeps(&repo.common_dir.join("objects/pack"))?;
     facts.trash = scan.trash(&operations, &facts.intents)?;
     facts.aged = scan.aged(&facts.runs)?;
+    scan.around.proofs.keep();
     Ok(facts)
 }
 

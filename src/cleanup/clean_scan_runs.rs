@@ -138,7 +138,8 @@ fn orphans(scan: &Scan<'_>, attempt: &AttemptRecord) -> Option<OrphanFact> {
     (!fact.processes.is_empty()).then_some(fact)
 }
 
-fn task_branch(
+/// How a branch stands; the worktree of `own` does not count as one that uses it.
+pub(super) fn task_branch(
     scan: &Scan<'_>,
     branch: &BranchName,
     (tip, base): (CommitId, Option<&CommitId>),
@@ -160,7 +161,7 @@ fn task_branch(
     Ok(TaskBranch {
         name: branch.full_ref(),
         elsewhere: remove_scan::used_elsewhere(&scan.around.checkouts, branch.as_str(), entry, tree),
-        integrated: integration::integrated(scan.repo, branch, (&tip, base), targets)?,
+        integrated: integration::integrated(scan.repo, &scan.around.proofs, branch, (&tip, base), targets)?,
         landed: landed.filter(|_| landed_there),
         protected: scan.protected(branch.as_str()),
         tip,
@@ -183,14 +184,18 @@ fn unknown_private(scan: &Scan<'_>, facts: &mut Facts) -> Result<()> {
     Ok(())
 }
 
+/// True for `treehand/RUN/TASK`.
+pub(super) fn is_named_like_a_tasks(branch: &str) -> bool {
+    let parts: Vec<&str> = branch.split('/').collect();
+    matches!(parts[..], ["treehand", run, task] if RunId::parse(run).is_ok() && TaskId::parse(task).is_ok())
+}
+
 /// Branches that have the form of a task's and no task: named `treehand/RUN/TASK`, and no person's workspace.
 fn strays(scan: &mut Scan<'_>, facts: &mut Facts, branches: BTreeMap<String, CommitId>) -> Result<()> {
     let people: BTreeSet<String> = scan.store.workspaces()?.iter().map(|w| w.branch.full_ref()).collect();
     for (name, tip) in branches.into_iter().filter(|(name, _)| !people.contains(name)) {
         let Some(short) = name.strip_prefix("refs/heads/") else { continue };
-        let parts: Vec<&str> = short.split('/').collect();
-        let [_, run, task] = parts[..] else { continue };
-        if RunId::parse(run).is_err() || TaskId::parse(task).is_err() {
+        if !is_named_like_a_tasks(short) {
             continue;
         }
         let Ok(branch) = BranchName::parse(short) else { continue };

@@ -190,6 +190,8 @@ pub struct CleanPolicy {
     pub now: Timestamp,
     /// Only these kinds; all if `None`.
     pub only: Option<Vec<Kind>>,
+    /// Branches of people, too.
+    pub all_branches: bool,
 }
 
 /// What goes and what stays.
@@ -326,6 +328,19 @@ pub struct StrayBranch {
     pub committed_at: Timestamp,
 }
 
+/// A branch of a person's, which no workspace has.
+#[derive(Clone, Debug)]
+pub struct OwnBranch {
+    /// The branch.
+    pub branch: TaskBranch,
+    /// It has moved since it was made, or was made where no target ever was; where nobody knows, it counts as work.
+    pub has_work: bool,
+    /// When it moved last, or its tip was committed.
+    pub moved_at: Timestamp,
+    /// Who needs it, in words.
+    pub needed_by: Option<String>,
+}
+
 /// A directory that may go.
 #[derive(Clone, Debug)]
 pub struct DirFact {
@@ -385,6 +400,8 @@ pub struct Facts {
     pub runs: Vec<RunFacts>,
     /// Task branches without a task.
     pub strays: Vec<StrayBranch>,
+    /// Branches of people, where they were asked for.
+    pub branches: Vec<OwnBranch>,
     /// Entries of ours.
     pub entries: Vec<EntryFact>,
     /// Open intents of removals.

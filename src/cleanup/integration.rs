@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::error::Result;
+use super::proofs::Proofs;
 use crate::model::{BaseReport, BranchName, CommitId};
 use crate::worktree::base;
 use crate::worktree::base_name::BaseTarget;
@@ -74,14 +75,19 @@ pub type Verdict = std::result::Result<Integration, NotIntegrated>;
 /// Tries each target in turn, except the branch itself; `base` is the commit that its work began on, where that is known.
 pub fn integrated(
     repo: &Repository,
+    proofs: &Proofs,
     own: &BranchName,
-    (tip, base): (&CommitId, Option<&CommitId>),
+    work: (&CommitId, Option<&CommitId>),
     targets: &[Target],
 ) -> Result<Verdict> {
     let own = own.full_ref();
     let targets: Vec<&Target> = targets.iter().filter(|target| target.reference.as_ref() != Some(&own)).collect();
+    proofs.verdict(work, &targets, || in_any(repo, work, &targets))
+}
+
+fn in_any(repo: &Repository, (tip, base): (&CommitId, Option<&CommitId>), targets: &[&Target]) -> Result<Verdict> {
     let mut verdict = Err(NotIntegrated::Unproved);
-    for target in &targets {
+    for target in targets {
         match in_target(repo, (tip, base), target)? {
             Err(NotIntegrated::Unproved) => {}
             Ok(found) => return Ok(Ok(found)),
@@ -89,7 +95,7 @@ pub fn integrated(
         }
     }
     match targets.first() {
-        Some(first) if verdict == Err(NotIntegrated::Unproved) && only_merges(repo, tip, &targets)? => {
+        Some(first) if verdict == Err(NotIntegrated::Unproved) && only_merges(repo, tip, targets)? => {
             Ok(Ok(Integration { proof: Proof::OnlyMerges, target: first.name.clone() }))
         }
         _ => Ok(verdict),
@@ -263,7 +269,8 @@ mod tests {
         let target = Target { name: "main".into(), reference: None, tip: fixture.tip("refs/heads/main") };
         let check = |branch: &str, expected: &str| {
             let (own, tip) = (BranchName::parse(branch).expect("a name"), fixture.tip(&format!("refs/heads/{branch}")));
-            let found = integrated(&fixture.repo, &own, (&tip, Some(&base)), std::slice::from_ref(&target));
+            let found =
+                integrated(&fixture.repo, &Proofs::default(), &own, (&tip, Some(&base)), std::slice::from_ref(&target));
             let said = match found.expect("readable") {
                 Ok(found) => found.to_string(),
                 Err(why) => why.to_string(),
@@ -306,7 +313,7 @@ mod tests {
         fixture.commit_on("more", &[("work", "w")]);
         let check = |branch: &str, expected: Option<Proof>| {
             let (own, tip) = (BranchName::parse(branch).expect("a name"), fixture.tip(&format!("refs/heads/{branch}")));
-            let found = integrated(&fixture.repo, &own, (&tip, None), &targets).expect("readable");
+            let found = integrated(&fixture.repo, &Proofs::default(), &own, (&tip, None), &targets).expect("readable");
             assert_eq!(found.ok().map(|found| found.proof), expected, "{branch}");
         };
         check("clean", Some(Proof::OnlyMerges));

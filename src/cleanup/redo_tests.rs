@@ -444,6 +444,7 @@ fn what_a_clean_took_comes_back_goes_again_and_comes_back_again() {
     crate::sys::fs::remove_tree(&gone.path).expect("removed");
     let before = everything(&fixture, &landed.path);
     let policy = CleanPolicy {
+        all_branches: false,
         min_age: Duration::ZERO,
         retention: Duration::from_secs(86_400),
         protect: Vec::new(),

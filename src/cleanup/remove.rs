@@ -302,9 +302,9 @@ impl Removal<'_, '_, '_> {
             // Where the files are gone, commits of submodules are recorded by none.
             salvage::import_submodules(self.repo, &captured, base, &record.branch.full_ref(), Some(last))?;
         }
-        let all = &self.around.checkouts;
+        let known = (&self.around.checkouts[..], &self.around.proofs);
         let work = (self.targets, Some(&record.base.commit));
-        let fact = remove_scan::branch_fact(self.repo, all, &record.branch, None, &record.path, work)?;
+        let fact = remove_scan::branch_fact(self.repo, known, &record.branch, None, &record.path, work)?;
         let fate = match moved {
             Some(holder) => {
                 BranchFate::Keep { why: format!("it is not where the workspace's work was put last: {holder}") }

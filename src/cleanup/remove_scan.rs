@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::Result;
 use super::integration::{self, Target};
+use super::proofs::Proofs;
 use super::remove_plan::{BranchFact, DirId, RemoveFacts, TreeFact};
 use crate::model::record::{WorkspaceRecord, WorkspaceState};
 use crate::model::{BranchName, CommitId};
@@ -26,12 +27,18 @@ pub struct Surroundings {
     pub checkouts: Vec<Checkout>,
     /// Every process of this user.
     pub processes: Processes,
+    /// What is known already of where work is.
+    pub proofs: Proofs,
 }
 
 impl Surroundings {
     /// Looks.
     pub fn scan(repo: &Repository) -> Result<Surroundings> {
-        Ok(Surroundings { checkouts: checkouts::scan(repo)?, processes: Processes::scan()? })
+        Ok(Surroundings {
+            checkouts: checkouts::scan(repo)?,
+            processes: Processes::scan()?,
+            proofs: Proofs::open(repo),
+        })
     }
 }
 
@@ -74,7 +81,7 @@ pub fn facts(
         processes: if present { around.processes.inside(&root) } else { Vec::new() },
         branch: branch_fact(
             repo,
-            &around.checkouts,
+            (&around.checkouts, &around.proofs),
             &record.branch,
             git_dir.as_deref(),
             &record.path,
@@ -177,7 +184,7 @@ fn is_held(repo: &Repository, commit: &CommitId) -> Result<bool> {
 /// How a branch stands; the worktree at `own` does not count as another one that uses it.
 pub fn branch_fact(
     repo: &Repository,
-    all: &[Checkout],
+    (all, proofs): (&[Checkout], &Proofs),
     branch: &BranchName,
     own_git_dir: Option<&Path>,
     own_tree: &Path,
@@ -185,7 +192,7 @@ pub fn branch_fact(
 ) -> Result<Option<BranchFact>> {
     let reader = repo.reader();
     let Some(tip) = reader.ref_commit(&branch.full_ref())? else { return Ok(None) };
-    let integrated = integration::integrated(repo, branch, (&tip, base), targets)?;
+    let integrated = integration::integrated(repo, proofs, branch, (&tip, base), targets)?;
     let others = targets.iter().filter(|target| target.reference.as_ref() != Some(&branch.full_ref()));
     let target = others.clone().next();
     let unmerged = match (&integrated, target) {

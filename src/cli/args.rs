@@ -525,6 +525,9 @@ pub struct CleanArgs {
     /// Apply the plan
     #[arg(long, short)]
     pub yes: bool,
+    /// Which branches: those of workspaces and runs, or every one
+    #[arg(long, value_enum, default_value_t = Branches::Ours)]
+    pub branches: Branches,
     /// In every repository of yours that treehand was used in
     #[arg(long)]
     pub all_repos: bool,
@@ -534,6 +537,15 @@ pub struct CleanArgs {
     /// Only these kinds: workspaces,entries,branches,processes,temp,trash,locks,state
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<String>,
+}
+
+/// Which branches `clean` looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Branches {
+    /// Those of workspaces and runs.
+    Ours,
+    /// Every one.
+    All,
 }
 
 /// Arguments of `config`.

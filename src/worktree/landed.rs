@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::Result;
 use super::merge::{Merged, merge_trees, stand_in};
@@ -14,7 +14,7 @@ use super::repository::{Repository, bytes_path};
 use crate::model::CommitId;
 
 /// How it is known that a target holds the work of a branch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Proof {
     /// The tip is in the target's history.
@@ -101,6 +101,10 @@ fn patches(
     fork: &CommitId,
 ) -> Result<Option<(Proof, Vec<CommitId>)>> {
     let Some(paths) = paths_to_compare(quarantine, tip, target, fork)? else { return Ok(None) };
+    let touching = quarantine.command(["rev-list", "--max-count=1", &format!("{fork}..{target}"), "--"]);
+    if touching.args(&paths).env("GIT_LITERAL_PATHSPECS", "1").text()?.is_empty() {
+        return Ok(None);
+    }
     let range = Patches { quarantine, target, paths };
     if range.has_each_of(tip)? {
         return Ok(Some((Proof::PerCommitPatchId, range.equal_to(tip)?)));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cleanup::clean::{self, CleanPolicy, CleanReport};
 use crate::cleanup::clock_kept;
-use crate::cli::args::CleanArgs;
+use crate::cli::args::{Branches, CleanArgs};
 use crate::cli::error::CliError;
 use crate::cli::output::{plain, table};
 use crate::cli::session::Session;
@@ -28,6 +28,7 @@ pub fn run(session: &Session, args: &CleanArgs) -> Result<u8, CliError> {
         now: clock.now,
         proven_now: clock.proven_now,
         only: kinds(&args.only)?,
+        all_branches: args.branches == Branches::All,
     };
     if args.yes {
         clock_kept::keep(&session.repo, &clock)?;

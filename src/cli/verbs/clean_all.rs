@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::clean;
-use crate::cli::args::{CleanArgs, Global};
+use crate::cli::args::{Branches, CleanArgs, Global};
 use crate::cli::error::CliError;
 use crate::cli::output::{Output, plain};
 use crate::cli::session::resolve_config;
@@ -58,6 +58,7 @@ fn argv(own: &Path, known: &Known, global: &Global, args: &CleanArgs) -> Vec<OsS
     let mut argv: Vec<OsString> = vec![own.into(), "-C".into(), known.common_dir.clone().into()];
     argv.extend(["clean", "--json"].map(OsString::from));
     argv.extend(args.yes.then(|| "--yes".into()));
+    argv.extend((args.branches == Branches::All).then(|| "--branches=all".into()));
     argv.extend(args.min_age.map(|age| format!("--min-age={age}").into()));
     argv.extend(args.only.iter().map(|kind| format!("--only={kind}").into()));
     argv.extend(global.set.iter().map(|set| format!("--set={set}").into()));
