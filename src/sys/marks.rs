@@ -2,7 +2,8 @@
 //! their parent is by now; and the end of those that nobody owns any more.
 //!
 //! The mark is a variable that a command and all that it starts inherit; where an attempt has a cgroup to itself, the name of
-//! that, which who empties its environment cannot shed. Reads `/proc`; never goes by names. This process and those that started
+//! that, which who empties its environment cannot shed. The supervisor of a run that a command began has a run of its own, and
+//! does not count as what that command left. Reads `/proc`; never goes by names. This process and those that started
 //! it are no one's to end.
 
 use std::collections::BTreeSet;
@@ -11,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::proc::{self, MARK, Signalled};
+use super::proc::{self, MARK, SUPERVISES, Signalled};
 use super::standing::with_ancestors;
 use crate::model::{ProcId, Token};
 
@@ -77,6 +78,10 @@ impl Marks {
 fn marks_of(process: &Path) -> BTreeSet<Token> {
     let read = |name: &str| std::fs::read(process.join(name)).unwrap_or_default();
     let environ = read("environ");
+    let supervises = |pair: &[u8]| pair.strip_prefix(SUPERVISES.as_bytes()).is_some_and(|rest| rest.starts_with(b"="));
+    if environ.split(|byte| *byte == 0).any(supervises) {
+        return BTreeSet::new();
+    }
     let variables =
         environ.split(|byte| *byte == 0).filter_map(|pair| pair.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="));
     let cgroups = read("cgroup");
@@ -131,6 +136,7 @@ mod tests {
         assert_eq!(marks(&format!("HOME=/\0{MARK}={one}\0"), "0::/\n"), std::slice::from_ref(&one));
         assert_eq!(marks("", &scope), std::slice::from_ref(&other));
         assert_eq!(marks(&format!("{MARK}={one}\0"), &scope), [one.clone(), other]);
+        assert_eq!(marks(&format!("{MARK}={one}\0{SUPERVISES}=a-run\0"), &scope), [] as [String; 0]);
         for none in
             [format!("X{MARK}={one}\0"), format!("A=\n{MARK}={one}\0"), format!("{MARK}={one}0\0"), String::new()]
         {

@@ -115,7 +115,11 @@ fn clean_in(argv: &[OsString], apply: bool, limit: Duration) -> Outcome {
                 Some("treehand/clean/v1") => {
                     Outcome { word: if apply { "done" } else { "planned" }, reason: None, report, said }
                 }
-                _ => failed(report["message"].as_str().map_or(format!("exit {code}"), str::to_owned), said),
+                _ => {
+                    let words = ["message", "hint"].iter().filter_map(|part| report[part].as_str());
+                    let words = words.collect::<Vec<_>>().join("; ");
+                    failed(if words.is_empty() { format!("exit {code}") } else { words }, said)
+                }
             }
         }
     }
