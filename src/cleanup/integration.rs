@@ -3,11 +3,11 @@
 //! The rungs are those of [`crate::worktree::landed`]. What cannot be read is an error: no caller may take it for a proof.
 //! Reads only; a merge that is tried lives in a quarantine.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::error::Result;
 use super::proofs::Proofs;
+pub use super::verdict::{Integration, NotIntegrated, Target, Verdict};
 use crate::model::{BaseReport, BranchName, CommitId};
 use crate::worktree::base;
 use crate::worktree::base_name::BaseTarget;
@@ -17,60 +17,6 @@ use crate::worktree::merge::{Merged, merge_trees};
 use crate::worktree::quarantine::Quarantine;
 use crate::worktree::remote::Lookup;
 use crate::worktree::{Repository, WorktreeError, reverted};
-
-/// A place where work may have landed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Target {
-    /// Its name for people.
-    pub name: String,
-    /// Its ref in full; none for a fixed commit.
-    pub reference: Option<String>,
-    /// Its tip.
-    pub tip: CommitId,
-}
-
-/// A proof and the target it was found in.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Integration {
-    /// How it is known.
-    pub proof: Proof,
-    /// Where it is.
-    pub target: String,
-}
-
-impl fmt::Display for Integration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of `{}`", self.proof.word(), self.target)
-    }
-}
-
-/// Why work is not known to be in a target.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum NotIntegrated {
-    /// No rung holds.
-    Unproved,
-    /// It was there, and was taken back.
-    TakenBack {
-        /// The commit that took it back.
-        by: CommitId,
-        /// Where.
-        target: String,
-    },
-}
-
-impl fmt::Display for NotIntegrated {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unproved => f.write_str("its work is in no target"),
-            Self::TakenBack { by, target } => {
-                write!(f, "its work was in `{target}` and was reverted by {}", by.short())
-            }
-        }
-    }
-}
-
-/// Whether work is in a target, as far as that can be proved.
-pub type Verdict = std::result::Result<Integration, NotIntegrated>;
 
 /// Tries each target in turn, except the branch itself; `base` is the commit that its work began on, where that is known.
 pub fn integrated(

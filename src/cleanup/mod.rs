@@ -49,6 +49,7 @@ mod trash;
 pub mod undo;
 pub mod undo_plan;
 mod upon;
+pub mod verdict;
 
 #[cfg(test)]
 mod built_upon_tests;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::error::Result;
-use super::integration::{Integration, NotIntegrated, Target, Verdict};
+use super::verdict::{Integration, NotIntegrated, Target, Verdict};
 use crate::model::CommitId;
 use crate::model::cause::chain;
 use crate::sys::fs;

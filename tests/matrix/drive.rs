@@ -419,10 +419,10 @@ impl Row {
         let quarantine = common.join("treehand/quarantine");
         assert_eq!(std::fs::read_dir(&quarantine).map(Iterator::count).unwrap_or(0), 0, "quarantines are left");
         for entry in walkdir::WalkDir::new(self.world.path().join("state")).into_iter().filter_map(Result::ok) {
-            // The store of a repository whose own place cannot hold it is no leftover.
-            let store =
-                entry.path().strip_prefix(self.world.path()).is_ok_and(|path| path.starts_with("state/treehand/repos"));
-            assert!(store || entry.file_type().is_dir(), "{} is left", entry.path().display());
+            // The store of a repository whose own place cannot hold it is no leftover, nor that the repository is known.
+            let path = entry.path().strip_prefix(self.world.path()).unwrap_or(entry.path());
+            let stays = ["state/treehand/repos", "state/treehand/known"].iter().any(|place| path.starts_with(place));
+            assert!(stays || entry.file_type().is_dir(), "{} is left", entry.path().display());
         }
         for entry in walkdir::WalkDir::new(self.world.path()).max_depth(3).into_iter().filter_map(Result::ok) {
             assert!(!entry.file_name().as_bytes().ends_with(b".trees"), "{} is left", entry.path().display());
