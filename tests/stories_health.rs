@@ -126,12 +126,8 @@ fn a_successor_knows_how_an_attempt_is_and_whoever_looks_is_no_successor() {
     followed.next("attempt.started");
     let run = world.only_run();
     // The one that supervises sleeps through the change and dies: nothing is on record.
-    let supervisor = world.supervisor(&run);
-    support::signal("STOP", &supervisor);
-    followed.client.kill().expect("killed");
-    followed.client.wait().expect("reaped");
-    support::signal("KILL", &supervisor);
-    world.wait_unsupervised(&run);
+    support::signal("STOP", &world.supervisor(&run));
+    followed.abandon(&world, &run);
     while health(&world, &run)["level"] != "quiet" {
         std::thread::yield_now();
     }
@@ -172,11 +168,7 @@ fn an_agent_that_only_tells_of_its_tools_is_healthy_and_which_was_the_last_is_kn
     assert_eq!((&healthy["data"]["level"], &tool["name"]), (&"healthy".into(), &"grep ***".into()), "{healthy}");
     assert!(tool["at"].is_string() && healthy["data"]["last_output_at"].is_null(), "{healthy}");
     assert_eq!(next_level(&mut followed), "quiet");
-    let supervisor = world.supervisor(&run);
-    followed.client.kill().expect("killed");
-    followed.client.wait().expect("reaped");
-    support::signal("KILL", &supervisor);
-    world.wait_unsupervised(&run);
+    followed.abandon(&world, &run);
     assert_eq!(health(&world, &run)["last_tool"]["name"], "grep ***");
     let mut resume = world.command(&["resume", "--detach", &run]);
     resume.env("A_SECRET", "not-for-everybody");
@@ -201,10 +193,7 @@ fn looking_does_not_lengthen_the_grace_of_who_waits_for_a_successor() {
     let started = followed.next("attempt.started");
     let (run, shim) = (world.only_run(), started["data"]["process"]["pid"].to_string());
     let gone = support::handle(&shim);
-    followed.client.kill().expect("killed");
-    followed.client.wait().expect("reaped");
-    support::signal("KILL", &world.supervisor(&run));
-    world.wait_unsupervised(&run);
+    followed.abandon(&world, &run);
     // Whoever looks all the time: if that counted, it would never end.
     while !gone.is_over() {
         world.treehand(&["show", &run]).expect(0);

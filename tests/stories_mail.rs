@@ -183,11 +183,7 @@ fn an_answer_reaches_a_task_whose_supervisor_died_while_it_was_parked() {
     let mut run = start(&world, &asks, &[]);
     run.next("task.ask");
     let id = world.only_run();
-    // Whoever follows would start a successor.
-    support::signal("KILL", &run.client.id().to_string());
-    run.client.wait().expect("killed");
-    support::signal("KILL", &world.supervisor(&id));
-    world.wait_unsupervised(&id);
+    run.abandon(&world, &id);
     assert_eq!(shown(&world)["tasks"][0]["state"], "waiting");
     world.treehand(&["answer", &format!("{id}/a"), "443"]).expect(0);
     assert_eq!(world.treehand(&["wait", &id, "--json"]).expect(0).json()["runs"][0]["state"], "landed");
@@ -200,10 +196,7 @@ fn a_supervisor_that_held_its_lock_and_had_no_socket_yet_was_called_silent() {
     let mut run = start(&world, &task("hear 0001-steer.txt said.txt"), &["--set", "supervise.orphan_grace=60s"]);
     run.next("attempt.started");
     let id = world.only_run();
-    support::signal("KILL", &run.client.id().to_string());
-    run.client.wait().expect("killed");
-    support::signal("KILL", &world.supervisor(&id));
-    world.wait_unsupervised(&id);
+    run.abandon(&world, &id);
     let place = world.lock_of(&id);
     let lock = std::fs::File::open(&place).expect("a lock");
     lock.lock().expect("locked");

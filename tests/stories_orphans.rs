@@ -24,10 +24,7 @@ impl Left {
         let started = run.next("attempt.started");
         std::fs::read(world.path().join("begun")).expect("it has begun");
         let (id, shim) = (world.only_run(), started["data"]["process"]["pid"].to_string());
-        support::signal("KILL", &run.client.id().to_string());
-        run.client.wait().expect("reaped");
-        support::signal("KILL", &world.supervisor(&id));
-        world.wait_unsupervised(&id);
+        run.abandon(&world, &id);
         Left { world, run: id, shim }
     }
 

@@ -20,7 +20,7 @@ use crate::model::record::{AttemptRecord, RemovedItem, RunRecord, TaskRecord, Wo
 use crate::model::{CommitId, Token};
 use crate::store::{Entry, Store};
 use crate::sys::lock::FileLock;
-use crate::sys::marks::{self, Marks};
+use crate::sys::marks::Marks;
 use crate::sys::standing::Processes;
 use crate::sys::{fs, proc};
 use crate::worktree::abandoned;
@@ -135,10 +135,11 @@ fn orphans(repo: &Repository, store: &Store, run: &RunRecord, task: &TaskRecord,
         return Done::skipped(CHANGED);
     }
     let at = |error| fs::at("end what is left in", "/proc".as_ref())(error);
-    if Marks::scan().map_err(at)?.own(token).next().is_some() {
+    let marks = Marks::scan().map_err(at)?;
+    if marks.own(token).next().is_some() {
         return Done::skipped("this command is one of them, or was started by one");
     }
-    match marks::end(token, GRACE).map_err(at)? {
+    match marks.end(token, GRACE).map_err(at)? {
         0 => Ok(Done::Yes { salvage: Vec::new(), note: Some("they have ended by themselves".into()) }),
         _ => Ok(Done::plain()),
     }

@@ -9,6 +9,7 @@ use globset::GlobSet;
 use super::clean_types::CleanPolicy;
 use super::error::{CleanupError, Result};
 use super::integration::{self, Target};
+use super::proofs::Proofs;
 use super::remove_scan::Surroundings;
 use crate::model::BaseReport;
 use crate::store::Store;
@@ -39,7 +40,7 @@ impl<'a> Scan<'a> {
             let message = format!("`clean.protect` cannot be read: {message}");
             CleanupError::refused(message, "write patterns like `release/*`")
         })?;
-        let around = Surroundings::scan(repo)?;
+        let around = Surroundings { proofs: Proofs::open(repo), ..Surroundings::scan(repo)? };
         let marks = Marks::scan().map_err(fs::at("read", "/proc".as_ref()))?;
         Ok(Scan { repo, store, policy, around, marks, protect, targets: BTreeMap::new() })
     }

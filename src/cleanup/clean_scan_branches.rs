@@ -10,6 +10,7 @@ use super::clean_types::{Facts, Kept, Kind, OwnBranch};
 use super::error::Result;
 use super::integration::Target;
 use crate::model::cause::chain;
+use crate::model::record::{RunRecord, WorkspaceRecord};
 use crate::model::{BranchName, CommitId, Timestamp};
 use crate::worktree::WorktreeError;
 
@@ -25,8 +26,9 @@ struct Listed {
 /// Looks at every branch that is no workspace's, no task's and no target.
 pub fn scan(scan: &mut Scan<'_>, facts: &mut Facts) -> Result<()> {
     let targets = scan.targets("")?;
-    let based = based_upon(scan)?;
-    let ours = ours(scan)?;
+    let workspaces = scan.store.workspaces()?;
+    let based = based_upon(&workspaces, &scan.store.runs()?);
+    let ours: BTreeSet<String> = workspaces.iter().map(|workspace| workspace.branch.full_ref()).collect();
     let all = list(scan, facts)?;
     let is_target = |name: &String| targets.iter().any(|target| target.reference.as_ref() == Some(name));
     for listed in all.into_iter().filter(|one| !ours.contains(&one.name) && !is_target(&one.name)) {
@@ -119,30 +121,20 @@ fn list(scan: &Scan<'_>, facts: &mut Facts) -> Result<Vec<Listed>> {
     Ok(lines.into_iter().filter_map(listed).collect())
 }
 
-/// The branches of workspaces and of tasks.
-fn ours(scan: &Scan<'_>) -> Result<BTreeSet<String>> {
-    let mut found: BTreeSet<String> =
-        scan.store.workspaces()?.iter().map(|workspace| workspace.branch.full_ref()).collect();
-    for run in scan.store.runs()? {
-        found.extend(scan.store.tasks(&run.id)?.iter().map(|task| task.branch.full_ref()));
-    }
-    Ok(found)
-}
-
 /// The branches on which a workspace, or a run that is not over, is based or lands, with what that is.
-fn based_upon(scan: &Scan<'_>) -> Result<BTreeMap<String, String>> {
+fn based_upon(workspaces: &[WorkspaceRecord], runs: &[RunRecord]) -> BTreeMap<String, String> {
     let full = |name: &str| format!("refs/heads/{name}");
     let mut found = BTreeMap::new();
-    for workspace in scan.store.workspaces()? {
+    for workspace in workspaces {
         found.extend(
             workspace.base.references().map(|name| (full(name), format!("the workspace `{}`", workspace.name))),
         );
     }
-    for run in scan.store.runs()?.into_iter().filter(|run| !run.state.is_terminal()) {
+    for run in runs.iter().filter(|run| !run.state.is_terminal()) {
         found
             .extend([run.into.full_ref(), full(&run.base.reference)].map(|name| (name, format!("the run {}", run.id))));
     }
-    Ok(found)
+    found
 }
 
 #[cfg(test)]

@@ -49,19 +49,23 @@ fn in_any(repo: &Repository, (tip, base): (&CommitId, Option<&CommitId>), target
 }
 
 fn in_target(repo: &Repository, (tip, base): (&CommitId, Option<&CommitId>), target: &Target) -> Result<Verdict> {
-    let (proof, work, since) = match proof(repo, tip, &target.tip)? {
+    let to = &target.tip;
+    let (proof, taken_back) = match proof(repo, tip, to)? {
         // Without work of its own there is nothing that could be taken back.
         Some(Proof::Ancestor) if base != Some(tip) => {
-            (Proof::Ancestor, reverted::brought(repo, tip, &target.tip, base)?, tip.clone())
+            let work = || reverted::brought(repo, tip, to, base);
+            (Proof::Ancestor, reverted::taken_back(repo, (tip, to), work)?)
         }
         // Its content is there now.
-        Some(proof) => return Ok(Ok(Integration { proof, target: target.name.clone() })),
-        None => match by_patches(repo, tip, &target.tip)? {
-            Some(ByPatches { proof, commits, fork }) => (proof, commits, fork),
+        Some(proof) => (proof, None),
+        None => match by_patches(repo, tip, to)? {
+            Some(ByPatches { proof, commits, fork }) => {
+                (proof, reverted::taken_back(repo, (&fork, to), || Ok(commits))?)
+            }
             None => return Ok(Err(NotIntegrated::Unproved)),
         },
     };
-    Ok(match reverted::taken_back(repo, &work, (&since, &target.tip))? {
+    Ok(match taken_back {
         Some(by) => Err(NotIntegrated::TakenBack { by, target: target.name.clone() }),
         None => Ok(Integration { proof, target: target.name.clone() }),
     })

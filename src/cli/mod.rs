@@ -4,6 +4,7 @@
 //! the command fails; never a prompt. Decides nothing about git or runs: it asks the rooms and renders.
 
 pub mod args;
+mod at_once;
 pub mod complete;
 pub mod config;
 pub mod copied;

@@ -140,13 +140,17 @@ pub fn without_links(path: &Path) -> PathBuf {
 
 /// True when two paths lead to the same thing; one that leads nowhere is the same as nothing.
 pub fn is_same(one: &Path, other: &Path) -> Result<bool, FsError> {
-    let identity = |path: &Path| match fs::metadata(path) {
+    let (one, other) = (identity(one)?, identity(other)?);
+    Ok(one.is_some() && one == other)
+}
+
+/// What a path leads to: its device and inode; `None` for one that leads nowhere.
+pub fn identity(path: &Path) -> Result<Option<(u64, u64)>, FsError> {
+    match fs::metadata(path) {
         Ok(meta) => Ok(Some((meta.dev(), meta.ino()))),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(at("look at", path)(error)),
-    };
-    let (one, other) = (identity(one)?, identity(other)?);
-    Ok(one.is_some() && one == other)
+    }
 }
 
 /// Removes a directory and all in it, without following links. Absent is fine. Directories that their owner made

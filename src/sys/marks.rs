@@ -8,22 +8,15 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::proc::{self, MARK, SUPERVISES, Signalled};
+use super::proc::{self, MARK, SUPERVISES};
 use super::standing::with_ancestors;
 use crate::model::{ProcId, Token};
 
 /// What the cgroup of an attempt is called: this and its mark.
 pub const LEAF: &str = "child-";
-
-/// How often it is looked for what was forked meanwhile.
-const ROUNDS: u32 = 100;
-
-/// How long one that was killed may take to be gone: longer is stuck in the kernel.
-const STUCK: Duration = Duration::from_secs(2);
 
 /// A process with a mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,17 +38,11 @@ pub struct Marks {
 impl Marks {
     /// Looks once at all of them. A process that ends meanwhile is not found; one that may not be looked at is not ours.
     pub fn scan() -> io::Result<Marks> {
-        let (own_uid, line) = (rustix::process::geteuid().as_raw(), with_ancestors(std::process::id()));
-        let mut marks = Marks::default();
-        for entry in std::fs::read_dir("/proc")? {
-            let entry = entry?;
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-            if !entry.metadata().is_ok_and(|meta| meta.uid() == own_uid) {
-                continue;
-            }
-            let tokens = marks_of(&entry.path());
+        let (line, mut marks) = (with_ancestors(std::process::id()), Marks::default());
+        for (pid, place) in proc::of_this_user()? {
+            let tokens = marks_of(&place);
             if let (false, Some(process)) = (tokens.is_empty(), proc::identify(pid)) {
-                let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default().trim_end().to_owned();
+                let name = proc::name_in(&place);
                 let marked = |token| Marked { process: process.clone(), name: name.clone(), token };
                 let which = if line.contains(&pid) { &mut marks.own } else { &mut marks.found };
                 which.extend(tokens.into_iter().map(marked));
@@ -73,6 +60,26 @@ impl Marks {
     pub fn own<'a>(&'a self, token: &'a Token) -> impl Iterator<Item = &'a Marked> {
         self.own.iter().filter(move |marked| marked.token == *token)
     }
+
+    fn processes(&self, token: &Token) -> Vec<ProcId> {
+        self.of(token).map(|marked| marked.process.clone()).collect()
+    }
+
+    /// Ends every process of an attempt: each is asked to end, and killed when it has not after the grace; what was forked
+    /// meanwhile is killed, too. How many there were, when all are gone.
+    pub fn end(&self, token: &Token, grace: Duration) -> io::Result<usize> {
+        let asked = self.processes(token);
+        for process in &asked {
+            let _gone_or_sent = proc::terminate(process)?;
+        }
+        let (deadline, mut ended) = (Instant::now() + grace, 0);
+        for process in &asked {
+            ended += usize::from(proc::wait_gone(process, deadline.saturating_duration_since(Instant::now()))?);
+        }
+        let what = format!("processes with {MARK}={}", token.as_str());
+        let killed = proc::kill_until_none(&what, || Ok(Marks::scan()?.processes(token)))?;
+        Ok(ended + killed)
+    }
 }
 
 fn marks_of(process: &Path) -> BTreeSet<Token> {
@@ -89,34 +96,6 @@ fn marks_of(process: &Path) -> BTreeSet<Token> {
         cgroups.split(|byte| matches!(byte, b'/' | b'\n')).filter_map(|part| part.strip_prefix(LEAF.as_bytes()));
     let token = |text: &[u8]| Token::parse(std::str::from_utf8(text).ok()?);
     variables.chain(leaves).filter_map(token).collect()
-}
-
-/// Ends every process of an attempt: each is asked to end, and killed when it has not after the grace; what was forked meanwhile
-/// is killed, too. How many there were, when all are gone.
-pub fn end(token: &Token, grace: Duration) -> io::Result<usize> {
-    let first: Vec<ProcId> = Marks::scan()?.of(token).map(|marked| marked.process.clone()).collect();
-    for process in &first {
-        let _gone_or_sent = proc::terminate(process)?;
-    }
-    let deadline = Instant::now() + grace;
-    for process in &first {
-        proc::wait_gone(process, deadline.saturating_duration_since(Instant::now()))?;
-    }
-    let mut later = 0;
-    for _ in 0..ROUNDS {
-        let living: Vec<ProcId> = Marks::scan()?.of(token).map(|marked| marked.process.clone()).collect();
-        if living.is_empty() {
-            return Ok(first.len() + later);
-        }
-        for process in &living {
-            let is_new = !first.contains(process);
-            later += usize::from(proc::kill(process)? == Signalled::Sent && is_new);
-        }
-        for process in &living {
-            proc::wait_gone(process, STUCK)?;
-        }
-    }
-    Err(io::Error::other(format!("processes with {MARK}={} do not die", token.as_str())))
 }
 
 #[cfg(test)]
@@ -157,7 +136,8 @@ mod tests {
         let mut ready = [0; 6];
         io::Read::read_exact(child.stdout.as_mut().expect("piped"), &mut ready).expect("it is ready");
         let reaped = std::thread::spawn(move || child.wait());
-        assert!(end(&token, Duration::from_millis(200)).expect("ended") >= 1);
+        let marks = Marks::scan().expect("looked");
+        assert!(marks.end(&token, Duration::from_millis(200)).expect("ended") >= 1);
         assert_eq!(Marks::scan().expect("looked").of(&token).count(), 0);
         reaped.join().expect("no panic").expect("reaped");
     }

@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -158,21 +158,32 @@ pub fn wait_for_helpers(run: &str, limit: Duration) -> io::Result<()> {
     }
 }
 
-fn carrying(variable: &str, value: &str) -> io::Result<Vec<ProcId>> {
-    let needle = format!("{variable}={value}");
+/// The processes of this user, and where the kernel tells of each. One that ends meanwhile is not found.
+pub(super) fn of_this_user() -> io::Result<Vec<(u32, PathBuf)>> {
     let own_uid = rustix::process::geteuid().as_raw();
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let entry = entry?;
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let ours = entry.metadata().is_ok_and(|meta| meta.uid() == own_uid) && pid != std::process::id();
-        // A process that ends between two reads is simply not found; one whose environment we may not read is not ours.
-        let carries = |environ: Vec<u8>| environ.split(|b| *b == 0).any(|pair| pair == needle.as_bytes());
-        if ours && fs::read(entry.path().join("environ")).is_ok_and(carries) {
-            found.extend(identify(pid));
+        if entry.metadata().is_ok_and(|meta| meta.uid() == own_uid) {
+            found.push((pid, entry.path()));
         }
     }
     Ok(found)
+}
+
+/// What a process is called, for people.
+pub(super) fn name_in(place: &Path) -> String {
+    fs::read_to_string(place.join("comm")).unwrap_or_default().trim_end().to_owned()
+}
+
+fn carrying(variable: &str, value: &str) -> io::Result<Vec<ProcId>> {
+    let needle = format!("{variable}={value}");
+    // A process that ends between two reads is simply not found; one whose environment we may not read is not ours.
+    let carries = |environ: Vec<u8>| environ.split(|b| *b == 0).any(|pair| pair == needle.as_bytes());
+    let others = of_this_user()?.into_iter().filter(|(pid, _)| *pid != std::process::id());
+    let carrying = others.filter(|(_, place)| fs::read(place.join("environ")).is_ok_and(carries));
+    Ok(carrying.filter_map(|(pid, _)| identify(pid)).collect())
 }
 
 /// Kills everything that carries the mark until nothing does, and says how many it met.
@@ -186,7 +197,8 @@ pub fn kill_children() -> io::Result<usize> {
     kill_until_none("children", || children_of(own))
 }
 
-fn kill_until_none(what: &str, find: impl Fn() -> io::Result<Vec<ProcId>>) -> io::Result<usize> {
+/// Kills what is found until nothing is; how many there were.
+pub(super) fn kill_until_none(what: &str, find: impl Fn() -> io::Result<Vec<ProcId>>) -> io::Result<usize> {
     let mut killed = 0;
     // Each round kills what the last one missed because it was forking; a process that survives all rounds is stuck in
     // the kernel and is reported instead of waited for.
@@ -491,18 +503,24 @@ pub fn run_within(argv: &[&OsStr], directory: &Path, limit: Duration) -> io::Res
         return Ok(InTime::TooLate);
     }
     let code = exit_code(child.wait()?);
-    let joined = |reader: std::thread::JoinHandle<io::Result<Vec<u8>>>| {
-        reader.join().unwrap_or_else(|_| Err(io::Error::other("a reader panicked")))
-    };
     Ok(InTime::Ended { code, output: joined(output)?, errors: joined(errors)? })
 }
 
-fn read_aside(pipe: Option<impl io::Read + Send + 'static>) -> std::thread::JoinHandle<io::Result<Vec<u8>>> {
+/// A pipe that is read to its end by a thread of its own, so that who writes there is never held up.
+pub(super) type ReadAside = std::thread::JoinHandle<io::Result<Vec<u8>>>;
+
+/// Begins to read a pipe; nothing comes of none.
+pub(super) fn read_aside(pipe: Option<impl io::Read + Send + 'static>) -> ReadAside {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         pipe.map(|mut pipe| pipe.read_to_end(&mut bytes)).transpose()?;
         Ok(bytes)
     })
+}
+
+/// What was read, when the pipe has ended.
+pub(super) fn joined(reader: ReadAside) -> io::Result<Vec<u8>> {
+    reader.join().unwrap_or_else(|_| Err(io::Error::other("a reader panicked")))
 }
 
 /// The exit code as a shell would give it: 128 and the signal for a child that a signal ended.

@@ -4,10 +4,10 @@
 //! A process that ends while it is looked at is not found; one of another user cannot be looked at and is not ours.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::fs::{FsError, at};
+use super::proc;
 use crate::model::Standing;
 
 /// Every process of this user with its current directory.
@@ -17,22 +17,13 @@ pub struct Processes(Vec<(Standing, PathBuf)>);
 impl Processes {
     /// Looks once at all of them.
     pub fn scan() -> Result<Processes, FsError> {
-        let proc = Path::new("/proc");
-        let own_uid = std::fs::metadata("/proc/self").map_err(at("look at", proc))?.uid();
         let ours = with_ancestors(std::process::id());
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(proc).map_err(at("read", proc))? {
-            let entry = entry.map_err(at("read", proc))?;
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-            if ours.contains(&pid) || !entry.metadata().is_ok_and(|meta| meta.uid() == own_uid) {
-                continue;
-            }
-            if let Ok(directory) = std::fs::read_link(entry.path().join("cwd")) {
-                let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-                found.push((Standing { pid, name: name.trim_end().to_owned() }, directory));
-            }
-        }
-        Ok(Processes(found))
+        let all = proc::of_this_user().map_err(at("read", Path::new("/proc")))?;
+        let standing = |(pid, place): (u32, PathBuf)| {
+            let directory = std::fs::read_link(place.join("cwd")).ok()?;
+            Some((Standing { pid, name: proc::name_in(&place) }, directory))
+        };
+        Ok(Processes(all.into_iter().filter(|(pid, _)| !ours.contains(pid)).filter_map(standing).collect()))
     }
 
     /// Those that stand in this directory or below it.

@@ -6,7 +6,6 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::error::Result;
@@ -95,7 +94,7 @@ impl Known {
             return unreachable("its directory is there, and no repository is in it");
         }
         let Some(holder) = tree.parent() else { return unreachable("it has no place") };
-        if fs::exists(holder)? && identity(holder)? == self.holder {
+        if fs::identity(holder)? == Some(self.holder) {
             // One that cannot be read hides what is in it.
             std::fs::read_dir(holder).map_err(fs::at("read", holder))?;
             return Ok(Whereabouts::Gone);
@@ -129,14 +128,11 @@ pub fn own_directory(common_dir: &Path) -> &Path {
     }
 }
 
-fn identity(directory: &Path) -> Result<(u64, u64)> {
-    let meta = std::fs::metadata(directory).map_err(fs::at("look at", directory))?;
-    Ok((meta.dev(), meta.ino()))
-}
-
 fn line(common_dir: &Path) -> Result<Vec<u8>> {
     let own = own_directory(common_dir);
-    let (device, inode) = identity(own.parent().unwrap_or(own))?;
+    let holder = own.parent().unwrap_or(own);
+    let gone = || fs::at("look at", holder)(std::io::ErrorKind::NotFound.into());
+    let (device, inode) = fs::identity(holder)?.ok_or_else(gone)?;
     Ok([format!("{device} {inode}\n").as_bytes(), common_dir.as_os_str().as_bytes()].concat())
 }
 

@@ -39,13 +39,17 @@ pub fn brought(repo: &Repository, tip: &CommitId, target: &CommitId, base: Optio
     Ok(found)
 }
 
-/// The commit between a tip and a target that takes one of these back and is in effect still.
+/// The commit between `since` and a target that takes some of this work back and is in effect still. Which commits the work
+/// is, is only asked where anything was reverted.
 pub fn taken_back(
     repo: &Repository,
-    work: &[CommitId],
     (since, target): (&CommitId, &CommitId),
+    work: impl FnOnce() -> Result<Vec<CommitId>>,
 ) -> Result<Option<CommitId>> {
-    Ok(in_effect(work, &reverts(repo, since, target)?))
+    match &reverts(repo, since, target)?[..] {
+        [] => Ok(None),
+        reverts => Ok(in_effect(&work()?, reverts)),
+    }
 }
 
 /// Every commit that says that it reverts others, the newest first.

@@ -38,6 +38,14 @@ impl Followed {
         next.unwrap_or_else(|| panic!("the run ended without {kind}"))
     }
 
+    /// Kills who follows, who would start a successor, and who supervises; what these left goes on by itself.
+    pub fn abandon(&mut self, world: &World, run: &str) {
+        self.client.kill().expect("killed");
+        self.client.wait().expect("reaped");
+        super::signal("KILL", &world.supervisor(run));
+        world.wait_unsupervised(run);
+    }
+
     /// How it ended.
     pub fn ends(mut self) -> Option<i32> {
         self.rest().for_each(drop);

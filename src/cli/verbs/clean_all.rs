@@ -6,14 +6,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::clean;
 use crate::cli::args::{Branches, CleanArgs, Global};
+use crate::cli::at_once;
 use crate::cli::error::CliError;
 use crate::cli::output::{Output, plain};
 use crate::cli::session::resolve_config;
@@ -26,6 +25,7 @@ use crate::worktree::registry::{self, Known, Whereabouts};
 const AT_ONCE: usize = 8;
 
 /// What became of one repository.
+#[derive(Default)]
 struct Outcome {
     /// `done`, `planned`, `kept` or `failed`.
     word: &'static str,
@@ -41,8 +41,12 @@ pub fn run(global: &Global, args: &CleanArgs, out: &Output) -> Result<u8, CliErr
     let limit = resolve_config(global, None)?.settings.clean.deadline.0;
     let own = env::own_executable().map_err(|error| CliError::io("cannot find our own executable", &error))?;
     let known = registry::all()?;
-    let argv = |known: &Known| argv(&own, known, global, args);
-    let outcomes = each(&known, |known| one(known, &argv(known), args.yes, limit));
+    let work = |known: &Known| one(known, &argv(&own, known, global, args), args.yes, limit);
+    let mut outcomes = Vec::new();
+    at_once::each(&known, AT_ONCE, work, |_, outcome| {
+        outcomes.push(outcome);
+        Ok::<_, CliError>(())
+    })?;
     for (known, outcome) in known.iter().zip(&outcomes) {
         for line in outcome.said.lines() {
             out.warn(format!("{}: {}", plain(&place(known, outcome)), plain(line)));
@@ -65,49 +69,26 @@ fn argv(own: &Path, known: &Known, global: &Global, args: &CleanArgs) -> Vec<OsS
     argv
 }
 
-/// Does this for each, several at once; the answers are in the order of the repositories.
-fn each(known: &[Known], work: impl Fn(&Known) -> Outcome + Sync) -> Vec<Outcome> {
-    let (next, answers) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let at_once = processors.min(AT_ONCE).min(known.len());
-    std::thread::scope(|scope| {
-        for _ in 0..at_once {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(one) = known.get(at) else { return };
-                    let answer = work(one);
-                    answers.lock().unwrap_or_else(PoisonError::into_inner).push((at, answer));
-                }
-            });
-        }
-    });
-    let mut answers = answers.into_inner().unwrap_or_else(PoisonError::into_inner);
-    answers.sort_by_key(|(at, _)| *at);
-    answers.into_iter().map(|(_, answer)| answer).collect()
-}
-
 fn one(known: &Known, argv: &[OsString], apply: bool, limit: Duration) -> Outcome {
     match known.whereabouts() {
         Whereabouts::Here => clean_in(argv, apply, limit),
-        Whereabouts::Unreachable(why) => kept(why),
+        Whereabouts::Unreachable(why) => Outcome::of("kept", why),
         Whereabouts::Gone => forget(known, apply),
     }
 }
 
-fn kept(why: String) -> Outcome {
-    Outcome { word: "kept", reason: Some(why), report: Value::Null, said: String::new() }
-}
-
-fn failed(why: String, said: String) -> Outcome {
-    Outcome { word: "failed", reason: Some(why), report: Value::Null, said }
+impl Outcome {
+    /// One without a document.
+    fn of(word: &'static str, why: String) -> Outcome {
+        Outcome { word, reason: Some(why), ..Outcome::default() }
+    }
 }
 
 fn clean_in(argv: &[OsString], apply: bool, limit: Duration) -> Outcome {
     let argv: Vec<&OsStr> = argv.iter().map(OsString::as_os_str).collect();
     match proc::run_within(&argv, "/".as_ref(), limit) {
-        Err(error) => failed(format!("treehand cannot be started: {error}"), String::new()),
-        Ok(InTime::TooLate) => failed("it took longer than clean.deadline".into(), String::new()),
+        Err(error) => Outcome::of("failed", format!("treehand cannot be started: {error}")),
+        Ok(InTime::TooLate) => Outcome::of("failed", "it took longer than clean.deadline".into()),
         Ok(InTime::Ended { code, output, errors }) => {
             let said = String::from_utf8_lossy(&errors).into_owned();
             let report: Value = serde_json::from_slice(&output).unwrap_or_default();
@@ -118,7 +99,8 @@ fn clean_in(argv: &[OsString], apply: bool, limit: Duration) -> Outcome {
                 _ => {
                     let words = ["message", "hint"].iter().filter_map(|part| report[part].as_str());
                     let words = words.collect::<Vec<_>>().join("; ");
-                    failed(if words.is_empty() { format!("exit {code}") } else { words }, said)
+                    let why = if words.is_empty() { format!("exit {code}") } else { words };
+                    Outcome { said, ..Outcome::of("failed", why) }
                 }
             }
         }
@@ -129,17 +111,20 @@ fn clean_in(argv: &[OsString], apply: bool, limit: Duration) -> Outcome {
 fn forget(known: &Known, apply: bool) -> Outcome {
     let reason = match known.left() {
         Ok(Some(root)) => {
-            return kept(format!("it was deleted or moved; what is left of its tasks stays in {}", root.display()));
+            let why = format!("it was deleted or moved; what is left of its tasks stays in {}", root.display());
+            return Outcome::of("kept", why);
         }
         Ok(None) => "it was deleted or moved, and nothing of it is left".to_owned(),
-        Err(error) => return kept(format!("what is left of its tasks cannot be looked at: {}", chain(&error))),
+        Err(error) => {
+            return Outcome::of("kept", format!("what is left of its tasks cannot be looked at: {}", chain(&error)));
+        }
     };
     if !apply {
-        return Outcome { word: "planned", reason: Some(reason), report: Value::Null, said: String::new() };
+        return Outcome::of("planned", reason);
     }
     match known.forget() {
-        Ok(()) => Outcome { word: "done", reason: Some(reason), report: Value::Null, said: String::new() },
-        Err(error) => failed(chain(&error), String::new()),
+        Ok(()) => Outcome::of("done", reason),
+        Err(error) => Outcome::of("failed", chain(&error)),
     }
 }
 

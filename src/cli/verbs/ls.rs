@@ -3,13 +3,12 @@
 //! Asks no remote: freshness is as of what is known here. What can be known without looking at files is known at once; each
 //! line is printed as soon as its files have been looked at, in order.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::cli::args::LsArgs;
+use crate::cli::at_once;
 use crate::cli::error::CliError;
 use crate::cli::listing::{self, Cell, Found, HEAD, LEGEND, Line};
 use crate::cli::output::print;
@@ -116,46 +115,11 @@ fn each_found(
     let Some(seen) = seen else {
         return (0..lines.len()).try_for_each(|at| take(at, Found::default()));
     };
-    let jobs: Vec<_> = lines.iter().map(|line| (line.looked_at(), line.place())).collect();
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(jobs.len());
-    let next = AtomicUsize::new(0);
-    let (sender, receiver) = mpsc::channel();
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            let (sender, jobs, next, seen) = (sender.clone(), &jobs, &next, &seen);
-            scope.spawn(move || {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some((looked_at, place)) = jobs.get(at) else { return };
-                    let footprint = footprint(place);
-                    let dirt =
-                        looked_at.map(|at| seen.dirt(at, &footprint, clock::now()).map_err(|error| chain(&error)));
-                    // Nobody listens any more when a line could not be printed.
-                    if sender.send((at, Found { dirt, bytes: Some(footprint.bytes) })).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(sender);
-        in_order(lines.len(), &receiver, &mut take)
-    })?;
+    let look = |line: &Line| {
+        let footprint = footprint(line.place());
+        let dirt = line.looked_at().map(|at| seen.dirt(at, &footprint, clock::now()).map_err(|error| chain(&error)));
+        Found { dirt, bytes: Some(footprint.bytes) }
+    };
+    at_once::each(lines, usize::MAX, look, &mut take)?;
     Ok(seen.close()?)
-}
-
-fn in_order(
-    count: usize,
-    receiver: &mpsc::Receiver<(usize, Found)>,
-    take: &mut impl FnMut(usize, Found) -> Result<(), CliError>,
-) -> Result<(), CliError> {
-    let mut waiting: Vec<Option<Found>> = vec![None; count];
-    let mut next = 0;
-    for (at, found) in receiver {
-        waiting[at] = Some(found);
-        while let Some(found) = waiting.get_mut(next).and_then(Option::take) {
-            take(next, found)?;
-            next += 1;
-        }
-    }
-    Ok(())
 }

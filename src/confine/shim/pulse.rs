@@ -1,7 +1,7 @@
 //! The pulse of a child: when it said something last, how it is by that, and the two deadlines of who says nothing.
 //!
-//! What it says is noted as it comes; that it uses a tool is said, too. What it works is looked at only when it is silent. A change is known when it happens: by
-//! a timer when it falls silent, by the output itself when it speaks again.
+//! What it says is noted as it comes; that it uses a tool is said, too. What it works is looked at only when it is silent. A
+//! change is known when it happens: by a timer when it falls silent, by the output itself when it speaks again.
 
 use std::io;
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -429,10 +429,7 @@ fn communicate(
             _ => Ok(()),
         })
     });
-    let mut stderr_pipe = child.stderr.take();
-    let mut stdout_pipe = child.stdout.take();
-    let stderr = std::thread::spawn(move || read_all(&mut stderr_pipe));
-    let stdout = std::thread::spawn(move || read_all(&mut stdout_pipe));
+    let (stdout, stderr) = (proc::read_aside(child.stdout.take()), proc::read_aside(child.stderr.take()));
     let in_time = match deadline {
         None => true,
         Some(limit) => wait_until(&child, limit).map_err(fail)?,
@@ -444,22 +441,11 @@ fn communicate(
     if let (Some(limit), false) = (deadline, in_time) {
         return Err(GitError::Deadline { command, limit });
     }
-    let joined = |thread: std::thread::JoinHandle<io::Result<Vec<u8>>>| {
-        thread.join().unwrap_or_else(|_| Err(io::Error::other("a reader panicked"))).map_err(fail)
-    };
-    let (stdout, stderr) = (joined(stdout)?, joined(stderr)?);
+    let (stdout, stderr) = (proc::joined(stdout).map_err(fail)?, proc::joined(stderr).map_err(fail)?);
     if let Some(writer) = writer {
         writer.join().unwrap_or_else(|_| Err(io::Error::other("a writer panicked"))).map_err(fail)?;
     }
     Ok(GitOutput { status, stdout, stderr })
-}
-
-fn read_all(pipe: &mut Option<impl Read>) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if let Some(pipe) = pipe {
-        pipe.read_to_end(&mut bytes)?;
-    }
-    Ok(bytes)
 }
 
 fn wait_until(child: &Child, limit: Duration) -> io::Result<bool> {
