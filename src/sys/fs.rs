@@ -60,8 +60,8 @@ pub fn write_new_whole(path: &Path, content: &[u8], scratch: &Path) -> Result<()
 /// Creates a directory and its parents, also where others remove each of these as soon as it is empty.
 pub fn create_dir_all(path: &Path) -> Result<(), FsError> {
     while_emptied(|| match fs::create_dir_all(path) {
-        // It was there, and was not when that was looked at.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !exists(path)? => {
+        // It was there, and was not when that was looked at; by now others may have made it again.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && (path.is_dir() || !exists(path)?) => {
             Err(at("create", path)(io::ErrorKind::NotFound.into()))
         }
         made => made.map_err(at("create", path)),

@@ -537,12 +537,17 @@ pub fn close_stdout() -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     use super::*;
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the test wants a child")]
     fn what_we_started_counts_as_work_below_us() {
-        let mut child = Command::new("sleep").arg("1000").spawn().expect("started");
+        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("started");
+        // A program that has only just been started holds nothing yet.
+        child.stdin.as_mut().expect("piped").write_all(b"x").expect("written");
+        child.stdout.as_mut().expect("piped").read_exact(&mut [0]).expect("it runs");
         let ours = work_below(std::process::id()).expect("looked");
         assert!(ours.processes > 0 && ours.memory > 0, "{ours:?}");
         assert!(Table::scan().expect("looked").work_below(std::process::id()).processes > 0);
