@@ -86,3 +86,54 @@ fn without_being_asked_no_branch_of_a_person_is_looked_at() {
     assert_eq!((&plan["actions"], &plan["kept"]), (&serde_json::json!([]), &serde_json::json!([])));
     world.treehand(&["clean", "--branches", "some"]).expect(2);
 }
+
+/// The main worktree had a branch checked out that was ahead of `main`, and `main` counted as finished work.
+#[test]
+fn what_the_main_worktree_has_checked_out_is_not_what_work_comes_to() {
+    let world = World::new();
+    for branch in ["landed", "in-feature"] {
+        commit_on(&world, branch, &format!("{branch}.txt"));
+    }
+    world.git(&["merge", "-q", "--no-ff", "-m", "landed", "landed"]);
+    world.git(&["branch", "develop"]);
+    world.git(&["switch", "-q", "-c", "feature"]);
+    world.git(&["merge", "-q", "--no-ff", "-m", "in feature", "in-feature"]);
+    let found = said(&clean(&world, &["--min-age", "0s"]));
+    assert_eq!(found["landed"], "ancestor of `main`");
+    assert_eq!(found["in-feature"], "its work is in no target");
+    assert_eq!(found["develop"], "others may be built upon it, by its name");
+    assert!(!found.contains_key("main"), "{found:?}");
+    // Where a remote has a default branch, that is it.
+    world.git(&["update-ref", "refs/remotes/origin/next", "feature"]);
+    world.git(&["symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/next"]);
+    world.git(&["remote", "add", "origin", "."]);
+    let found = said(&clean(&world, &["--min-age", "0s"]));
+    assert_eq!(found["in-feature"], "ancestor of `origin/next`");
+    assert_eq!(found["main"], "others may be built upon it, by its name");
+}
+
+#[test]
+fn hundreds_of_branches_go_in_few_steps_and_come_back_with_their_reflogs() {
+    let world = World::new();
+    commit_on(&world, "work", "work.txt");
+    world.git(&["merge", "-q", "--no-ff", "-m", "work", "work"]);
+    let names: Vec<String> = (0..230).map(|number| format!("work:refs/heads/topic/{number}")).collect();
+    let fetch = ["fetch", "-q", "."].into_iter().chain(names.iter().map(String::as_str));
+    world.git(&fetch.collect::<Vec<_>>());
+    world.git(&["update-ref", "-m", "there", "refs/heads/topic/229", "main"]);
+    world.git(&["update-ref", "-m", "and back", "refs/heads/topic/229", "work"]);
+    world.git(&["config", "branch.topic/7.description", "seven"]);
+    world.git(&["worktree", "add", "-q", "../elsewhere", "topic/5"]);
+    let before = world.git(&["for-each-ref", "refs/heads"]);
+    let done = clean(&world, &["--min-age", "0s", "--yes"]);
+    let actions = done["actions"].as_array().expect("a list");
+    assert_eq!(actions.len(), 230, "{done}");
+    assert!(actions.iter().all(|one| one["outcome"] == "done"), "{done}");
+    assert_eq!(world.git(&["branch", "--format=%(refname:short)"]).lines().count(), 2);
+    assert_eq!(clean(&world, &["--min-age", "0s"])["actions"], serde_json::json!([]));
+    world.treehand(&["undo"]).expect(0);
+    assert_eq!(world.git(&["for-each-ref", "refs/heads"]), before);
+    let log = world.git(&["log", "-g", "--format=%gs", "topic/229"]);
+    assert!(log.starts_with("and back\nthere\nfetch "), "{log}");
+    assert_eq!(world.git(&["config", "branch.topic/7.description"]).trim(), "seven");
+}

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::error::Result;
+use super::refs_together::delete_refs;
 use super::{held, restore, traces, trash};
 use crate::model::cause::chain;
 use crate::model::record::{RefFate, RemovedItem, WorkspaceRecord};
@@ -148,10 +149,7 @@ impl<'a> Batch<'a> {
 
     fn carry_out(&self, items: &[RemovedItem], what: &Takeaway) -> Result<Vec<KeptRef>> {
         trash_directories(items)?;
-        let mut kept = Vec::new();
-        for doomed in &what.refs {
-            kept.extend(delete_ref(self.repo, &self.stamp, doomed)?);
-        }
+        let kept = delete_refs(self.repo, &self.stamp, &what.refs)?;
         traces::take_sections(self.repo, items)?;
         Ok(kept)
     }

@@ -29,7 +29,19 @@ fn file(repo: &Repository, reference: &str) -> PathBuf {
     repo.common_dir.join("logs").join(reference)
 }
 
+/// Whether the reflog of a ref is there, where that can be told without git: where refs are files.
+pub fn is_file(repo: &Repository, reference: &str) -> Result<Option<bool>> {
+    if in_tables(repo) {
+        return Ok(None);
+    }
+    let log = file(repo, reference);
+    Ok(Some(fs::exists(&log)? && log.is_file()))
+}
+
 fn exists(repo: &Repository, reference: &str) -> Result<bool> {
+    if let Some(known) = is_file(repo, reference)? {
+        return Ok(known);
+    }
     Ok(repo.bare(["reflog", "exists", reference]).output()?.status.success())
 }
 

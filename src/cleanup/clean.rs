@@ -5,11 +5,11 @@
 
 use std::path::PathBuf;
 
-use super::batch::Batch;
+use super::batch::{Batch, DoomedRef};
 use super::clean_apply::{self, Done};
 use super::clean_types::{CleanAction, Step};
 use super::error::{CleanupError, Result};
-use super::{clean_plan, clean_scan, recover};
+use super::{clean_plan, clean_refs, clean_scan, recover};
 use crate::model::cause::chain;
 use crate::store::Store;
 use crate::sys::fs;
@@ -61,13 +61,40 @@ pub fn apply(repo: &Repository, store: &Store, plan: CleanPlan) -> Result<CleanR
     recover::recover(repo, store)?;
     let mut batch = Batch::new(repo, store, "clean")?;
     let CleanPlan { mut actions, kept, template } = plan;
-    for action in &mut actions {
-        carry_out(repo, store, &mut batch, &template, action)?;
+    let mut rest = &mut actions[..];
+    while !rest.is_empty() {
+        let refs = rest.iter().take(clean_refs::AT_ONCE).take_while(|action| action.step.doomed().is_some()).count();
+        let (now, later) = rest.split_at_mut(refs.max(1));
+        if refs < 2 || !carry_out_refs(repo, &mut batch, now)? {
+            now.iter_mut().try_for_each(|action| carry_out(repo, store, &mut batch, &template, action))?;
+        }
+        rest = later;
     }
     // Of the half-made workspaces that have gone just now.
     recover::recover(repo, store)?;
     let freed_bytes = actions.iter().filter(|action| action.outcome == Outcome::Done).map(|action| action.bytes).sum();
     Ok(CleanReport { applied: true, actions, kept, freed_bytes, op: batch.op() })
+}
+
+/// Refs that follow one another go in one step. False where that went wrong, so that each has to go by itself.
+fn carry_out_refs(repo: &Repository, batch: &mut Batch<'_>, actions: &mut [CleanAction]) -> Result<bool> {
+    let doomed: Vec<DoomedRef> = actions.iter().filter_map(|action| action.step.doomed().cloned()).collect();
+    let summary = actions.last().map(|last| summary(&last.item)).unwrap_or_default();
+    match clean_refs::take(repo, batch, &doomed.iter().collect::<Vec<_>>(), &summary) {
+        Ok(all) => {
+            actions.iter_mut().zip(all).for_each(|(action, done)| action.is(Ok(done)));
+            Ok(true)
+        }
+        Err(CleanupError::Store(error)) => Err(error.into()),
+        Err(error) => {
+            tracing::debug!("refs go one by one: {}", chain(&error));
+            Ok(false)
+        }
+    }
+}
+
+fn summary(last: &str) -> String {
+    format!("cleaned up, {last} last")
 }
 
 fn carry_out(
@@ -77,14 +104,32 @@ fn carry_out(
     template: &str,
     action: &mut CleanAction,
 ) -> Result<()> {
-    match clean_apply::apply(repo, store, batch, template, action) {
-        Ok(Done::Yes { salvage, note }) => {
-            (action.outcome, action.salvage, action.reason) = (Outcome::Done, salvage, note);
-        }
-        Ok(Done::Skipped(why)) => (action.outcome, action.reason) = (Outcome::Skipped, Some(why)),
+    match clean_apply::apply(repo, store, batch, template, &summary(&action.item), action) {
         // Without a journal nothing more may happen.
         Err(CleanupError::Store(error)) => return Err(error.into()),
-        Err(error) => (action.outcome, action.reason) = (Outcome::Failed, Some(chain(&error))),
+        done => action.is(done),
     }
     Ok(())
+}
+
+impl CleanAction {
+    /// Notes how it came out.
+    fn is(&mut self, done: Result<Done>) {
+        match done {
+            Ok(Done::Yes { salvage, note }) => {
+                (self.outcome, self.salvage, self.reason) = (Outcome::Done, salvage, note);
+            }
+            Ok(Done::Skipped(why)) => (self.outcome, self.reason) = (Outcome::Skipped, Some(why)),
+            Err(error) => (self.outcome, self.reason) = (Outcome::Failed, Some(chain(&error))),
+        }
+    }
+}
+
+impl Step {
+    fn doomed(&self) -> Option<&DoomedRef> {
+        match self {
+            Step::Ref(doomed) => Some(doomed),
+            _ => None,
+        }
+    }
 }

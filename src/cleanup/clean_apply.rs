@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::batch::{Batch, DoomedRef, Takeaway};
+use super::batch::{Batch, Takeaway};
 use super::clean_types::{CleanAction, DirFact, Step};
 use super::error::{CleanupError, Result};
 use super::places::children;
@@ -15,7 +15,7 @@ use super::ref_names::SALVAGE_PREFIX;
 use super::remove::{self, Attempt, BranchOutcome};
 use super::remove_plan::{DirId, RemovalPlan};
 use super::remove_scan::dir_id;
-use super::{restore, salvage};
+use super::{clean_refs, restore, salvage};
 use crate::model::record::{AttemptRecord, RemovedItem, RunRecord, TaskRecord, WorkspaceRecord, WorkspaceState};
 use crate::model::{CommitId, Token};
 use crate::store::{Entry, Store};
@@ -26,10 +26,10 @@ use crate::sys::{fs, proc};
 use crate::worktree::abandoned;
 use crate::worktree::import::update_ref;
 use crate::worktree::sealed::{SealedPaths, remove_if_empty};
-use crate::worktree::{Repository, WorktreeError, checkouts, import_submodules, plain};
+use crate::worktree::{Repository, WorktreeError, import_submodules, plain};
 
 /// How an action came out.
-pub enum Done {
+pub(super) enum Done {
     /// It is done.
     Yes {
         /// Refs that hold what was saved.
@@ -42,7 +42,7 @@ pub enum Done {
 }
 
 impl Done {
-    fn plain() -> Done {
+    pub(super) fn plain() -> Done {
         Done::Yes { salvage: Vec::new(), note: None }
     }
 
@@ -59,11 +59,11 @@ pub fn apply(
     store: &Store,
     batch: &mut Batch<'_>,
     template: &str,
+    summary: &str,
     action: &CleanAction,
 ) -> Result<Done> {
-    let summary = format!("cleaned up, {} last", action.item);
     match &action.step {
-        Step::Workspace(plan) => workspace(repo, store, batch, template, plan, &summary),
+        Step::Workspace(plan) => workspace(repo, store, batch, template, plan, summary),
         Step::Reset(plan) => reset(store, plan),
         Step::PutBack { entry, items } => put_back(repo, store, entry, items),
         Step::Close(entry) => {
@@ -72,12 +72,15 @@ pub fn apply(
         }
         Step::Task { run, task, paths, enclosure, salvage } => {
             let goal = TaskBox { repo, store, run, task, paths };
-            goal.retire(batch, *enclosure, *salvage, &summary)
+            goal.retire(batch, *enclosure, *salvage, summary)
         }
         Step::Orphans { run, task, token } => orphans(repo, store, run, task, token),
-        Step::Entry(dir) => entry(repo, batch, dir, &summary),
-        Step::Ref(doomed) => take_ref(repo, batch, doomed, &summary),
-        Step::RunDir { path, id } => run_dir(batch, path, *id, &summary),
+        Step::Entry(dir) => entry(repo, batch, dir, summary),
+        Step::Ref(doomed) => {
+            let mut done = clean_refs::take(repo, batch, &[doomed], summary)?;
+            done.pop().map_or_else(|| Done::skipped(CHANGED), Ok)
+        }
+        Step::RunDir { path, id } => run_dir(batch, path, *id, summary),
         Step::ExpireRef { name, commit } => expire_ref(repo, name, commit),
         Step::ExpireDir(dir) => expire_dir(dir),
         Step::Unkeep(path) => unkeep(path),
@@ -214,29 +217,6 @@ fn entry(repo: &Repository, batch: &mut Batch<'_>, dir: &DirFact, summary: &str)
     batch.take_away(&Takeaway { directories: vec![dir.path.clone()], ..Takeaway::default() }, summary)?;
     plain::remove_entries_dir_if_empty(repo);
     Ok(Done::plain())
-}
-
-fn take_ref(repo: &Repository, batch: &mut Batch<'_>, doomed: &DoomedRef, summary: &str) -> Result<Done> {
-    if repo.reader().ref_commit(&doomed.name)?.as_ref() != Some(&doomed.commit) {
-        return Done::skipped("it is elsewhere now");
-    }
-    let short = doomed.name.strip_prefix("refs/heads/");
-    let users = checkouts::scan(repo)?;
-    let user = users.iter().find(|checkout| {
-        let held = checkout.held.iter().any(|(held, _)| Some(held.as_str()) == short);
-        short.is_some() && (checkout.branch.as_deref() == short || held)
-    });
-    if let Some(user) = user {
-        return Done::skipped(format!("it is in use in {}", user.tree.as_ref().unwrap_or(&user.git_dir).display()));
-    }
-    let kept = batch.take_away(&Takeaway { refs: vec![doomed.clone()], ..Takeaway::default() }, summary)?;
-    if kept.is_empty() && short.is_some() {
-        import_submodules::reclaim(repo, &doomed.name, &doomed.commit)?;
-    }
-    Ok(match kept.into_iter().next() {
-        Some(kept) => Done::Skipped(kept.why),
-        None => Done::plain(),
-    })
 }
 
 fn run_dir(batch: &mut Batch<'_>, path: &Path, id: DirId, summary: &str) -> Result<Done> {

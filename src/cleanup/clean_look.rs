@@ -2,6 +2,7 @@
 //!
 //! Looks up each target once. Decides nothing.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use globset::GlobSet;
@@ -11,7 +12,9 @@ use super::error::{CleanupError, Result};
 use super::integration::{self, Target};
 use super::proofs::Proofs;
 use super::remove_scan::Surroundings;
-use crate::model::BaseReport;
+use super::trunk::{self, Trunk};
+use crate::model::record::WorkspaceRecord;
+use crate::model::{BaseReport, CommitId};
 use crate::store::Store;
 use crate::sys::fs;
 use crate::sys::marks::Marks;
@@ -27,8 +30,10 @@ pub struct Scan<'a> {
     pub policy: &'a CleanPolicy,
     /// Worktrees and processes.
     pub around: Surroundings,
-    /// Processes of attempts.
-    pub marks: Marks,
+    /// Workspaces on record.
+    pub records: Vec<WorkspaceRecord>,
+    marks: OnceCell<Marks>,
+    main: Repository,
     protect: GlobSet,
     targets: BTreeMap<String, Vec<Target>>,
 }
@@ -40,15 +45,38 @@ impl<'a> Scan<'a> {
             let message = format!("`clean.protect` cannot be read: {message}");
             CleanupError::refused(message, "write patterns like `release/*`")
         })?;
-        let around = Surroundings { proofs: Proofs::open(repo), ..Surroundings::scan(repo)? };
+        let mut around = Surroundings::scan(repo)?;
+        around.proofs = Proofs::open(repo);
+        // As the repository sees it, not as the worktree one stands in does: that one may be the workspace in question.
+        let main = Repository::at_common_dir(&repo.git, &repo.common_dir)?;
+        around.reader = main.reader().remembering()?;
+        let (records, marks, targets) = (store.workspaces()?, OnceCell::new(), BTreeMap::new());
+        Ok(Scan { repo, store, policy, around, records, marks, main, protect, targets })
+    }
+
+    /// Where a branch, local or tracked, is.
+    pub fn tip(&self, name: &str) -> Result<Option<CommitId>> {
+        Ok(self.around.reader.ref_commit(name)?)
+    }
+
+    /// Processes of attempts; looked up when there is an attempt to ask for.
+    pub fn marks(&self) -> Result<&Marks> {
+        if let Some(marks) = self.marks.get() {
+            return Ok(marks);
+        }
         let marks = Marks::scan().map_err(fs::at("read", "/proc".as_ref()))?;
-        Ok(Scan { repo, store, policy, around, marks, protect, targets: BTreeMap::new() })
+        Ok(self.marks.get_or_init(|| marks))
     }
 
     /// The pattern that protects a branch.
     pub fn protected(&self, branch: &str) -> Option<String> {
         let first = self.protect.matches(branch).first().copied()?;
         self.policy.protect.get(first).cloned()
+    }
+
+    /// Where finished work comes to.
+    pub fn trunk(&self) -> Result<Trunk> {
+        trunk::trunk(&self.main, &self.around.reader)
     }
 
     /// Where the work of a workspace belongs; see [`integration::targets_of`].
@@ -65,7 +93,7 @@ impl<'a> Scan<'a> {
         if let Some(known) = self.targets.get(reference) {
             return Ok(known.clone());
         }
-        let found = integration::targets(self.repo, reference)?;
+        let found = integration::targets_by(&self.main, &self.around.reader, reference)?;
         self.targets.insert(reference.to_owned(), found.clone());
         Ok(found)
     }

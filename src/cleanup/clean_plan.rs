@@ -141,6 +141,11 @@ fn half_made(workspace: &WorkspaceFacts) -> Result<CleanAction, String> {
     Ok(action(Kind::Workspace, facts.record.name.as_str(), "who made it died before it was ready", expect, step))
 }
 
+/// True for a workspace that stays whatever its files are.
+pub fn stays(workspace: &WorkspaceFacts, policy: &CleanPolicy) -> bool {
+    ready(workspace, policy).is_err()
+}
+
 fn ready(workspace: &WorkspaceFacts, policy: &CleanPolicy) -> Result<CleanAction, String> {
     let facts = &workspace.facts;
     if let Some(pattern) = &workspace.protected {

@@ -7,9 +7,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::clean_ahead::{self, Question};
 use super::clean_look::Scan;
-use super::clean_scan_branches;
-use super::clean_scan_runs;
+use super::clean_plan;
+use super::clean_scan_branches::Branches;
+use super::clean_scan_runs::{self, Runs};
 use super::clean_types::{
     AgedRef, CleanPolicy, DirFact, EntryFact, Facts, Kept, Kind, OpenIntent, RunFacts, RunStanding, WorkspaceFacts,
 };
@@ -17,7 +19,8 @@ use super::error::Result;
 use super::places::{children, directories, disk_there};
 use super::ref_names::{SALVAGE_PREFIX, UNDO_PREFIX};
 use super::remove_plan::TreeFact;
-use super::remove_scan::{self, dir_id};
+use super::remove_scan::{self, Look, dir_id};
+use super::verdict::Target;
 use super::{held, removal_again, remove, salvage, trash};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, RemovedItem, UndoData, WorkspaceRecord, WorkspaceState};
@@ -37,11 +40,17 @@ pub fn scan(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<Fa
     let mut scan = Scan::begin(repo, store, policy)?;
     let operations = store.operations()?;
     let mut facts = Facts { intents: intents(store, &operations)?, ..Facts::default() };
+    let runs = Runs::list(&mut scan)?;
+    let branches = match policy.all_branches {
+        true => Branches::list(&scan, &mut facts)?,
+        false => Branches::default(),
+    };
+    let mut questions = scan.questions()?;
+    questions.extend(runs.questions().chain(branches.questions()));
+    clean_ahead::prove(repo, &scan.around.proofs, &questions);
     scan.workspaces(&mut facts)?;
-    clean_scan_runs::scan(&mut scan, &mut facts)?;
-    if policy.all_branches {
-        clean_scan_branches::scan(&mut scan, &mut facts)?;
-    }
+    clean_scan_runs::scan(&mut scan, runs, &mut facts)?;
+    branches.scan(&scan, &mut facts)?;
     facts.entries = scan.entries(&facts.runs)?;
     // After everything that makes quarantines of its own.
     facts.quarantines = directories(&repo.state_dir().join("quarantine"))?;
@@ -54,8 +63,21 @@ pub fn scan(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<Fa
 }
 
 impl Scan<'_> {
+    /// What will be asked about branches of workspaces.
+    fn questions(&mut self) -> Result<Vec<Question>> {
+        let mut questions = Vec::new();
+        for record in self.records.clone() {
+            let name = record.branch.full_ref();
+            if let Some(tip) = self.tip(&name)? {
+                let (base, targets) = (Some(record.base.commit.clone()), self.targets_of(&record.base)?);
+                questions.push(Question { name, tip, base, targets, counted: true });
+            }
+        }
+        Ok(questions)
+    }
+
     fn workspaces(&mut self, facts: &mut Facts) -> Result<()> {
-        for record in self.store.workspaces()? {
+        for record in self.records.clone() {
             match self.workspace(&record) {
                 Ok(found) => facts.workspaces.push(found),
                 Err(error) => {
@@ -69,7 +91,16 @@ impl Scan<'_> {
 
     fn workspace(&mut self, record: &WorkspaceRecord) -> Result<WorkspaceFacts> {
         let targets = self.targets_of(&record.base)?;
-        let mut facts = remove_scan::facts(self.repo, &self.around, record, &targets)?;
+        let found = self.workspace_by(record, &targets, Look::Briefly)?;
+        // What stays anyway need not be looked into.
+        if found.facts.record.state == WorkspaceState::Ready && clean_plan::stays(&found, self.policy) {
+            return Ok(found);
+        }
+        self.workspace_by(record, &targets, Look::Closely)
+    }
+
+    fn workspace_by(&self, record: &WorkspaceRecord, targets: &[Target], look: Look) -> Result<WorkspaceFacts> {
+        let mut facts = remove_scan::facts(self.repo, &self.around, record, targets, look)?;
         // git writes the index when all files are there.
         let indexed = facts.git_dir.as_ref().map(|dir| fs::exists(&dir.join("index"))).transpose()?;
         let initializing = facts.locked.as_deref() == Some("initializing") || indexed == Some(false);
@@ -81,7 +112,13 @@ impl Scan<'_> {
         let active_at = logged.max(record.created_at);
         let old = self.policy.now.since(active_at) >= self.policy.min_age;
         let whole = record.state == WorkspaceState::Ready && matches!(facts.tree, TreeFact::Present(_));
-        if record.sealed && old && whole && facts.processes.is_empty() && self.has_new_work(record)? {
+        if look == Look::Closely
+            && record.sealed
+            && old
+            && whole
+            && facts.processes.is_empty()
+            && self.has_new_work(record)?
+        {
             facts.dirty.push("work that was not imported".into());
         }
         Ok(WorkspaceFacts {
@@ -106,7 +143,7 @@ impl Scan<'_> {
         let parent = self.repo.common_dir.join("worktrees");
         let name = |part: &str| parent.join(format!("treehand-{part}"));
         let mut owned: BTreeSet<PathBuf> = BTreeSet::new();
-        owned.extend(self.store.workspaces()?.iter().map(|record| name(&record.name.path_part())));
+        owned.extend(self.records.iter().map(|record| name(&record.name.path_part())));
         for run in runs {
             owned
                 .extend(self.store.tasks(&run.run.id)?.iter().map(|task| name(&format!("{}.{}", run.run.id, task.id))));
@@ -187,9 +224,8 @@ impl Scan<'_> {
 impl Scan<'_> {
     /// Refs that track pull requests on which no workspace is based any more; they can be fetched again.
     fn unused_requests(&self) -> Result<Vec<AgedRef>> {
-        let records = self.store.workspaces()?;
         let mut used = BTreeSet::new();
-        for record in &records {
+        for record in &self.records {
             let names = record.base.references();
             used.extend(
                 names.filter_map(|name| name.rsplit_once('#')).map(|(remote, number)| format!("{remote}/{number}")),

@@ -4,86 +4,132 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::clean_ahead::Question;
 use super::clean_look::Scan;
 use super::clean_scan_runs::{is_named_like_a_tasks, task_branch};
 use super::clean_types::{Facts, Kept, Kind, OwnBranch};
 use super::error::Result;
-use super::integration::Target;
+use super::trunk::Trunk;
+use super::verdict::Target;
 use crate::model::cause::chain;
 use crate::model::record::{RunRecord, WorkspaceRecord};
 use crate::model::{BranchName, CommitId, Timestamp};
 use crate::worktree::WorktreeError;
 
+/// The branches that are looked at, and where their work would be.
+#[derive(Default)]
+pub struct Branches {
+    listed: Vec<Listed>,
+    trunk: Trunk,
+}
+
 /// A branch as the list has it.
 struct Listed {
     name: String,
     tip: CommitId,
-    committed_at: Timestamp,
     /// The branch that it is another name of.
     alias_of: String,
+    /// Where it was put and when, as far as its log goes; empty where that is another branch's of the name.
+    moves: Vec<(CommitId, Timestamp)>,
 }
 
-/// Looks at every branch that is no workspace's, no task's and no target.
-pub fn scan(scan: &mut Scan<'_>, facts: &mut Facts) -> Result<()> {
-    let targets = scan.targets("")?;
-    let workspaces = scan.store.workspaces()?;
-    let based = based_upon(&workspaces, &scan.store.runs()?);
-    let ours: BTreeSet<String> = workspaces.iter().map(|workspace| workspace.branch.full_ref()).collect();
-    let all = list(scan, facts)?;
-    let is_target = |name: &String| targets.iter().any(|target| target.reference.as_ref() == Some(name));
-    for listed in all.into_iter().filter(|one| !ours.contains(&one.name) && !is_target(&one.name)) {
-        let short = listed.name.strip_prefix("refs/heads/").unwrap_or(&listed.name).to_owned();
-        if is_named_like_a_tasks(&short) {
-            continue;
-        }
-        match own_branch(scan, &listed, &short, &targets, based.get(&listed.name)) {
-            Ok(found) => facts.branches.push(found),
-            Err(error) => {
-                let reason = format!("it cannot be looked at: {}", chain(&error));
-                facts.unreadable.push(Kept { kind: Kind::Branch, item: listed.name, reason });
+impl Listed {
+    fn short(&self) -> &str {
+        self.name.strip_prefix("refs/heads/").unwrap_or(&self.name)
+    }
+
+    fn began_on(&self) -> Option<&CommitId> {
+        self.moves.first().map(|(to, _)| to)
+    }
+}
+
+impl Branches {
+    /// Lists every branch that is no workspace's and no task's; a name that is no text is named and stays.
+    pub fn list(scan: &Scan<'_>, facts: &mut Facts) -> Result<Branches> {
+        let trunk = scan.trunk()?;
+        let ours: BTreeSet<String> = scan.records.iter().map(|workspace| workspace.branch.full_ref()).collect();
+        let mut listed = list(scan, facts)?;
+        let is_target = |name: &String| trunk.targets.iter().any(|target| target.reference.as_ref() == Some(name));
+        listed.retain(|one| !ours.contains(&one.name) && !is_target(&one.name) && !is_named_like_a_tasks(one.short()));
+        for one in &mut listed {
+            let log = scan.repo.common_dir.join("logs").join(&one.name);
+            one.moves = std::fs::read(&log).map(|log| moves(&log)).unwrap_or_default();
+            // With a tip that its log does not know, the log is of another branch of that name.
+            if one.moves.last().is_none_or(|(to, _)| *to != one.tip) {
+                one.moves.clear();
             }
         }
+        Ok(Branches { listed, trunk })
     }
-    Ok(())
+
+    /// What will be asked about each.
+    pub fn questions(&self) -> impl Iterator<Item = Question> + '_ {
+        self.listed.iter().map(|one| Question {
+            name: one.name.clone(),
+            tip: one.tip.clone(),
+            base: one.began_on().cloned(),
+            targets: self.trunk.targets.clone(),
+            counted: false,
+        })
+    }
+
+    /// Looks at each.
+    pub fn scan(&self, scan: &Scan<'_>, facts: &mut Facts) -> Result<()> {
+        let based = based_upon(&scan.records, &scan.store.runs()?);
+        for listed in &self.listed {
+            match self.own_branch(scan, listed, based.get(&listed.name)) {
+                Ok(found) => facts.branches.push(found),
+                Err(error) => {
+                    let reason = format!("it cannot be looked at: {}", chain(&error));
+                    facts.unreadable.push(Kept { kind: Kind::Branch, item: listed.name.clone(), reason });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn own_branch(&self, scan: &Scan<'_>, listed: &Listed, based: Option<&String>) -> Result<OwnBranch> {
+        let name = BranchName::parse(listed.short()).map_err(WorktreeError::from)?;
+        let (tip, began_on, targets) = (&listed.tip, listed.began_on(), &self.trunk.targets[..]);
+        let needed_by = match (&listed.alias_of, based) {
+            (alias, _) if !alias.is_empty() => Some(format!("it is another name of {alias}")),
+            (_, Some(who)) => Some(format!("{who} is based on it")),
+            _ if self.trunk.standing.contains(&listed.name) => Some("others may be built upon it, by its name".into()),
+            _ => None,
+        };
+        let moved_at = match listed.moves.last() {
+            Some((_, at)) => *at,
+            None => scan.around.proofs.date(tip, || committed_at(scan, tip))?,
+        };
+        Ok(OwnBranch {
+            has_work: began_on != Some(tip) || !is_on_the_line_of_any(scan, tip, targets)?,
+            branch: task_branch(scan, &name, (tip.clone(), began_on), targets, None, None)?,
+            moved_at,
+            needed_by,
+        })
+    }
 }
 
-fn own_branch(
-    scan: &Scan<'_>,
-    listed: &Listed,
-    short: &str,
-    targets: &[Target],
-    based: Option<&String>,
-) -> Result<OwnBranch> {
-    let name = BranchName::parse(short).map_err(WorktreeError::from)?;
-    let log = scan.repo.common_dir.join("logs").join(&listed.name);
-    let moves = std::fs::read(&log).map(|log| moves(&log)).unwrap_or_default();
-    // With a tip that its log does not know, the log is of another branch of that name.
-    let moves = if moves.last().is_some_and(|(to, _)| *to == listed.tip) { moves } else { Vec::new() };
-    let began_on = moves.first().map(|(to, _)| to.clone());
-    let needed_by = match (&listed.alias_of, based) {
-        (alias, _) if !alias.is_empty() => Some(format!("it is another name of {alias}")),
-        (_, Some(who)) => Some(format!("{who} is based on it")),
-        (_, None) => None,
-    };
-    Ok(OwnBranch {
-        has_work: began_on.as_ref() != Some(&listed.tip) || !is_on_the_line_of_any(scan, &listed.tip, targets)?,
-        branch: task_branch(scan, &name, (listed.tip.clone(), began_on.as_ref()), targets, None, None)?,
-        moved_at: moves.last().map_or(listed.committed_at, |(_, at)| *at),
-        needed_by,
-    })
+/// When a commit was made.
+pub(super) fn committed_at(scan: &Scan<'_>, commit: &CommitId) -> Result<Timestamp> {
+    let seconds = scan.repo.bare(["show", "-s", "--format=%ct", commit.as_str(), "--"]).text()?;
+    Ok(Timestamp(seconds.trim().parse::<i64>().unwrap_or(i64::MAX / 1000).saturating_mul(1000)))
 }
 
 /// True for a commit that a target itself was on: a branch that was made there has nothing of its own.
 fn is_on_the_line_of_any(scan: &Scan<'_>, tip: &CommitId, targets: &[Target]) -> Result<bool> {
     for target in targets {
-        let (tip, parents) = (tip.as_str(), format!("{tip}^@"));
-        let line =
-            scan.repo.bare(["rev-list", "--first-parent", target.tip.as_str(), "--not", &parents, "--"]).text()?;
-        if line.lines().next_back() == Some(tip) {
+        if scan.around.proofs.is_on_line(tip, target, || is_on_line(scan, tip, &target.tip))? {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+fn is_on_line(scan: &Scan<'_>, tip: &CommitId, target: &CommitId) -> Result<bool> {
+    let parents = format!("{tip}^@");
+    let line = scan.repo.bare(["rev-list", "--first-parent", target.as_str(), "--not", &parents, "--"]).text()?;
+    Ok(line.lines().next_back() == Some(tip.as_str()))
 }
 
 /// Where a branch was put and when, as its reflog says.
@@ -97,9 +143,9 @@ fn moves(log: &[u8]) -> Vec<(CommitId, Timestamp)> {
     log.split(|byte| *byte == b'\n').filter_map(entry).collect()
 }
 
-/// Every branch; a name that is no text is named and stays.
 fn list(scan: &Scan<'_>, facts: &mut Facts) -> Result<Vec<Listed>> {
-    let format = "--format=%(refname)%00%(objectname)%00%(committerdate:unix)%00%(symref)";
+    // Nothing is asked for that is in the commits: the list is long, and they need not be read.
+    let format = "--format=%(refname)%00%(objectname)%00%(symref)";
     let output = scan.repo.bare(["for-each-ref", format, "refs/heads/"]).run()?.stdout;
     let mut lines = Vec::new();
     for line in output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
@@ -115,8 +161,7 @@ fn list(scan: &Scan<'_>, facts: &mut Facts) -> Result<Vec<Listed>> {
     let listed = |line: &str| {
         let mut parts = line.split('\0');
         let (name, tip) = (parts.next()?.to_owned(), CommitId::parse(parts.next()?).ok()?);
-        let committed_at = Timestamp(parts.next()?.parse::<i64>().ok()?.saturating_mul(1000));
-        Some(Listed { name, tip, committed_at, alias_of: parts.next()?.to_owned() })
+        Some(Listed { name, tip, alias_of: parts.next()?.to_owned(), moves: Vec::new() })
     };
     Ok(lines.into_iter().filter_map(listed).collect())
 }

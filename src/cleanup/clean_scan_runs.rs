@@ -5,39 +5,83 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::clean_ahead::Question;
 use super::clean_look::Scan;
+use super::clean_scan_branches;
 use super::clean_types::{Facts, Kept, Kind, OrphanFact, RunFacts, RunStanding, StrayBranch, TaskBranch, TaskFacts};
 use super::error::Result;
 use super::integration::{self, Target};
 use super::places::{directories, disk_there};
-use super::remove_scan::{self, dir_id};
+use super::remove_scan::dir_id;
 use crate::model::cause::chain;
 use crate::model::record::{AttemptRecord, RunRecord, TaskRecord};
 use crate::model::{BranchName, CommitId, RunId, Standing, TaskId, Timestamp};
 use crate::sys::lock::FileLock;
-use crate::sys::marks::Marked;
+use crate::sys::marks::{Marked, Marks};
 use crate::sys::{fs, proc};
 use crate::worktree::sealed::SealedPaths;
 
 /// A run that was only just recorded may get its supervisor at any moment.
 const JUST_RECORDED: Duration = Duration::from_secs(60);
 
+/// The runs, their tasks, the branches that have the form of a task's, and what pins bases.
+pub struct Runs {
+    runs: Vec<ListedRun>,
+    branches: BTreeMap<String, CommitId>,
+    pins: BTreeMap<String, CommitId>,
+}
+
+/// A run, and where its work belongs.
+struct ListedRun {
+    run: RunRecord,
+    standing: RunStanding,
+    tasks: Vec<TaskRecord>,
+    into: Vec<Target>,
+}
+
+impl Runs {
+    /// Lists them.
+    pub fn list(scan: &mut Scan<'_>) -> Result<Runs> {
+        let reader = scan.repo.reader();
+        let branches = reader.refs_below("refs/heads/treehand/")?.into_iter().collect();
+        let pins = reader.refs_below("refs/treehand/base/")?.into_iter().collect();
+        let mut runs = Vec::new();
+        for run in scan.store.runs()? {
+            let standing = standing(scan, &run)?;
+            let tasks = scan.store.tasks(&run.id)?;
+            let into = if standing == RunStanding::AtWork { Vec::new() } else { scan.targets(run.into.as_str())? };
+            runs.push(ListedRun { run, standing, tasks, into });
+        }
+        Ok(Runs { runs, branches, pins })
+    }
+
+    /// What will be asked about branches of tasks.
+    pub fn questions(&self) -> impl Iterator<Item = Question> + '_ {
+        let of_run = |run: &'_ ListedRun| -> Vec<Question> {
+            let question = |task: &TaskRecord| {
+                let name = task.branch.full_ref();
+                let tip = self.branches.get(&name)?.clone();
+                Some(Question { name, tip, base: task.base.clone(), targets: run.into.clone(), counted: false })
+            };
+            run.tasks.iter().filter_map(question).collect()
+        };
+        self.runs.iter().flat_map(of_run)
+    }
+}
+
 /// Looks at all runs and at the branches below `treehand/`.
-pub fn scan(scan: &mut Scan<'_>, facts: &mut Facts) -> Result<()> {
-    let mut branches: BTreeMap<String, CommitId> =
-        scan.repo.reader().refs_below("refs/heads/treehand/")?.into_iter().collect();
-    for run in scan.store.runs()? {
-        let standing = standing(scan, &run)?;
-        let tasks = scan.store.tasks(&run.id)?;
+pub fn scan(scan: &mut Scan<'_>, listed: Runs, facts: &mut Facts) -> Result<()> {
+    let Runs { runs, mut branches, mut pins } = listed;
+    for ListedRun { run, standing, tasks, into } in runs {
         let mut found = RunFacts { run, standing, tasks: Vec::new(), private: None };
-        let into = if standing == RunStanding::AtWork { Vec::new() } else { scan.targets(found.run.into.as_str())? };
         for task in tasks {
             let tip = branches.remove(&task.branch.full_ref());
             if standing == RunStanding::AtWork {
                 continue;
             }
             let item = format!("{}/{}", found.run.id, task.id);
-            match task_facts(scan, &found.run, task, tip, &into) {
+            let pin = pins.remove_entry(&format!("refs/treehand/base/{}/{}", found.run.id, task.id));
+            match task_facts(scan, &found.run, task, (tip, pin), &into) {
                 Ok(task) => found.tasks.push(task),
                 Err(error) => {
                     let reason = format!("it cannot be looked at: {}", chain(&error));
@@ -108,16 +152,17 @@ fn task_facts(
     scan: &Scan<'_>,
     run: &RunRecord,
     task: TaskRecord,
-    tip: Option<CommitId>,
+    (tip, pin): (Option<CommitId>, Option<(String, CommitId)>),
     into: &[Target],
 ) -> Result<TaskFacts> {
     let paths = SealedPaths::of_task(scan.repo, &run.template, &run.id, &task.id)?;
     let enclosure = dir_id(&paths.enclosure)?;
     let (private, entry) = (fs::exists(&paths.private)?, fs::exists(&paths.entry)?);
     let processes = scan.around.processes.inside(&paths.enclosure);
-    let orphans = task.attempts.iter().filter_map(|attempt| orphans(scan, attempt)).collect();
-    let pin = format!("refs/treehand/base/{}/{}", run.id, task.id);
-    let pin = scan.repo.reader().ref_commit(&pin)?.map(|commit| (pin, commit));
+    let mut orphans = Vec::new();
+    for attempt in &task.attempts {
+        orphans.extend(orphans_of(scan.marks()?, attempt));
+    }
     let landed = task.landed.as_ref().map(|landed| landed.commit.clone());
     let branch = match tip {
         Some(tip) => Some(task_branch(scan, &task.branch, (tip, task.base.as_ref()), into, landed, Some(&paths))?),
@@ -128,11 +173,11 @@ fn task_facts(
 }
 
 /// What an attempt started and still lives, wherever it stands; `None` for nothing.
-fn orphans(scan: &Scan<'_>, attempt: &AttemptRecord) -> Option<OrphanFact> {
+fn orphans_of(marks: &Marks, attempt: &AttemptRecord) -> Option<OrphanFact> {
     let standing = |marked: &Marked| Standing { pid: marked.process.pid, name: marked.name.clone() };
-    let own: Vec<Standing> = scan.marks.own(&attempt.token).map(standing).collect();
+    let own: Vec<Standing> = marks.own(&attempt.token).map(standing).collect();
     let is_own = !own.is_empty();
-    let processes: Vec<Standing> = scan.marks.of(&attempt.token).map(standing).chain(own).collect();
+    let processes: Vec<Standing> = marks.of(&attempt.token).map(standing).chain(own).collect();
     let holder = attempt.process.as_ref().filter(|holder| proc::is_alive(holder)).map(|holder| holder.pid);
     let fact = OrphanFact { attempt: attempt.n, token: attempt.token.clone(), processes, holder, is_own };
     (!fact.processes.is_empty()).then_some(fact)
@@ -160,7 +205,7 @@ pub(super) fn task_branch(
     let (entry, tree) = own.map_or((None, none), |own| (Some(own.entry.as_path()), own.tree.as_path()));
     Ok(TaskBranch {
         name: branch.full_ref(),
-        elsewhere: remove_scan::used_elsewhere(&scan.around.checkouts, branch.as_str(), entry, tree),
+        elsewhere: scan.around.used_elsewhere(branch.as_str(), entry, tree),
         integrated: integration::integrated(scan.repo, &scan.around.proofs, branch, (&tip, base), targets)?,
         landed: landed.filter(|_| landed_there),
         protected: scan.protected(branch.as_str()),
@@ -192,7 +237,7 @@ pub(super) fn is_named_like_a_tasks(branch: &str) -> bool {
 
 /// Branches that have the form of a task's and no task: named `treehand/RUN/TASK`, and no person's workspace.
 fn strays(scan: &mut Scan<'_>, facts: &mut Facts, branches: BTreeMap<String, CommitId>) -> Result<()> {
-    let people: BTreeSet<String> = scan.store.workspaces()?.iter().map(|w| w.branch.full_ref()).collect();
+    let people: BTreeSet<String> = scan.records.iter().map(|w| w.branch.full_ref()).collect();
     for (name, tip) in branches.into_iter().filter(|(name, _)| !people.contains(name)) {
         let Some(short) = name.strip_prefix("refs/heads/") else { continue };
         if !is_named_like_a_tasks(short) {
@@ -201,8 +246,7 @@ fn strays(scan: &mut Scan<'_>, facts: &mut Facts, branches: BTreeMap<String, Com
         let Ok(branch) = BranchName::parse(short) else { continue };
         // No base is recorded: the default branch is where its work would be.
         let targets = scan.targets("")?;
-        let seconds = scan.repo.bare(["show", "-s", "--format=%ct", tip.as_str(), "--"]).text()?;
-        let committed_at = Timestamp(seconds.trim().parse::<i64>().unwrap_or(i64::MAX / 1000).saturating_mul(1000));
+        let committed_at = scan.around.proofs.date(&tip, || clean_scan_branches::committed_at(scan, &tip))?;
         let branch = task_branch(scan, &branch, (tip, None), &targets, None, None)?;
         facts.strays.push(StrayBranch { branch, committed_at });
     }

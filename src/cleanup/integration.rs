@@ -9,6 +9,7 @@ use super::error::Result;
 use super::proofs::Proofs;
 pub use super::verdict::{Integration, NotIntegrated, Target, Verdict};
 use crate::model::{BaseReport, BranchName, CommitId};
+use crate::sys::git::Reader;
 use crate::worktree::base;
 use crate::worktree::base_name::BaseTarget;
 use crate::worktree::landed::{ByPatches, by_patches};
@@ -109,13 +110,18 @@ fn only_merges(repo: &Repository, tip: &CommitId, targets: &[&Target]) -> Result
 pub fn targets(repo: &Repository, reference: &str) -> Result<Vec<Target>> {
     // As the repository sees it, not as the worktree one stands in does: that one may be the workspace in question.
     let main = Repository::at_common_dir(&repo.git, &repo.common_dir)?;
-    let (mut found, moves) = match resolve(&main, Some(reference))? {
+    targets_by(&main, &main.reader(), reference)
+}
+
+/// The same, with a reader of that repository that may know much already.
+pub fn targets_by(main: &Repository, reader: &Reader, reference: &str) -> Result<Vec<Target>> {
+    let (mut found, moves) = match resolve(main, reader, Some(reference))? {
         Some(BaseTarget::Fixed(tip)) => (vec![Target { name: reference.to_owned(), reference: None, tip }], false),
-        Some(BaseTarget::Branch { local, remote }) => (refs(&main, local, remote.map(|r| r.tracking))?, true),
+        Some(BaseTarget::Branch { local, remote }) => (refs(reader, local, remote.map(|r| r.tracking))?, true),
         None => (Vec::new(), false),
     };
-    if let (false, Some(BaseTarget::Branch { local, remote })) = (moves, resolve(&main, None)?) {
-        found.extend(refs(&main, local, remote.map(|r| r.tracking))?);
+    if let (false, Some(BaseTarget::Branch { local, remote })) = (moves, resolve(main, reader, None)?) {
+        found.extend(refs(reader, local, remote.map(|r| r.tracking))?);
     }
     Ok(found)
 }
@@ -129,17 +135,16 @@ pub fn targets_of(repo: &Repository, base: &BaseReport) -> Result<Vec<Target>> {
     Ok(found)
 }
 
-fn resolve(repo: &Repository, reference: Option<&str>) -> Result<Option<BaseTarget>> {
+fn resolve(repo: &Repository, reader: &Reader, reference: Option<&str>) -> Result<Option<BaseTarget>> {
     let lookup = Lookup { offline: true, deadline: Duration::ZERO, window: Duration::ZERO, recall: false };
-    match base::resolve(repo, reference, lookup) {
-        Ok(base) => Ok(Some(base.target)),
+    match base::target(repo, reader, reference, lookup) {
+        Ok(target) => Ok(Some(target)),
         Err(WorktreeError::NotFound { .. } | WorktreeError::Unborn | WorktreeError::Refused { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-fn refs(repo: &Repository, local: Option<BranchName>, tracking: Option<String>) -> Result<Vec<Target>> {
-    let reader = repo.reader();
+fn refs(reader: &Reader, local: Option<BranchName>, tracking: Option<String>) -> Result<Vec<Target>> {
     let mut found = Vec::new();
     for reference in local.map(|branch| branch.full_ref()).into_iter().chain(tracking) {
         if let Some(tip) = reader.ref_commit(&reference)? {

@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Result;
 use super::verdict::{Integration, NotIntegrated, Target, Verdict};
-use crate::model::CommitId;
 use crate::model::cause::chain;
+use crate::model::{CommitId, Timestamp};
 use crate::sys::fs;
 use crate::worktree::Repository;
 use crate::worktree::landed::Proof;
 
 /// What the file begins with; with another number it is another treehand's, whose rungs may be others.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Largest file that is read.
 const SIZE_MAX: u64 = 64 << 20;
@@ -32,65 +32,124 @@ enum Known {
     TakenBack(CommitId, usize),
 }
 
-#[derive(Default, Serialize, Deserialize)]
-struct Kept {
+/// What is known: of work and its targets, and of single commits.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+struct All {
     version: u32,
     verdicts: BTreeMap<String, Known>,
+    /// How many commits no target has.
+    beyond: BTreeMap<String, usize>,
+    /// Whether a target itself was at a commit.
+    lines: BTreeMap<String, bool>,
+    /// When a commit was made.
+    dates: BTreeMap<CommitId, Timestamp>,
 }
 
-/// The verdicts that are known.
+/// What is known already.
 #[derive(Debug, Default)]
 pub struct Proofs {
     file: Option<PathBuf>,
-    before: BTreeMap<String, Known>,
-    now: RefCell<BTreeMap<String, Known>>,
+    before: RefCell<All>,
+    now: RefCell<All>,
 }
 
 impl Proofs {
-    /// Those that were kept.
+    /// What was kept.
     pub fn open(repo: &Repository) -> Proofs {
         let (directory, name) = (repo.state_dir(), "proofs.json");
         let read = fs::read_beneath(&directory, name.as_ref(), SIZE_MAX).ok().flatten();
-        let kept: Option<Kept> = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let before = kept.filter(|kept| kept.version == VERSION).map(|kept| kept.verdicts).unwrap_or_default();
-        Proofs { file: Some(directory.join(name)), before, now: RefCell::default() }
+        let kept: Option<All> = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let nothing = All { version: VERSION, ..All::default() };
+        let before = kept.filter(|kept| kept.version == VERSION).unwrap_or_else(|| nothing.clone());
+        let now = RefCell::new(nothing);
+        Proofs { file: Some(directory.join(name)), before: RefCell::new(before), now }
     }
 
     /// The verdict on this work, found now if it is not known.
     pub fn verdict(
         &self,
-        (tip, base): (&CommitId, Option<&CommitId>),
+        work: Work<'_>,
         targets: &[&Target],
         find: impl FnOnce() -> Result<Verdict>,
     ) -> Result<Verdict> {
-        let tips: Vec<&str> = targets.iter().map(|target| target.tip.as_str()).collect();
-        let key = format!("{tip} {} {}", base.map_or("-", CommitId::as_str), tips.join(" "));
-        if let Some(known) = self.before.get(&key)
+        let key = key(work, targets);
+        let known = self.now.borrow().verdicts.get(&key).cloned();
+        let known = known.or_else(|| self.before.borrow().verdicts.get(&key).cloned());
+        if let Some(known) = known
             && let Some(verdict) = known.with_names(targets)
         {
-            self.now.borrow_mut().insert(key, known.clone());
+            self.now.borrow_mut().verdicts.insert(key, known);
             return Ok(verdict);
         }
         let verdict = find()?;
-        if let Some(known) = Known::of(&verdict, targets) {
-            self.now.borrow_mut().insert(key, known);
-        }
+        self.learn(work, targets, &verdict);
         Ok(verdict)
+    }
+
+    /// True when the verdict needs no looking.
+    pub fn knows(&self, work: Work<'_>, targets: &[&Target]) -> bool {
+        let key = key(work, targets);
+        self.before.borrow().verdicts.contains_key(&key) || self.now.borrow().verdicts.contains_key(&key)
+    }
+
+    /// Keeps a verdict.
+    pub fn learn(&self, work: Work<'_>, targets: &[&Target], verdict: &Verdict) {
+        if let Some(known) = Known::of(verdict, targets) {
+            self.now.borrow_mut().verdicts.insert(key(work, targets), known);
+        }
+    }
+
+    /// How many commits of this tip no target has, counted now if it is not known.
+    pub fn beyond(&self, tip: &CommitId, targets: &[&Target], count: impl FnOnce() -> Result<usize>) -> Result<usize> {
+        self.known(|all| &mut all.beyond, key((tip, None), targets), count)
+    }
+
+    /// True where the target itself was at this commit, looked up now if it is not known.
+    pub fn is_on_line(&self, tip: &CommitId, target: &Target, find: impl FnOnce() -> Result<bool>) -> Result<bool> {
+        self.known(|all| &mut all.lines, format!("{tip} {}", target.tip), find)
+    }
+
+    /// When a commit was made, looked up now if it is not known.
+    pub fn date(&self, commit: &CommitId, find: impl FnOnce() -> Result<Timestamp>) -> Result<Timestamp> {
+        self.known(|all| &mut all.dates, commit.clone(), find)
+    }
+
+    fn known<K: Ord, V: Clone>(
+        &self,
+        of: impl Fn(&mut All) -> &mut BTreeMap<K, V>,
+        key: K,
+        find: impl FnOnce() -> Result<V>,
+    ) -> Result<V> {
+        let known = of(&mut self.now.borrow_mut()).get(&key).cloned();
+        let known = known.or_else(|| of(&mut self.before.borrow_mut()).get(&key).cloned());
+        let found = match known {
+            Some(known) => known,
+            None => find()?,
+        };
+        of(&mut self.now.borrow_mut()).insert(key, found.clone());
+        Ok(found)
     }
 
     /// Keeps what was asked for.
     pub fn keep(&self) {
         let (Some(file), now) = (&self.file, self.now.borrow()) else { return };
-        if *now == self.before {
+        if *now == *self.before.borrow() {
             return;
         }
-        let kept = Kept { version: VERSION, verdicts: now.clone() };
-        let written = serde_json::to_vec(&kept).map(|bytes| fs::write_atomic(file, &bytes));
+        let written = serde_json::to_vec(&*now).map(|bytes| fs::write_atomic(file, &bytes));
         if let Ok(Err(error)) = written {
             // The next one finds it anew.
             tracing::debug!("what was proved is not kept: {}", chain(&error));
         }
     }
+}
+
+/// A tip, and the commit that its work began on where that is known.
+pub type Work<'a> = (&'a CommitId, Option<&'a CommitId>);
+
+fn key((tip, base): Work<'_>, targets: &[&Target]) -> String {
+    let tips: Vec<&str> = targets.iter().map(|target| target.tip.as_str()).collect();
+    format!("{tip} {} {}", base.map_or("-", CommitId::as_str), tips.join(" "))
 }
 
 impl Known {

@@ -12,7 +12,7 @@ use super::error::{CleanupError, Result};
 use super::integration::{self, Target};
 use super::ref_names::SALVAGE_PREFIX;
 use super::remove_plan::{self, BranchFate, RemovalPlan, RemoveFacts, TreeFact};
-use super::remove_scan::{self, Surroundings, enclosure};
+use super::remove_scan::{self, Look, Surroundings, enclosure};
 use super::salvage::{self, Source};
 use crate::model::cause::chain;
 use crate::model::record::{WorkspaceRecord, WorkspaceState};
@@ -80,7 +80,7 @@ pub fn plan(
     }
     let around = Surroundings::scan(repo)?;
     let targets = integration::targets_of(repo, &record.base)?;
-    let facts = remove_scan::facts(repo, &around, record, &targets)?;
+    let facts = remove_scan::facts(repo, &around, record, &targets, Look::Closely)?;
     remove_plan::decide(&facts, *options)
         .map_err(|refusal| CleanupError::Refused { message: refusal.message, hint: Some(refusal.hint) })
 }
@@ -112,7 +112,7 @@ pub fn attempt(
     }
     let around = Surroundings::scan(repo)?;
     let targets = integration::targets_of(repo, &plan.record.base)?;
-    let facts = remove_scan::facts(repo, &around, &plan.record, &targets)?;
+    let facts = remove_scan::facts(repo, &around, &plan.record, &targets, Look::Closely)?;
     if let Some(why) = differs(plan, &facts) {
         return Ok(Attempt::Skipped(why));
     }
@@ -249,9 +249,8 @@ impl Removal<'_, '_, '_> {
             return Some(StayingRef { name: record.branch.full_ref(), commit: branch.tip.clone()?, shared: true });
         }
         let git_dir = self.plan.git_dir.as_deref()?;
-        let all = &self.around.checkouts;
-        let on = all.iter().find(|checkout| checkout.git_dir == git_dir)?.branch.as_deref()?;
-        let shared = remove_scan::used_elsewhere(all, on, Some(git_dir), &record.path).is_some();
+        let on = self.around.checkouts.iter().find(|checkout| checkout.git_dir == git_dir)?.branch.as_deref()?;
+        let shared = self.around.used_elsewhere(on, Some(git_dir), &record.path).is_some();
         Some(StayingRef { name: format!("refs/heads/{on}"), commit: self.plan.head.clone()?, shared })
     }
 
@@ -302,9 +301,8 @@ impl Removal<'_, '_, '_> {
             // Where the files are gone, commits of submodules are recorded by none.
             salvage::import_submodules(self.repo, &captured, base, &record.branch.full_ref(), Some(last))?;
         }
-        let known = (&self.around.checkouts[..], &self.around.proofs);
-        let work = (self.targets, Some(&record.base.commit));
-        let fact = remove_scan::branch_fact(self.repo, known, &record.branch, None, &record.path, work)?;
+        let (own, work) = ((None, record.path.as_path()), (self.targets, Some(&record.base.commit)));
+        let fact = remove_scan::branch_fact(self.repo, self.around, &record.branch, own, work)?;
         let fate = match moved {
             Some(holder) => {
                 BranchFate::Keep { why: format!("it is not where the workspace's work was put last: {holder}") }

@@ -3,6 +3,7 @@
 //! Looks and changes nothing: the worktree's index is read through a copy. git is never run in a sealed tree. What cannot be
 //! looked at is an error, never absence.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,12 @@ use crate::worktree::{Repository, submodules, unpushed};
 pub struct Surroundings {
     /// Every worktree.
     pub checkouts: Vec<Checkout>,
+    /// Which of them use which branch.
+    users: BTreeMap<String, Vec<usize>>,
+    /// Which of them is where.
+    trees: BTreeMap<PathBuf, usize>,
+    /// Where branches are.
+    pub reader: Reader,
     /// Every process of this user.
     pub processes: Processes,
     /// What is known already of where work is; nothing, for who looks at one workspace.
@@ -34,8 +41,44 @@ pub struct Surroundings {
 impl Surroundings {
     /// Looks.
     pub fn scan(repo: &Repository) -> Result<Surroundings> {
-        Ok(Surroundings { checkouts: checkouts::scan(repo)?, processes: Processes::scan()?, proofs: Proofs::default() })
+        let (checkouts, processes) = (checkouts::scan(repo)?, Processes::scan()?);
+        let (users, trees, proofs) = (BTreeMap::new(), BTreeMap::new(), Proofs::default());
+        let mut around = Surroundings { checkouts, users, trees, reader: repo.reader(), processes, proofs };
+        for (number, checkout) in around.checkouts.iter().enumerate() {
+            let held = checkout.held.iter().map(|(held, _)| held);
+            for branch in checkout.branch.iter().chain(held) {
+                around.users.entry(branch.clone()).or_default().push(number);
+            }
+            around.trees.extend(checkout.tree.iter().map(|tree| (tree.clone(), number)));
+        }
+        Ok(around)
     }
+
+    /// The worktree whose root this is.
+    pub fn checkout(&self, tree: &Path) -> Option<&Checkout> {
+        let at = |tree: &Path| self.trees.get(tree).and_then(|number| self.checkouts.get(*number));
+        at(tree).or_else(|| at(&fs::without_links(tree)))
+    }
+
+    /// Another worktree than one's own that has the branch checked out, or is in the middle of something that will move it.
+    pub fn used_elsewhere(&self, branch: &str, own_git_dir: Option<&Path>, own_tree: &Path) -> Option<PathBuf> {
+        let users = self.users.get(branch)?.iter().filter_map(|number| self.checkouts.get(*number));
+        let is_other = |checkout: &&Checkout| {
+            let own = Some(checkout.git_dir.as_path()) == own_git_dir || checkout.tree.as_deref() == Some(own_tree);
+            !own && checkout.tree.is_some()
+        };
+        let place = |checkout: &Checkout| checkout.tree.clone().unwrap_or_else(|| checkout.git_dir.clone());
+        users.filter(is_other).map(place).next()
+    }
+}
+
+/// How closely a workspace is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Look {
+    /// At everything.
+    Closely,
+    /// At all but its files, which count as untouched, and a HEAD that is on its branch.
+    Briefly,
 }
 
 /// Gathers the facts of one workspace.
@@ -44,26 +87,29 @@ pub fn facts(
     around: &Surroundings,
     record: &WorkspaceRecord,
     targets: &[Target],
+    look: Look,
 ) -> Result<RemoveFacts> {
-    let checkout = checkouts::find(&around.checkouts, &record.path).filter(|_| !record.sealed);
+    let checkout = around.checkout(&record.path).filter(|_| !record.sealed);
+    let closely = look == Look::Closely;
     let root = if record.sealed { enclosure(record) } else { record.path.clone() };
     let git_dir = checkout.map(|checkout| checkout.git_dir.clone());
     let tree = tree_fact(record, &root, git_dir.as_deref())?;
     let present = matches!(tree, TreeFact::Present(_));
     let unborn = git_dir.as_deref().map(|dir| is_unborn(record, dir)).transpose()?.unwrap_or(false);
-    let dirty = match (&git_dir, present && !record.sealed && !unborn) {
+    let dirty = match (&git_dir, closely && present && !record.sealed && !unborn) {
         (Some(git_dir), true) => dirty(repo, record, git_dir)?,
         _ => Vec::new(),
     };
     let unpushed = match &git_dir {
-        Some(git_dir) if !record.sealed && record.state != WorkspaceState::Creating => {
+        Some(git_dir) if closely && !record.sealed && record.state != WorkspaceState::Creating => {
             unpushed::in_submodules(repo, git_dir)?
         }
         _ => Vec::new(),
     };
+    let on_branch = checkout.is_none_or(|checkout| checkout.branch.as_deref() == Some(record.branch.as_str()));
     let head = git_dir
         .as_deref()
-        .filter(|_| !unborn)
+        .filter(|_| (closely || !on_branch) && !unborn)
         .map(|dir| Reader::open(&repo.git, dir).revision("HEAD"))
         .transpose()?
         .flatten();
@@ -73,14 +119,13 @@ pub fn facts(
         here: repo.here.as_ref().is_some_and(|here| here.starts_with(&root)),
         locked: checkout.and_then(|checkout| checkout.locked.clone()),
         held: checkout.map(|c| c.held.iter().map(|(_, what)| (*what).to_owned()).collect()).unwrap_or_default(),
-        on_branch: checkout.is_none_or(|checkout| checkout.branch.as_deref() == Some(record.branch.as_str())),
+        on_branch,
         processes: if present { around.processes.inside(&root) } else { Vec::new() },
         branch: branch_fact(
             repo,
-            (&around.checkouts, &around.proofs),
+            around,
             &record.branch,
-            git_dir.as_deref(),
-            &record.path,
+            (git_dir.as_deref(), &record.path),
             (targets, Some(&record.base.commit)),
         )?,
         record: record.clone(),
@@ -180,37 +225,26 @@ fn is_held(repo: &Repository, commit: &CommitId) -> Result<bool> {
 /// How a branch stands; the worktree at `own` does not count as another one that uses it.
 pub fn branch_fact(
     repo: &Repository,
-    (all, proofs): (&[Checkout], &Proofs),
+    around: &Surroundings,
     branch: &BranchName,
-    own_git_dir: Option<&Path>,
-    own_tree: &Path,
+    (own_git_dir, own_tree): (Option<&Path>, &Path),
     (targets, base): (&[Target], Option<&CommitId>),
 ) -> Result<Option<BranchFact>> {
-    let reader = repo.reader();
-    let Some(tip) = reader.ref_commit(&branch.full_ref())? else { return Ok(None) };
-    let integrated = integration::integrated(repo, proofs, branch, (&tip, base), targets)?;
-    let others = targets.iter().filter(|target| target.reference.as_ref() != Some(&branch.full_ref()));
-    let target = others.clone().next();
+    let Some(tip) = around.reader.ref_commit(&branch.full_ref())? else { return Ok(None) };
+    let integrated = integration::integrated(repo, &around.proofs, branch, (&tip, base), targets)?;
+    let own = branch.full_ref();
+    let others: Vec<&Target> = targets.iter().filter(|target| target.reference.as_ref() != Some(&own)).collect();
+    let target = others.first();
     let unmerged = match (&integrated, target) {
-        (Err(_), Some(_)) => beyond(repo, &tip, others.map(|target| &target.tip))?,
+        (Err(_), Some(_)) => around.proofs.beyond(&tip, &others, || beyond(repo, &tip, &others))?,
         _ => 0,
     };
-    let elsewhere = used_elsewhere(all, branch.as_str(), own_git_dir, own_tree);
+    let elsewhere = around.used_elsewhere(branch.as_str(), own_git_dir, own_tree);
     Ok(Some(BranchFact { tip, elsewhere, integrated, unmerged, target: target.map(|target| target.name.clone()) }))
 }
 
-/// Another worktree that has the branch checked out, or is in the middle of something that will move it.
-pub fn used_elsewhere(all: &[Checkout], branch: &str, own_git_dir: Option<&Path>, own_tree: &Path) -> Option<PathBuf> {
-    let uses = |checkout: &&Checkout| {
-        let own = Some(checkout.git_dir.as_path()) == own_git_dir || checkout.tree.as_deref() == Some(own_tree);
-        let held = checkout.held.iter().any(|(held, _)| held == branch);
-        !own && checkout.tree.is_some() && (checkout.branch.as_deref() == Some(branch) || held)
-    };
-    all.iter().find(uses).map(|checkout| checkout.tree.clone().unwrap_or_else(|| checkout.git_dir.clone()))
-}
-
-fn beyond<'a>(repo: &Repository, tip: &CommitId, without: impl Iterator<Item = &'a CommitId>) -> Result<usize> {
-    let without: Vec<&str> = without.map(CommitId::as_str).collect();
+fn beyond(repo: &Repository, tip: &CommitId, without: &[&Target]) -> Result<usize> {
+    let without: Vec<&str> = without.iter().map(|target| target.tip.as_str()).collect();
     let text = repo.bare(["rev-list", "--count", tip.as_str(), "--not"]).args(without).arg("--").text()?;
     Ok(text.parse().unwrap_or(0))
 }

@@ -3,34 +3,41 @@
 //! Reads `/proc`. This process and those that started it do not count: a shell that calls treehand stands where it likes.
 //! A process that ends while it is looked at is not found; one of another user cannot be looked at and is not ours.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 use super::fs::{FsError, at};
 use super::proc;
 use crate::model::Standing;
 
-/// Every process of this user with its current directory.
+/// Every process of this user by its current directory.
 #[derive(Debug, Default)]
-pub struct Processes(Vec<(Standing, PathBuf)>);
+pub struct Processes(BTreeMap<Vec<u8>, Vec<u32>>);
 
 impl Processes {
     /// Looks once at all of them.
     pub fn scan() -> Result<Processes, FsError> {
         let ours = with_ancestors(std::process::id());
         let all = proc::of_this_user().map_err(at("read", Path::new("/proc")))?;
-        let standing = |(pid, place): (u32, PathBuf)| {
-            let directory = std::fs::read_link(place.join("cwd")).ok()?;
-            Some((Standing { pid, name: proc::name_in(&place) }, directory))
-        };
-        Ok(Processes(all.into_iter().filter(|(pid, _)| !ours.contains(pid)).filter_map(standing).collect()))
+        let mut found = Processes::default();
+        for (pid, place) in all.into_iter().filter(|(pid, _)| !ours.contains(pid)) {
+            if let Ok(directory) = std::fs::read_link(place.join("cwd")) {
+                found.0.entry(directory.into_os_string().into_vec()).or_default().push(pid);
+            }
+        }
+        Ok(found)
     }
 
     /// Those that stand in this directory or below it.
     pub fn inside(&self, directory: &Path) -> Vec<Standing> {
         // The kernel names places by their real paths.
         let directory = super::fs::without_links(directory);
-        self.0.iter().filter(|(_, place)| place.starts_with(&directory)).map(|(process, _)| process.clone()).collect()
+        let within = directory.as_os_str().as_bytes();
+        let is_below = |place: &[u8]| matches!(place.strip_prefix(within), Some([] | [b'/', ..])) || within == b"/";
+        let near = self.0.range(within.to_vec()..).take_while(|(place, _)| place.starts_with(within));
+        let standing = |pid: &u32| Standing { pid: *pid, name: proc::name_in(Path::new(&format!("/proc/{pid}"))) };
+        near.filter(|(place, _)| is_below(place)).flat_map(|(_, pids)| pids.iter().map(standing)).collect()
     }
 }
 
@@ -55,10 +62,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_stands_beside_a_directory_does_not_stand_in_it() {
+        let places = ["/x", "/x/w", "/x/w-2", "/x/w/a", "/x/w0", "/x/w (deleted)"];
+        let pids = (u32::MAX - 5..=u32::MAX).map(|pid| vec![pid]);
+        let all = Processes(places.iter().map(|place| place.as_bytes().to_vec()).zip(pids).collect());
+        let inside = |directory: &str| -> Vec<u32> {
+            all.inside(Path::new(directory)).iter().map(|process| u32::MAX - process.pid).collect()
+        };
+        assert_eq!((inside("/x/w"), inside("/x/w-2"), inside("/y")), (vec![4, 2], vec![3], vec![]));
+        assert_eq!((inside("/x").len(), inside("/").len()), (6, 6));
+    }
+
+    #[test]
     fn the_callers_do_not_count_and_our_parent_is_one_of_them() {
         let line = with_ancestors(std::process::id());
         assert!(line.contains(&std::process::id()) && line.len() > 1);
         let all = Processes::scan().expect("readable");
-        assert!(all.0.iter().all(|(process, _)| !line.contains(&process.pid)));
+        assert!(all.0.values().flatten().all(|pid| !line.contains(pid)));
     }
 }

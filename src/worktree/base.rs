@@ -68,10 +68,7 @@ pub fn resolve_from(
     lookup: Lookup,
     recorded: &[CommitId],
 ) -> Result<ResolvedBase> {
-    let (reference, target) = match asked {
-        Some(text) => base_name::named(repo, reader, text, lookup)?,
-        None => base_name::default_base(repo, reader, lookup)?,
-    };
+    let (reference, target) = name_and_target(repo, reader, asked, lookup)?;
     match target {
         BaseTarget::Fixed(ref commit) => {
             let report = BaseReport::fixed(&reference, commit.clone());
@@ -82,6 +79,23 @@ pub fn resolve_from(
             let branch = Branch { reference, local, remote };
             resolve_branch(repo, reader, branch, lookup, recorded)
         }
+    }
+}
+
+/// What a base is, without how fresh it is.
+pub fn target(repo: &Repository, reader: &Reader, asked: Option<&str>, lookup: Lookup) -> Result<BaseTarget> {
+    Ok(name_and_target(repo, reader, asked, lookup)?.1)
+}
+
+fn name_and_target(
+    repo: &Repository,
+    reader: &Reader,
+    asked: Option<&str>,
+    lookup: Lookup,
+) -> Result<(String, BaseTarget)> {
+    match asked {
+        Some(text) => base_name::named(repo, reader, text, lookup),
+        None => base_name::default_base(repo, reader, lookup),
     }
 }
 

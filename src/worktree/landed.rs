@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::error::Result;
-use super::merge::{Merged, merge_trees, stand_in};
+use super::merge::{Merged, merge_trees};
+use super::patches::{self, Work};
 use super::quarantine::Quarantine;
 use super::repository::{Repository, bytes_path};
 use crate::model::CommitId;
@@ -88,82 +89,39 @@ pub struct ByPatches {
 /// Proves by patches that the work of a tip was in a target's history: by each commit's, or by that of all together.
 pub fn by_patches(repo: &Repository, tip: &CommitId, target: &CommitId) -> Result<Option<ByPatches>> {
     let Some(fork) = repo.reader().merge_base(tip, target)? else { return Ok(None) };
-    let quarantine = Quarantine::create(repo, target)?;
-    let found = patches(&quarantine, tip, target, &fork);
-    quarantine.discard()?;
-    Ok(found?.map(|(proof, commits)| ByPatches { proof, commits, fork }))
-}
-
-fn patches(
-    quarantine: &Quarantine,
-    tip: &CommitId,
-    target: &CommitId,
-    fork: &CommitId,
-) -> Result<Option<(Proof, Vec<CommitId>)>> {
-    let Some(paths) = paths_to_compare(quarantine, tip, target, fork)? else { return Ok(None) };
-    let touching = quarantine.command(["rev-list", "--max-count=1", &format!("{fork}..{target}"), "--"]);
-    if touching.args(&paths).env("GIT_LITERAL_PATHSPECS", "1").text()?.is_empty() {
+    let Some(others) = commits_to_compare(repo, tip, target, &fork)? else { return Ok(None) };
+    if others.is_empty() {
         return Ok(None);
     }
-    let range = Patches { quarantine, target, paths };
-    if range.has_each_of(tip)? {
-        return Ok(Some((Proof::PerCommitPatchId, range.equal_to(tip)?)));
-    }
-    // As one commit it has the patch that a squash has.
-    let whole = stand_in(quarantine, tip, Some(fork))?;
-    match range.has_each_of(&whole)? {
-        true => Ok(Some((Proof::PatchId, range.equal_to(&whole)?))),
-        false => Ok(None),
-    }
+    let own = repo.bare(["rev-list", "--parents", tip.as_str(), "--not", target.as_str(), "--"]).text()?;
+    let own = own.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let (merges, own): (Vec<_>, Vec<_>) = own.partition(|ids| ids.len() > 2);
+    let commits = own.iter().filter_map(|ids| CommitId::parse(ids.first()?).ok()).collect();
+    let work = Work { tip: tip.clone(), fork: fork.clone(), commits, merges: !merges.is_empty() };
+    let found = patches::find(repo, &[work], &others, |_, _| true)?.pop().flatten();
+    Ok(found.map(|(proof, commits)| ByPatches { proof, commits, fork }))
 }
 
 /// Most paths that a history is looked through for.
 const PATHS_MAX: usize = 200;
 
 /// Most commits that are compared where there are more paths than that.
-const COMMITS_MAX: usize = 2000;
+const COMMITS_MAX: usize = 20_000;
 
-/// The paths that work changes, so that no commit of the target is compared that touches none of them; none for all. `None`
-/// where there is too much to compare.
-fn paths_to_compare(
-    quarantine: &Quarantine,
+/// The commits of a target since the fork that touch what the work changes; `None` where there are too many to compare.
+fn commits_to_compare(
+    repo: &Repository,
     tip: &CommitId,
     target: &CommitId,
     fork: &CommitId,
-) -> Result<Option<Vec<PathBuf>>> {
+) -> Result<Option<Vec<CommitId>>> {
     let args = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", fork.as_str(), tip.as_str()];
-    let changed: Vec<PathBuf> = quarantine.command(args).run()?.records().map(bytes_path).collect();
-    if changed.len() <= PATHS_MAX {
-        return Ok(Some(changed));
-    }
+    let changed: Vec<PathBuf> = repo.bare(args).run()?.records().map(bytes_path).collect();
     let (most, range) = (format!("--max-count={}", COMMITS_MAX + 1), format!("{fork}..{target}"));
-    let count = quarantine.command(["rev-list", "--count", &most, &range, "--"]).text()?;
-    Ok((count.parse().unwrap_or(usize::MAX) <= COMMITS_MAX).then(Vec::new))
-}
-
-/// The patches of a target's history.
-struct Patches<'a> {
-    quarantine: &'a Quarantine,
-    target: &'a CommitId,
-    paths: Vec<PathBuf>,
-}
-
-impl Patches<'_> {
-    /// True when every commit that a tip has beyond the target has its patch there; a merge has none.
-    fn has_each_of(&self, tip: &CommitId) -> Result<bool> {
-        Ok(self.list(["--right-only", "--cherry-pick", "--max-count=1"], tip)?.is_empty())
-    }
-
-    /// The commits of the target that have the patch of one that a tip has beyond it.
-    fn equal_to(&self, tip: &CommitId) -> Result<Vec<CommitId>> {
-        let text = self.list(["--left-only", "--cherry-mark", "--no-merges"], tip)?;
-        Ok(text.lines().filter_map(|line| CommitId::parse(line.strip_prefix('=')?).ok()).collect())
-    }
-
-    fn list(&self, how: [&str; 3], tip: &CommitId) -> Result<String> {
-        let command = self.quarantine.command(["rev-list"]).args(how).arg(format!("{}...{tip}", self.target)).arg("--");
-        Ok(command.args(&self.paths).env("GIT_LITERAL_PATHSPECS", "1").text()?)
-    }
+    let list = repo.bare(["rev-list", "--no-merges", "--full-history", &most, &range, "--"]);
+    let list = list.args(changed.iter().filter(|_| changed.len() <= PATHS_MAX)).env("GIT_LITERAL_PATHSPECS", "1");
+    let found: Vec<CommitId> = list.text()?.lines().filter_map(|id| CommitId::parse(id).ok()).collect();
+    Ok((found.len() <= COMMITS_MAX).then_some(found))
 }
 
 #[cfg(test)]

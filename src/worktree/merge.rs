@@ -63,8 +63,52 @@ pub fn merge_trees(
     }
 }
 
+/// The first git whose `merge-tree` takes many pairs from its input.
+const TAKES_MANY: Version = Version(2, 39, 0);
+
+/// Merges each of these commits into ours, all in one process; the tree of each that merges clean. `None` where git cannot.
+pub fn merge_many(
+    quarantine: &Quarantine,
+    ours: &CommitId,
+    theirs: &[&CommitId],
+) -> Result<Option<Vec<Option<CommitId>>>> {
+    if quarantine.git_version() < TAKES_MANY {
+        return Ok(None);
+    }
+    let mut command = quarantine.command(["merge-tree", "--stdin", "--name-only", "--no-messages"]);
+    command = command.directory(quarantine.git_dir());
+    if quarantine.git_version() >= TAKES_ATTRIBUTES {
+        command = command.env("GIT_ATTR_SOURCE", ours.as_str());
+    }
+    let pairs: String = theirs.iter().map(|theirs| format!("{ours} {theirs}\n")).collect();
+    let output = command.stdin(pairs).run()?.stdout;
+    match many(&output) {
+        Some(trees) if trees.len() == theirs.len() => Ok(Some(trees)),
+        _ => {
+            let output = format!("no {} merges", theirs.len());
+            Err(GitError::Unexpected { command: "merge-tree --stdin".into(), output }.into())
+        }
+    }
+}
+
+/// Reads merges one after the other: whether it is clean, its tree, the files in conflict, and an empty field.
+fn many(output: &[u8]) -> Option<Vec<Option<CommitId>>> {
+    let mut fields = output.strip_suffix(b"\0").unwrap_or_default().split(|byte| *byte == 0);
+    let mut found = Vec::new();
+    while let Some(clean) = fields.next() {
+        let tree = CommitId::parse(std::str::from_utf8(fields.next()?).ok()?).ok()?;
+        found.push(match clean {
+            b"1" => Some(tree),
+            b"0" => None,
+            _ => return None,
+        });
+        while !fields.next()?.is_empty() {}
+    }
+    Some(found)
+}
+
 /// A commit that has the tree of another and one parent, or none; it is never kept.
-pub(super) fn stand_in(quarantine: &Quarantine, like: &CommitId, parent: Option<&CommitId>) -> Result<CommitId> {
+fn stand_in(quarantine: &Quarantine, like: &CommitId, parent: Option<&CommitId>) -> Result<CommitId> {
     let tree = format!("{like}^{{tree}}");
     let mut command = quarantine.command(["commit-tree", "-m", "stand-in", &tree]);
     if let Some(parent) = parent {

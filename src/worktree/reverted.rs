@@ -46,18 +46,22 @@ pub fn taken_back(
     (since, target): (&CommitId, &CommitId),
     work: impl FnOnce() -> Result<Vec<CommitId>>,
 ) -> Result<Option<CommitId>> {
-    match &reverts(repo, since, target)?[..] {
+    match &reverts(repo, &format!("{since}..{target}"))?[..] {
         [] => Ok(None),
         reverts => Ok(in_effect(&work()?, reverts)),
     }
 }
 
-/// Every commit that says that it reverts others, the newest first.
-fn reverts(repo: &Repository, since: &CommitId, target: &CommitId) -> Result<Vec<Revert>> {
+/// Every commit that something in a target's history says it reverts, wherever that is and whether it is in effect or not.
+pub fn ever_reverted(repo: &Repository, target: &CommitId) -> Result<Vec<CommitId>> {
+    Ok(reverts(repo, target.as_str())?.into_iter().flat_map(|(_, commits)| commits).collect())
+}
+
+/// Every commit of a range that says that it reverts others, the newest first.
+fn reverts(repo: &Repository, range: &str) -> Result<Vec<Revert>> {
     let grep = format!("--grep={SAYS}");
-    let range = format!("{since}..{target}");
     let args = ["rev-list", "--topo-order", "--no-commit-header", "--format=%H%n%B%x00", "--fixed-strings"];
-    let text = repo.bare(args).args([grep.as_str(), &range, "--"]).run()?.stdout;
+    let text = repo.bare(args).args([grep.as_str(), range, "--"]).run()?.stdout;
     let text = String::from_utf8_lossy(&text).into_owned();
     let revert = |entry: &str| {
         let (id, message) = entry.trim_start().split_once('\n')?;
