@@ -42,6 +42,7 @@ fn places(step: &Step) -> Vec<PathBuf> {
         | Step::PutBack { .. }
         | Step::Close(_)
         | Step::Ref(_)
+        | Step::Lock(_)
         | Step::ExpireRef { .. } => Vec::new(),
     }
 }

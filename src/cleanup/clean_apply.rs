@@ -15,7 +15,7 @@ use super::ref_names::SALVAGE_PREFIX;
 use super::remove::{self, Attempt, BranchOutcome};
 use super::remove_plan::{DirId, RemovalPlan};
 use super::remove_scan::dir_id;
-use super::{clean_refs, restore, salvage};
+use super::{clean_locks, clean_refs, restore, salvage};
 use crate::model::record::{AttemptRecord, RemovedItem, RunRecord, TaskRecord, WorkspaceRecord, WorkspaceState};
 use crate::model::{CommitId, Token};
 use crate::store::{Entry, Store};
@@ -84,6 +84,7 @@ pub fn apply(
         Step::ExpireRef { name, commit } => expire_ref(repo, name, commit),
         Step::ExpireDir(dir) => expire_dir(dir),
         Step::Unkeep(path) => unkeep(path),
+        Step::Lock(lock) => clean_locks::take(repo, batch.stamp(), lock),
     }
 }
 

@@ -26,6 +26,8 @@ const DOUBT: &str = "that went ahead further than this machine ran; it goes when
 pub fn plan(facts: &Facts, policy: &CleanPolicy) -> CleanPlan {
     let mut plan =
         CleanPlan { kept: facts.unreadable.clone(), template: policy.template.clone(), ..CleanPlan::default() };
+    // Before anything that one of them would hold up.
+    locks(facts, policy, &mut plan);
     plan.actions.extend(facts.intents.iter().filter_map(intent));
     let covered: BTreeSet<&WorkspaceName> = facts.intents.iter().flat_map(covers).collect();
     for workspace in facts.workspaces.iter().filter(|w| !covered.contains(&w.facts.record.name)) {
@@ -212,6 +214,23 @@ fn leftovers(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
     }
 }
 
+fn locks(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
+    for lock in &facts.locks {
+        let item = lock.path.display().to_string();
+        let verdict = match &lock.held_by {
+            Some(why) => Err(why.clone()),
+            None => old_enough(lock.at, policy),
+        };
+        match verdict {
+            Ok(()) => {
+                let (proof, expect) = ("no git lives that was there when it was made", format!("file {}", lock.id.ino));
+                plan.actions.push(action(Kind::Lock, item, proof, expect, Step::Lock(lock.clone())));
+            }
+            Err(reason) => plan.kept.push(Kept { kind: Kind::Lock, item, reason }),
+        }
+    }
+}
+
 fn expiries(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
     let over = |at: Timestamp| policy.proven_now.since(at) >= policy.retention;
     let seems_over = |at: Timestamp| policy.now.since(at) >= policy.retention && !over(at);
@@ -222,6 +241,13 @@ fn expiries(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
             plan.actions.push(expire(Kind::Trash, dir, &proof));
         } else if seems_over(dir.at) {
             plan.kept.push(doubtful(Kind::Trash, dir.path.display().to_string()));
+        }
+    }
+    for dir in &facts.logs {
+        if over(dir.at) {
+            plan.actions.push(expire(Kind::State, dir, &format!("logs of a run that ended, {proof}")));
+        } else if seems_over(dir.at) {
+            plan.kept.push(doubtful(Kind::State, dir.path.display().to_string()));
         }
     }
     for aged in facts.aged.iter().filter(|aged| !aged.unused && aged.since.is_some_and(seems_over)) {

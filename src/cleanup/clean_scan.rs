@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::clean_ahead::{self, Question};
+use super::clean_locks;
 use super::clean_look::Scan;
 use super::clean_plan;
 use super::clean_scan_branches::Branches;
@@ -56,6 +57,8 @@ pub fn scan(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<Fa
     facts.quarantines = directories(&repo.state_dir().join("quarantine"))?;
     facts.quarantines.retain(|dir| !abandoned::is_used(&dir.path));
     facts.keeps = keeps(&repo.common_dir.join("objects/pack"))?;
+    facts.locks = clean_locks::scan(repo)?;
+    facts.logs = logs(repo, &facts.runs)?;
     facts.trash = scan.trash(&operations, &facts.intents)?;
     facts.aged = scan.aged(&facts.runs)?;
     scan.around.proofs.keep();
@@ -237,6 +240,19 @@ impl Scan<'_> {
         };
         Ok(self.repo.reader().refs_below(REQUESTS)?.into_iter().filter_map(unused).collect())
     }
+}
+
+/// The logs of runs that are over. Those of no run on record belong to a repository that was parted from this one, or to a run
+/// that another treehand knows, and stay.
+fn logs(repo: &Repository, runs: &[RunFacts]) -> Result<Vec<DirFact>> {
+    let mut found = Vec::new();
+    for run in runs.iter().filter(|run| run.standing == RunStanding::Over) {
+        let path = repo.state_dir().join("logs").join(run.run.id.as_str());
+        if let (Some(id), Some(at)) = (dir_id(&path)?, run.run.ended_at) {
+            found.push(DirFact { path, id, at });
+        }
+    }
+    Ok(found)
 }
 
 /// True for an entry that names no worktree and holds nothing but a lock: what `git worktree add` leaves when it is killed

@@ -192,7 +192,7 @@ pub(super) fn task_branch(
     landed: Option<CommitId>,
     own: Option<&SealedPaths>,
 ) -> Result<TaskBranch> {
-    let reader = scan.repo.reader();
+    let reader = &scan.around.reader;
     let mut landed_there = false;
     if let Some(landed) = &landed
         && reader.has_commit(landed)?

@@ -171,6 +171,8 @@ pub enum Step {
     ExpireDir(DirFact),
     /// Removes a `.keep` file of ours.
     Unkeep(PathBuf),
+    /// Takes a lock away that a git left behind.
+    Lock(LockFact),
 }
 
 /// What `clean` may take.
@@ -352,6 +354,19 @@ pub struct DirFact {
     pub at: Timestamp,
 }
 
+/// A lock file of git's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LockFact {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Which it is.
+    pub id: DirId,
+    /// When it was last written.
+    pub at: Timestamp,
+    /// Who may hold it, in words.
+    pub held_by: Option<String>,
+}
+
 /// An entry of ours in git's list of worktrees.
 #[derive(Clone, Debug)]
 pub struct EntryFact {
@@ -410,6 +425,10 @@ pub struct Facts {
     pub quarantines: Vec<DirFact>,
     /// `.keep` files of ours, and since when.
     pub keeps: Vec<(PathBuf, Timestamp)>,
+    /// Locks of git's.
+    pub locks: Vec<LockFact>,
+    /// Logs of runs, with the end of the run.
+    pub logs: Vec<DirFact>,
     /// What is in the trash.
     pub trash: Vec<DirFact>,
     /// Saved, merged and undo refs.

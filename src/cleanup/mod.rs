@@ -9,6 +9,7 @@ pub mod clean;
 mod clean_ahead;
 mod clean_apply;
 mod clean_branches;
+mod clean_locks;
 mod clean_look;
 pub mod clean_plan;
 mod clean_refs;

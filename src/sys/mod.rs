@@ -11,6 +11,7 @@ pub mod fs;
 pub mod git;
 pub mod interrupt;
 pub mod lock;
+pub mod lock_holders;
 pub mod machine;
 pub mod marks;
 pub mod proc;
