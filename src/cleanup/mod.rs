@@ -36,6 +36,8 @@ mod removal_again;
 pub mod remove;
 pub mod remove_plan;
 mod remove_scan;
+pub mod report;
+pub mod report_files;
 mod restore;
 pub mod revert;
 mod revert_message;

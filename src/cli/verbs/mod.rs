@@ -6,6 +6,8 @@ mod answer;
 mod cancel;
 mod clean;
 mod clean_all;
+mod clean_recorded;
+mod clean_report;
 mod complete;
 mod config;
 mod demo;
