@@ -154,3 +154,60 @@ fn flags_of_cleaning_do_not_go_with_its_subcommands() {
     }
     world.treehand_at(world.path(), &["clean", "--json", "report"]).expect(0).json();
 }
+
+/// What a command writes down that is told of a cleanup.
+const WRITES: &str =
+    "cat > ../told; echo $TREEHAND_CLEAN_EXIT $TREEHAND_CLEAN_FREED_BYTES $TREEHAND_CLEAN_FAILED > ../said; echo loud";
+
+/// The document and the variables that it was told, once.
+fn told(world: &World) -> (Value, String) {
+    let take = |name: &str| {
+        let file = world.path().join(name);
+        let text = std::fs::read_to_string(&file).expect("it was told");
+        std::fs::remove_file(&file).expect("removed");
+        text
+    };
+    (serde_json::from_str(&take("told")).expect("a document"), take("said").trim_end().to_owned())
+}
+
+#[test]
+fn the_users_command_is_told_of_every_cleanup_and_changes_nothing() {
+    let world = World::new();
+    leave_something(&world);
+    let answer = world.treehand(&[CLEAN, &["--json", "--notify", WRITES]].concat()).expect(0);
+    let freed = answer.json()["freed_bytes"].as_u64().expect("a size");
+    assert_eq!(answer.stderr, "loud\n", "what it writes is no part of the answer");
+    let (document, said) = told(&world);
+    assert_eq!((&document["schema"], said), (&json!("treehand/clean-report/v1"), format!("0 {freed} 0")));
+    assert_eq!(document["runs"], json!([reports(&world)[0]]));
+    let answer = world.treehand(&[CLEAN, &["--notify", "exit 3"]].concat()).expect(0);
+    assert!(answer.stderr.contains("warning: the command that is told of cleanups failed with exit code 3: exit 3"));
+    let failing = ["-C", "/", "clean", "--yes", "--notify", WRITES];
+    world.treehand_at(&world.repo(), &failing).expect(3);
+    let (document, said) = told(&world);
+    assert_eq!((&document["schema"], &document["code"]), (&json!("treehand/error/v1"), &json!(3)));
+    assert_eq!(said, "3 0 1");
+}
+
+#[test]
+fn who_is_told_is_the_users_to_say_and_never_a_projects() {
+    let world = World::new();
+    let config = world.path().join("home/.config/treehand");
+    std::fs::create_dir_all(&config).expect("made");
+    world.commit("a project that wants more", &[(".treehand.toml", "[clean]\nnotify = \"touch ../owned\"\n")]);
+    let answer = world.treehand(CLEAN).expect(0);
+    assert!(answer.stderr.contains("`clean.notify` is the user's"), "{}", answer.stderr);
+    let text = format!("[clean]\nnotify = {}\n", json!(format!("{WRITES}; echo once >> ../times")));
+    std::fs::write(config.join("config.toml"), text).expect("written");
+    world.treehand(&["new", "a"]).expect(0);
+    for everywhere in [CLEAN, CLEAN_ALL] {
+        world.treehand(everywhere).expect(0);
+        assert_eq!(told(&world).0["runs"][0]["outcome"], "done");
+    }
+    let times = std::fs::read_to_string(world.path().join("times")).expect("told");
+    assert_eq!(times, "once\nonce\n", "each once, and not for each repository");
+    world.treehand(&[CLEAN, &["--notify", ""]].concat()).expect(0);
+    world.treehand(&["clean"]).expect(0);
+    assert!(!world.path().join("told").exists() && !world.path().join("owned").exists());
+    world.treehand(&["clean", "--notify", "true"]).expect(2);
+}

@@ -541,6 +541,9 @@ pub struct CleanArgs {
     /// Only these kinds: workspaces,entries,branches,processes,temp,trash,locks,state
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<String>,
+    /// Run CMD with `sh -c` when it is over, with the report on its standard input (default: clean.notify)
+    #[arg(long, value_name = "CMD", requires = "yes")]
+    pub notify: Option<String>,
     /// Its caller reports on it (`--all-repos` says so to those that it starts)
     #[arg(long, hide = true)]
     pub unreported: bool,

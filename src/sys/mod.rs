@@ -13,6 +13,7 @@ pub mod interrupt;
 pub mod lock;
 pub mod machine;
 pub mod marks;
+pub mod notify;
 pub mod proc;
 pub mod random;
 pub mod scope;

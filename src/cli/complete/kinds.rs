@@ -76,6 +76,7 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("", "jobs", Kind::Free),
     ("", "min_age", Kind::Free),
     ("", "limit", Kind::Free),
+    ("", "notify", Kind::Free),
     ("", "timeout", Kind::Free),
 ];
 

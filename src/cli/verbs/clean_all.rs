@@ -15,7 +15,6 @@ use crate::cli::args::{Branches, CleanArgs, Global};
 use crate::cli::at_once;
 use crate::cli::error::CliError;
 use crate::cli::output::{Output, plain};
-use crate::cli::session::resolve_config;
 use crate::model::cause::chain;
 use crate::sys::env;
 use crate::sys::proc::{self, InTime};
@@ -35,10 +34,9 @@ struct Outcome {
     said: String,
 }
 
-/// Cleans, or plans to clean, every repository that is known.
-pub(super) fn act(global: &Global, args: &CleanArgs, out: &Output) -> Result<Cleaned, CliError> {
+/// Cleans, or plans to clean, every repository that is known, each within this time.
+pub(super) fn act(global: &Global, args: &CleanArgs, limit: Duration, out: &Output) -> Result<Cleaned, CliError> {
     clean::kinds(&args.only)?;
-    let limit = resolve_config(global, None)?.settings.clean.deadline.0;
     let own = env::own_executable().map_err(|error| CliError::io("cannot find our own executable", &error))?;
     let known = registry::all()?;
     let work = |known: &Known| one(known, &argv(&own, known, global, args), args.yes, limit);
