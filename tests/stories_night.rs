@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::{Value, json};
 use support::World;
 
@@ -44,7 +46,6 @@ fn what_was_cleaned_is_on_record_and_a_plan_is_not() {
     let text = world.treehand(&["clean", "report", "--limit", "1"]).expect(0).stdout;
     assert!(text.contains("all repositories") && text.contains("\nkept 1: "), "{text}");
     assert_eq!(text.lines().filter(|line| line.contains("done")).count(), 1, "{text}");
-    use std::os::unix::fs::PermissionsExt;
     let directory = std::fs::metadata(world.path().join("state/treehand/reports")).expect("made");
     assert_eq!(directory.permissions().mode() & 0o777, 0o700);
 }

@@ -66,6 +66,11 @@ impl CliError {
         CliError::new(1, "setup", message)
     }
 
+    /// A timer that cannot be had, or not be asked about.
+    pub fn unscheduled(message: impl Into<String>) -> CliError {
+        CliError::new(1, "unscheduled", message)
+    }
+
     /// A signal that was obeyed.
     pub fn interrupted(signal: u32, message: impl Into<String>) -> CliError {
         CliError::new(u8::try_from(128 + signal).unwrap_or(1), "interrupted", message)

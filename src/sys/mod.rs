@@ -19,4 +19,5 @@ pub mod random;
 pub mod scope;
 pub mod socket;
 pub mod standing;
+pub mod units;
 pub mod watch;

@@ -76,6 +76,8 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("", "jobs", Kind::Free),
     ("", "min_age", Kind::Free),
     ("", "limit", Kind::Free),
+    ("", "at", Kind::Free),
+    ("", "every", Kind::Free),
     ("", "notify", Kind::Free),
     ("", "timeout", Kind::Free),
 ];

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::clean::{self, Cleaned};
-use super::{clean_all, clean_report};
+use super::{clean_all, clean_report, clean_schedule};
 use crate::cleanup::report::{Fault, Report, Scope};
 use crate::cleanup::{CleanupError, report_files};
 use crate::cli::args::{Branches, CleanArgs, Global};
@@ -37,6 +37,7 @@ pub fn run(global: &Global, args: &CleanArgs, out: &Output) -> Result<u8, CliErr
             Err(CliError::usage("flags of `clean` do not go with its subcommands").hint("see `treehand clean --help`"))
         }
         Some(CleanAction::Report(report)) => clean_report::run(report, out),
+        Some(CleanAction::Schedule(schedule)) => clean_schedule::run(global, schedule, out),
         None if args.yes && !args.unreported => told_to_all(global, args, out),
         None => answer(Extent::of(global, args, out)?.clean(global, args, out)?, out),
     }

@@ -8,6 +8,7 @@ mod clean;
 mod clean_all;
 mod clean_recorded;
 mod clean_report;
+mod clean_schedule;
 mod complete;
 mod config;
 mod demo;
