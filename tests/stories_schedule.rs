@@ -35,7 +35,7 @@ link="$units/timers.target.wants/treehand-clean.timer"
 if [ -e "$HOME/no-bus" ]; then echo 'Failed to connect to bus: No medium found' >&2; exit 1; fi
 case "$1 $2" in
 "enable --now")
-    if [ -e "$HOME/refuses" ]; then printf 'What?\nFailed to enable unit: no\n' >&2; exit 1; fi
+    if [ -e "$HOME/refuses" ]; then mkdir -p "${link%/*}" && ln -s "$units/$3" "$link"; printf 'What?\nFailed to enable unit: no\n' >&2; exit 1; fi
     mkdir -p "${link%/*}" && ln -sf "$units/$3" "$link" ;;
 "disable --now") rm "$link" ;;
 "show treehand-clean.timer")
@@ -222,4 +222,35 @@ fn a_schedule_that_makes_no_sense_is_refused_before_anything_is_asked() {
         world.treehand(wrong).expect(2);
     }
     assert_eq!((left(&world), read(world.path().join("home/calls"))), (vec![], String::new()));
+}
+
+#[test]
+fn systemd_takes_the_files_as_they_are_written() {
+    let mut world = with_systemd();
+    if !world.has("systemd-analyze") {
+        return;
+    }
+    world.set("XDG_RUNTIME_DIR", world.path().to_string_lossy().into_owned().leak());
+    let directory = world.path().join("it's \"100%\" $HOME \\ here");
+    std::fs::create_dir(&directory).expect("made");
+    let copy = directory.join("treehand");
+    std::fs::copy(env!("CARGO_BIN_EXE_treehand"), &copy).expect("copied");
+    let copied = |args: &[&str]| {
+        let mut command = std::process::Command::new(&copy);
+        world.clean(&mut command);
+        command.args(args);
+        support::answer(command)
+    };
+    for when in
+        [&[][..], &["--at", "23:59"], &["--every", "15m"], &["--every", "6h"], &["--every", "3d"], &["--every", "1w"]]
+    {
+        let hostile = ["--notify", "printf '%s\\n' \"$HOME\"; ; \u{e9}\n\t\u{1}\u{202e}"];
+        copied(&[INSTALL, when, &hostile].concat()).expect(0);
+        let files = ["treehand-clean.timer", "treehand-clean.service"].map(|name| units(&world).join(name));
+        let check = format!("systemd-analyze verify --user '{}' '{}'", files[0].display(), files[1].display());
+        let answer = world.shell(&check);
+        assert!(answer.code == 0 && !answer.stderr.contains("treehand-clean"), "{when:?}: {}", answer.stderr);
+    }
+    let shown = copied(SHOW).expect(0).json();
+    assert_eq!(shown["command"][0].as_str(), copy.canonicalize().expect("a path").to_str());
 }

@@ -153,17 +153,13 @@ pub fn install(wanted: &Wanted) -> Result<Vec<String>, ScheduleError> {
         units::reload()?;
         Ok(units::enable(TIMER)?)
     };
-    match write() {
-        Ok(()) => Ok(notes),
-        Err(error) => {
-            former.all().into_iter().try_for_each(UnitFile::restore)?;
-            // What failed is told; that the manager, which would not, is told of it again is a courtesy.
-            if let Err(error) = units::reload() {
-                tracing::debug!(%error, "the manager is not told that nothing was installed");
-            }
-            Err(error)
+    if let Err(error) = write() {
+        if let Err(worse) = former.put_back() {
+            tracing::warn!(error = %worse, "what was there before is not put back");
         }
+        return Err(error);
     }
+    Ok(notes)
 }
 
 /// Stops the timer and takes both files away.
@@ -221,6 +217,15 @@ impl Files {
         let foreign = |file: &UnitFile| matches!(file.found, Some((Standing::Foreign, _))).then(|| file.path.clone());
         let path = self.all().into_iter().find_map(foreign);
         path.map_or(Ok(self), |path| Err(ScheduleError::Foreign(path)))
+    }
+
+    /// Makes everything what it was when it was read, also where the manager had begun to take it.
+    fn put_back(&self) -> Result<(), ScheduleError> {
+        if self.timer.found.is_none() {
+            remove_if_there(&self.timer.wanted_by())?;
+        }
+        self.all().into_iter().try_for_each(UnitFile::restore)?;
+        Ok(units::reload()?)
     }
 }
 

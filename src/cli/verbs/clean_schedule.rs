@@ -82,7 +82,9 @@ fn wanted(global: &Global, args: &InstallArgs, own: &std::path::Path) -> Result<
     command.extend((args.branches == Branches::All).then(|| "--branches=all".to_owned()));
     command.extend(args.notify.as_ref().map(|notify| format!("--notify={notify}")));
     command.extend(global.set.iter().map(|set| format!("--set={set}")));
-    let decides = |name: &str| PLACES.contains(&name) || (name.starts_with("TREEHAND_") && name.contains("__"));
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let is_setting = |name: &str| name.starts_with("TREEHAND_") && name.contains("__") && is_name(name);
+    let decides = |name: &str| PLACES.contains(&name) || is_setting(name);
     let mut environment: Vec<(String, String)> = env::vars();
     environment.retain(|(name, value)| decides(name) && !value.is_empty());
     environment.sort();
