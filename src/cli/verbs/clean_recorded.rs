@@ -10,7 +10,7 @@ use serde_json::json;
 use super::clean::{self, Cleaned};
 use super::{clean_all, clean_report, clean_schedule};
 use crate::cleanup::report::{Fault, Report, Scope};
-use crate::cleanup::{CleanupError, report_files};
+use crate::cleanup::report_files;
 use crate::cli::args::{Branches, CleanArgs, Global};
 use crate::cli::clean_args::CleanAction;
 use crate::cli::config::Settings;
@@ -18,7 +18,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::{Output, with_schema};
 use crate::cli::session::{Session, resolve_config};
 use crate::model::cause::chain;
-use crate::sys::lock::FileLock;
+use crate::sys::lock::{FileLock, LockError};
 use crate::sys::{clock, notify};
 
 /// How long the command may take that is told.
@@ -118,10 +118,8 @@ fn recorded(
     clean: impl FnOnce() -> Result<Cleaned, CliError>,
 ) -> (Result<Cleaned, CliError>, Report) {
     let mut report = extent.report();
-    let place = kept(report_files::Place::new(), out);
-    let keep = |report: &Report| kept(place.as_ref().map_or(Ok(()), |place| place.write(report)), out);
-    keep(&report);
-    let cleaned = only_one(args).and_then(|_lock| clean());
+    let place = report_files::Place::new().and_then(|place| place.write(&report).map(|()| place));
+    let cleaned = only_one(args, out).and_then(|_lock| clean());
     match &cleaned {
         Ok(Cleaned { document, exit, .. }) => report.end(clock::now(), document, *exit),
         Err(CliError { code, kind, message, hint }) => {
@@ -129,23 +127,27 @@ fn recorded(
             report.fail(clock::now(), fault, *code);
         }
     }
-    keep(&report);
-    kept(report_files::prune(clock::now()), out);
+    // What had no room before may have it now.
+    let place = place.or_else(|_| report_files::Place::new());
+    if let Err(error) = place.and_then(|place| place.write(&report)).and_then(|()| report_files::prune(clock::now())) {
+        out.warn(format!("the report of this cleanup cannot be kept: {}", chain(&error)));
+    }
     (cleaned, report)
 }
 
-/// What cannot be kept of a report is said, and no more.
-fn kept<T>(result: Result<T, CleanupError>, out: &Output) -> Option<T> {
-    result.inspect_err(|error| out.warn(format!("the report of this cleanup cannot be kept: {}", chain(error)))).ok()
-}
-
-/// Two that clean everywhere would only wait for each other.
-fn only_one(args: &CleanArgs) -> Result<Option<FileLock>, CliError> {
+/// Two that clean everywhere would only wait for each other; they do no harm, so that a lock that cannot be had stops none.
+fn only_one(args: &CleanArgs, out: &Output) -> Result<Option<FileLock>, CliError> {
     if !args.all_repos {
         return Ok(None);
     }
     let holder = format!("treehand clean --all-repos, pid {}, since {}", std::process::id(), clock::now());
-    Ok(report_files::lock(&holder)?)
+    match report_files::lock(&holder) {
+        Err(error @ LockError::Io { .. }) => {
+            out.warn(format!("another cleanup may be at work: {}", chain(&error)));
+            Ok(None)
+        }
+        other => Ok(other?),
+    }
 }
 
 /// Tells the user's own command how it came out: the report, or the error where it came to nothing.
