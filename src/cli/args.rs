@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+use super::clean_args::CleanAction;
 use crate::model::record::ConfineLevel;
 use crate::model::{BranchName, MergePolicy, Network, Span, StalePolicy, Strategy, UpdateBy, Variable, VariableName};
 
@@ -522,6 +523,9 @@ pub struct SalvageDropArgs {
 /// Arguments of `clean`.
 #[derive(Args, Debug)]
 pub struct CleanArgs {
+    /// What else there is to it
+    #[command(subcommand)]
+    pub action: Option<CleanAction>,
     /// Apply the plan
     #[arg(long, short)]
     pub yes: bool,
@@ -537,6 +541,12 @@ pub struct CleanArgs {
     /// Only these kinds: workspaces,entries,branches,processes,temp,trash,locks,state
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<String>,
+    /// Run CMD with `sh -c` when it is over, with the report on its standard input (default: clean.notify)
+    #[arg(long, value_name = "CMD", requires = "yes")]
+    pub notify: Option<String>,
+    /// Its caller reports on it (`--all-repos` says so to those that it starts)
+    #[arg(long, hide = true)]
+    pub unreported: bool,
 }
 
 /// Which branches `clean` looks at.

@@ -6,11 +6,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
-use serde_json::json;
 
 use super::args::Cli;
 use super::error::CliError;
-use super::output::{Output, print, with_schema};
+use super::output::{Output, print};
 use super::{trace, verbs};
 use crate::confine::{launch, selftest, shim};
 use crate::sys::git;
@@ -48,9 +47,8 @@ fn usage(error: &clap::Error, json: bool) -> u8 {
         let rendered = error.to_string();
         let paragraph = rendered.lines().map(str::trim).take_while(|line| !line.is_empty());
         let message = paragraph.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned();
-        let hint = "see `treehand --help`";
-        let document = json!({"code": 2, "kind": "usage", "message": message, "hint": hint});
-        return finish(print(&format!("{}\n", with_schema("treehand/error/v1", document))), code);
+        let error = CliError::usage(message).hint("see `treehand --help`");
+        return finish(print(&format!("{}\n", error.document())), code);
     }
     finish(error.print(), code)
 }
@@ -73,9 +71,7 @@ fn run(cli: Cli) -> u8 {
 
 fn report(error: &CliError, out: &Output) -> u8 {
     if out.is_json() {
-        let CliError { code, kind, message, hint } = error;
-        let document = json!({"code": code, "kind": kind, "message": message, "hint": hint});
-        return finish(print(&format!("{}\n", with_schema("treehand/error/v1", document))), error.code);
+        return finish(print(&format!("{}\n", error.document())), error.code);
     }
     out.error(&error.message, error.hint.as_deref());
     error.code

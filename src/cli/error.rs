@@ -2,6 +2,9 @@
 //!
 //! The table of exit codes is that of `docs/cli.md`.
 
+use serde_json::{Value, json};
+
+use super::output::with_schema;
 use crate::cleanup::CleanupError;
 use crate::confine::environment::SecretError;
 use crate::confine::{LaunchError, Unavailable};
@@ -63,9 +66,20 @@ impl CliError {
         CliError::new(1, "setup", message)
     }
 
+    /// A timer that cannot be had, or not be asked about.
+    pub fn unscheduled(message: impl Into<String>) -> CliError {
+        CliError::new(1, "unscheduled", message)
+    }
+
     /// A signal that was obeyed.
     pub fn interrupted(signal: u32, message: impl Into<String>) -> CliError {
         CliError::new(u8::try_from(128 + signal).unwrap_or(1), "interrupted", message)
+    }
+
+    /// The document of it.
+    pub fn document(&self) -> Value {
+        let CliError { code, kind, message, hint } = self;
+        with_schema("treehand/error/v1", json!({"code": code, "kind": kind, "message": message, "hint": hint}))
     }
 
     /// The same with a remedy.

@@ -5,6 +5,7 @@
 
 pub mod args;
 mod at_once;
+pub mod clean_args;
 pub mod complete;
 pub mod config;
 pub mod copied;

@@ -51,7 +51,7 @@ impl LockHolders {
             // One that has ended meanwhile holds nothing.
             let Some(process) = proc::identify(pid) else { continue };
             found.push(Suspect {
-                is_git: name == "git" || name.starts_with("git-"),
+                is_git: super::git::is_program(&name),
                 standing: Standing { pid, name },
                 age: up.saturating_sub(since_boot(process.start_time)),
                 open: open_files(&place),
@@ -70,9 +70,7 @@ impl LockHolders {
             return Ok(Holder::Unseen("another machine may hold it"));
         }
         let (file, since) = ((meta.dev(), meta.ino()), now.since(written));
-        let holds = |suspect: &&Suspect| {
-            suspect.open.contains(&file) || suspect.is_git && suspect.age + APART >= since
-        };
+        let holds = |suspect: &&Suspect| suspect.open.contains(&file) || suspect.is_git && suspect.age + APART >= since;
         Ok(self.0.iter().find(holds).map_or(Holder::Nobody, |suspect| Holder::Process(suspect.standing.clone())))
     }
 }

@@ -491,9 +491,10 @@ pub fn run_within(argv: &[&OsStr], directory: &Path, limit: Duration) -> io::Res
     command.args(args).current_dir(directory).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
     let (output, errors) = (read_aside(child.stdout.take()), read_aside(child.stderr.take()));
-    // Not reaped yet, it is who it says, dead or alive.
-    let process = identify(child.id()).ok_or_else(|| io::Error::other("it cannot be told from another"))?;
-    if !wait_gone(&process, limit)? {
+    // Not reaped yet, it is who it says; one that is not found has ended already.
+    if let Some(process) = identify(child.id())
+        && !wait_gone(&process, limit)?
+    {
         // One that has just ended needs no signal.
         let _gone_or_sent = terminate(&process)?;
         if !wait_gone(&process, GRACE)? {

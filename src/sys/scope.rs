@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 
 use super::env;
 use super::proc::{self, Detached};
+use super::units;
 
 /// The program that makes scopes.
 const PROGRAM: &str = "systemd-run";
@@ -60,16 +61,8 @@ pub fn manager() -> Result<Manager, NoScope> {
     if !runtime.is_some_and(|runtime| is_socket(runtime.join("systemd/private"))) {
         return Err(NoScope::NoManager);
     }
-    if lingers() { Ok(Manager::User) } else { Err(NoScope::NoLinger) }
-}
-
-/// Whether the user's manager stays when nobody is logged in. Not to be told is no.
-#[expect(clippy::disallowed_methods, reason = "this is the gateway to systemd")]
-fn lingers() -> bool {
-    let user = rustix::process::geteuid().as_raw().to_string();
-    let mut command = Command::new("loginctl");
-    command.args(["show-user", &user, "--property=Linger", "--value"]).stdin(Stdio::null()).stderr(Stdio::null());
-    command.output().is_ok_and(|output| output.stdout.trim_ascii() == b"yes")
+    // Not to be told is no.
+    if units::linger() == Some(true) { Ok(Manager::User) } else { Err(NoScope::NoLinger) }
 }
 
 /// Starts a program in a scope of this name, which it may divide as it likes. What goes wrong before the program begins is said

@@ -419,9 +419,10 @@ impl Row {
         let quarantine = common.join("treehand/quarantine");
         assert_eq!(std::fs::read_dir(&quarantine).map(Iterator::count).unwrap_or(0), 0, "quarantines are left");
         for entry in walkdir::WalkDir::new(self.world.path().join("state")).into_iter().filter_map(Result::ok) {
-            // The store of a repository whose own place cannot hold it is no leftover, nor that the repository is known.
+            // No leftover is the store of a repository whose own place cannot hold it, that it is known, and reports.
             let path = entry.path().strip_prefix(self.world.path()).unwrap_or(entry.path());
-            let stays = ["state/treehand/repos", "state/treehand/known"].iter().any(|place| path.starts_with(place));
+            let stays =
+                ["repos", "known", "reports"].iter().any(|place| path.starts_with(format!("state/treehand/{place}")));
             assert!(stays || entry.file_type().is_dir(), "{} is left", entry.path().display());
         }
         for entry in walkdir::WalkDir::new(self.world.path()).max_depth(3).into_iter().filter_map(Result::ok) {

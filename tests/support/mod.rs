@@ -345,8 +345,10 @@ impl World {
             packs.filter(|entry| entry.as_ref().is_ok_and(|e| e.file_name().to_string_lossy().ends_with(".keep")));
         assert_eq!(kept.count(), 0, "keep files are left");
         let sealed = walkdir::WalkDir::new(self.path().join("state/treehand")).into_iter();
-        // That the repository is known stays.
-        let sealed = sealed.filter_entry(|entry| entry.file_name() != "known").filter_map(Result::ok);
+        // That the repository is known stays, and what is told of cleanups.
+        let sealed = sealed
+            .filter_entry(|entry| !["known", "reports"].iter().any(|name| entry.file_name() == *name))
+            .filter_map(Result::ok);
         let files: Vec<_> = sealed.filter(|entry| !entry.file_type().is_dir()).map(|e| e.path().to_owned()).collect();
         assert!(files.is_empty(), "private files are left: {files:?}");
         self.git(&["fsck", "--full", "--strict"]);

@@ -75,6 +75,10 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("", "reason", Kind::Free),
     ("", "jobs", Kind::Free),
     ("", "min_age", Kind::Free),
+    ("", "limit", Kind::Free),
+    ("", "at", Kind::Free),
+    ("", "every", Kind::Free),
+    ("", "notify", Kind::Free),
     ("", "timeout", Kind::Free),
 ];
 

@@ -278,6 +278,24 @@ impl Form for Reference {
     }
 }
 
+/// A command, as a shell takes it.
+pub(super) struct ShellCommand;
+
+impl Form for ShellCommand {
+    type Value = String;
+    const EXAMPLE: &'static str = "mail -s cleaned me@example.com";
+    fn expected() -> String {
+        "a command for the shell".to_owned()
+    }
+    fn from_text(text: &str) -> Result<String, String> {
+        let fault = text.trim().is_empty() || text.contains('\0');
+        if fault { Err(found(text)) } else { Ok(text.to_owned()) }
+    }
+    fn to_toml(value: &String) -> Option<Value> {
+        Some(Value::String(value.clone()))
+    }
+}
+
 /// The template of workspace paths.
 pub(super) struct Template;
 

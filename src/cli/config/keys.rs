@@ -4,7 +4,7 @@
 //! that they are not mistaken for typing errors.
 
 use super::commands::{Gates, Steps};
-use super::forms::{Count, Fault, Form, Maybe, Node, Notes, Reference, Template};
+use super::forms::{Count, Fault, Form, Maybe, Node, Notes, Reference, ShellCommand, Template};
 use super::lists::{IgnoreLines, Paths, Patterns, Profiles, Variables};
 use super::nearest::nearest;
 use super::settings::{Jobs, Settings};
@@ -115,6 +115,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "clean.retention" => clean.retention: Span, Project::Refused;
     "clean.protect" => clean.protect: Patterns, Project::Add(join_patterns);
     "clean.deadline" => clean.deadline: Span, Project::Refused;
+    "clean.notify" => clean.notify: Maybe<ShellCommand>, Project::Refused;
 };
 
 /// Keys and sections that the documentation names and nothing reads yet; all of them are the user's.

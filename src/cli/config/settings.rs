@@ -185,6 +185,8 @@ pub struct CleanSettings {
     pub protect: Vec<String>,
     /// How long one repository may take with `--all-repos`.
     pub deadline: Span,
+    /// The command that is told of each `clean --yes`.
+    pub notify: Option<String>,
 }
 
 impl Default for WorktreeSettings {
@@ -235,6 +237,7 @@ impl Default for CleanSettings {
             retention: seconds(14 * DAY_SECONDS),
             protect: Vec::new(),
             deadline: seconds(600),
+            notify: None,
         }
     }
 }

@@ -79,6 +79,7 @@ fn without_layers_everything_is_the_documented_default() {
         ("clean.retention", "\"14d\""),
         ("clean.protect", "[]"),
         ("clean.deadline", "\"10m\""),
+        ("clean.notify", ""),
     ];
     let shown: Vec<(&str, &str)> = resolved.origins.iter().map(|v| (v.key.as_str(), v.value.as_str())).collect();
     assert_eq!(shown, expected);
@@ -137,6 +138,7 @@ fn a_project_tightens_and_never_loosens() {
         ("", "worktree.fetch_deadline='1s'", "worktree.fetch_deadline", "\"20s\"", false),
         ("", "clean.min_age='0s'", "clean.min_age", "\"1d\"", false),
         ("", "clean.retention='0s'", "clean.retention", "\"14d\"", false),
+        ("", "clean.notify='rm -rf ~'", "clean.notify", "", false),
         ("", "worktree.base='dev'", "worktree.base", "\"dev\"", true),
         ("", "merge.into='dev'", "merge.into", "\"dev\"", true),
         ("", "merge.strategy='ff'", "merge.strategy", "\"ff\"", true),
@@ -285,7 +287,7 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 37] = [
+const ACCEPTED: [(&str, &[&str]); 38] = [
     ("worktree.path", &["'/x/{workspace}'", "'../{workspace}/{repo}'"]),
     ("worktree.base", &["'main'", "'origin/\u{e9}~3'"]),
     ("worktree.stale", &["'warn'", "'block'"]),
@@ -323,6 +325,7 @@ const ACCEPTED: [(&str, &[&str]); 37] = [
     ("clean.retention", &["'0s'", "'90d'"]),
     ("clean.protect", &["[]", "['mine', 'release/*']", "['{a,b}/[!c]']"]),
     ("clean.deadline", &["'1s'", "'1h'"]),
+    ("clean.notify", &["'true'", "\"mail -s 'a b' me\\n\""]),
 ];
 
 /// A file of some keys with values that they accept.

@@ -14,8 +14,18 @@ use crate::orchestrator::recover;
 use crate::sys::clock;
 use crate::worktree::Repository;
 
+/// What came of a cleanup.
+pub(super) struct Cleaned {
+    /// The document.
+    pub document: Value,
+    /// The same for people.
+    pub text: String,
+    /// The exit code.
+    pub exit: u8,
+}
+
 /// Plans, and with `--yes` applies.
-pub fn run(session: &Session, args: &CleanArgs) -> Result<u8, CliError> {
+pub(super) fn act(session: &Session, args: &CleanArgs) -> Result<Cleaned, CliError> {
     let store = session.store()?;
     let settings = &session.settings;
     // Before anything is written: a line in the journal would vouch for the clock that it was written by.
@@ -39,8 +49,7 @@ pub fn run(session: &Session, args: &CleanArgs) -> Result<u8, CliError> {
     let plan = clean::plan(&session.repo, &store, &policy)?;
     let report = if args.yes { clean::apply(&session.repo, &store, plan)? } else { plan.into_report() };
     let document = document(&report, &session.repo);
-    session.out.answer("treehand/clean/v1", document.clone(), || text(&document))?;
-    Ok(u8::from(has_failed(&document)))
+    Ok(Cleaned { text: text(&document), exit: u8::from(has_failed(&document)), document })
 }
 
 /// True where something went wrong with an action.
@@ -51,7 +60,7 @@ pub(super) fn has_failed(document: &Value) -> bool {
 /// The report, each line with the repository it is about.
 fn document(report: &CleanReport, repo: &Repository) -> Value {
     let mut document = serde_json::to_value(report).unwrap_or_default();
-    let place = json!(repo.main_tree.as_ref().unwrap_or(&repo.common_dir));
+    let place = json!(place(repo));
     for list in ["actions", "kept"] {
         for line in document[list].as_array_mut().into_iter().flatten() {
             line["repo"] = place.clone();
@@ -59,6 +68,11 @@ fn document(report: &CleanReport, repo: &Repository) -> Value {
     }
     document["repo"] = place;
     document
+}
+
+/// The repository, as it is called in documents.
+pub(super) fn place(repo: &Repository) -> String {
+    repo.main_tree.as_ref().unwrap_or(&repo.common_dir).to_string_lossy().into_owned()
 }
 
 /// The kinds of these words; all for none.

@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::clean;
+use super::clean::{self, Cleaned};
 use crate::cli::args::{Branches, CleanArgs, Global};
 use crate::cli::at_once;
 use crate::cli::error::CliError;
 use crate::cli::output::{Output, plain};
-use crate::cli::session::resolve_config;
 use crate::model::cause::chain;
 use crate::sys::env;
 use crate::sys::proc::{self, InTime};
@@ -35,10 +34,9 @@ struct Outcome {
     said: String,
 }
 
-/// Cleans, or plans to clean, every repository that is known.
-pub fn run(global: &Global, args: &CleanArgs, out: &Output) -> Result<u8, CliError> {
+/// Cleans, or plans to clean, every repository that is known, each within this time.
+pub(super) fn act(global: &Global, args: &CleanArgs, limit: Duration, out: &Output) -> Result<Cleaned, CliError> {
     clean::kinds(&args.only)?;
-    let limit = resolve_config(global, None)?.settings.clean.deadline.0;
     let own = env::own_executable().map_err(|error| CliError::io("cannot find our own executable", &error))?;
     let known = registry::all()?;
     let work = |known: &Known| one(known, &argv(&own, known, global, args), args.yes, limit);
@@ -53,14 +51,13 @@ pub fn run(global: &Global, args: &CleanArgs, out: &Output) -> Result<u8, CliErr
         }
     }
     let document = document(&known, &outcomes, args.yes);
-    out.answer("treehand/clean/v1", document.clone(), || text(&known, &outcomes))?;
-    let failed = outcomes.iter().any(|outcome| outcome.word == "failed");
-    Ok(u8::from(failed || clean::has_failed(&document)))
+    let failed = outcomes.iter().any(|outcome| outcome.word == "failed") || clean::has_failed(&document);
+    Ok(Cleaned { text: text(&known, &outcomes), exit: u8::from(failed), document })
 }
 
 fn argv(own: &Path, known: &Known, global: &Global, args: &CleanArgs) -> Vec<OsString> {
     let mut argv: Vec<OsString> = vec![own.into(), "-C".into(), known.common_dir.clone().into()];
-    argv.extend(["clean", "--json"].map(OsString::from));
+    argv.extend(["clean", "--json", "--unreported"].map(OsString::from));
     argv.extend(args.yes.then(|| "--yes".into()));
     argv.extend((args.branches == Branches::All).then(|| "--branches=all".into()));
     argv.extend(args.min_age.map(|age| format!("--min-age={age}").into()));

@@ -22,7 +22,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
         Verb::ShellInit(args) => return shell::init(args.shell, out),
         Verb::Completions(args) => return shell::completions(args.shell, out),
         Verb::Cd(_) => path::require_shell()?,
-        Verb::Clean(args) if args.all_repos => return clean_all::run(&global, &args, out),
+        Verb::Clean(args) => return clean_recorded::run(&global, &args, out),
         Verb::Demo(args) => return demo::run(out, args.confine),
         Verb::Doctor(args) => return doctor::run(&global, &args, out),
         Verb::Config(args) => {
@@ -57,12 +57,12 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
         Verb::Undo(args) => undo::run(&session, &args),
         Verb::Redo => redo::run(&session),
         Verb::Salvage(args) => salvage::run(&session, &args.action),
-        Verb::Clean(args) => clean::run(&session, &args),
         Verb::Supervise { .. }
         | Verb::Complete(_)
         | Verb::Man { .. }
         | Verb::ShellInit(_)
         | Verb::Completions(_)
+        | Verb::Clean(_)
         | Verb::Demo(_)
         | Verb::Doctor(_)
         | Verb::Config(_) => Err(CliError::usage("unreachable verb")),

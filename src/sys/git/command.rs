@@ -398,6 +398,11 @@ impl GitCommand {
     }
 }
 
+/// True for the name of a program that is git, or a part of it.
+pub fn is_program(name: &str) -> bool {
+    name == "git" || name.starts_with("git-")
+}
+
 impl GitOutput {
     /// The error that a caller makes of an exit status it cannot use.
     pub fn into_error(self, command: String) -> GitError {

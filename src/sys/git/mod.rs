@@ -8,7 +8,7 @@ mod line;
 mod read;
 mod serve;
 
-pub use command::{Git, GitCommand, GitError, GitOutput, MINIMUM_VERSION, Version};
+pub use command::{Git, GitCommand, GitError, GitOutput, MINIMUM_VERSION, Version, is_program};
 pub use line::Line;
 pub use read::{IndexFacts, ReadError, Reader, RefLog, index_facts, user_file};
 pub use serve::serve;

@@ -1,0 +1,65 @@
+//! The arguments of what `clean` has beside cleaning: its reports and its schedule.
+//!
+//! As clap reads them; meaning is given to them by the verbs.
+
+use clap::{Args, Subcommand};
+
+use super::args::Branches;
+use crate::cleanup::schedule_when::{Every, TimeOfDay};
+use crate::model::Span;
+
+/// What else there is to `clean`.
+#[derive(Subcommand, Debug)]
+pub enum CleanAction {
+    /// Show the last cleanups: what each freed, what failed, and why things stayed
+    Report(ReportArgs),
+    /// Clean every repository by itself, at night
+    Schedule(ScheduleArgs),
+}
+
+/// Arguments of `clean report`.
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// At most so many, the newest first
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+}
+
+/// Arguments of `clean schedule`.
+#[derive(Args, Debug)]
+pub struct ScheduleArgs {
+    /// What to do with it
+    #[command(subcommand)]
+    pub action: ScheduleAction,
+}
+
+/// What to do with the schedule.
+#[derive(Subcommand, Debug)]
+pub enum ScheduleAction {
+    /// Clean every repository each night, by a timer of your systemd manager
+    Install(InstallArgs),
+    /// Show when it begins, how it came out last, and what is wrong with it
+    Show,
+    /// Take the timer away
+    Remove,
+}
+
+/// Arguments of `clean schedule install`.
+#[derive(Args, Debug)]
+pub struct InstallArgs {
+    /// Each day at this time (default: 03:30)
+    #[arg(long, value_name = "HH:MM", conflicts_with = "every")]
+    pub at: Option<TimeOfDay>,
+    /// Again after D: minutes that divide an hour, hours that divide a day, or 1d to 15d
+    #[arg(long, value_name = "D")]
+    pub every: Option<Every>,
+    /// Run CMD with `sh -c` after each cleanup, with the report on its standard input
+    #[arg(long, value_name = "CMD")]
+    pub notify: Option<String>,
+    /// Leave what is younger than this
+    #[arg(long, value_name = "D")]
+    pub min_age: Option<Span>,
+    /// Which branches: those of workspaces and runs, or every one
+    #[arg(long, value_enum, default_value_t = Branches::Ours)]
+    pub branches: Branches,
+}
