@@ -98,3 +98,29 @@ fn logs_of_a_run_go_when_its_time_is_over() {
     assert!(told.code == 0 || told.code == 3, "{} {}", told.code, told.stderr);
     world.treehand(&["show", &run]).expect(0);
 }
+
+#[test]
+fn a_disk_budget_takes_the_oldest_of_what_is_kept_and_no_more_than_that() {
+    let world = World::new();
+    let big = vec![b'x'; 3 << 20];
+    for name in ["one", "two", "three"] {
+        world.treehand(&["new", name]).expect(0);
+        std::fs::write(world.tree(name).join("big"), &big).expect("written");
+        world.treehand(&["rm", "-f", name]).expect(0);
+    }
+    let trash = || std::fs::read_dir(world.repo().join(".git/treehand/trash")).expect("the trash").count();
+    let clean = |budget: &str| world.treehand(&["clean", "--json", "--yes", "--disk-budget", budget]).expect(0).json();
+    assert_eq!(clean("20M")["actions"], serde_json::json!([]));
+    let done = clean("7M");
+    let actions = done["actions"].as_array().expect("a list");
+    assert_eq!((actions.len(), trash()), (1, 2), "{done}");
+    assert!(actions[0]["proof"].as_str().expect("words").starts_with("the oldest of "), "{done}");
+    assert!(actions[0]["bytes"].as_u64().expect("a size") >= 3 << 20, "{done}");
+    world.treehand(&["undo"]).expect(0);
+    assert!(world.tree("three").join("big").exists(), "what was within the budget comes back");
+    clean("0");
+    assert_eq!(trash(), 0);
+    assert_eq!(world.treehand(&["clean", "--disk-budget", "much"]).code, 2);
+    // What was saved stays: only the copy of its files is gone.
+    assert!(world.git(&["for-each-ref", "refs/treehand/salvage"]).contains("/two/"));
+}

@@ -10,11 +10,11 @@ use super::clean_branches;
 use super::clean_runs;
 use super::clean_types::{
     CleanAction, CleanPlan, CleanPolicy, DirFact, EntryFact, Facts, Kept, Kind, OpenIntent, RunStanding, Step,
-    WorkspaceFacts, action, old_enough,
+    StoredFact, WorkspaceFacts, action, old_enough,
 };
 use super::remove_plan::{self, BranchFate, RemovalPlan, RemoveOptions, TreeFact};
 use crate::model::record::{RemovedItem, WorkspaceState};
-use crate::model::{Span, Timestamp, WorkspaceName};
+use crate::model::{ByteSize, Span, Timestamp, WorkspaceName};
 
 /// While a run is at work, temporary directories younger than this may be in use.
 const IN_USE: Duration = Duration::from_secs(3600);
@@ -236,19 +236,15 @@ fn expiries(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
     let seems_over = |at: Timestamp| policy.now.since(at) >= policy.retention && !over(at);
     let proof = format!("older than {}", Span(policy.retention));
     let doubtful = |kind: Kind, item: String| Kept { kind, item, reason: format!("{proof} by a clock {DOUBT}") };
-    for dir in &facts.trash {
-        if over(dir.at) {
-            plan.actions.push(expire(Kind::Trash, dir, &proof));
-        } else if seems_over(dir.at) {
-            plan.kept.push(doubtful(Kind::Trash, dir.path.display().to_string()));
+    for (kind, stored, what) in stored(facts) {
+        if over(stored.dir.at) {
+            plan.actions.push(expire(kind, &stored.dir, &format!("{what}{proof}")));
+        } else if seems_over(stored.dir.at) {
+            plan.kept.push(doubtful(kind, stored.dir.path.display().to_string()));
         }
     }
-    for dir in &facts.logs {
-        if over(dir.at) {
-            plan.actions.push(expire(Kind::State, dir, &format!("logs of a run that ended, {proof}")));
-        } else if seems_over(dir.at) {
-            plan.kept.push(doubtful(Kind::State, dir.path.display().to_string()));
-        }
+    if let Some(budget) = policy.disk_budget {
+        beyond_budget(facts, policy, budget, plan);
     }
     for aged in facts.aged.iter().filter(|aged| !aged.unused && aged.since.is_some_and(seems_over)) {
         plan.kept.push(doubtful(Kind::State, aged.name.clone()));
@@ -258,6 +254,30 @@ fn expiries(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
         let step = Step::ExpireRef { name: aged.name.clone(), commit: aged.commit.clone() };
         let expect = format!("at {}", aged.commit.short());
         plan.actions.push(action(Kind::State, aged.name.as_str(), proof, expect, step));
+    }
+}
+
+/// What is kept for a time: its kind, itself, and what it is where the kind does not say so.
+fn stored(facts: &Facts) -> impl Iterator<Item = (Kind, &StoredFact, &'static str)> {
+    let trash = facts.trash.iter().map(|stored| (Kind::Trash, stored, ""));
+    trash.chain(facts.logs.iter().map(|stored| (Kind::State, stored, "logs of a run that ended, ")))
+}
+
+/// The oldest of what is kept goes, until the rest is within the budget.
+fn beyond_budget(facts: &Facts, policy: &CleanPolicy, budget: ByteSize, plan: &mut CleanPlan) {
+    let mut left: Vec<(Kind, &StoredFact, &str)> =
+        stored(facts).filter(|(_, stored, _)| policy.proven_now.since(stored.dir.at) < policy.retention).collect();
+    left.sort_by_key(|(_, stored, _)| stored.dir.at);
+    let mut total: u64 = left.iter().map(|(_, stored, _)| stored.bytes).sum();
+    for (kind, stored, what) in left {
+        if total <= budget.0 {
+            break;
+        }
+        let path = stored.dir.path.display().to_string();
+        plan.kept.retain(|kept| kept.item != path);
+        let proof = format!("{what}the oldest of {}, beyond the disk budget of {budget}", ByteSize(total));
+        plan.actions.push(expire(kind, &stored.dir, &proof));
+        total -= stored.bytes.min(total);
     }
 }
 

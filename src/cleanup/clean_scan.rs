@@ -14,7 +14,8 @@ use super::clean_plan;
 use super::clean_scan_branches::Branches;
 use super::clean_scan_runs::{self, Runs};
 use super::clean_types::{
-    AgedRef, CleanPolicy, DirFact, EntryFact, Facts, Kept, Kind, OpenIntent, RunFacts, RunStanding, WorkspaceFacts,
+    AgedRef, CleanPolicy, DirFact, EntryFact, Facts, Kept, Kind, OpenIntent, RunFacts, RunStanding, StoredFact,
+    WorkspaceFacts,
 };
 use super::error::Result;
 use super::places::{children, directories, disk_there};
@@ -58,8 +59,9 @@ pub fn scan(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<Fa
     facts.quarantines.retain(|dir| !abandoned::is_used(&dir.path));
     facts.keeps = keeps(&repo.common_dir.join("objects/pack"))?;
     facts.locks = clean_locks::scan(repo)?;
-    facts.logs = logs(repo, &facts.runs)?;
-    facts.trash = scan.trash(&operations, &facts.intents)?;
+    let stored = |dir: DirFact| StoredFact { bytes: policy.disk_budget.map_or(0, |_| fs::disk_usage(&dir.path)), dir };
+    facts.logs = logs(repo, &facts.runs)?.into_iter().map(stored).collect();
+    facts.trash = scan.trash(&operations, &facts.intents)?.into_iter().map(stored).collect();
     facts.aged = scan.aged(&facts.runs)?;
     scan.around.proofs.keep();
     Ok(facts)

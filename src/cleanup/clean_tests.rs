@@ -30,6 +30,7 @@ pub fn policy(days_later: i64) -> CleanPolicy {
         min_age: Duration::from_secs(86_400),
         retention: Duration::from_secs(14 * 86_400),
         protect: Vec::new(),
+        disk_budget: None,
         template: TEMPLATE.into(),
         now: Timestamp(clock::now().0 + days_later * DAY),
         proven_now: Timestamp(clock::now().0 + days_later * DAY),

@@ -13,7 +13,7 @@ use super::batch::DoomedRef;
 use super::integration::Verdict;
 use super::remove_plan::{DirId, RemovalPlan, RemoveFacts};
 use crate::model::record::{RemovedItem, RunRecord, TaskRecord};
-use crate::model::{CommitId, Span, Standing, Timestamp, Token};
+use crate::model::{ByteSize, CommitId, Span, Standing, Timestamp, Token};
 use crate::store::Entry;
 use crate::worktree::sealed::SealedPaths;
 
@@ -184,6 +184,8 @@ pub struct CleanPolicy {
     pub retention: Duration,
     /// The latest moment that more than one reading of the clock vouches for: what is deleted for good is as old as it says.
     pub proven_now: Timestamp,
+    /// How much disk what was removed, and logs, may take.
+    pub disk_budget: Option<ByteSize>,
     /// Patterns of branches that are never touched.
     pub protect: Vec<String>,
     /// The template of workspace paths.
@@ -354,6 +356,15 @@ pub struct DirFact {
     pub at: Timestamp,
 }
 
+/// A directory that may go before its time, when there is too much.
+#[derive(Clone, Debug)]
+pub struct StoredFact {
+    /// The directory.
+    pub dir: DirFact,
+    /// How much disk it takes, where that was asked for.
+    pub bytes: u64,
+}
+
 /// A lock file of git's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LockFact {
@@ -428,9 +439,9 @@ pub struct Facts {
     /// Locks of git's.
     pub locks: Vec<LockFact>,
     /// Logs of runs, with the end of the run.
-    pub logs: Vec<DirFact>,
+    pub logs: Vec<StoredFact>,
     /// What is in the trash.
-    pub trash: Vec<DirFact>,
+    pub trash: Vec<StoredFact>,
     /// Saved, merged and undo refs.
     pub aged: Vec<AgedRef>,
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use super::clean_args::CleanAction;
+use super::clean_args::CleanArgs;
 use crate::model::record::ConfineLevel;
 use crate::model::{BranchName, MergePolicy, Network, Span, StalePolicy, Strategy, UpdateBy, Variable, VariableName};
 
@@ -518,44 +518,6 @@ pub struct SalvageDropArgs {
     /// Although nothing brings it back
     #[arg(long, short)]
     pub yes: bool,
-}
-
-/// Arguments of `clean`.
-#[derive(Args, Debug)]
-pub struct CleanArgs {
-    /// What else there is to it
-    #[command(subcommand)]
-    pub action: Option<CleanAction>,
-    /// Apply the plan
-    #[arg(long, short)]
-    pub yes: bool,
-    /// Which branches: those of workspaces and runs, or every one
-    #[arg(long, value_enum, default_value_t = Branches::Ours)]
-    pub branches: Branches,
-    /// In every repository of yours that treehand was used in
-    #[arg(long)]
-    pub all_repos: bool,
-    /// Leave what is younger than this
-    #[arg(long, value_name = "D")]
-    pub min_age: Option<Span>,
-    /// Only these kinds: workspaces,entries,branches,processes,temp,trash,locks,state
-    #[arg(long, value_delimiter = ',')]
-    pub only: Vec<String>,
-    /// Run CMD with `sh -c` when it is over, with the report on its standard input (default: clean.notify)
-    #[arg(long, value_name = "CMD", requires = "yes")]
-    pub notify: Option<String>,
-    /// Its caller reports on it (`--all-repos` says so to those that it starts)
-    #[arg(long, hide = true)]
-    pub unreported: bool,
-}
-
-/// Which branches `clean` looks at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Branches {
-    /// Those of workspaces and runs.
-    Ours,
-    /// Every one.
-    All,
 }
 
 /// Arguments of `config`.

@@ -1,12 +1,52 @@
-//! The arguments of what `clean` has beside cleaning: its reports and its schedule.
+//! The arguments of `clean`, and of what it has beside cleaning: its reports and its schedule.
 //!
 //! As clap reads them; meaning is given to them by the verbs.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
-use super::args::Branches;
 use crate::cleanup::schedule_when::{Every, TimeOfDay};
-use crate::model::Span;
+use crate::model::{ByteSize, Span};
+
+/// Arguments of `clean`.
+#[derive(Args, Debug)]
+pub struct CleanArgs {
+    /// What else there is to it
+    #[command(subcommand)]
+    pub action: Option<CleanAction>,
+    /// Apply the plan
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Which branches: those of workspaces and runs, or every one
+    #[arg(long, value_enum, default_value_t = Branches::Ours)]
+    pub branches: Branches,
+    /// In every repository of yours that treehand was used in
+    #[arg(long)]
+    pub all_repos: bool,
+    /// Leave what is younger than this
+    #[arg(long, value_name = "D")]
+    pub min_age: Option<Span>,
+    /// At most SIZE of disk for what was removed and for logs: the oldest go although their time is not over
+    #[arg(long, value_name = "SIZE")]
+    pub disk_budget: Option<ByteSize>,
+    /// Only these kinds: workspaces,entries,branches,processes,temp,trash,locks,state
+    #[arg(long, value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Run CMD with `sh -c` when it is over, with the report on its standard input (default: clean.notify)
+    #[arg(long, value_name = "CMD", requires = "yes")]
+    pub notify: Option<String>,
+    /// Its caller reports on it (`--all-repos` says so to those that it starts)
+    #[arg(long, hide = true)]
+    pub unreported: bool,
+}
+
+/// Which branches `clean` looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Branches {
+    /// Those of workspaces and runs.
+    Ours,
+    /// Every one.
+    All,
+}
 
 /// What else there is to `clean`.
 #[derive(Subcommand, Debug)]

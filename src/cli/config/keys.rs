@@ -114,12 +114,13 @@ pub(super) const KEYS: &[Key] = keys! {
     "clean.min_age" => clean.min_age: Span, Project::Refused;
     "clean.retention" => clean.retention: Span, Project::Refused;
     "clean.protect" => clean.protect: Patterns, Project::Add(join_patterns);
+    "clean.disk_budget" => clean.disk_budget: Maybe<ByteSize>, Project::Refused;
     "clean.deadline" => clean.deadline: Span, Project::Refused;
     "clean.notify" => clean.notify: Maybe<ShellCommand>, Project::Refused;
 };
 
 /// Keys and sections that the documentation names and nothing reads yet; all of them are the user's.
-const UNSUPPORTED: [&str; 5] = ["agent", "clean.disk_budget", "merge.push", "worktree.branch", "worktree.pool"];
+const UNSUPPORTED: [&str; 4] = ["agent", "merge.push", "worktree.branch", "worktree.pool"];
 
 fn stale_is_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
     let (user, project) = (user.worktree.stale, with_project.worktree.stale);

@@ -183,6 +183,8 @@ pub struct CleanSettings {
     pub retention: Span,
     /// Glob patterns of branches that stay.
     pub protect: Vec<String>,
+    /// How much disk what was removed, and logs, may take.
+    pub disk_budget: Option<ByteSize>,
     /// How long one repository may take with `--all-repos`.
     pub deadline: Span,
     /// The command that is told of each `clean --yes`.
@@ -236,6 +238,7 @@ impl Default for CleanSettings {
             min_age: seconds(DAY_SECONDS),
             retention: seconds(14 * DAY_SECONDS),
             protect: Vec::new(),
+            disk_budget: None,
             deadline: seconds(600),
             notify: None,
         }

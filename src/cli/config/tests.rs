@@ -79,6 +79,7 @@ fn without_layers_everything_is_the_documented_default() {
         ("clean.retention", "\"14d\""),
         ("clean.protect", "[]"),
         ("clean.deadline", "\"10m\""),
+        ("clean.disk_budget", ""),
         ("clean.notify", ""),
     ];
     let shown: Vec<(&str, &str)> = resolved.origins.iter().map(|v| (v.key.as_str(), v.value.as_str())).collect();
@@ -287,7 +288,7 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 38] = [
+const ACCEPTED: [(&str, &[&str]); 39] = [
     ("worktree.path", &["'/x/{workspace}'", "'../{workspace}/{repo}'"]),
     ("worktree.base", &["'main'", "'origin/\u{e9}~3'"]),
     ("worktree.stale", &["'warn'", "'block'"]),
@@ -325,6 +326,7 @@ const ACCEPTED: [(&str, &[&str]); 38] = [
     ("clean.retention", &["'0s'", "'90d'"]),
     ("clean.protect", &["[]", "['mine', 'release/*']", "['{a,b}/[!c]']"]),
     ("clean.deadline", &["'1s'", "'1h'"]),
+    ("clean.disk_budget", &["'20G'", "'64M'"]),
     ("clean.notify", &["'true'", "\"mail -s 'a b' me\\n\""]),
 ];
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cleanup::clean::{self, CleanPolicy, CleanReport};
 use crate::cleanup::clock_kept;
-use crate::cli::args::{Branches, CleanArgs};
+use crate::cli::clean_args::{Branches, CleanArgs};
 use crate::cli::error::CliError;
 use crate::cli::output::{plain, table};
 use crate::cli::session::Session;
@@ -34,6 +34,7 @@ pub(super) fn act(session: &Session, args: &CleanArgs) -> Result<Cleaned, CliErr
         min_age: args.min_age.unwrap_or(settings.clean.min_age).0,
         retention: settings.clean.retention.0,
         protect: settings.clean.protect.clone(),
+        disk_budget: args.disk_budget.or(settings.clean.disk_budget),
         template: settings.worktree.path.clone(),
         now: clock.now,
         proven_now: clock.proven_now,

@@ -11,8 +11,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::clean::{self, Cleaned};
-use crate::cli::args::{Branches, CleanArgs, Global};
+use crate::cli::args::Global;
 use crate::cli::at_once;
+use crate::cli::clean_args::{Branches, CleanArgs};
 use crate::cli::error::CliError;
 use crate::cli::output::{Output, plain};
 use crate::model::cause::chain;
@@ -61,6 +62,7 @@ fn argv(own: &Path, known: &Known, global: &Global, args: &CleanArgs) -> Vec<OsS
     argv.extend(args.yes.then(|| "--yes".into()));
     argv.extend((args.branches == Branches::All).then(|| "--branches=all".into()));
     argv.extend(args.min_age.map(|age| format!("--min-age={age}").into()));
+    argv.extend(args.disk_budget.map(|size| format!("--disk-budget={}", size.0).into()));
     argv.extend(args.only.iter().map(|kind| format!("--only={kind}").into()));
     argv.extend(global.set.iter().map(|set| format!("--set={set}").into()));
     argv

@@ -11,8 +11,9 @@ use super::clean::{self, Cleaned};
 use super::{clean_all, clean_report, clean_schedule};
 use crate::cleanup::report::{Fault, Report, Scope};
 use crate::cleanup::report_files;
-use crate::cli::args::{Branches, CleanArgs, Global};
+use crate::cli::args::Global;
 use crate::cli::clean_args::CleanAction;
+use crate::cli::clean_args::{Branches, CleanArgs};
 use crate::cli::config::Settings;
 use crate::cli::error::CliError;
 use crate::cli::output::{Output, with_schema};
@@ -44,8 +45,12 @@ pub fn run(global: &Global, args: &CleanArgs, out: &Output) -> Result<u8, CliErr
 }
 
 fn has_flags(args: &CleanArgs) -> bool {
-    let CleanArgs { action: _, yes, branches, all_repos, min_age, only, notify, unreported } = args;
-    let words = min_age.is_some() || notify.is_some() || !only.is_empty() || *branches == Branches::All;
+    let CleanArgs { action: _, yes, branches, all_repos, min_age, disk_budget, only, notify, unreported } = args;
+    let words = min_age.is_some()
+        || disk_budget.is_some()
+        || notify.is_some()
+        || !only.is_empty()
+        || *branches == Branches::All;
     *yes || *all_repos || *unreported || words
 }
 
