@@ -9,12 +9,18 @@ mod support;
 
 #[path = "zoo/branches.rs"]
 mod branches;
+#[path = "zoo/deeds.rs"]
+mod deeds;
 #[path = "zoo/digest.rs"]
 mod digest;
 #[path = "zoo/disks.rs"]
 mod disks;
 #[path = "zoo/foreign.rs"]
 mod foreign;
+#[path = "zoo/fuzz.rs"]
+mod fuzz;
+#[path = "zoo/inventory.rs"]
+mod inventory;
 #[path = "zoo/landed.rs"]
 mod landed;
 #[path = "zoo/leftovers.rs"]

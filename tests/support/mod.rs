@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "stories start the binary and git as a user does")]
 #![allow(dead_code, reason = "each story file uses its own part of the world")]
 
+pub mod chance;
 pub mod followed;
 
 use std::io::Write;

@@ -171,11 +171,12 @@ fn what_is_over_goes_and_what_is_not_provably_so_stays() {
 
 #[test]
 fn a_workspace_whose_maker_died_goes_and_one_with_something_in_it_stays() {
-    let world = World::new();
-    let mut verdicts: Vec<Specimen> = vec![("half-made", half_made), ("half-made-dirty", half_made_and_used)];
-    verdicts.push(("half-removed", half_removed));
-    Pen::fill(world, &verdicts).judge(&["--min-age", "0s"]);
+    Pen::fill(World::new(), HALF).judge(&["--min-age", "0s"]);
 }
+
+/// What processes died over.
+pub const HALF: &[Specimen] =
+    &[("half-made", half_made), ("half-made-dirty", half_made_and_used), ("half-removed", half_removed)];
 
 fn half_made(world: &World, name: &str) -> Vec<Verdict> {
     world.die_at_the_first_file(&world.tree(name));

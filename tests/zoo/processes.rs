@@ -33,25 +33,14 @@ fn pid(world: &World, name: &str) -> String {
 
 /// A run that nobody supervises, whose command began all of this; its id.
 fn abandoned(world: &World, script: &str) -> String {
-    world.shell("mkfifo ../begun").expect(0);
     let hide = world.path().join("hide");
     std::fs::write(&hide, HIDE).expect("written");
     let place = world.path().display();
     let script = format!(
         "export WORLD='{place}'; hide=\"bash $WORLD/hide\"; \
-         wait_for() {{ until [ -s \"$WORLD/pid-$1\" ]; do sleep 0.02; done; }}\n{script}\n\
-         echo half > half.txt; echo > \"$WORLD/begun\"; exec sleep 1000"
+         wait_for() {{ until [ -s \"$WORLD/pid-$1\" ]; do sleep 0.02; done; }}\n{script}\necho half > half.txt"
     );
-    let mut run = Followed::start(world, &["--name", "t", "--confine", "off", "--", "bash", "-c", &script]);
-    let started = run.next("attempt.started");
-    std::fs::read(world.path().join("begun")).expect("it has begun");
-    let id = world.only_run();
-    run.abandon(world, &id);
-    let shim = started["data"]["process"]["pid"].to_string();
-    let gone = support::handle(&shim);
-    support::signal("KILL", &shim);
-    gone.wait();
-    id
+    Followed::leave_behind(world, "t", &script)
 }
 
 /// Somebody else's process, ended with the test.

@@ -103,20 +103,7 @@ fn unknown(world: &World, _: &str) -> Vec<Verdict> {
 
 /// Its supervisor is killed in the middle of a task, and what held that too.
 fn abandoned(world: &World, name: &str) -> Vec<Verdict> {
-    world.shell("mkfifo ../begun").expect(0);
-    let begun = world.path().join("begun");
-    let script = format!("echo half > half.txt; echo > '{}'; exec sleep 1000", begun.display());
-    let mut run = Followed::start(world, &["--name", name, "--confine", "off", "--", "sh", "-c", &script]);
-    let started = run.next("attempt.started");
-    std::fs::read(&begun).expect("it has begun");
-    let runs = world.treehand(&["ps", "--json"]).expect(0).json();
-    let runs = runs["runs"].as_array().expect("runs");
-    let id = id(runs.iter().find(|run| run["state"] == "running").expect("one at work"));
-    run.abandon(world, &id);
-    let shim = started["data"]["process"]["pid"].to_string();
-    let gone = crate::support::handle(&shim);
-    crate::support::signal("KILL", &shim);
-    gone.wait();
+    let id = Followed::leave_behind(world, name, "echo half > half.txt");
     vec![
         Goes("process", format!("{id}/{name} attempt 1: sleep*"), "the supervisor of run"),
         box_goes(&id, name, "the supervisor of run"),

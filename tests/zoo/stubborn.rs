@@ -82,16 +82,21 @@ fn immutable(world: &World, place: &Path, on: bool) -> bool {
 }
 
 /// Makes a directory one from which nothing can be moved, by whatever works here.
-fn hold(world: &World, directory: &Path, on: bool) {
-    if immutable(world, directory, on) {
+fn hold(world: &World, directory: &Path) {
+    if immutable(world, directory, true) {
         return;
     }
-    let mode = if on { 0o555 } else { 0o755 };
-    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode)).expect("set");
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o555)).expect("set");
     if world.shell("test $(id -u) = 0").code == 0 {
         writeln!(std::io::stderr(), "NOT RUN: root may do everything, and nothing can be made immutable here")
             .expect("stderr is open");
     }
+}
+
+fn let_go(world: &World, directory: &Path) {
+    // Where nobody may make it immutable, it is not.
+    let _it_is_not = immutable(world, directory, false);
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).expect("set");
 }
 
 #[test]
@@ -99,11 +104,11 @@ fn a_workspace_that_cannot_be_moved_stays_until_it_can() {
     let world = World::new();
     landed(&world, "stuck");
     landed(&world, "free");
-    hold(&world, &world.trees().join("stuck"), true);
+    hold(&world, &world.trees().join("stuck"));
     let held = std::fs::File::create(world.trees().join("stuck/probe")).is_err();
     let tree = digest::of(&world.tree("stuck"));
     let (code, document) = clean(&world, &[]);
-    hold(&world, &world.trees().join("stuck"), false);
+    let_go(&world, &world.trees().join("stuck"));
     assert_eq!(outcome(&document, "free"), "done", "{document}");
     if held {
         assert_eq!((code, outcome(&document, "stuck")), (1, "failed"), "{document}");
