@@ -144,7 +144,7 @@ impl Round {
 fn works_meanwhile(world: &World) -> Inventory {
     let boxes = std::fs::read_dir(world.trees()).into_iter().flatten().filter_map(Result::ok);
     let mut made = Inventory::new();
-    for tree in boxes.map(|entry| entry.path().join("repo")).filter(|tree| tree.is_dir()) {
+    for tree in boxes.map(|entry| entry.path().join("repo")).filter(|tree| tree.join(".git").is_file()) {
         let script = "echo late > late.txt && git add late.txt && git commit -q -m late && git rev-parse HEAD";
         let mut command = Command::new("sh");
         world.clean(&mut command);
