@@ -21,6 +21,8 @@ mod foreign;
 mod fuzz;
 #[path = "zoo/inventory.rs"]
 mod inventory;
+#[path = "zoo/kills.rs"]
+mod kills;
 #[path = "zoo/landed.rs"]
 mod landed;
 #[path = "zoo/leftovers.rs"]
