@@ -132,3 +132,28 @@ pub const ALL: &[Specimen] = &[
 fn what_runs_left_goes_saved_and_what_waits_stays() {
     Pen::fill(World::new(), ALL).judge(&["--min-age", "0s"]);
 }
+
+#[test]
+fn what_a_run_at_work_has_or_needs_is_not_looked_at() {
+    let world = World::new();
+    world.git(&["switch", "-q", "-c", "side"]);
+    world.commit("of the side", &[("side.txt", "side\n")]);
+    world.git(&["switch", "-q", "main"]);
+    world.git(&["merge", "-q", "--no-ff", "-m", "merged side", "side"]);
+    world.shell("mkfifo ../begun ../go").expect(0);
+    let place = world.path().display();
+    let script = format!("echo at-work > at-work.txt; echo > '{place}/begun'; read line < '{place}/go'");
+    let args = ["-q", "--name", "t", "--base", "side", "--confine", "off", "--", "sh", "-c", &script];
+    let mut run = Followed::start(&world, &args);
+    run.next("attempt.started");
+    std::fs::read(world.path().join("begun")).expect("it has begun");
+    let id = world.only_run();
+    let tree = world.trees().join(format!("{id}.t"));
+    let verdicts =
+        vec![("base", Kept("branch", "refs/heads/side".into(), "is based on it")), ("box", Untouched(tree.clone()))];
+    let pen = Pen::of(world, verdicts);
+    pen.judge_what_is_not_undone(&["--branches", "all", "--min-age", "0s"]);
+    std::fs::write(pen.world.path().join("go"), "go\n").expect("it waits");
+    assert_eq!(run.ends(), Some(0));
+    assert_eq!(pen.world.show("side", "at-work.txt"), "at-work\n");
+}
