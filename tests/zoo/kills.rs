@@ -233,10 +233,11 @@ fn refs(world: &World) -> Vec<String> {
     found
 }
 
-/// The files of a world outside of what git and treehand write down for themselves.
+/// The files of a world outside of what git and treehand write down for themselves; a directory counts by what is in it.
 fn files(world: &World, all: &Digest) -> Vec<String> {
     let git = world.repo().join(".git");
-    let told = all.iter().filter(|(path, _)| !path.starts_with(&git) || path.starts_with(git.join("worktrees")));
+    let is_told = |path: &Path| !path.starts_with(&git) || path.starts_with(git.join("worktrees"));
+    let told = all.iter().filter(|(path, _)| is_told(path) && (path.is_symlink() || !path.is_dir()));
     told.map(|(path, what)| format!("{} {what}", path.display())).collect()
 }
 
