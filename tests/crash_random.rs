@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 use support::World;
+use support::chance::{Chance, number};
 
 const RETRIES: usize = 3;
 
@@ -47,21 +48,6 @@ id = "e"
 retries = 3
 command = ["sh", "-c", "setsid sleep 1000 & echo e > e.txt"]
 "#;
-
-/// A generator of numbers that can be had again: a multiplicative congruential one, of Lehmer.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(48_271) % 0x7fff_ffff;
-        self.0 % limit.max(1)
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the variables are the test's own")]
-fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
-}
 
 /// One repository with one run in it that things happen to.
 struct Round {
@@ -252,7 +238,7 @@ fn of_world(world: &Path) -> Vec<String> {
 fn no_kill_at_any_moment_loses_doubles_or_leaves_anything() {
     let seed = number("TREEHAND_CRASH_SEED", u64::from(std::process::id()));
     for round in 0..number("TREEHAND_CRASH_ROUNDS", 20) {
-        let mut chance = Chance((seed + round * 7919) % 0x7fff_fffe + 1);
+        let mut chance = Chance::of(seed, round);
         let mut one = Round::begin();
         for _ in 0..=chance.below(5) {
             pause(chance.below(300));

@@ -147,26 +147,10 @@ fn clean_reclaims_what_a_rejected_task_left_but_keeps_its_work() {
     assert_eq!(again["actions"], serde_json::json!([]), "a second plan is empty: {again}");
 }
 
-/// Lets whoever checks out a file of this worktree die there and then, with the treehand that started it: once.
-fn die_at_the_first_file(world: &World, tree: &std::path::Path) {
-    let script = world.path().join("smudge");
-    let text = format!(
-        "#!/bin/sh\ncat\n[ \"$PWD\" = '{tree}' ] && [ ! -e '{mark}' ] || exit 0\n: > '{mark}'\np=$PPID\n\
-         while [ \"$p\" -gt 1 ]; do\n  next=$(sed 's/.*) . \\([0-9]*\\) .*/\\1/' /proc/$p/stat)\n  name=$(cat /proc/$p/comm)\n\
-         \x20 case $name in git|treehand) kill -9 $p;; esac\n  [ \"$name\" = treehand ] && exit 0\n  p=$next\ndone\n",
-        tree = tree.display(),
-        mark = world.path().join("died").display()
-    );
-    std::fs::write(&script, text).expect("written");
-    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
-    world.commit("attributes", &[(".gitattributes", "a.txt filter=trap\n")]);
-    world.git(&["config", "filter.trap.smudge", &script.to_string_lossy()]);
-}
-
 #[test]
 fn a_landing_killed_between_branch_and_files_is_completed_and_can_be_undone() {
     let world = World::new();
-    die_at_the_first_file(&world, &world.repo());
+    world.die_at_the_first_file(&world.repo());
     world.write("own.txt", "mine\n");
     let before = world.git(&["rev-parse", "main"]);
     let change = ["sh", "-c", "echo new > a.txt; echo b > b.txt; rm src/lib.txt"];
@@ -203,7 +187,7 @@ fn an_undo_killed_between_branch_and_files_is_completed_by_the_next() {
         world.treehand(&["run", "--confine", "off", "--", "sh", "-c", &script]).expect(0);
         world.git(&["rev-parse", "main"])
     };
-    die_at_the_first_file(&world, &world.repo());
+    world.die_at_the_first_file(&world.repo());
     std::fs::write(world.path().join("died"), "").expect("the trap is off");
     let (first, second) = (land("first"), land("second"));
     std::fs::remove_file(world.path().join("died")).expect("the trap is on");
@@ -219,7 +203,7 @@ fn an_undo_killed_between_branch_and_files_is_completed_by_the_next() {
 #[test]
 fn a_redo_killed_between_branch_and_files_is_completed_by_the_next() {
     let world = World::new();
-    die_at_the_first_file(&world, &world.repo());
+    world.die_at_the_first_file(&world.repo());
     std::fs::write(world.path().join("died"), "").expect("the trap is off");
     world.treehand(&["run", "--confine", "off", "--", "sh", "-c", "echo new > a.txt; echo b > b.txt"]).expect(0);
     let landed = world.git(&["rev-parse", "main"]);
@@ -258,7 +242,7 @@ fn a_damaged_store_is_set_aside_with_what_can_be_read_carried_over() {
 #[test]
 fn a_workspace_whose_maker_was_killed_leaves_nothing_behind_after_clean() {
     let world = World::new();
-    die_at_the_first_file(&world, &world.trees().join("x/repo"));
+    world.die_at_the_first_file(&world.trees().join("x/repo"));
     assert_ne!(world.treehand(&["new", "x"]).code, 0, "it was killed");
     world.git(&["config", "--unset", "filter.trap.smudge"]);
     let done = world.treehand(&["clean", "--yes", "--json"]).expect(0).json();

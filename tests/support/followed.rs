@@ -46,6 +46,25 @@ impl Followed {
         world.wait_unsupervised(run);
     }
 
+    /// Begins a task, and kills who supervises and what holds it when its script has come to its end; what it started lives on.
+    pub fn leave_behind(world: &World, name: &str, script: &str) -> String {
+        let begun = world.path().join("begun");
+        world.shell("test -p ../begun || mkfifo ../begun").expect(0);
+        let script = format!("{script}\necho > '{}'; exec sleep 1000", begun.display());
+        let mut run = Followed::start(world, &["-q", "--name", name, "--confine", "off", "--", "bash", "-c", &script]);
+        let started = run.next("attempt.started");
+        std::fs::read(&begun).expect("it has begun");
+        let runs = world.treehand(&["ps", "--json"]).expect(0).json();
+        let at_work = runs["runs"].as_array().expect("runs").iter().find(|run| run["state"] == "running");
+        let id = at_work.expect("one at work")["run"].as_str().expect("an id").to_owned();
+        run.abandon(world, &id);
+        let shim = started["data"]["process"]["pid"].to_string();
+        let gone = super::handle(&shim);
+        super::signal("KILL", &shim);
+        gone.wait();
+        id
+    }
+
     /// How it ended.
     pub fn ends(mut self) -> Option<i32> {
         self.rest().for_each(drop);

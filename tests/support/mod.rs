@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "stories start the binary and git as a user does")]
 #![allow(dead_code, reason = "each story file uses its own part of the world")]
 
+pub mod chance;
 pub mod followed;
 
 use std::io::Write;
@@ -304,6 +305,22 @@ impl World {
         std::fs::write(tree.join(file), text).expect("written");
         self.git_in(&tree, &["add", "--all"]);
         self.git_in(&tree, &["commit", "-q", "-m", &format!("{name} changes {file}")]);
+    }
+
+    /// Lets whoever checks out a file of this worktree die there and then, with the treehand that started it: once.
+    pub fn die_at_the_first_file(&self, tree: &Path) {
+        let script = self.path().join("smudge");
+        let text = format!(
+            "#!/bin/sh\ncat\n[ \"$PWD\" = '{tree}' ] && [ ! -e '{mark}' ] || exit 0\n: > '{mark}'\np=$PPID\n\
+             while [ \"$p\" -gt 1 ]; do\n  next=$(sed 's/.*) . \\([0-9]*\\) .*/\\1/' /proc/$p/stat)\n  name=$(cat /proc/$p/comm)\n\
+             \x20 case $name in git|treehand) kill -9 $p;; esac\n  [ \"$name\" = treehand ] && exit 0\n  p=$next\ndone\n",
+            tree = tree.display(),
+            mark = self.path().join("died").display()
+        );
+        std::fs::write(&script, text).expect("written");
+        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+        self.commit("attributes", &[(".gitattributes", "a.txt filter=trap\n")]);
+        self.git(&["config", "filter.trap.smudge", &script.to_string_lossy()]);
     }
 
     /// What `fresh` says of a workspace.
