@@ -108,7 +108,7 @@ fn a_disk_budget_takes_the_oldest_of_what_is_kept_and_no_more_than_that() {
         std::fs::write(world.tree(name).join("big"), &big).expect("written");
         world.treehand(&["rm", "-f", name]).expect(0);
     }
-    let trash = || std::fs::read_dir(world.repo().join(".git/treehand/trash")).expect("the trash").count();
+    let trash = || std::fs::read_dir(world.repo().join(".git/treehand/trash")).map_or(0, Iterator::count);
     let clean = |budget: &str| world.treehand(&["clean", "--json", "--yes", "--disk-budget", budget]).expect(0).json();
     assert_eq!(clean("20M")["actions"], serde_json::json!([]));
     let done = clean("7M");

@@ -35,7 +35,7 @@ fn places(step: &Step) -> Vec<PathBuf> {
             [plan.tree.map(|_| plan.record.path.clone()), plan.git_dir.clone()].into_iter().flatten().collect()
         }
         Step::Task { paths, .. } => vec![paths.enclosure.clone(), paths.private.clone()],
-        Step::Entry(dir) | Step::ExpireDir(dir) => vec![dir.path.clone()],
+        Step::Entry(dir) | Step::ExpireDir(dir) | Step::EmptyDir(dir) => vec![dir.path.clone()],
         Step::RunDir { path, .. } | Step::Unkeep(path) => vec![path.clone()],
         Step::Orphans { .. }
         | Step::Reset(_)
@@ -53,6 +53,21 @@ impl CleanPlan {
         let CleanPlan { actions, kept, .. } = self;
         CleanReport { applied: false, actions, kept, freed_bytes: 0, op: None }
     }
+}
+
+/// Plans and carries out. What a process that died half-way had begun is ended first, and then everything is looked at anew, so
+/// that one call comes to the same end as if nobody had died.
+pub fn clean(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<CleanReport> {
+    let mut first = plan(repo, store, policy)?;
+    if !first.actions.iter().any(|action| action.step.ends_what_was_begun()) {
+        return apply(repo, store, first);
+    }
+    // A lock that a dead git left may be in the way of that, too.
+    first.actions.retain(|action| action.step.ends_what_was_begun() || action.kind == Kind::Lock);
+    let begun = apply(repo, store, first)?;
+    let rest = apply(repo, store, plan(repo, store, policy)?)?;
+    let actions = begun.actions.into_iter().chain(rest.actions).collect();
+    Ok(CleanReport { actions, freed_bytes: begun.freed_bytes + rest.freed_bytes, ..rest })
 }
 
 /// Carries out a plan.
@@ -127,6 +142,11 @@ impl CleanAction {
 }
 
 impl Step {
+    /// True for what brings something back, or puts a record right, that a dead process left in the middle.
+    fn ends_what_was_begun(&self) -> bool {
+        matches!(self, Step::PutBack { .. } | Step::Reset(_) | Step::Close(_))
+    }
+
     fn doomed(&self) -> Option<&DoomedRef> {
         match self {
             Step::Ref(doomed) => Some(doomed),

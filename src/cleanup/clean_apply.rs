@@ -83,6 +83,7 @@ pub fn apply(
         Step::RunDir { path, id } => run_dir(batch, path, *id, summary),
         Step::ExpireRef { name, commit } => expire_ref(repo, name, commit),
         Step::ExpireDir(dir) => expire_dir(dir),
+        Step::EmptyDir(dir) => empty_dir(dir),
         Step::Unkeep(path) => unkeep(path),
         Step::Lock(lock) => clean_locks::take(repo, batch.stamp(), lock),
     }
@@ -168,7 +169,7 @@ impl TaskBox<'_> {
         if let Some(process) = Processes::scan()?.inside(&paths.enclosure).first() {
             return Done::skipped(format!("{} (pid {}) works in it now", process.name, process.pid));
         }
-        let saved = match if salvage { self.save(batch.stamp()) } else { Ok(None) } {
+        let saved = match if salvage { self.save(batch.stamp()) } else { Ok(Vec::new()) } {
             Ok(saved) => saved,
             // It stays, and the other things go.
             Err(CleanupError::Worktree(WorktreeError::BadResult { message, .. })) => {
@@ -181,7 +182,7 @@ impl TaskBox<'_> {
         let takeaway = Takeaway {
             directories: vec![paths.entry.clone(), paths.enclosure.clone(), paths.private.clone()],
             task: task.workspace.clone().map(|path| (run.id.clone(), task.id.clone(), path)),
-            saved: saved.into_iter().collect(),
+            saved,
             ..Takeaway::default()
         };
         batch.take_away(&takeaway, summary)?;
@@ -191,7 +192,7 @@ impl TaskBox<'_> {
     }
 
     /// Saves what the box holds, unless the task's branch holds the same files.
-    fn save(&self, stamp: &str) -> Result<Option<String>> {
+    fn save(&self, stamp: &str) -> Result<Vec<String>> {
         let (repo, run, task) = (self.repo, self.run, self.task);
         let base = task.base.as_ref().unwrap_or(&run.base.commit);
         let store_dir = repo.run_dir(&run.id)?;
@@ -202,12 +203,17 @@ impl TaskBox<'_> {
         };
         let reader = repo.reader();
         let tip = reader.ref_commit(&task.branch.full_ref())?.unwrap_or_else(|| base.clone());
-        let name = format!("{}{}/{}/{stamp}/worktree", SALVAGE_PREFIX, run.id, task.id);
+        let prefix = format!("{}{}/{}/{stamp}", SALVAGE_PREFIX, run.id, task.id);
+        let name = format!("{prefix}/worktree");
+        let mut saved = Vec::new();
         if captured.commit == *base || salvage::captured_tree(&captured)? == reader.tree_of(&tip)? {
             salvage::import_submodules(repo, &captured, base, &name, None)?;
-            return Ok(None);
+        } else {
+            saved.push(salvage::import_sealed(repo, &captured, base, &name, None)?.name);
         }
-        Ok(Some(salvage::import_sealed(repo, &captured, base, &name, None)?.name))
+        let others = salvage::others_of_sealed(repo, self.paths, &captured, base, &prefix)?;
+        saved.extend(others.into_iter().map(|saved| saved.name));
+        Ok(saved)
     }
 }
 
@@ -253,6 +259,15 @@ fn expire_dir(dir: &DirFact) -> Result<Done> {
         return Done::skipped(CHANGED);
     }
     fs::remove_tree(&dir.path)?;
+    remove_if_empty(dir.path.parent());
+    Ok(Done::plain())
+}
+
+fn empty_dir(dir: &DirFact) -> Result<Done> {
+    if dir_id(&dir.path)? != Some(dir.id) || !children(&dir.path)?.is_empty() {
+        return Done::skipped(CHANGED);
+    }
+    remove_if_empty(Some(&dir.path));
     remove_if_empty(dir.path.parent());
     Ok(Done::plain())
 }

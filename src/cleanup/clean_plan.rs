@@ -208,6 +208,11 @@ fn leftovers(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
     for dir in facts.quarantines.iter().filter(|dir| old(dir.at)) {
         plan.actions.push(expire(Kind::Temp, dir, "a quarantine that nothing uses any more"));
     }
+    for dir in &facts.emptied {
+        let (item, expect) = (dir.path.display().to_string(), format!("{}, empty", dir.id));
+        let proof = "the workspace in it was removed, and nothing is in it";
+        plan.actions.push(action(Kind::Temp, item, proof, expect, Step::EmptyDir(dir.clone())));
+    }
     for (path, _) in facts.keeps.iter().filter(|(_, at)| old(*at)) {
         let (item, proof) = (path.display().to_string(), "it was to last until a ref was made");
         plan.actions.push(action(Kind::Lock, item, proof, "it is ours by its content", Step::Unkeep(path.clone())));

@@ -121,6 +121,9 @@ fn decide_box(
         if let Some(process) = &goes_on {
             return Err(format!("{} (pid {}) of it still runs", process.name, process.pid));
         }
+        if let Some(mounted) = task.mounted.first() {
+            return Err(format!("something is mounted in it: {}", mounted.display()));
+        }
         if task.enclosure.is_none() && !task.disk_there {
             return Err("its directory is not there, but its disk may not be mounted".into());
         }

@@ -58,10 +58,12 @@ pub fn scan(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<Fa
     facts.quarantines = directories(&repo.state_dir().join("quarantine"))?;
     facts.quarantines.retain(|dir| !abandoned::is_used(&dir.path));
     facts.keeps = keeps(&repo.common_dir.join("objects/pack"))?;
+    facts.emptied = scan.emptied(&operations)?;
     facts.locks = clean_locks::scan(repo)?;
     let stored = |dir: DirFact| StoredFact { bytes: policy.disk_budget.map_or(0, |_| fs::disk_usage(&dir.path)), dir };
     facts.logs = logs(repo, &facts.runs)?.into_iter().map(stored).collect();
-    facts.trash = scan.trash(&operations, &facts.intents)?.into_iter().map(stored).collect();
+    let trash = scan.trash(&operations, &facts.intents, &mut facts.unreadable)?;
+    facts.trash = trash.into_iter().map(stored).collect();
     facts.aged = scan.aged(&facts.runs)?;
     scan.around.proofs.keep();
     Ok(facts)
@@ -140,7 +142,14 @@ impl Scan<'_> {
         let paths = remove::sealed_paths(self.repo, record, &self.policy.template)?;
         let base = &record.base.commit;
         let captured = salvage::capture_sealed(self.repo, &paths, &paths.private, base)?;
-        Ok(captured.commit != *record.imported.as_ref().unwrap_or(base))
+        let imported = record.imported.as_ref().unwrap_or(base);
+        if captured.commit == *imported {
+            return Ok(false);
+        }
+        // A commit of the same files on the same parents, which says another moment.
+        let parts = |commit: &CommitId| [format!("{commit}^{{tree}}"), format!("{commit}^@")];
+        let now = captured.git().bare(&captured.scratch, ["rev-parse"]).args(parts(&captured.commit)).text()?;
+        Ok(now != self.repo.bare(["rev-parse"]).args(parts(imported)).text()?)
     }
 
     /// Entries of ours that no workspace and no task accounts for.
@@ -174,7 +183,12 @@ impl Scan<'_> {
     }
 
     /// What is in the trash, except what an interrupted removal may still have to put back.
-    fn trash(&self, operations: &[OperationRecord], intents: &[OpenIntent]) -> Result<Vec<DirFact>> {
+    fn trash(
+        &self,
+        operations: &[OperationRecord],
+        intents: &[OpenIntent],
+        unreadable: &mut Vec<Kept>,
+    ) -> Result<Vec<DirFact>> {
         let mut found = directories(&trash::root(self.repo))?;
         let mut beside: BTreeSet<PathBuf> = BTreeSet::new();
         for operation in operations {
@@ -197,9 +211,34 @@ impl Scan<'_> {
             pending.extend(removed_items(entry).iter().filter_map(place));
         }
         found.retain(|dir| !pending.contains(&dir.path));
+        let mounts = &self.around.mounts;
+        for dir in found.extract_if(.., |dir| !mounts.below(&dir.path).is_empty()) {
+            let (item, reason) = (dir.path.display().to_string(), "something is mounted in it".to_owned());
+            unreadable.push(Kept { kind: Kind::Trash, item, reason });
+        }
         for dir in &mut found {
             let name = dir.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             dir.at = trash::stamped_at(&name).unwrap_or(dir.at);
+        }
+        Ok(found)
+    }
+
+    /// Empty directories of our own making around workspaces that were removed: whoever died before it removed one left it.
+    fn emptied(&self, operations: &[OperationRecord]) -> Result<Vec<DirFact>> {
+        let mut around: BTreeSet<PathBuf> = BTreeSet::new();
+        for operation in operations {
+            if let UndoData::Removal { items } = &operation.undo {
+                around.extend(items.iter().filter_map(around_one_alone));
+            }
+        }
+        let mut found = Vec::new();
+        for path in around {
+            let used = self.records.iter().any(|record| record.path.starts_with(&path));
+            if let (false, Some(id)) = (used, dir_id(&path)?)
+                && children(&path)?.is_empty()
+            {
+                found.push(DirFact { at: trash::changed_at(&path)?, path, id });
+            }
         }
         Ok(found)
     }
@@ -262,6 +301,13 @@ fn logs(repo: &Repository, runs: &[RunFacts]) -> Result<Vec<DirFact>> {
 fn is_stillborn(dir: &DirFact) -> Result<bool> {
     let inside = children(&dir.path)?;
     Ok(inside.iter().all(|path| path.file_name().is_some_and(|name| name == "locked")))
+}
+
+/// The directory around a workspace that was made for it alone: it bears its name.
+fn around_one_alone(item: &RemovedItem) -> Option<PathBuf> {
+    let RemovedItem::Workspace { record } = item else { return None };
+    let around = record.path.parent()?;
+    (around.file_name()?.to_str()? == record.name.path_part()).then(|| around.to_owned())
 }
 
 fn place(item: &RemovedItem) -> Option<PathBuf> {

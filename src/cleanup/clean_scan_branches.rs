@@ -75,7 +75,10 @@ impl Branches {
 
     /// Looks at each.
     pub fn scan(&self, scan: &Scan<'_>, facts: &mut Facts) -> Result<()> {
-        let based = based_upon(&scan.records, &scan.store.runs()?);
+        let mut based = based_upon(&scan.records, &scan.store.runs()?);
+        for alias in self.listed.iter().filter(|one| !one.alias_of.is_empty()) {
+            based.entry(alias.alias_of.clone()).or_insert_with(|| format!("{}, another name of it,", alias.name));
+        }
         for listed in &self.listed {
             match self.own_branch(scan, listed, based.get(&listed.name)) {
                 Ok(found) => facts.branches.push(found),

@@ -169,7 +169,8 @@ fn task_facts(
         None => None,
     };
     let disk_there = disk_there(scan.repo, &paths.tree);
-    Ok(TaskFacts { task, paths, enclosure, private, entry, processes, orphans, branch, pin, disk_there })
+    let mounted = scan.around.mounts.below(&paths.enclosure);
+    Ok(TaskFacts { task, paths, enclosure, private, entry, mounted, processes, orphans, branch, pin, disk_there })
 }
 
 /// What an attempt started and still lives, wherever it stands; `None` for nothing.

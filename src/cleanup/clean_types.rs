@@ -169,6 +169,8 @@ pub enum Step {
     },
     /// Removes a directory for good.
     ExpireDir(DirFact),
+    /// Removes a directory that must be empty.
+    EmptyDir(DirFact),
     /// Removes a `.keep` file of ours.
     Unkeep(PathBuf),
     /// Takes a lock away that a git left behind.
@@ -279,6 +281,8 @@ pub struct TaskFacts {
     pub private: bool,
     /// Its entry is there.
     pub entry: bool,
+    /// Where in its box something is mounted.
+    pub mounted: Vec<PathBuf>,
     /// Processes in its box.
     pub processes: Vec<Standing>,
     /// What its attempts started and still lives.
@@ -436,6 +440,8 @@ pub struct Facts {
     pub quarantines: Vec<DirFact>,
     /// `.keep` files of ours, and since when.
     pub keeps: Vec<(PathBuf, Timestamp)>,
+    /// Empty directories around workspaces that were removed.
+    pub emptied: Vec<DirFact>,
     /// Locks of git's.
     pub locks: Vec<LockFact>,
     /// Logs of runs, with the end of the run.

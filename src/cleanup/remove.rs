@@ -116,7 +116,12 @@ pub fn attempt(
     if let Some(why) = differs(plan, &facts) {
         return Ok(Attempt::Skipped(why));
     }
-    let owned = WorkspaceRecord { state: WorkspaceState::Removing, owner: proc::own(), ..plan.record.clone() };
+    // One that is not whole yet must not be taken for one that is, should this process die now.
+    let state = match plan.record.state {
+        WorkspaceState::Creating => WorkspaceState::Creating,
+        WorkspaceState::Ready | WorkspaceState::Removing => WorkspaceState::Removing,
+    };
+    let owned = WorkspaceRecord { state, owner: proc::own(), ..plan.record.clone() };
     store.put_workspace("workspace.removing", &owned)?;
     let removed = Removal { batch, repo, store, plan, around: &around, targets: &targets }.run(template, summary);
     if removed.is_err()
@@ -301,6 +306,8 @@ impl Removal<'_, '_, '_> {
             // Where the files are gone, commits of submodules are recorded by none.
             salvage::import_submodules(self.repo, &captured, base, &record.branch.full_ref(), Some(last))?;
         }
+        let others = salvage::others_of_sealed(self.repo, paths, &captured, base, prefix)?;
+        saved.extend(others.into_iter().map(|saved| (saved.name, saved.commit)));
         let (own, work) = ((None, record.path.as_path()), (self.targets, Some(&record.base.commit)));
         let fact = remove_scan::branch_fact(self.repo, self.around, &record.branch, own, work)?;
         let fate = match moved {

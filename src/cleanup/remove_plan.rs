@@ -83,6 +83,10 @@ pub struct RemoveFacts {
     pub branch: Option<BranchFact>,
     /// Processes in it.
     pub processes: Vec<Standing>,
+    /// Where in it something is mounted.
+    pub mounted: Vec<PathBuf>,
+    /// Repositories and worktrees in ignored places of it that hold something of their own (plain only).
+    pub nested: Vec<String>,
 }
 
 /// What the caller accepts.
@@ -195,7 +199,11 @@ fn refuse(facts: &RemoveFacts, options: RemoveOptions) -> Option<Refusal> {
         let list = named(facts.processes.iter().map(|p| format!("{} (pid {})", p.name, p.pid)).collect());
         return refusal(format!("processes work in `{name}`: {list}"), "end them, or let them go elsewhere".into());
     }
-    let whole = facts.held.is_empty() && facts.dirty.is_empty() && facts.unpushed.is_empty();
+    if let Some(mounted) = facts.mounted.first() {
+        let mounted = mounted.display();
+        return refusal(format!("something is mounted in `{name}`: {mounted}"), format!("umount {mounted}"));
+    }
+    let whole = facts.held.is_empty() && facts.dirty.is_empty() && facts.unpushed.is_empty() && facts.nested.is_empty();
     if options.force_dirty || options.delete_unmerged && whole {
         return None;
     }
@@ -211,6 +219,12 @@ fn refuse(facts: &RemoveFacts, options: RemoveOptions) -> Option<Refusal> {
         let list = named(facts.unpushed.clone());
         let hint = format!("push them; or remove it anyway, `undo` brings it back for a time: treehand rm -f {name}");
         return refusal(format!("submodules of `{name}` have commits that are nowhere else: {list}"), hint);
+    }
+    if !facts.nested.is_empty() {
+        let list = named(facts.nested.clone());
+        let hint =
+            format!("move them away; or remove it anyway, `undo` brings it back for a time: treehand rm -f {name}");
+        return refusal(format!("`{name}` holds what is not its own: {list}"), hint);
     }
     if facts.head.is_some() && !facts.head_held {
         let hint =
@@ -301,6 +315,8 @@ mod tests {
             head_held: true,
             branch: Some(branch(None)),
             processes: Vec::new(),
+            mounted: Vec::new(),
+            nested: Vec::new(),
         }
     }
 
@@ -327,6 +343,8 @@ mod tests {
         check(&|f| f.held = vec!["a rebase".into()], false, true);
         check(&|f| f.dirty = vec!["a".into()], false, true);
         check(&|f| f.unpushed = vec!["lib".into()], false, true);
+        check(&|f| f.nested = vec!["build/other".into()], false, true);
+        check(&|f| f.mounted = vec!["/x/w/r/data".into()], false, false);
         check(&|f| f.tree = TreeFact::Gone, true, true);
         check(&|f| (f.tree, f.moved) = (TreeFact::Gone, true), false, false);
         check(&|f| f.head_held = false, false, true);

@@ -15,12 +15,13 @@ use crate::model::record::{WorkspaceRecord, WorkspaceState};
 use crate::model::{BranchName, CommitId};
 use crate::sys::fs;
 use crate::sys::git::Reader;
+use crate::sys::removal::Mounts;
 use crate::sys::standing::Processes;
 use crate::worktree::checkouts::{self, Checkout};
 use crate::worktree::index_copy::dirty_paths;
 use crate::worktree::place::{self, Place};
 use crate::worktree::repository::bytes_path;
-use crate::worktree::{Repository, submodules, unpushed};
+use crate::worktree::{Repository, nested, submodules, unpushed};
 
 /// What is looked at once for any number of workspaces.
 pub struct Surroundings {
@@ -32,6 +33,8 @@ pub struct Surroundings {
     trees: BTreeMap<PathBuf, usize>,
     /// Where branches are.
     pub reader: Reader,
+    /// Where something is mounted.
+    pub mounts: Mounts,
     /// Every process of this user.
     pub processes: Processes,
     /// What is known already of where work is; nothing, for who looks at one workspace.
@@ -43,7 +46,8 @@ impl Surroundings {
     pub fn scan(repo: &Repository) -> Result<Surroundings> {
         let (checkouts, processes) = (checkouts::scan(repo)?, Processes::scan()?);
         let (users, trees, proofs) = (BTreeMap::new(), BTreeMap::new(), Proofs::default());
-        let mut around = Surroundings { checkouts, users, trees, reader: repo.reader(), processes, proofs };
+        let mut around =
+            Surroundings { checkouts, users, trees, reader: repo.reader(), mounts: Mounts::scan()?, processes, proofs };
         for (number, checkout) in around.checkouts.iter().enumerate() {
             let held = checkout.held.iter().map(|(held, _)| held);
             for branch in checkout.branch.iter().chain(held) {
@@ -106,6 +110,10 @@ pub fn facts(
         }
         _ => Vec::new(),
     };
+    let nested = match &git_dir {
+        Some(git_dir) if closely && present && !record.sealed && !unborn => nested::find(repo, git_dir, &record.path)?,
+        _ => Vec::new(),
+    };
     let on_branch = checkout.is_none_or(|checkout| checkout.branch.as_deref() == Some(record.branch.as_str()));
     let head = git_dir
         .as_deref()
@@ -120,6 +128,7 @@ pub fn facts(
         locked: checkout.and_then(|checkout| checkout.locked.clone()),
         held: checkout.map(|c| c.held.iter().map(|(_, what)| (*what).to_owned()).collect()).unwrap_or_default(),
         on_branch,
+        mounted: around.mounts.below(&root),
         processes: if present { around.processes.inside(&root) } else { Vec::new() },
         branch: branch_fact(
             repo,
@@ -133,6 +142,7 @@ pub fn facts(
         git_dir,
         dirty,
         unpushed,
+        nested,
         head,
         head_held,
     })

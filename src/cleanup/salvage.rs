@@ -19,6 +19,7 @@ use crate::worktree::capture::{CaptureRequest, Captured, capture, capture_commit
 use crate::worktree::import::{ImportRequest, RefChange, changes, import, update_ref, update_refs};
 use crate::worktree::import_submodules::{self, import_alone};
 use crate::worktree::index_copy::IndexCopy;
+use crate::worktree::private_refs::private_refs;
 use crate::worktree::quarantine::Quarantine;
 use crate::worktree::run_store::RunStore;
 use crate::worktree::sealed::{Identity, SealedPaths};
@@ -267,6 +268,36 @@ pub fn import_sealed(
     import(repo, captured, &request)?;
     // The import has proved that everything it reaches is there.
     Ok(Saved { name: reference.to_owned(), commit: captured.commit.clone() })
+}
+
+/// Saves what a sealed workspace has committed beside its HEAD and no ref of the repository holds.
+pub fn others_of_sealed(
+    repo: &Repository,
+    paths: &SealedPaths,
+    captured: &Captured,
+    base: &CommitId,
+    prefix: &str,
+) -> Result<Vec<Saved>> {
+    let mut saved = Vec::new();
+    for (name, commit) in private_refs(&paths.git_dir) {
+        let peeled = format!("{commit}^{{commit}}");
+        let args = ["rev-parse", "--verify", "--quiet", "--end-of-options", &peeled];
+        let output = captured.git().bare(&captured.scratch, args).output()?;
+        // A ref without its commit has nothing that could be saved.
+        let Ok(commit) = CommitId::parse(String::from_utf8_lossy(&output.stdout).trim()) else { continue };
+        if repo.reader().has_commit(&commit)? {
+            let args = ["rev-list", "--max-count=1", commit.as_str(), "--not", "--all", "--"];
+            if repo.bare(args).run()?.stdout.is_empty() {
+                continue;
+            }
+        }
+        let part: String =
+            name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).collect();
+        let one = Captured { commit, submodules: Vec::new(), ..captured.clone() };
+        let name = format!("{prefix}/private-{}-{}", one.commit.short(), part.trim_matches('-'));
+        saved.push(import_sealed(repo, &one, base, &name, None)?);
+    }
+    Ok(saved)
 }
 
 /// Imports what was captured in submodules alone: the commit around them is known.

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
@@ -153,36 +153,7 @@ pub fn identity(path: &Path) -> Result<Option<(u64, u64)>, FsError> {
     }
 }
 
-/// Removes a directory and all in it, without following links. Absent is fine. Directories that their owner made
-/// unwritable (as some build tools and Go's module cache do) are made writable first.
-pub fn remove_tree(path: &Path) -> Result<(), FsError> {
-    match remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            make_directories_writable(path);
-            remove_dir_all(path).map_err(at("remove", path))
-        }
-        other => other.map_err(at("remove", path)),
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "this is the gateway to recursive removal")]
-fn remove_dir_all(path: &Path) -> io::Result<()> {
-    fs::remove_dir_all(path)
-}
-
-fn make_directories_writable(root: &Path) {
-    let entries = walkdir::WalkDir::new(root).follow_links(false).into_iter();
-    for entry in entries.filter_map(Result::ok).filter(|entry| entry.file_type().is_dir()) {
-        if let Ok(meta) = entry.metadata() {
-            let mut mode = meta.permissions();
-            mode.set_mode(mode.mode() | 0o700);
-            if let Err(error) = fs::set_permissions(entry.path(), mode) {
-                tracing::debug!(path = %entry.path().display(), %error, "cannot make writable");
-            }
-        }
-    }
-}
+pub use super::removal::remove_tree;
 
 /// Removes a file; absent is fine.
 pub fn remove_file(path: &Path) -> Result<(), FsError> {
@@ -458,6 +429,8 @@ pub fn open_log(path: &Path) -> Result<File, FsError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

@@ -17,6 +17,7 @@ pub mod marks;
 pub mod notify;
 pub mod proc;
 pub mod random;
+pub mod removal;
 pub mod scope;
 pub mod socket;
 pub mod standing;

@@ -78,8 +78,8 @@ fn without_layers_everything_is_the_documented_default() {
         ("clean.min_age", "\"1d\""),
         ("clean.retention", "\"14d\""),
         ("clean.protect", "[]"),
-        ("clean.deadline", "\"10m\""),
         ("clean.disk_budget", ""),
+        ("clean.deadline", "\"10m\""),
         ("clean.notify", ""),
     ];
     let shown: Vec<(&str, &str)> = resolved.origins.iter().map(|v| (v.key.as_str(), v.value.as_str())).collect();

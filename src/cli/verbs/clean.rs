@@ -47,8 +47,10 @@ pub(super) fn act(session: &Session, args: &CleanArgs) -> Result<Cleaned, CliErr
             session.out.warn(blocked);
         }
     }
-    let plan = clean::plan(&session.repo, &store, &policy)?;
-    let report = if args.yes { clean::apply(&session.repo, &store, plan)? } else { plan.into_report() };
+    let report = match args.yes {
+        true => clean::clean(&session.repo, &store, &policy)?,
+        false => clean::plan(&session.repo, &store, &policy)?.into_report(),
+    };
     let document = document(&report, &session.repo);
     Ok(Cleaned { text: text(&document), exit: u8::from(has_failed(&document)), document })
 }

@@ -1,0 +1,199 @@
+//! Removing a directory with all that is in it, beneath an open directory: no link is followed and no mount is crossed.
+//!
+//! What is mounted somewhere below stays, with everything around it: it is looked for before anything is removed, and the kernel
+//! refuses to go in where that look missed it. Directories that their owner made unwritable (as some build tools and Go's
+//! module cache do) are made writable on the way.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::fs::{FsError, at};
+
+/// Removes a directory and all in it. Absent is fine.
+pub fn remove_tree(path: &Path) -> Result<(), FsError> {
+    if let Some(mounted) = mounts_below(path)?.into_iter().next() {
+        let why = io::Error::new(io::ErrorKind::CrossesDevices, format!("{} is mounted in it", mounted.display()));
+        return Err(at("remove", path)(why));
+    }
+    match remove(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(at("remove", path)),
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(directory) => directory,
+        // Not to be read yet; what is no directory, a link to one included, is removed itself.
+        Err(Errno::ACCESS) => {
+            make_writable(rustix::fs::CWD, path.as_os_str().as_bytes())?;
+            rustix::fs::open(path, flags, Mode::empty())?
+        }
+        Err(Errno::NOTDIR | Errno::LOOP) => return std::fs::remove_file(path),
+        Err(error) => return Err(error.into()),
+    };
+    empty(&directory)?;
+    std::fs::remove_dir(path)
+}
+
+/// Removes what is in a directory.
+fn empty(directory: &OwnedFd) -> io::Result<()> {
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        if entry.file_type() != FileType::Directory {
+            match while_unwritable(directory, || rustix::fs::unlinkat(directory, name, AtFlags::empty())) {
+                Ok(()) | Err(Errno::NOENT) => continue,
+                // The file system did not say what it is.
+                Err(Errno::ISDIR | Errno::PERM) if entry.file_type() == FileType::Unknown => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let child = match open_within(directory.as_fd(), name.to_bytes()) {
+            Err(Errno::ACCESS) => {
+                make_writable(directory.as_fd(), name.to_bytes())?;
+                open_within(directory.as_fd(), name.to_bytes())
+            }
+            other => other,
+        };
+        match child {
+            Ok(child) => empty(&child)?,
+            Err(Errno::NOENT) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        while_unwritable(directory, || rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR))?;
+    }
+    Ok(())
+}
+
+/// Does it again where the directory was not to be written.
+fn while_unwritable(directory: &OwnedFd, act: impl Fn() -> rustix::io::Result<()>) -> rustix::io::Result<()> {
+    match act() {
+        Err(Errno::ACCESS) => {
+            rustix::fs::fchmod(directory, Mode::RWXU)?;
+            act()
+        }
+        other => other,
+    }
+}
+
+fn make_writable(directory: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
+    rustix::fs::chmodat(directory, name, Mode::RWXU, AtFlags::empty())
+}
+
+/// Opens a directory in a directory, unless something is mounted there or it is a link.
+#[cfg(target_os = "linux")]
+fn open_within(directory: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    use rustix::fs::{ResolveFlags, openat2};
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let stay = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+    match openat2(directory, name, flags, Mode::empty(), stay) {
+        // A kernel, or a sandbox, that does not have the call.
+        Err(Errno::NOSYS | Errno::PERM) => open_on_the_same_device(directory, name),
+        other => other,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_within(directory: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    open_on_the_same_device(directory, name)
+}
+
+fn open_on_the_same_device(directory: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let child = rustix::fs::openat(directory, name, flags, Mode::empty())?;
+    let same = rustix::fs::fstat(&child)?.st_dev == rustix::fs::fstat(directory)?.st_dev;
+    if same { Ok(child) } else { Err(Errno::XDEV) }
+}
+
+/// Every place at or below this one on which something is mounted, as far as this process sees.
+pub fn mounts_below(path: &Path) -> Result<Vec<PathBuf>, FsError> {
+    Ok(Mounts::scan()?.below(path))
+}
+
+/// Every place on which something is mounted.
+#[derive(Debug, Default)]
+pub struct Mounts(Vec<PathBuf>);
+
+impl Mounts {
+    /// Looks once; none where the system has no list of them.
+    pub fn scan() -> Result<Mounts, FsError> {
+        let list = Path::new("/proc/self/mountinfo");
+        match std::fs::read(list) {
+            Ok(text) => Ok(Mounts(text.split(|byte| *byte == b'\n').filter_map(place).collect())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Mounts::default()),
+            Err(error) => Err(at("read", list)(error)),
+        }
+    }
+
+    /// Those at or below a place.
+    pub fn below(&self, path: &Path) -> Vec<PathBuf> {
+        let path = super::fs::without_links(path);
+        self.0.iter().filter(|place| place.starts_with(&path)).cloned().collect()
+    }
+}
+
+/// The fifth field of a line of mountinfo, in which blanks and the like are written as three octal digits.
+fn place(line: &[u8]) -> Option<PathBuf> {
+    let field = line.split(|byte| *byte == b' ').nth(4)?;
+    let (mut bytes, mut rest) = (Vec::with_capacity(field.len()), field);
+    while let Some((first, after)) = rest.split_first() {
+        let octal = after.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => (bytes, rest) = ([bytes, vec![byte]].concat(), &after[3..]),
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    Some(PathBuf::from(std::ffi::OsStr::from_bytes(&bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn everything_goes_but_what_a_link_leads_to() {
+        let place = tempfile::tempdir().expect("a directory");
+        let (tree, other) = (place.path().join("tree"), place.path().join("other"));
+        std::fs::create_dir_all(tree.join("a/b/c")).expect("made");
+        std::fs::create_dir(&other).expect("made");
+        std::fs::write(other.join("precious"), "p").expect("written");
+        std::fs::write(tree.join("a/b/file"), "f").expect("written");
+        symlink(&other, tree.join("a/link")).expect("linked");
+        symlink("loop", tree.join("loop")).expect("linked");
+        for (directory, mode) in [("a/b/c", 0o000), ("a/b", 0o500), ("a", 0o555)] {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(tree.join(directory), mode).expect("set");
+        }
+        remove_tree(&tree).expect("removed");
+        assert!(!tree.exists() && other.join("precious").exists());
+        symlink(&other, &tree).expect("linked");
+        remove_tree(&tree).expect("removed");
+        assert!(std::fs::symlink_metadata(&tree).is_err() && other.join("precious").exists());
+        remove_tree(&tree).expect("absent is fine");
+    }
+
+    #[test]
+    fn places_of_mounts_are_read_as_the_kernel_writes_them() {
+        let line = b"36 35 98:0 /mnt1 /mnt/a\\040b\\134c rw,noatime master:1 - ext3 /dev/root rw";
+        assert_eq!(place(line), Some(PathBuf::from("/mnt/a b\\c")));
+        assert_eq!(place(b""), None);
+        let mounts = Mounts(["/x", "/x/y", "/x/y-z"].map(PathBuf::from).into());
+        assert_eq!(mounts.below(Path::new("/x/y")), [PathBuf::from("/x/y")]);
+        assert!(Mounts::scan().expect("readable").below(Path::new("/")).contains(&PathBuf::from("/")));
+    }
+}
