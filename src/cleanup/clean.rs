@@ -142,11 +142,6 @@ impl CleanAction {
 }
 
 impl Step {
-    /// True for what brings something back, or puts a record right, that a dead process left in the middle.
-    fn ends_what_was_begun(&self) -> bool {
-        matches!(self, Step::PutBack { .. } | Step::Reset(_) | Step::Close(_))
-    }
-
     fn doomed(&self) -> Option<&DoomedRef> {
         match self {
             Step::Ref(doomed) => Some(doomed),

@@ -13,10 +13,13 @@ pub fn decide(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
 
 fn decide_one(own: &OwnBranch, policy: &CleanPolicy) -> Result<String, String> {
     untouchable(&own.branch)?;
+    if let Some(name) = &own.alias_of {
+        return Err(format!("it is another name of {name}"));
+    }
+    let proof = own.branch.integrated.as_ref().map_err(ToString::to_string)?;
     if let Some(why) = &own.needed_by {
         return Err(why.clone());
     }
-    let proof = own.branch.integrated.as_ref().map_err(ToString::to_string)?;
     if !own.has_work {
         return Err("no work yet".into());
     }

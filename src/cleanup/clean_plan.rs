@@ -49,6 +49,8 @@ pub fn plan(facts: &Facts, policy: &CleanPolicy) -> CleanPlan {
             }
         }
     }
+    // What was begun ends first: then everything is looked at anew.
+    plan.actions.sort_by_key(|action| action.kind != Kind::Lock && !action.step.ends_what_was_begun());
     leftovers(facts, policy, &mut plan);
     expiries(facts, policy, &mut plan);
     if let Some(only) = &policy.only {

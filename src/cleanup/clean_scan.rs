@@ -32,6 +32,7 @@ use crate::sys::{fs, proc};
 use crate::worktree::Repository;
 use crate::worktree::abandoned;
 use crate::worktree::base_name::REQUESTS;
+use crate::worktree::disk;
 use crate::worktree::repository::bytes_path;
 
 /// For so long a `git worktree add` may take to write where its tree is.
@@ -99,8 +100,9 @@ impl Scan<'_> {
     fn workspace(&mut self, record: &WorkspaceRecord) -> Result<WorkspaceFacts> {
         let targets = self.targets_of(&record.base)?;
         let found = self.workspace_by(record, &targets, Look::Briefly)?;
-        // What stays anyway need not be looked into.
-        if found.facts.record.state == WorkspaceState::Ready && clean_plan::stays(&found, self.policy) {
+        // What stays anyway need not be looked into; what is in a sealed one does not show outside.
+        if !record.sealed && found.facts.record.state == WorkspaceState::Ready && clean_plan::stays(&found, self.policy)
+        {
             return Ok(found);
         }
         self.workspace_by(record, &targets, Look::Closely)
@@ -131,7 +133,10 @@ impl Scan<'_> {
         Ok(WorkspaceFacts {
             owner_alive: record.owner.as_ref().is_some_and(proc::is_alive),
             active_at,
-            disk_there: disk_there(self.repo, &record.path),
+            disk_there: match &record.disk {
+                Some(disk) => disk::is_mounted(self.repo, disk),
+                None => disk_there(self.repo, &record.path),
+            },
             initializing,
             protected: self.protected(record.branch.as_str()),
             facts,
@@ -143,13 +148,7 @@ impl Scan<'_> {
         let base = &record.base.commit;
         let captured = salvage::capture_sealed(self.repo, &paths, &paths.private, base)?;
         let imported = record.imported.as_ref().unwrap_or(base);
-        if captured.commit == *imported {
-            return Ok(false);
-        }
-        // A commit of the same files on the same parents, which says another moment.
-        let parts = |commit: &CommitId| [format!("{commit}^{{tree}}"), format!("{commit}^@")];
-        let now = captured.git().bare(&captured.scratch, ["rev-parse"]).args(parts(&captured.commit)).text()?;
-        Ok(now != self.repo.bare(["rev-parse"]).args(parts(imported)).text()?)
+        Ok(!salvage::is_same_work(self.repo, &captured, imported)?)
     }
 
     /// Entries of ours that no workspace and no task accounts for.

@@ -77,7 +77,7 @@ impl Branches {
     pub fn scan(&self, scan: &Scan<'_>, facts: &mut Facts) -> Result<()> {
         let mut based = based_upon(&scan.records, &scan.store.runs()?);
         for alias in self.listed.iter().filter(|one| !one.alias_of.is_empty()) {
-            based.entry(alias.alias_of.clone()).or_insert_with(|| format!("{}, another name of it,", alias.name));
+            based.entry(alias.alias_of.clone()).or_insert_with(|| format!("{} is another name of it", alias.name));
         }
         for listed in &self.listed {
             match self.own_branch(scan, listed, based.get(&listed.name)) {
@@ -94,9 +94,8 @@ impl Branches {
     fn own_branch(&self, scan: &Scan<'_>, listed: &Listed, based: Option<&String>) -> Result<OwnBranch> {
         let name = BranchName::parse(listed.short()).map_err(WorktreeError::from)?;
         let (tip, began_on, targets) = (&listed.tip, listed.began_on(), &self.trunk.targets[..]);
-        let needed_by = match (&listed.alias_of, based) {
-            (alias, _) if !alias.is_empty() => Some(format!("it is another name of {alias}")),
-            (_, Some(who)) => Some(format!("{who} is based on it")),
+        let needed_by = match based {
+            Some(who) => Some(who.clone()),
             _ if self.trunk.standing.contains(&listed.name) => Some("others may be built upon it, by its name".into()),
             _ => None,
         };
@@ -108,6 +107,7 @@ impl Branches {
             has_work: began_on != Some(tip) || !is_on_the_line_of_any(scan, tip, targets)?,
             branch: task_branch(scan, &name, (tip.clone(), began_on), targets, None, None)?,
             moved_at,
+            alias_of: Some(listed.alias_of.clone()).filter(|name| !name.is_empty()),
             needed_by,
         })
     }
@@ -169,18 +169,23 @@ fn list(scan: &Scan<'_>, facts: &mut Facts) -> Result<Vec<Listed>> {
     Ok(lines.into_iter().filter_map(listed).collect())
 }
 
-/// The branches on which a workspace, or a run that is not over, is based or lands, with what that is.
+/// The branches on which a workspace, or a run that is not over, is based or lands, in words.
 fn based_upon(workspaces: &[WorkspaceRecord], runs: &[RunRecord]) -> BTreeMap<String, String> {
     let full = |name: &str| format!("refs/heads/{name}");
     let mut found = BTreeMap::new();
     for workspace in workspaces {
         found.extend(
-            workspace.base.references().map(|name| (full(name), format!("the workspace `{}`", workspace.name))),
+            workspace
+                .base
+                .references()
+                .map(|name| (full(name), format!("the workspace `{}` is based on it", workspace.name))),
         );
     }
     for run in runs.iter().filter(|run| !run.state.is_terminal()) {
-        found
-            .extend([run.into.full_ref(), full(&run.base.reference)].map(|name| (name, format!("the run {}", run.id))));
+        found.extend(
+            [run.into.full_ref(), full(&run.base.reference)]
+                .map(|name| (name, format!("the run {} is based on it", run.id))),
+        );
     }
     found
 }

@@ -177,6 +177,13 @@ pub enum Step {
     Lock(LockFact),
 }
 
+impl Step {
+    /// True for what brings something back, or puts a record right, that a dead process left in the middle.
+    pub fn ends_what_was_begun(&self) -> bool {
+        matches!(self, Step::PutBack { .. } | Step::Reset(_) | Step::Close(_))
+    }
+}
+
 /// What `clean` may take.
 #[derive(Clone, Debug)]
 pub struct CleanPolicy {
@@ -345,6 +352,8 @@ pub struct OwnBranch {
     pub has_work: bool,
     /// When it moved last, or its tip was committed.
     pub moved_at: Timestamp,
+    /// The branch that it is another name of.
+    pub alias_of: Option<String>,
     /// Who needs it, in words.
     pub needed_by: Option<String>,
 }

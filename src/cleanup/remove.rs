@@ -286,7 +286,7 @@ impl Removal<'_, '_, '_> {
         };
         let last = record.imported.as_ref().unwrap_or(base);
         let mut moved = None;
-        if captured.commit != *last {
+        if !salvage::is_same_work(self.repo, &captured, last)? {
             let reference = record.branch.full_ref();
             match salvage::import_sealed(self.repo, &captured, base, &reference, Some(last)) {
                 Ok(import) => {

@@ -299,6 +299,7 @@ mod tests {
             order: 1,
             owner: None,
             imported: None,
+            disk: None,
         };
         RemoveFacts {
             record,

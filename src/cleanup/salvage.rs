@@ -270,6 +270,16 @@ pub fn import_sealed(
     Ok(Saved { name: reference.to_owned(), commit: captured.commit.clone() })
 }
 
+/// True for a capture of what a commit has already: the same files on the same parents, whatever moment it says.
+pub fn is_same_work(repo: &Repository, captured: &Captured, commit: &CommitId) -> Result<bool> {
+    if captured.commit == *commit {
+        return Ok(true);
+    }
+    let parts = |commit: &CommitId| [format!("{commit}^{{tree}}"), format!("{commit}^@")];
+    let now = captured.git().bare(&captured.scratch, ["rev-parse"]).args(parts(&captured.commit)).text()?;
+    Ok(repo.reader().has_commit(commit)? && now == repo.bare(["rev-parse"]).args(parts(commit)).text()?)
+}
+
 /// Saves what a sealed workspace has committed beside its HEAD and no ref of the repository holds.
 pub fn others_of_sealed(
     repo: &Repository,

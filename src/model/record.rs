@@ -329,6 +329,18 @@ pub struct WorkspaceRecord {
     pub owner: Option<ProcId>,
     /// What was imported from it last (sealed only).
     pub imported: Option<CommitId>,
+    /// The disk that it was made on, where that is another one than the repository's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<OtherDisk>,
+}
+
+/// A disk that may be away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherDisk {
+    /// Where it is mounted.
+    pub path: PathBuf,
+    /// The inode of its root: what lies there without it has another.
+    pub inode: u64,
 }
 
 /// When a workspace was made, beside others: by their order, and by the clock only where that does not tell.

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::checkouts;
 use super::copy::{self, Copied, CopyProgress, CopyTarget};
+use super::disk;
 use super::error::{Result, WorktreeError};
 use super::hooks;
 use super::import::update_ref;
@@ -77,6 +78,7 @@ pub fn create(
         None => repo.named_tree(request.template, request.name)?,
     };
     refuse_occupied(&tree)?;
+    let disk = disk::other_disk(repo, &tree)?;
     let mut record = WorkspaceRecord {
         name: request.name.clone(),
         state: WorkspaceState::Creating,
@@ -90,6 +92,7 @@ pub fn create(
         order: next_order(store)?,
         owner: proc::own(),
         imported: None,
+        disk,
     };
     // Whoever has enough of waiting wants nothing half made.
     let held = Held::hold().map_err(WorktreeError::Signals)?;

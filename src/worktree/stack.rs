@@ -147,6 +147,7 @@ mod tests {
             order: 2,
             owner: None,
             imported: None,
+            disk: None,
         }
     }
 

@@ -98,6 +98,14 @@ fn reverted_twice(world: &World, name: &str) -> Vec<Verdict> {
     goes(name, "ancestor of `main`")
 }
 
+fn alias_of_one_that_landed(world: &World, name: &str) -> Vec<Verdict> {
+    ancestor(world, "landed-alias");
+    world.git(&["symbolic-ref", &format!("refs/heads/{name}"), "refs/heads/landed-alias"]);
+    let mut said = kept(name, "it is another name of refs/heads/landed-alias");
+    said.extend(kept("landed-alias", "another name"));
+    said
+}
+
 fn alias_of_an_open_one(world: &World, name: &str) -> Vec<Verdict> {
     branch(world, "aliased", &["one\n"]);
     world.git(&["symbolic-ref", &format!("refs/heads/{name}"), "refs/heads/aliased"]);
@@ -229,6 +237,7 @@ pub const ALL: &[Specimen] = &[
     ("reverted", reverted),
     ("reverted-twice", reverted_twice),
     ("alias", alias_of_an_open_one),
+    ("alias-of-landed", alias_of_one_that_landed),
     ("no-text", no_text),
     ("guarded", guarded),
     ("base-of-a-workspace", base_of_a_workspace),

@@ -90,21 +90,6 @@ fn is_precious(place: &Path) -> bool {
 }
 
 #[test]
-fn what_is_mounted_in_a_workspace_that_goes_is_there_while_it_is_in_the_trash_and_when_it_is_back() {
-    let world = World::new();
-    std::fs::write(world.repo().join(".git/info/exclude"), "data/\n").expect("written");
-    landed(&world, "holds");
-    std::fs::create_dir(tree(&world, "holds").join("data")).expect("a mount point");
-    let place = precious(&world);
-    let script = "mount --bind ../precious ../disk/trees/holds/repo/data; \
-                  $treehand clean --yes --json --min-age 0s; $treehand undo; \
-                  test -e ../disk/trees/holds/repo/data/deep/file";
-    let Some(done) = with_mounts(&world, script) else { return };
-    done.expect(0);
-    assert!(is_precious(&place));
-}
-
-#[test]
 fn a_link_out_of_a_workspace_that_goes_is_not_followed() {
     let world = World::new();
     std::fs::write(world.repo().join(".git/info/exclude"), "data\n").expect("written");
@@ -115,4 +100,32 @@ fn a_link_out_of_a_workspace_that_goes_is_not_followed() {
     let pen = Pen::of(world, vec![("links", verdict)]);
     pen.judge(&["--min-age", "0s", "--set", TEMPLATE]);
     assert!(is_precious(&place));
+}
+
+#[test]
+fn what_is_mounted_in_a_workspace_that_goes_survives_that_and_the_end_of_the_retention() {
+    let world = World::new();
+    std::fs::write(world.repo().join(".git/info/exclude"), "data/\n").expect("written");
+    landed(&world, "holds");
+    std::fs::create_dir(tree(&world, "holds").join("data")).expect("a mount point");
+    let place = precious(&world);
+    let script = "mount --bind ../precious ../disk/trees/holds/repo/data; \
+                  $treehand clean --yes --json --min-age 0s; \
+                  $treehand clean --yes --json --min-age 0s --set clean.retention=0s || true";
+    let Some(done) = with_mounts(&world, script) else { return };
+    assert!(is_precious(&place), "the content of a mount was deleted: {}{}", done.stdout, done.stderr);
+    assert!(done.stdout.contains("something is mounted in `holds`: "), "{}", done.stdout);
+}
+
+const DIRECT: &str = "worktree.path=../disk/{workspace}/{repo}";
+
+#[test]
+fn a_mount_point_right_above_the_workspaces_is_no_proof_either() {
+    let world = World::new();
+    std::fs::create_dir(world.path().join("disk")).expect("a mount point");
+    let script = format!("mount -t tmpfs zoo ../disk; $treehand new mounted -q --set \"{DIRECT}\"");
+    let Some(there) = with_mounts(&world, &script) else { return };
+    there.expect(0);
+    let pen = Pen::of(world, vec![("mounted", Kept("workspace", "mounted".into(), "its disk may not be mounted"))]);
+    pen.judge(&["--min-age", "0s"]);
 }

@@ -44,7 +44,7 @@ fn chosen(from: &'static [Specimen], names: &[&str]) -> Vec<Specimen> {
 /// One of each kind of action.
 fn one_of_each() -> Vec<Specimen> {
     [
-        chosen(leftovers::HALF, &["half-removed"]),
+        chosen(leftovers::HALF, &["half-made", "half-removed"]),
         chosen(landed::ALL, &["fast-forward", "squashed"]),
         chosen(places::ALL, &["deleted-staged", "deleted-loose", "sealed-and-landed"]),
         chosen(runs::ALL, &["failed-dirty", "refused"]),

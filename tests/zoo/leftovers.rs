@@ -5,7 +5,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::pen::{Goes, Kept, Pen, Specimen, Untouched, Verdict};
+use crate::pen::{Goes, Kept, Pen, Specimen, Untouched, Verdict, dead_lock};
 use crate::support::World;
 
 /// The beginning of this century's second year in milliseconds, and a token: a name in the trash.
@@ -182,7 +182,8 @@ fn half_made(world: &World, name: &str) -> Vec<Verdict> {
     world.die_at_the_first_file(&world.tree(name));
     assert_ne!(world.treehand(&["new", name]).code, 0, "it was killed");
     world.git(&["config", "--unset", "filter.trap.smudge"]);
-    vec![Goes("workspace", name.into(), "who made it died before it was ready")]
+    let lock = world.repo().join(".git/worktrees/repo/index.lock");
+    vec![dead_lock(lock), Goes("workspace", name.into(), "who made it died before it was ready")]
 }
 
 fn half_made_and_used(world: &World, name: &str) -> Vec<Verdict> {

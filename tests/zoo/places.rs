@@ -204,6 +204,31 @@ fn sealed_and_landed(world: &World, name: &str) -> Vec<Verdict> {
 }
 
 /// What can live in one repository.
+fn sealed_with_another_branch(world: &World, name: &str) -> Vec<Verdict> {
+    let script = "git switch -q -c other; echo o > o; git add o; git commit -q -m other; git switch -q -; \
+                  echo s > sealed-too.txt; git add --all; git commit -q -m sealed";
+    sealed(world, name, script);
+    world.treehand(&["diff", name]).expect(0);
+    world.git(&["merge", "-q", "--no-ff", "-m", "sealed, too", name]);
+    vec![Goes("workspace", name.into(), "clean, ancestor of `main`")]
+}
+
+fn sealed_with_a_stash(world: &World, name: &str) -> Vec<Verdict> {
+    let script =
+        "echo s > sealed-three.txt; git add --all; git commit -q -m sealed; echo t > t; git add t; git stash -q";
+    sealed(world, name, script);
+    world.treehand(&["diff", name]).expect(0);
+    world.git(&["merge", "-q", "--no-ff", "-m", "sealed, three", name]);
+    vec![Goes("workspace", name.into(), "clean, ancestor of `main`")]
+}
+
+fn sealed_files_and_landed(world: &World, name: &str) -> Vec<Verdict> {
+    sealed(world, name, "echo s > sealed-files.txt");
+    world.treehand(&["diff", name]).expect(0);
+    world.git(&["merge", "-q", "--no-ff", "-m", "sealed files", name]);
+    vec![Goes("workspace", name.into(), "clean, ancestor of `main`")]
+}
+
 pub const ALL: &[Specimen] = &[
     // First: it takes every entry whose directory is gone by then.
     ("pruned", pruned_by_git),
@@ -232,6 +257,9 @@ pub const ALL: &[Specimen] = &[
     ("sealed-with-files", sealed_with_files),
     ("sealed-without-work", sealed_without_work),
     ("sealed-and-landed", sealed_and_landed),
+    ("sealed-other-branch", sealed_with_another_branch),
+    ("sealed-stash", sealed_with_a_stash),
+    ("sealed-files-landed", sealed_files_and_landed),
 ];
 
 #[test]

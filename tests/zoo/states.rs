@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use crate::pen::{Goes, Kept, Pen, Specimen, Verdict};
+use crate::pen::{Goes, Kept, Pen, Specimen, Untouched, Verdict, dead_lock};
 use crate::support::World;
 
 fn landed(world: &World, name: &str) -> std::path::PathBuf {
@@ -231,8 +231,24 @@ fn loops_and_ways_out(world: &World, name: &str) -> Vec<Verdict> {
 fn index_is_locked(world: &World, name: &str) -> Vec<Verdict> {
     landed(world, name);
     let entry = world.git_in(&world.tree(name), &["rev-parse", "--absolute-git-dir"]);
-    std::fs::write(std::path::Path::new(&entry).join("index.lock"), "").expect("written");
-    goes(name)
+    let mut verdicts = goes(name);
+    verdicts.push(dead_lock(std::path::Path::new(&entry).join("index.lock")));
+    verdicts
+}
+
+fn others_worktree_inside(world: &World, name: &str) -> Vec<Verdict> {
+    let inner = landed(world, name).join("build/worktrees/inner");
+    world.git(&["worktree", "add", "-q", "-b", "inner", &inner.to_string_lossy()]);
+    write(&inner, "precious", "precious\n");
+    vec![Kept("workspace", name.into(), "holds what is not its own: build/worktrees/inner"), Untouched(inner)]
+}
+
+fn ignored_repository_inside(world: &World, name: &str) -> Vec<Verdict> {
+    let inner = landed(world, name).join("build/inner");
+    std::fs::create_dir_all(&inner).expect("made");
+    world.git_in(&inner, &["init", "-q"]);
+    world.git_in(&inner, &["commit", "-q", "--allow-empty", "-m", "nowhere else"]);
+    vec![Kept("workspace", name.into(), "holds what is not its own: build/inner"), Untouched(inner)]
 }
 
 /// What can live in one repository.
@@ -260,6 +276,8 @@ pub const ALL: &[Specimen] = &[
     ("branch-renamed", branch_renamed),
     ("stashed", stashed),
     ("repository-inside", repository_inside),
+    ("others-worktree-inside", others_worktree_inside),
+    ("ignored-repository-inside", ignored_repository_inside),
     ("read-only-inside", read_only_inside),
     ("loops-and-ways-out", loops_and_ways_out),
     ("index-is-locked", index_is_locked),
