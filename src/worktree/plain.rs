@@ -284,10 +284,24 @@ pub fn remove_entries_dir_if_empty(repo: &Repository) {
 /// and fails on one that another git is just writing ("failed to read …/commondir").
 fn register(repo: &Repository, tree: &Path, branch: &BranchName) -> Result<()> {
     let _lock = FileLock::acquire(&repo.lock(ADDING), &format!("pid {}, registering a worktree", std::process::id()))?;
-    // Started where the person stands: git gives the new one that worktree's own settings and sparse checkout.
-    let add = repo.git.bare(&repo.git_dir, ["worktree", "add", "--quiet", "--no-checkout"]);
-    add.arg(tree).arg(branch.as_str()).run()?;
+    for attempt in 1.. {
+        // Started where the person stands: git gives the new one that worktree's own settings and sparse checkout.
+        let add = repo.git.bare(&repo.git_dir, ["worktree", "add", "--quiet", "--no-checkout"]);
+        match add.arg(tree).arg(branch.as_str()).run() {
+            Err(GitError::Failed { stderr, .. }) if attempt < REGISTRATIONS && is_pruned(&stderr) => {}
+            other => return Ok(other.map(drop)?),
+        }
+    }
     Ok(())
+}
+
+/// How often a worktree is registered whose entry somebody takes away meanwhile.
+const REGISTRATIONS: usize = 5;
+
+/// True when git lost the entry that it was writing: a `git gc` prunes an entry that does not say yet where its tree is, however
+/// young that is. git itself has put away then what it had begun.
+fn is_pruned(said: &str) -> bool {
+    said.contains("/worktrees/") && said.contains("No such file or directory")
 }
 
 fn seal(
