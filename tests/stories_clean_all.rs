@@ -106,3 +106,13 @@ fn clean_in_the_git_dir_took_the_workspaces_for_gone_and_left_them() {
     world.treehand(&["-C", &git_dir, "clean", "--yes", "--min-age", "0s"]).expect(0);
     assert_eq!(boxes(&repo), 0);
 }
+
+/// It said that no repository was known, and the nightly job was content.
+#[test]
+fn without_a_home_it_is_refused() {
+    let world = World::new();
+    let mut command = world.command(&["clean", "--all-repos", "--json"]);
+    let output = command.env_remove("HOME").env_remove("XDG_STATE_HOME").output().expect("started");
+    assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("neither HOME nor XDG_STATE_HOME is set"));
+}

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::error::Result;
+use super::error::{Result, WorktreeError};
 use super::place;
 use super::repository::Repository;
 use crate::sys::{env, fs};
@@ -53,7 +53,11 @@ pub fn enrol(repo: &Repository) -> Result<()> {
 
 /// Every repository that this user's treehand knows, by its path.
 pub fn all() -> Result<Vec<Known>> {
-    let Some(directory) = env::state_home().map(|home| home.join(DIRECTORY)) else { return Ok(Vec::new()) };
+    // Without a place for it there is no telling what is known.
+    let home = env::state_home().ok_or_else(|| {
+        WorktreeError::refused("neither HOME nor XDG_STATE_HOME is set", "set HOME to a directory you can write to")
+    })?;
+    let directory = home.join(DIRECTORY);
     if !fs::exists(&directory)? {
         return Ok(Vec::new());
     }
