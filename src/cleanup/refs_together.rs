@@ -1,4 +1,4 @@
-//! Apply: many refs deleted in one transaction, as `batch` deletes one: each by compare-and-swap, with what it was at and its
+//! Apply: many refs deleted, and made again, in one transaction, as `batch` deletes one: each by compare-and-swap, with what it was at and its
 //! reflog within reach of `undo`.
 //!
 //! Where the transaction does not go through, or refs are in tables, each goes by itself, and what moved is kept and named. Each
@@ -11,8 +11,9 @@ use super::branch_log;
 use super::error::Result;
 use super::ref_names::UNDO_PREFIX;
 use super::traces::kept_as;
-use crate::model::CommitId;
 use crate::model::cause::chain;
+use crate::model::record::RemovedItem;
+use crate::model::{CommitId, Hooks};
 use crate::worktree::Repository;
 use crate::worktree::import::{RefChange, update_refs};
 
@@ -30,6 +31,30 @@ pub(super) fn delete_refs(repo: &Repository, stamp: &str, doomed: &[DoomedRef]) 
         kept.extend(delete_ref(repo, stamp, doomed)?);
     }
     Ok(kept)
+}
+
+/// Makes those again whose reflogs were kept, without a line in them; whoever puts back one after the other finds them there. Where
+/// it cannot be done at once, nothing is done.
+pub(super) fn make_again(repo: &Repository, items: &[RemovedItem]) -> Result<()> {
+    let (reader, mut lines, mut count) = (repo.reader(), String::new(), 0);
+    for item in items {
+        let RemovedItem::Ref { name, commit, traces: Some(traces), .. } = item else { continue };
+        let is_kept = branch_log::is_file(repo, &traces.log)? == Some(true);
+        if is_kept && reader.ref_commit(name)?.is_none() {
+            lines.push_str(&format!("create {name}\0{commit}\0"));
+            count += 1;
+        }
+    }
+    if count < 2 {
+        return Ok(());
+    }
+    let args = ["-c", "core.logAllRefUpdates=false", "update-ref", "--stdin", "-z"];
+    let command = repo.bare(args).stdin(lines);
+    let command = if repo.hooks == Hooks::Unconfined { command.with_hooks() } else { command };
+    if let Err(error) = command.run() {
+        tracing::debug!("refs come back one by one: {}", chain(&error));
+    }
+    Ok(())
 }
 
 /// False where this repository's refs cannot be treated so.

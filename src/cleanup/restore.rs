@@ -10,7 +10,7 @@ use serde_json::json;
 use super::error::{CleanupError, Result};
 use super::print::{is_git_dir, print};
 use super::remove_scan::linked_git_dir;
-use super::{refs_back, traces, trash};
+use super::{refs_back, refs_together, traces, trash};
 use crate::model::cause::chain;
 use crate::model::record::{PutBack, PutBackDirectory, RemovedItem};
 use crate::store::Store;
@@ -74,6 +74,7 @@ pub fn is_trashed(items: &[RemovedItem]) -> Result<bool> {
 
 /// Puts back what can be put back; what is back already, or has something else in its place, is left.
 pub fn put_back(repo: &Repository, store: &Store, items: &[RemovedItem]) -> Result<Renamed> {
+    refs_together::make_again(repo, items)?;
     let mut renumbered = Vec::new();
     // The last that went comes back first: it may be around one that went before it.
     for item in items.iter().rev() {
