@@ -267,7 +267,9 @@ impl Removal<'_, '_, '_> {
             return Ok(());
         }
         let head = Reader::open(&self.repo.git, git_dir).revision("HEAD")?;
-        let dirty = !plan.dirty && !remove_scan::dirty(self.repo, &plan.record, git_dir)?.is_empty();
+        // Where nothing had to be saved no time has passed since it was looked at.
+        let saved = plan.salvage && !plan.dirty;
+        let dirty = saved && !remove_scan::dirty(self.repo, &plan.record, git_dir)?.is_empty();
         if dirty || head != plan.head {
             let message = format!("`{}` changed while it was being removed", plan.record.name);
             return Err(CleanupError::refused(message, "look at it, then try again"));
