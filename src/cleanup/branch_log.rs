@@ -81,7 +81,8 @@ fn create_silently(repo: &Repository, reference: &str, commit: &CommitId) -> Res
     Ok(())
 }
 
-fn copy(repo: &Repository, from: &str, to: &str) -> Result<()> {
+/// Gives a ref the reflog of another.
+pub fn copy(repo: &Repository, from: &str, to: &str) -> Result<()> {
     if in_tables(repo) {
         return write_anew(repo, from, to);
     }

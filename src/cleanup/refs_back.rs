@@ -19,10 +19,25 @@ const BRANCHES: &str = "refs/heads/";
 
 /// Everything that keeps these refs from being as they were.
 pub fn obstacles(repo: &Repository, items: &[RemovedItem]) -> Result<Vec<String>> {
-    let mut found = Vec::new();
+    let (reader, mut found, mut absent) = (repo.reader(), Vec::new(), Vec::new());
     for item in items {
-        if let RemovedItem::Ref { name, commit, fate, .. } = item {
-            found.extend(obstacle(repo, items, name, commit, *fate)?);
+        let RemovedItem::Ref { name, commit, fate, .. } = item else { continue };
+        match reader.ref_commit(name)? {
+            Some(now) => found.extend(obstacle(repo, items, name, (commit, now), *fate)?),
+            None if !reader.has_commit(commit)? => {
+                found.push(format!("the commit {} of {name} is gone", commit.short()))
+            }
+            None => absent.push(name.clone()),
+        }
+    }
+    if !absent.is_empty() {
+        let there = reader.refs_below(BRANCHES)?;
+        let there = || there.iter().map(|(name, _)| name.as_str());
+        // One by one only where there is something to say.
+        let is_free = in_the_way(&absent, there()).is_none();
+        for name in absent.iter().filter(|_| !is_free) {
+            let beside = in_the_way(std::slice::from_ref(name), there());
+            found.extend(beside.map(|other| format!("{name} cannot come back beside {other}")));
         }
     }
     Ok(found)
@@ -45,20 +60,10 @@ fn obstacle(
     repo: &Repository,
     items: &[RemovedItem],
     name: &str,
-    commit: &CommitId,
+    (commit, now): (&CommitId, CommitId),
     fate: RefFate,
 ) -> Result<Option<String>> {
-    let reader = repo.reader();
     let short = name.strip_prefix(BRANCHES).unwrap_or(name);
-    let Some(now) = reader.ref_commit(name)? else {
-        if !reader.has_commit(commit)? {
-            return Ok(Some(format!("the commit {} of {name} is gone", commit.short())));
-        }
-        let there = reader.refs_below(BRANCHES)?;
-        let wanted = [name.to_owned()];
-        let beside = in_the_way(&wanted, there.iter().map(|(name, _)| name.as_str()));
-        return Ok(beside.map(|other| format!("{name} cannot come back beside {other}")));
-    };
     if now != *commit {
         let moved = moved_on(short, &now, commit, &on_top(repo, commit, &now, None)?);
         return Ok(Some(if fate.is_deleted() { format!("{name} is there again: {moved}") } else { moved }));

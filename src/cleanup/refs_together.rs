@@ -4,7 +4,7 @@
 //! Where the transaction does not go through, or refs are in tables, each goes by itself, and what moved is kept and named. Each
 //! step can be repeated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::batch::{DoomedRef, KeptRef, delete_ref};
 use super::branch_log;
@@ -33,28 +33,32 @@ pub(super) fn delete_refs(repo: &Repository, stamp: &str, doomed: &[DoomedRef]) 
     Ok(kept)
 }
 
-/// Makes those again whose reflogs were kept, without a line in them; whoever puts back one after the other finds them there. Where
-/// it cannot be done at once, nothing is done.
-pub(super) fn make_again(repo: &Repository, items: &[RemovedItem]) -> Result<()> {
-    let (reader, mut lines, mut count) = (repo.reader(), String::new(), 0);
+/// Makes those again that can be made at once; whoever puts back one after the other passes over those that this names.
+pub(super) fn make_again<'a>(repo: &Repository, items: &'a [RemovedItem]) -> Result<BTreeSet<&'a str>> {
+    let (reader, mut lines, mut made) = (repo.reader(), String::new(), BTreeMap::new());
     for item in items {
         let RemovedItem::Ref { name, commit, traces: Some(traces), .. } = item else { continue };
-        let is_kept = branch_log::is_file(repo, &traces.log)? == Some(true);
-        if is_kept && reader.ref_commit(name)?.is_none() {
+        let is_plain = branch_log::is_file(repo, &traces.log)? == Some(true) && traces.sections.is_empty();
+        if is_plain && reader.ref_commit(name)?.is_none() {
             lines.push_str(&format!("create {name}\0{commit}\0"));
-            count += 1;
+            made.insert(name.as_str(), traces.log.as_str());
         }
     }
-    if count < 2 {
-        return Ok(());
+    if made.len() < 2 {
+        return Ok(BTreeSet::new());
     }
+    // Without a line in the reflogs: those of before come back.
     let args = ["-c", "core.logAllRefUpdates=false", "update-ref", "--stdin", "-z"];
     let command = repo.bare(args).stdin(lines);
     let command = if repo.hooks == Hooks::Unconfined { command.with_hooks() } else { command };
     if let Err(error) = command.run() {
         tracing::debug!("refs come back one by one: {}", chain(&error));
+        return Ok(BTreeSet::new());
     }
-    Ok(())
+    for (name, log) in &made {
+        branch_log::copy(repo, log, name)?;
+    }
+    Ok(made.into_keys().collect())
 }
 
 /// False where this repository's refs cannot be treated so.

@@ -74,11 +74,12 @@ pub fn is_trashed(items: &[RemovedItem]) -> Result<bool> {
 
 /// Puts back what can be put back; what is back already, or has something else in its place, is left.
 pub fn put_back(repo: &Repository, store: &Store, items: &[RemovedItem]) -> Result<Renamed> {
-    refs_together::make_again(repo, items)?;
+    let made = refs_together::make_again(repo, items)?;
     let mut renumbered = Vec::new();
     // The last that went comes back first: it may be around one that went before it.
     for item in items.iter().rev() {
         match item {
+            RemovedItem::Ref { name, .. } if made.contains(name.as_str()) => {}
             RemovedItem::Ref { name, commit, traces, .. } => traces::put_back(repo, name, commit, traces.as_deref())?,
             RemovedItem::Directory { from, trash } => {
                 let renamed = put_directory(repo, from, trash)?;
