@@ -188,6 +188,19 @@ fn private_directories_that_are_not_on_record_are_not_lost_with_the_store() {
     assert_eq!(sealed.count(), 1);
 }
 
+#[test]
+fn sealed_work_that_this_state_directory_cannot_capture_is_not_lost() {
+    let world = lived_in();
+    let elsewhere = world.path().join("other-state");
+    let mut command = world.command(&["uninstall", "--yes", "--json"]);
+    command.env("XDG_STATE_HOME", &elsewhere);
+    let refused = support::answer(command).expect(4).json();
+    assert!(outcome(&refused).1.contains("private git dir of `shut` is not in"), "{refused}");
+    assert_eq!(std::fs::read_to_string(world.tree("shut").join("work")).expect("it is there"), "worked\n");
+    let done = world.treehand(&["uninstall", "--yes", "--json"]).expect(0).json();
+    assert_uninstalled(&world, &done["left"]);
+}
+
 /// Copies what a world has aside, or back.
 fn copy(world: &World, from: &Path, to: &Path) {
     let parts = "repo repo.trees state";
@@ -209,7 +222,7 @@ fn one_that_is_killed_at_any_moment_is_finished_by_the_next() {
     copy(&world, world.path(), aside.path());
     let begun = std::time::Instant::now();
     world.treehand(&["uninstall", "--yes"]).expect(0);
-    let (whole, steps) = (begun.elapsed(), 16_u32);
+    let (whole, steps) = (begun.elapsed(), 8_u32);
     let mut killed = 0;
     for step in 1..=steps {
         copy(&world, aside.path(), world.path());

@@ -6,14 +6,14 @@
 use std::path::{Path, PathBuf};
 
 use super::clean_types::{CleanAction, CleanPolicy, Kind, Outcome, Step};
-use super::error::Result;
+use super::error::{CleanupError, Result};
 use super::remove::{self, BranchOutcome, RemoveOptions};
-use super::remove_plan::BranchFate;
 use super::saved::Saved;
 use super::uninstall_types::{Goes, Refusal, Stays, UninstallPlan};
 use super::{clean, salvaged, uninstall_plan, uninstall_raze, uninstall_scan};
 use crate::model::BranchName;
 use crate::model::cause::chain;
+use crate::model::record::WorkspaceRecord;
 use crate::store::Store;
 use crate::sys::fs;
 use crate::sys::lock::FileLock;
@@ -75,10 +75,19 @@ pub fn apply(repo: &Repository, store: Store, request: &Request, plan: Uninstall
     let _one_at_a_time = FileLock::try_acquire(&repo.lock("uninstall"), &holder)?;
     begin(repo, &plan)?;
     let mut done = Done { removed: plan.goes.clone(), left: plan.stays.clone(), refusal: None };
-    let mut now = plan;
+    let (mut now, operations) = (plan, store.operations()?.len());
+    let stopped = |mut refusal: Refusal, done: Done| -> Result<Done> {
+        if store.operations()?.len() > operations {
+            refusal.reason.push_str("; what went already is in the trash, and comes back with: treehand undo");
+        }
+        Ok(Done { removed: Vec::new(), refusal: Some(refusal), ..done })
+    };
+    let mut skipped = None;
     for _ in 0..ROUNDS {
-        if let Some(refusal) = empty(repo, &store, &now, &mut done)? {
-            return Ok(stopped(done, refusal));
+        match empty(repo, &store, &now, &mut done)? {
+            Emptied::Wholly => {}
+            Emptied::Skipped(why) => skipped = Some(why),
+            Emptied::Refused(refusal) => return stopped(refusal, done),
         }
         for (saved, branches) in keep_what_was_saved(repo, &now)? {
             let why = format!("what only the workspace of {saved} held");
@@ -87,7 +96,7 @@ pub fn apply(repo: &Repository, store: Store, request: &Request, plan: Uninstall
         // Everything is looked at once more: from here on nothing can be taken back.
         now = self::plan(repo, &store, request, true)?;
         if let Some(refusal) = now.refusal {
-            return Ok(stopped(done, refusal));
+            return stopped(refusal, done);
         }
         if !unfinished(&now, &done.left) {
             uninstall_raze::raze(repo, store, &now, &request.sockets)?;
@@ -101,18 +110,24 @@ pub fn apply(repo: &Repository, store: Store, request: &Request, plan: Uninstall
             now.goes.iter().filter(|goes| goes.kind == "workspace" && !known(goes)).cloned().collect();
         done.removed.extend(back);
     }
-    let reason = "workspaces come back again and again: somebody else is at work".to_owned();
-    Ok(stopped(done, Refusal { busy: true, reason }))
+    let reason = skipped.unwrap_or_else(|| "workspaces come back again and again: somebody is at work".to_owned());
+    stopped(Refusal { busy: false, reason }, done)
 }
 
-fn stopped(done: Done, refusal: Refusal) -> Done {
-    Done { removed: Vec::new(), refusal: Some(refusal), ..done }
+/// How taking boxes and sealed workspaces came out.
+enum Emptied {
+    /// All are gone.
+    Wholly,
+    /// One was not as it was looked at: what died half-way may just have been put back, so that the next look may help.
+    Skipped(String),
+    /// One stays.
+    Refused(Refusal),
 }
 
 /// True where something is to be taken first; a branch that could not be taken stays, and is no reason to wait.
 fn unfinished(plan: &UninstallPlan, left: &[Stays]) -> bool {
     let to_do = |action: &CleanAction| match action.step {
-        Step::Task { .. } | Step::PutBack { .. } | Step::Workspace(_) => true,
+        Step::Task { .. } | Step::Orphans { .. } | Step::PutBack { .. } | Step::Workspace(_) => true,
         Step::Ref(_) => left.iter().all(|left| left.item != action.item),
         _ => false,
     };
@@ -130,41 +145,55 @@ fn begin(repo: &Repository, plan: &UninstallPlan) -> Result<()> {
     Ok(())
 }
 
-/// Takes boxes of tasks and sealed workspaces, what they hold saved first; why one of them stays.
-fn empty(repo: &Repository, store: &Store, plan: &UninstallPlan, done: &mut Done) -> Result<Option<Refusal>> {
-    let template = &plan.steps.template;
-    let report = clean::apply(repo, store, plan.steps.clone())?;
+/// Takes boxes of tasks and sealed workspaces, what they hold saved first.
+fn empty(repo: &Repository, store: &Store, plan: &UninstallPlan, done: &mut Done) -> Result<Emptied> {
+    let (report, mut emptied) = (clean::apply(repo, store, plan.steps.clone())?, Emptied::Wholly);
     for action in report.actions.into_iter().filter(|action| action.outcome != Outcome::Done) {
         let why = action.reason.unwrap_or_default();
-        if action.kind != Kind::Branch {
-            return Ok(Some(Refusal { busy: false, reason: format!("{}: {why}", action.item) }));
+        if action.kind == Kind::Branch {
+            done.removed.retain(|goes| goes.item != action.item);
+            done.left.push(Stays { kind: "branch", item: action.item, why });
+        } else if action.outcome == Outcome::Skipped {
+            emptied = Emptied::Skipped(format!("{}: {why}", action.item));
+        } else {
+            let reason = format!("{}: {why}", action.item);
+            return Ok(Emptied::Refused(Refusal { busy: false, reason }));
         }
-        done.removed.retain(|goes| goes.item != action.item);
-        done.left.push(Stays { kind: "branch", item: action.item, why });
     }
     // As they are on record now: what died half-way was completed, or put back.
     for record in store.workspaces()?.iter().filter(|record| record.sealed) {
-        let options = RemoveOptions { force_dirty: true, delete_unmerged: false };
-        let removed = remove::plan(repo, store, record, &options).and_then(|mut removal| {
-            removal.branch = BranchFate::Keep { why: "branches stay".into() };
-            remove::apply(repo, store, removal, template)
-        });
-        match removed {
-            Ok(removed) if removed.branch_outcome == BranchOutcome::Kept => {}
-            Ok(removed) => done.left.retain(|stays| stays.item != removed.branch.full_ref()),
-            Err(error @ super::CleanupError::Worktree(WorktreeError::Busy { .. })) => {
-                return Ok(Some(Refusal { busy: true, reason: chain(&error) }));
-            }
-            Err(
-                error @ (super::CleanupError::Refused { .. }
-                | super::CleanupError::Worktree(WorktreeError::BadResult { .. })),
-            ) => {
-                return Ok(Some(Refusal { busy: false, reason: format!("`{}`: {}", record.name, chain(&error)) }));
-            }
-            Err(error) => return Err(error),
+        if let Some(refusal) = unseal(repo, store, (record, plan), done)? {
+            return Ok(Emptied::Refused(refusal));
         }
     }
-    Ok(None)
+    Ok(emptied)
+}
+
+/// Removes a sealed workspace, its work on its branch; why it stays.
+fn unseal(
+    repo: &Repository,
+    store: &Store,
+    (record, plan): (&WorkspaceRecord, &UninstallPlan),
+    done: &mut Done,
+) -> Result<Option<Refusal>> {
+    let options = RemoveOptions { force_dirty: true, delete_unmerged: false };
+    let removed = remove::plan(repo, store, record, &options)
+        .and_then(|removal| remove::apply(repo, store, removal, &plan.steps.template));
+    let refusal =
+        |busy: bool, error: &CleanupError| Refusal { busy, reason: format!("`{}`: {}", record.name, chain(error)) };
+    match removed {
+        Ok(removed) => {
+            // Its branch goes as with `rm`: where its work is in its target.
+            let gone = removed.branch_outcome == BranchOutcome::Deleted;
+            done.left.retain(|stays| !gone || stays.item != removed.branch.full_ref());
+            Ok(None)
+        }
+        Err(error @ CleanupError::Worktree(WorktreeError::Busy { .. })) => Ok(Some(refusal(true, &error))),
+        Err(error @ (CleanupError::Refused { .. } | CleanupError::Worktree(WorktreeError::BadResult { .. }))) => {
+            Ok(Some(refusal(false, &error)))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes branches of what was saved since it began, as far as no branch holds it: where from, and their names.

@@ -4,7 +4,7 @@
 //! they may be the only copy. Files that a person writes (the configuration, start files of shells) are named, never touched.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::error::Result;
 use super::places::children;
@@ -127,21 +127,26 @@ fn persons(own: &Path, account: &mut Account) -> Result<()> {
     Ok(())
 }
 
-/// Takes what goes; what a person should know.
-pub fn remove(account: &Account) -> Result<Vec<String>> {
+/// Takes what goes; what a person should know. A timer that cannot be taken stays, and is named as that.
+pub fn remove(account: &mut Account) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     if account.goes.iter().any(|goes| goes.kind == "schedule") {
         match schedule::remove() {
             Ok(removed) => notes.extend(removed.notes),
-            Err(error) => notes.push(format!("the timer stays: {error}")),
+            Err(error) => {
+                let (timer, goes) =
+                    std::mem::take(&mut account.goes).into_iter().partition(|goes| goes.kind == "schedule");
+                account.goes = goes;
+                let stays = |goes: Goes| Stays { kind: goes.kind, item: goes.item, why: error.to_string() };
+                account.stays.extend(Vec::into_iter(timer).map(stays));
+            }
         }
     }
     for goes in account.goes.iter().filter(|goes| goes.kind == "state") {
-        let path = PathBuf::from(&goes.item);
-        let meta = path.symlink_metadata();
-        match meta {
-            Ok(meta) if meta.is_dir() => fs::remove_tree(&path)?,
-            _ => fs::remove_file(&path)?,
+        let path = Path::new(&goes.item);
+        match path.symlink_metadata() {
+            Ok(meta) if meta.is_dir() => fs::remove_tree(path)?,
+            _ => fs::remove_file(path)?,
         }
     }
     Ok(notes)

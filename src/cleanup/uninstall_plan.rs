@@ -29,7 +29,7 @@ pub fn decide(facts: &UninstallFacts, policy: &CleanPolicy, discard: bool) -> Un
         plan.goes.push(Goes { kind: "workspace", item: sealed.record.name.to_string(), bytes: sealed.bytes });
         plan.sealed.push(sealed.record.clone());
         if sealed.branched {
-            let why = format!("the work of `{}` is on it", sealed.record.name);
+            let why = format!("the work of `{}` is on it, as far as that is not in its target", sealed.record.name);
             plan.stays.push(Stays { kind: "branch", item: sealed.record.branch.full_ref(), why });
         }
     }

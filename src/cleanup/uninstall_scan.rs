@@ -51,9 +51,26 @@ pub fn scan(repo: &Repository, store: &Store, policy: &CleanPolicy, sockets: &[P
 fn sealed(repo: &Repository, store: &Store, record: &WorkspaceRecord) -> Result<SealedFact> {
     // What is uncommitted is captured; what is its branch stays.
     let options = RemoveOptions { force_dirty: true, delete_unmerged: false };
-    let refused = remove::plan(repo, store, record, &options).err().map(|error| chain(&error));
+    let refused = match parted(repo, record)? {
+        Some(why) => Some(why),
+        None => remove::plan(repo, store, record, &options).err().map(|error| chain(&error)),
+    };
     let branched = repo.reader().ref_commit(&record.branch.full_ref())?.is_some();
     Ok(SealedFact { record: record.clone(), refused, branched, bytes: fs::disk_usage(&enclosure(record)) })
+}
+
+/// Why what a sealed workspace holds cannot be captured by this user: `rm` leaves that in the trash, from where it comes back.
+fn parted(repo: &Repository, record: &WorkspaceRecord) -> Result<Option<String>> {
+    let private = SealedPaths::of_record(repo, record)?.private;
+    if fs::exists(&private)? || !fs::exists(&record.path)? {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "the private git dir of `{}` is not in {}, so that its work cannot be saved; use the XDG_STATE_HOME it was made with, \
+         or copy what is needed out of it",
+        record.name,
+        private.display()
+    )))
 }
 
 /// What was saved, and in the trash, when an uninstall began that died.

@@ -57,9 +57,9 @@ pub fn run(global: &Global, args: &UninstallArgs, out: &Output) -> Result<u8, Cl
             out.warn(format!("{}: {}", plain(&place(known, outcome)), plain(line)));
         }
     }
-    let account = uninstall_account::look(need(&outcomes), &leaving(&known, &outcomes), &own)?;
+    let mut account = uninstall_account::look(need(&outcomes), &leaving(&known, &outcomes), &own)?;
     if args.yes {
-        uninstall_account::remove(&account)?.iter().for_each(|note| out.warn(plain(note)));
+        uninstall_account::remove(&mut account)?.iter().for_each(|note| out.warn(plain(note)));
     }
     let document = document(&known, &outcomes, &account, args.yes);
     out.answer(SCHEMA, document.clone(), || uninstall::text(&document))?;
