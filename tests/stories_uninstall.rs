@@ -201,6 +201,30 @@ fn sealed_work_that_this_state_directory_cannot_capture_is_not_lost() {
     assert_uninstalled(&world, &done["left"]);
 }
 
+#[test]
+fn what_a_sealed_workspace_did_in_a_submodule_stays_in_its_clone_and_is_named() {
+    let world = world();
+    world.shell("git init -q -b main ../lib && cd ../lib && git commit -q --allow-empty -m first").expect(0);
+    let lib = world.path().join("lib").to_string_lossy().into_owned();
+    world.git(&["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", &lib, "sub"]);
+    world.git(&["commit", "-q", "-m", "sub"]);
+    world.treehand(&["new", "shut", "--sealed"]).expect(0);
+    let sub = world.tree("shut").join("sub");
+    std::fs::write(sub.join("new"), "new\n").expect("written");
+    world.git_in(&sub, &["add", "new"]);
+    world.git_in(&sub, &["commit", "-q", "-m", "new"]);
+    let commit = world.git_in(&sub, &["rev-parse", "HEAD"]);
+    let done = world.treehand(&["uninstall", "--yes", "--json"]).expect(0).json();
+    let clone = world.repo().join(".git/modules/sub");
+    assert!(pairs(&done["left"]).contains(&("submodule".into(), clone.to_string_lossy().into_owned())), "{done}");
+    assert_eq!(world.git(&["rev-parse", "shut:sub"]), commit);
+    assert_eq!(
+        world.git_in(&clone, &["for-each-ref", "--contains", &commit, "--format=%(refname)"]),
+        "refs/heads/treehand/shut"
+    );
+    assert_eq!(traces(&world, &done["left"]), [] as [PathBuf; 0]);
+}
+
 /// Copies what a world has aside, or back.
 fn copy(world: &World, from: &Path, to: &Path) {
     let parts = "repo repo.trees state";

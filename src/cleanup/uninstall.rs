@@ -98,13 +98,14 @@ pub fn apply(repo: &Repository, store: Store, request: &Request, plan: Uninstall
         if let Some(refusal) = now.refusal {
             return stopped(refusal, done);
         }
+        // What was put back, and what came into submodules, is news.
+        let news = now.stays.iter().filter(|stays| done.left.iter().all(|left| left.item != stays.item));
+        let news: Vec<Stays> = news.cloned().collect();
+        done.left.extend(news);
         if !unfinished(&now, &done.left) {
             uninstall_raze::raze(repo, store, &now, &request.sockets)?;
             return Ok(done);
         }
-        let news = now.stays.iter().filter(|stays| done.left.iter().all(|left| left.item != stays.item));
-        let news: Vec<Stays> = news.cloned().collect();
-        done.left.extend(news);
         let known = |goes: &Goes| done.removed.iter().any(|known| known.item == goes.item);
         let back: Vec<Goes> =
             now.goes.iter().filter(|goes| goes.kind == "workspace" && !known(goes)).cloned().collect();

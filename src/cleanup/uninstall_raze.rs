@@ -1,7 +1,7 @@
 //! Apply: takes what is left of treehand in a repository for good, in an order that a second call can finish.
 //!
-//! Refs first, private directories next, then treehand's own directory with the store last, the id after it, and the entry in
-//! the user's registry when all of that is gone. Nothing that git needs is touched; names come from fixed places and the id.
+//! Refs first, then what is in treehand's own directory, private directories, the store, the id, and the entry in the user's
+//! registry when all of that is gone. Nothing that git needs is touched; names come from fixed places and the id.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -45,10 +45,6 @@ pub fn raze(repo: &Repository, store: Store, plan: &UninstallPlan, sockets: &[Pa
     }
     for socket in sockets {
         fs::remove_file(socket)?;
-    }
-    for place in uninstall_scan::private(repo)? {
-        fs::remove_tree(&place)?;
-        remove_if_empty(place.parent());
     }
     plain::remove_entries_dir_if_empty(repo);
     own_directory(repo)?;
@@ -98,6 +94,11 @@ fn own_directory(repo: &Repository) -> Result<()> {
     let is_last = |path: &Path| LAST.iter().any(|last| path.file_name().is_some_and(|name| name == *last));
     for path in children(&own)?.into_iter().filter(|path| !is_last(path)) {
         take(&path)?;
+    }
+    // Private git dirs, and then the store where it is not in here.
+    for place in uninstall_scan::private(repo)? {
+        fs::remove_tree(&place)?;
+        remove_if_empty(place.parent());
     }
     if let Some(file) = uninstall_scan::store_elsewhere(repo)? {
         for suffix in ["", "-wal", "-shm"] {
