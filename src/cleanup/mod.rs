@@ -58,6 +58,12 @@ mod trash;
 mod trunk;
 pub mod undo;
 pub mod undo_plan;
+pub mod uninstall;
+pub mod uninstall_account;
+mod uninstall_plan;
+mod uninstall_raze;
+mod uninstall_scan;
+pub mod uninstall_types;
 mod upon;
 pub mod verdict;
 

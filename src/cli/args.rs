@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::clean_args::CleanArgs;
+use super::uninstall_args::UninstallArgs;
 use crate::model::record::ConfineLevel;
 use crate::model::{BranchName, MergePolicy, Network, Span, StalePolicy, Strategy, UpdateBy, Variable, VariableName};
 
@@ -115,6 +116,8 @@ pub enum Verb {
     Salvage(SalvageArgs),
     /// Plan the removal of what is landed or left over; --yes applies it
     Clean(CleanArgs),
+    /// Plan to take treehand out of the repository, or the account; --yes applies it
+    Uninstall(UninstallArgs),
     /// Say what this machine and repository can do; --repair mends what is damaged or half done
     Doctor(DoctorArgs),
     /// Show the configuration

@@ -21,6 +21,7 @@ pub mod setup;
 pub mod submodules;
 pub mod tasks_source;
 pub mod trace;
+pub mod uninstall_args;
 pub mod verbs;
 
 pub use entry::main;

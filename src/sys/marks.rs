@@ -61,6 +61,11 @@ impl Marks {
         self.own.iter().filter(move |marked| marked.token == *token)
     }
 
+    /// All but this process and those that started it.
+    pub fn all(&self) -> impl Iterator<Item = &Marked> {
+        self.found.iter()
+    }
+
     fn processes(&self, token: &Token) -> Vec<ProcId> {
         self.of(token).map(|marked| marked.process.clone()).collect()
     }

@@ -17,10 +17,15 @@ use crate::sys::{env, fs};
 /// The file that names another place.
 const POINTER: &str = "store";
 
+/// The file that says that an uninstall has begun, and what was saved before it.
+pub const UNINSTALLING: &str = "uninstalling";
+
 impl Repository {
     /// Opens the store.
     pub fn store(&self) -> Result<Store> {
         let store = open(self)?;
+        // Who uses it again has done with an uninstall that died: what is saved from now on is a person's.
+        fs::remove_file(&self.state_dir().join(UNINSTALLING))?;
         if place::is_new(&self.common_dir)? {
             // Two repositories are told apart by their ids, so that one is there from the first use.
             self.id()?;

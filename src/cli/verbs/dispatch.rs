@@ -23,6 +23,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
         Verb::Completions(args) => return shell::completions(args.shell, out),
         Verb::Cd(_) => path::require_shell()?,
         Verb::Clean(args) => return clean_recorded::run(&global, &args, out),
+        Verb::Uninstall(args) => return uninstall::run(&global, &args, out),
         Verb::Demo(args) => return demo::run(out, args.confine),
         Verb::Doctor(args) => return doctor::run(&global, &args, out),
         Verb::Config(args) => {
@@ -63,6 +64,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
         | Verb::ShellInit(_)
         | Verb::Completions(_)
         | Verb::Clean(_)
+        | Verb::Uninstall(_)
         | Verb::Demo(_)
         | Verb::Doctor(_)
         | Verb::Config(_) => Err(CliError::usage("unreachable verb")),

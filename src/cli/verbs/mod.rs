@@ -37,6 +37,8 @@ mod shell;
 mod show;
 mod supervise;
 mod undo;
+mod uninstall;
+mod uninstall_all;
 mod wait;
 
 pub use dispatch::run;
