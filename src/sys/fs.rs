@@ -61,11 +61,19 @@ pub fn write_new_whole(path: &Path, content: &[u8], scratch: &Path) -> Result<()
 pub fn create_dir_all(path: &Path) -> Result<(), FsError> {
     while_emptied(|| match fs::create_dir_all(path) {
         // It was there, and was not when that was looked at; by now others may have made it again.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && (path.is_dir() || !exists(path)?) => {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !is_no_directory(path) => {
             Err(at("create", path)(io::ErrorKind::NotFound.into()))
         }
         made => made.map_err(at("create", path)),
     })
+}
+
+/// True for what is there and is no directory, a link that leads nowhere included.
+fn is_no_directory(path: &Path) -> bool {
+    match fs::metadata(path) {
+        Ok(meta) => !meta.is_dir(),
+        Err(_) => fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_dir()),
+    }
 }
 
 /// Makes something in a directory that others remove as soon as it is empty: `make` makes both, and when the directory went

@@ -51,7 +51,7 @@ impl LockHolders {
             // One that has ended meanwhile holds nothing.
             let Some(process) = proc::identify(pid) else { continue };
             found.push(Suspect {
-                is_git: super::git::is_program(&name),
+                is_git: super::git::is_program(&name) && !is_daemon(&place),
                 standing: Standing { pid, name },
                 age: up.saturating_sub(since_boot(process.start_time)),
                 open: open_files(&place),
@@ -73,6 +73,12 @@ impl LockHolders {
         let holds = |suspect: &&Suspect| suspect.open.contains(&file) || suspect.is_git && suspect.age + APART >= since;
         Ok(self.0.iter().find(holds).map_or(Holder::Nobody, |suspect| Holder::Process(suspect.standing.clone())))
     }
+}
+
+/// True for a helper of git's that lives for days and locks nothing: one that watches files, or keeps passwords.
+fn is_daemon(process: &Path) -> bool {
+    let command = std::fs::read(process.join("cmdline")).unwrap_or_default();
+    command.split(|byte| *byte == 0).nth(1).is_some_and(|word| word.ends_with(b"--daemon"))
 }
 
 fn open_files(process: &Path) -> Vec<(u64, u64)> {
@@ -120,6 +126,17 @@ fn is_shared_between_machines(path: &Path) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_helper_that_lives_for_days_holds_no_lock() {
+        let process = tempfile::tempdir().expect("a directory");
+        let daemon = |command: &str| {
+            std::fs::write(process.path().join("cmdline"), command).expect("written");
+            is_daemon(process.path())
+        };
+        assert!(daemon("git\0fsmonitor--daemon\0run\0--detach\0") && daemon("git\0credential-cache--daemon\0/x\0"));
+        assert!(!daemon("git\0commit\0-m\0--daemon--\0") && !daemon(""));
+    }
 
     #[test]
     fn a_lock_is_held_by_who_has_it_open_and_by_a_git_that_was_there_when_it_came() {

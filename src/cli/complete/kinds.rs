@@ -75,6 +75,7 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("", "reason", Kind::Free),
     ("", "jobs", Kind::Free),
     ("", "min_age", Kind::Free),
+    ("", "disk_budget", Kind::Free),
     ("", "limit", Kind::Free),
     ("", "at", Kind::Free),
     ("", "every", Kind::Free),
