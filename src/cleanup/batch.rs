@@ -8,27 +8,15 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use super::doomed::{DoomedRef, KeptRef, delete_refs};
 use super::error::Result;
-use super::refs_together::delete_refs;
 use super::{held, restore, traces, trash};
 use crate::model::cause::chain;
 use crate::model::record::{RefFate, RemovedItem, WorkspaceRecord};
 use crate::model::{CommitId, RunId, TaskId};
 use crate::store::{EntryDraft, Store};
 use crate::sys::{clock, fs, proc};
-use crate::worktree::import::update_ref;
-use crate::worktree::{Repository, WorktreeError};
-
-/// A ref that goes.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DoomedRef {
-    /// Its full name.
-    pub name: String,
-    /// Where it must be.
-    pub commit: CommitId,
-    /// Something else holds the commit, so that `undo` finds it.
-    pub held: bool,
-}
+use crate::worktree::Repository;
 
 /// A branch that stays; what goes comes back only to where it is now.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,15 +44,6 @@ pub struct Takeaway {
     pub task: Option<(RunId, TaskId, PathBuf)>,
     /// Refs that hold what was saved of it.
     pub saved: Vec<String>,
-}
-
-/// A ref that was not deleted after all.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct KeptRef {
-    /// Its full name.
-    pub name: String,
-    /// Why.
-    pub why: String,
 }
 
 /// One operation under way.
@@ -191,25 +170,4 @@ pub(super) fn trash_directories(items: &[RemovedItem]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Deletes a ref if it is where it must be, keeping its commit within reach, and the reflog of a branch.
-pub(super) fn delete_ref(repo: &Repository, stamp: &str, doomed: &DoomedRef) -> Result<Option<KeptRef>> {
-    let DoomedRef { name, commit, held } = doomed;
-    let undo = traces::kept_as(stamp, name);
-    traces::keep_log(repo, stamp, name, commit)?;
-    let held = *held || repo.reader().ref_commit(&undo)?.as_ref() == Some(commit);
-    if !held {
-        update_ref(repo, &undo, Some(commit), None, "treehand: tip of a deleted ref")?;
-    }
-    match update_ref(repo, name, None, Some(commit), "treehand: removed") {
-        Ok(()) => Ok(None),
-        Err(WorktreeError::Busy { holder, .. }) => {
-            if repo.reader().ref_commit(&undo)?.as_ref() == Some(commit) {
-                update_ref(repo, &undo, None, Some(commit), "treehand: not needed")?;
-            }
-            Ok(Some(KeptRef { name: name.clone(), why: format!("it moved meanwhile: {holder}") }))
-        }
-        Err(error) => Err(error.into()),
-    }
 }

@@ -5,9 +5,11 @@
 
 use std::path::PathBuf;
 
-use super::batch::{Batch, DoomedRef};
-use super::clean_apply::{self, Done};
+use super::batch::Batch;
+use super::clean_apply;
 use super::clean_types::{CleanAction, Step};
+use super::done::Done;
+use super::doomed::DoomedRef;
 use super::error::{CleanupError, Result};
 use super::{clean_plan, clean_refs, clean_scan, recover};
 use crate::model::cause::chain;

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::batch::{Batch, Takeaway};
 use super::clean_types::{CleanAction, DirFact, Step};
+use super::done::Done;
 use super::error::{CleanupError, Result};
 use super::places::children;
 use super::ref_names::SALVAGE_PREFIX;
@@ -27,29 +28,6 @@ use crate::worktree::abandoned;
 use crate::worktree::import::update_ref;
 use crate::worktree::sealed::{SealedPaths, remove_if_empty};
 use crate::worktree::{Repository, WorktreeError, import_submodules, plain};
-
-/// How an action came out.
-pub(super) enum Done {
-    /// It is done.
-    Yes {
-        /// Refs that hold what was saved.
-        salvage: Vec<String>,
-        /// What is noteworthy.
-        note: Option<String>,
-    },
-    /// Something was not as expected.
-    Skipped(String),
-}
-
-impl Done {
-    pub(super) fn plain() -> Done {
-        Done::Yes { salvage: Vec::new(), note: None }
-    }
-
-    fn skipped(why: impl Into<String>) -> Result<Done> {
-        Ok(Done::Skipped(why.into()))
-    }
-}
 
 const CHANGED: &str = "it has changed since it was looked at";
 

@@ -6,8 +6,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::clean_apply::Done;
 use super::clean_types::LockFact;
+use super::done::Done;
 use super::error::Result;
 use super::places::children;
 use super::remove_plan::DirId;

@@ -14,7 +14,7 @@ use super::proofs::Proofs;
 use super::remove_scan::Surroundings;
 use super::trunk::{self, Trunk};
 use crate::model::record::WorkspaceRecord;
-use crate::model::{BaseReport, CommitId};
+use crate::model::{BaseReport, CommitId, Timestamp};
 use crate::store::Store;
 use crate::sys::fs;
 use crate::sys::marks::Marks;
@@ -72,6 +72,14 @@ impl<'a> Scan<'a> {
     pub fn protected(&self, branch: &str) -> Option<String> {
         let first = self.protect.matches(branch).first().copied()?;
         self.policy.protect.get(first).cloned()
+    }
+
+    /// When a commit was made.
+    pub fn committed_at(&self, commit: &CommitId) -> Result<Timestamp> {
+        self.around.proofs.date(commit, || {
+            let seconds = self.repo.bare(["show", "-s", "--format=%ct", commit.as_str(), "--"]).text()?;
+            Ok(Timestamp(seconds.trim().parse::<i64>().unwrap_or(i64::MAX / 1000).saturating_mul(1000)))
+        })
     }
 
     /// Where finished work comes to.

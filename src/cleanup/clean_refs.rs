@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use super::batch::{Batch, DoomedRef, Takeaway};
-use super::clean_apply::Done;
+use super::batch::{Batch, Takeaway};
+use super::done::Done;
+use super::doomed::DoomedRef;
 use super::error::Result;
 use crate::model::CommitId;
 use crate::worktree::{Repository, checkouts, import_submodules};

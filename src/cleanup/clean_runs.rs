@@ -5,11 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use super::batch::DoomedRef;
 use super::clean_types::{
     CleanAction, CleanPlan, CleanPolicy, Facts, Kept, Kind, OrphanFact, RunFacts, RunStanding, Step, StrayBranch,
     TaskBranch, TaskFacts, action, old_enough,
 };
+use super::doomed::DoomedRef;
 use super::integration::{NotIntegrated, Proof};
 use crate::model::record::RunRecord;
 use crate::model::{Standing, TaskState, Timestamp};

@@ -101,7 +101,7 @@ impl Branches {
         };
         let moved_at = match listed.moves.last() {
             Some((_, at)) => *at,
-            None => scan.around.proofs.date(tip, || committed_at(scan, tip))?,
+            None => scan.committed_at(tip)?,
         };
         Ok(OwnBranch {
             has_work: began_on != Some(tip) || !is_on_the_line_of_any(scan, tip, targets)?,
@@ -111,12 +111,6 @@ impl Branches {
             needed_by,
         })
     }
-}
-
-/// When a commit was made.
-pub(super) fn committed_at(scan: &Scan<'_>, commit: &CommitId) -> Result<Timestamp> {
-    let seconds = scan.repo.bare(["show", "-s", "--format=%ct", commit.as_str(), "--"]).text()?;
-    Ok(Timestamp(seconds.trim().parse::<i64>().unwrap_or(i64::MAX / 1000).saturating_mul(1000)))
 }
 
 /// True for a commit that a target itself was on: a branch that was made there has nothing of its own.

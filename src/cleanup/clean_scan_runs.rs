@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::clean_ahead::Question;
 use super::clean_look::Scan;
-use super::clean_scan_branches;
 use super::clean_types::{Facts, Kept, Kind, OrphanFact, RunFacts, RunStanding, StrayBranch, TaskBranch, TaskFacts};
 use super::error::Result;
 use super::integration::{self, Target};
@@ -247,7 +246,7 @@ fn strays(scan: &mut Scan<'_>, facts: &mut Facts, branches: BTreeMap<String, Com
         let Ok(branch) = BranchName::parse(short) else { continue };
         // No base is recorded: the default branch is where its work would be.
         let targets = scan.targets("")?;
-        let committed_at = scan.around.proofs.date(&tip, || clean_scan_branches::committed_at(scan, &tip))?;
+        let committed_at = scan.committed_at(&tip)?;
         let branch = task_branch(scan, &branch, (tip, None), &targets, None, None)?;
         facts.strays.push(StrayBranch { branch, committed_at });
     }

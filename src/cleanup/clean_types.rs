@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::batch::DoomedRef;
+use super::doomed::DoomedRef;
 use super::integration::Verdict;
 use super::remove_plan::{DirId, RemovalPlan, RemoveFacts};
 use crate::model::record::{RemovedItem, RunRecord, TaskRecord};

@@ -22,6 +22,8 @@ mod clock_account;
 pub mod clock_kept;
 mod config_lock;
 mod config_text;
+mod done;
+mod doomed;
 pub mod error;
 mod held;
 pub mod integration;

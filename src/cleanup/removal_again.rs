@@ -4,7 +4,8 @@
 
 use serde_json::{Value, json};
 
-use super::batch::{self, DoomedRef};
+use super::batch;
+use super::doomed::{self, DoomedRef};
 use super::error::{CleanupError, Result};
 use super::remove::tidy_parents;
 use super::{held, redo_scan, restore, salvage, traces};
@@ -89,7 +90,7 @@ impl<'a> Removal<'a> {
                 && self.repo.reader().ref_commit(name)?.is_some()
             {
                 let doomed = DoomedRef { name: name.clone(), commit: commit.clone(), held: false };
-                if let Some(kept) = batch::delete_ref(self.repo, &self.stamp, &doomed)? {
+                if let Some(kept) = doomed::delete_ref(self.repo, &self.stamp, &doomed)? {
                     return Err(CleanupError::refused(format!("{}: {}", kept.name, kept.why), "try again"));
                 }
             }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::batch::{Batch, DoomedRef, KeptRef, StayingRef, Takeaway};
+use super::batch::{Batch, StayingRef, Takeaway};
+use super::doomed::{DoomedRef, KeptRef};
 use super::error::{CleanupError, Result};
 use super::integration::{self, Target};
 use super::ref_names::SALVAGE_PREFIX;
