@@ -5,7 +5,7 @@ mod support;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::Value;
 use support::World;
@@ -13,11 +13,7 @@ use support::World;
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn lock(path: &Path, age: Duration) -> PathBuf {
-    std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
-    let file = File::create(path).expect("made");
-    #[expect(clippy::disallowed_methods, reason = "the test needs a file of another age")]
-    let now = SystemTime::now();
-    file.set_modified(now.checked_sub(age).expect("a time")).expect("set");
+    support::aged(path, age);
     path.to_owned()
 }
 

@@ -51,7 +51,7 @@ pub fn keep(repo: &Repository, branch: &str, beside: &str, commit: &CommitId) ->
         return Ok(());
     }
     match repo.reader().ref_commit(beside)? {
-        None => create_silently(repo, beside, commit)?,
+        None => create_silently(repo, &[(beside, commit)])?,
         // One that a process made and did not live to fill; its file is replaced.
         Some(_) if in_tables(repo) && exists(repo, beside)? => return Ok(()),
         Some(_) => {}
@@ -63,7 +63,7 @@ pub fn keep(repo: &Repository, branch: &str, beside: &str, commit: &CommitId) ->
 pub fn put_back(repo: &Repository, branch: &str, beside: &str, commit: &CommitId) -> Result<()> {
     let kept = can_copy(repo) && exists(repo, beside)?;
     match repo.reader().ref_commit(branch)? {
-        None if kept => create_silently(repo, branch, commit)?,
+        None if kept => create_silently(repo, &[(branch, commit)])?,
         None => return Ok(update_ref(repo, branch, Some(commit), None, "treehand: put back")?),
         Some(now) if now != *commit => return Ok(()),
         Some(_) => {}
@@ -71,11 +71,11 @@ pub fn put_back(repo: &Repository, branch: &str, beside: &str, commit: &CommitId
     if kept && !exists(repo, branch)? { copy(repo, beside, branch) } else { Ok(()) }
 }
 
-/// Makes a ref whose reflog is still to be written.
-fn create_silently(repo: &Repository, reference: &str, commit: &CommitId) -> Result<()> {
-    let zero = commit.zero_like();
-    let args = ["-c", "core.logAllRefUpdates=false", "update-ref", reference, commit.as_str(), &zero];
-    let command = repo.bare(args);
+/// Makes refs whose reflogs are still to be written: all of them, or none.
+pub fn create_silently(repo: &Repository, refs: &[(&str, &CommitId)]) -> Result<()> {
+    let lines: String = refs.iter().map(|(name, commit)| format!("create {name}\0{commit}\0")).collect();
+    let args = ["-c", "core.logAllRefUpdates=false", "update-ref", "--stdin", "-z"];
+    let command = repo.bare(args).stdin(lines);
     let command = if repo.hooks == Hooks::Unconfined { command.with_hooks() } else { command };
     command.run()?;
     Ok(())

@@ -11,7 +11,7 @@ use super::batch::{Batch, Takeaway};
 use super::clean_types::{CleanAction, DirFact, Step};
 use super::done::Done;
 use super::error::{CleanupError, Result};
-use super::places::children;
+use super::places::{children, is_of_the_run_alone};
 use super::ref_names::SALVAGE_PREFIX;
 use super::remove::{self, Attempt, BranchOutcome};
 use super::remove_plan::{DirId, RemovalPlan};
@@ -208,10 +208,9 @@ fn run_dir(batch: &mut Batch<'_>, path: &Path, id: DirId, summary: &str) -> Resu
     if dir_id(path)? != Some(id) {
         return Done::skipped(CHANGED);
     }
-    let ours = |name: &str| matches!(name, "base.git" | "base.lock") || name.starts_with("gate-");
     for child in children(path)? {
         let name = child.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !ours(&name) {
+        if !is_of_the_run_alone(&name) {
             return Done::skipped(format!("a part of a workspace is in it: {name}"));
         }
     }

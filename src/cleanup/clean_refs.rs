@@ -9,7 +9,8 @@ use super::done::Done;
 use super::doomed::DoomedRef;
 use super::error::Result;
 use crate::model::CommitId;
-use crate::worktree::{Repository, checkouts, import_submodules};
+use crate::worktree::checkouts::{self, Checkout};
+use crate::worktree::{Repository, import_submodules};
 
 /// Most refs that go in one step: what a crash in the middle of it leaves is put back at once.
 pub(super) const AT_ONCE: usize = 200;
@@ -49,13 +50,13 @@ pub(super) fn take(
 
 /// The branches that a worktree has checked out, or will move, and which.
 fn in_use(repo: &Repository) -> Result<BTreeMap<String, String>> {
-    let mut users = BTreeMap::new();
-    for checkout in checkouts::scan(repo)? {
-        let place = checkout.tree.as_ref().unwrap_or(&checkout.git_dir).display().to_string();
-        let held = checkout.held.iter().map(|(held, _)| held);
-        users.extend(checkout.branch.iter().chain(held).map(|name| (format!("refs/heads/{name}"), place.clone())));
-    }
-    Ok(users)
+    let all = checkouts::scan(repo)?;
+    let place = |checkout: &Checkout| checkout.tree.as_ref().unwrap_or(&checkout.git_dir).display().to_string();
+    let first = |(name, numbers): (String, Vec<usize>)| {
+        let user = all.get(*numbers.first()?)?;
+        Some((format!("refs/heads/{name}"), place(user)))
+    };
+    Ok(checkouts::users(&all).into_iter().filter_map(first).collect())
 }
 
 /// Lets go what stood for these branches in submodules, as far as they have any.

@@ -99,11 +99,12 @@ impl Scan<'_> {
 
     fn workspace(&mut self, record: &WorkspaceRecord) -> Result<WorkspaceFacts> {
         let targets = self.targets_of(&record.base)?;
-        let found = self.workspace_by(record, &targets, Look::Briefly)?;
         // What stays anyway need not be looked into; what is in a sealed one does not show outside.
-        if !record.sealed && found.facts.record.state == WorkspaceState::Ready && clean_plan::stays(&found, self.policy)
-        {
-            return Ok(found);
+        if !record.sealed && record.state == WorkspaceState::Ready {
+            let found = self.workspace_by(record, &targets, Look::Briefly)?;
+            if clean_plan::stays(&found, self.policy) {
+                return Ok(found);
+            }
         }
         self.workspace_by(record, &targets, Look::Closely)
     }

@@ -23,6 +23,11 @@ pub fn directories(parent: &Path) -> Result<Vec<DirFact>> {
     Ok(found)
 }
 
+/// True for what is in the private directory of a run and is no task's.
+pub fn is_of_the_run_alone(name: &str) -> bool {
+    matches!(name, "base.git" | "base.lock") || name.starts_with("gate-")
+}
+
 /// What is in a directory; nothing when it is not there.
 pub fn children(parent: &Path) -> Result<Vec<PathBuf>> {
     if !fs::exists(parent)? {

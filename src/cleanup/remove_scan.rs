@@ -45,17 +45,17 @@ impl Surroundings {
     /// Looks.
     pub fn scan(repo: &Repository) -> Result<Surroundings> {
         let (checkouts, processes) = (checkouts::scan(repo)?, Processes::scan()?);
-        let (users, trees, proofs) = (BTreeMap::new(), BTreeMap::new(), Proofs::default());
-        let mut around =
-            Surroundings { checkouts, users, trees, reader: repo.reader(), mounts: Mounts::scan()?, processes, proofs };
-        for (number, checkout) in around.checkouts.iter().enumerate() {
-            let held = checkout.held.iter().map(|(held, _)| held);
-            for branch in checkout.branch.iter().chain(held) {
-                around.users.entry(branch.clone()).or_default().push(number);
-            }
-            around.trees.extend(checkout.tree.iter().map(|tree| (tree.clone(), number)));
-        }
-        Ok(around)
+        let numbered = |(number, checkout): (usize, &Checkout)| checkout.tree.clone().map(|tree| (tree, number));
+        let trees = checkouts.iter().enumerate().filter_map(numbered).collect();
+        Ok(Surroundings {
+            users: checkouts::users(&checkouts),
+            trees,
+            checkouts,
+            reader: repo.reader(),
+            mounts: Mounts::scan()?,
+            processes,
+            proofs: Proofs::default(),
+        })
     }
 
     /// The worktree whose root this is.

@@ -3,7 +3,7 @@
 //! Promises: refused before anything is touched, or git can use the repository at each moment and a second call finishes what
 //! a killed one began. What it saves itself ends on branches. The store goes last, and the user's registry after it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::clean_types::{CleanAction, CleanPolicy, Kind, Outcome, Step};
 use super::error::{CleanupError, Result};
@@ -216,9 +216,4 @@ fn keep_what_was_saved(repo: &Repository, plan: &UninstallPlan) -> Result<Vec<(S
 
 fn noted(repo: &Repository, plan: &UninstallPlan) -> Result<std::collections::BTreeSet<String>> {
     Ok(uninstall_scan::before(repo)?.unwrap_or_else(|| plan.known.clone()))
-}
-
-/// How a repository is called in documents.
-pub fn place(repo: &Repository) -> &Path {
-    repo.main_tree.as_ref().unwrap_or(&repo.common_dir)
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::clean_scan;
 use super::clean_types::{CleanPolicy, Kept, Kind};
 use super::error::Result;
-use super::places::children;
+use super::places::{children, is_of_the_run_alone};
 use super::remove::{self, RemoveOptions};
 use super::remove_scan::enclosure;
 use super::trash;
@@ -96,8 +96,7 @@ fn unknown_private(repo: &Repository, store: &Store, records: &[WorkspaceRecord]
     for run in store.runs()? {
         let dir = repo.run_dir(&run.id)?;
         known.extend(store.tasks(&run.id)?.iter().map(|task| dir.join(task.id.as_str())));
-        let kept = |name: &str| matches!(name, "base.git" | "base.lock") || name.starts_with("gate-");
-        there.extend(children(&dir)?.into_iter().filter(|path| !kept(&named(path))));
+        there.extend(children(&dir)?.into_iter().filter(|path| !is_of_the_run_alone(&named(path))));
     }
     let unknown = there.into_iter().filter(|path| !known.contains(path) && named(path) != trash::BESIDE);
     let reason = "it is of no workspace on record".to_owned();

@@ -12,6 +12,7 @@ pub mod copied;
 pub mod document;
 pub mod entry;
 pub mod error;
+pub mod every_repository;
 pub mod fit;
 pub mod health;
 pub mod listing;

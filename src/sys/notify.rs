@@ -30,18 +30,7 @@ pub fn tell(
     shell.args(["-c", command]).envs(variables.iter().map(|(name, value)| (*name, value)));
     shell.stdin(in_memory(document)?).stdout(output).process_group(0);
     let mut child = shell.spawn()?;
-    // Not reaped yet, it is who it says; one that has ended already needs no signal.
-    if let Some(leader) = proc::identify(child.id())
-        && !proc::wait_gone(&leader, limit)?
-    {
-        let _gone_or_sent = proc::terminate_group(&leader)?;
-        if !proc::wait_gone(&leader, GRACE)? {
-            let _gone_or_sent = proc::kill_group(&leader)?;
-        }
-        child.wait()?;
-        return Ok(None);
-    }
-    Ok(Some(proc::exit_code(child.wait()?)))
+    proc::ended_within(&mut child, limit, GRACE, (proc::terminate_group, proc::kill_group))
 }
 
 /// The document as a file that needs no disk, which may be full, and nobody who writes while it is read.

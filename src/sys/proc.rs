@@ -491,20 +491,36 @@ pub fn run_within(argv: &[&OsStr], directory: &Path, limit: Duration) -> io::Res
     command.args(args).current_dir(directory).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
     let (output, errors) = (read_aside(child.stdout.take()), read_aside(child.stderr.take()));
+    match ended_within(&mut child, limit, GRACE, (terminate, kill))? {
+        None => Ok(InTime::TooLate),
+        Some(code) => Ok(InTime::Ended { code, output: joined(output)?, errors: joined(errors)? }),
+    }
+}
+
+/// How a process is told to end.
+type Told = fn(&ProcId) -> io::Result<Signalled>;
+
+/// Waits for a child; one whose time is over is asked to end, and killed when it has not after the grace. Its exit code, as a
+/// shell would give it; `None` when its time was over.
+pub(super) fn ended_within(
+    child: &mut std::process::Child,
+    limit: Duration,
+    grace: Duration,
+    (ask, end): (Told, Told),
+) -> io::Result<Option<u8>> {
     // Not reaped yet, it is who it says; one that is not found has ended already.
     if let Some(process) = identify(child.id())
         && !wait_gone(&process, limit)?
     {
         // One that has just ended needs no signal.
-        let _gone_or_sent = terminate(&process)?;
-        if !wait_gone(&process, GRACE)? {
-            let _gone_or_sent = kill(&process)?;
+        let _gone_or_sent = ask(&process)?;
+        if !wait_gone(&process, grace)? {
+            let _gone_or_sent = end(&process)?;
         }
         child.wait()?;
-        return Ok(InTime::TooLate);
+        return Ok(None);
     }
-    let code = exit_code(child.wait()?);
-    Ok(InTime::Ended { code, output: joined(output)?, errors: joined(errors)? })
+    Ok(Some(exit_code(child.wait()?)))
 }
 
 /// A pipe that is read to its end by a thread of its own, so that who writes there is never held up.

@@ -3,6 +3,7 @@
 //! Read from git's admin files (`gitrepository-layout(5)`), without a process but where refs are in tables. Unreadable is an
 //! error, never absence.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::error::{Result, WorktreeError};
@@ -67,6 +68,18 @@ pub fn at(repo: &Repository, tree: &Path) -> Result<Option<Checkout>> {
 pub fn find<'a>(all: &'a [Checkout], tree: &Path) -> Option<&'a Checkout> {
     let at = |tree: &Path| all.iter().find(|checkout| checkout.tree.as_deref() == Some(tree));
     at(tree).or_else(|| at(&fs::without_links(tree)))
+}
+
+/// The worktrees that have each branch checked out, or are in the middle of something that will move it, by their numbers.
+pub fn users(all: &[Checkout]) -> BTreeMap<String, Vec<usize>> {
+    let mut users: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (number, checkout) in all.iter().enumerate() {
+        let held = checkout.held.iter().map(|(held, _)| held);
+        for branch in checkout.branch.iter().chain(held) {
+            users.entry(branch.clone()).or_default().push(number);
+        }
+    }
+    users
 }
 
 /// Where and how a branch is in use.

@@ -130,6 +130,11 @@ impl WorktreeError {
     pub fn refused(message: impl Into<String>, hint: impl Into<String>) -> Self {
         WorktreeError::Refused { message: message.into(), hint: Some(hint.into()) }
     }
+
+    /// There is no place for what treehand keeps for a user.
+    pub fn no_home() -> Self {
+        WorktreeError::refused("neither HOME nor XDG_STATE_HOME is set", "set HOME to a directory you can write to")
+    }
 }
 
 /// The answer of this room's functions.

@@ -8,7 +8,7 @@ use super::error::{Result, WorktreeError};
 use super::quarantine::Quarantine;
 use crate::model::CommitId;
 use crate::model::cause::chain;
-use crate::sys::git::{GitError, Version};
+use crate::sys::git::{GitCommand, GitError, Version};
 
 /// What a merge in memory gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,13 +33,7 @@ pub fn merge_trees(
     ours: &CommitId,
     theirs: &CommitId,
 ) -> Result<Merged> {
-    let mut command = quarantine.command(["merge-tree", "--write-tree", "-z", "--name-only", "--messages"]);
-    // In a directory without `.gitattributes`: those of wherever one stands would count otherwise.
-    command = command.directory(quarantine.git_dir());
-    if quarantine.git_version() >= TAKES_ATTRIBUTES {
-        // Those of our side count, as when it is checked out.
-        command = command.env("GIT_ATTR_SOURCE", ours.as_str());
-    }
+    let mut command = merge_tree(quarantine, ours).args(["--write-tree", "-z", "--name-only", "--messages"]);
     match base {
         Some(base) if quarantine.git_version() < TAKES_A_BASE => {
             // Two commits with the same trees and that base as their only parent have it as their merge base.
@@ -63,6 +57,16 @@ pub fn merge_trees(
     }
 }
 
+fn merge_tree(quarantine: &Quarantine, ours: &CommitId) -> GitCommand {
+    // In a directory without `.gitattributes`: those of wherever one stands would count otherwise.
+    let command = quarantine.command(["merge-tree"]).directory(quarantine.git_dir());
+    match quarantine.git_version() >= TAKES_ATTRIBUTES {
+        // Those of our side count, as when it is checked out.
+        true => command.env("GIT_ATTR_SOURCE", ours.as_str()),
+        false => command,
+    }
+}
+
 /// The first git whose `merge-tree` takes many pairs from its input.
 const TAKES_MANY: Version = Version(2, 39, 0);
 
@@ -75,11 +79,7 @@ pub fn merge_many(
     if quarantine.git_version() < TAKES_MANY {
         return Ok(None);
     }
-    let mut command = quarantine.command(["merge-tree", "--stdin", "--name-only", "--no-messages"]);
-    command = command.directory(quarantine.git_dir());
-    if quarantine.git_version() >= TAKES_ATTRIBUTES {
-        command = command.env("GIT_ATTR_SOURCE", ours.as_str());
-    }
+    let command = merge_tree(quarantine, ours).args(["--stdin", "--name-only", "--no-messages"]);
     let pairs: String = theirs.iter().map(|theirs| format!("{ours} {theirs}\n")).collect();
     let output = command.stdin(pairs).run()?.stdout;
     match many(&output) {

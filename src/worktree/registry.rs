@@ -54,9 +54,7 @@ pub fn enrol(repo: &Repository) -> Result<()> {
 /// Every repository that this user's treehand knows, by its path.
 pub fn all() -> Result<Vec<Known>> {
     // Without a place for it there is no telling what is known.
-    let home = env::state_home().ok_or_else(|| {
-        WorktreeError::refused("neither HOME nor XDG_STATE_HOME is set", "set HOME to a directory you can write to")
-    })?;
+    let home = env::state_home().ok_or_else(WorktreeError::no_home)?;
     let directory = home.join(DIRECTORY);
     if !fs::exists(&directory)? {
         return Ok(Vec::new());

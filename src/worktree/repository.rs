@@ -203,9 +203,7 @@ impl Repository {
 
     /// Where private git dirs of this repository's sealed workspaces are: outside any repository, 0700.
     pub fn sealed_root(&self) -> Result<PathBuf> {
-        let home = self.state_home.as_ref().ok_or_else(|| {
-            WorktreeError::refused("neither HOME nor XDG_STATE_HOME is set", "set HOME to a directory you can write to")
-        })?;
+        let home = self.state_home.as_ref().ok_or_else(WorktreeError::no_home)?;
         Ok(home.join("treehand/sealed").join(self.id()?))
     }
 

@@ -56,9 +56,7 @@ pub fn store_dir(repo: &Repository) -> Result<PathBuf> {
     if here || !unfit()? {
         return Ok(state);
     }
-    let home = repo.state_home.as_ref().ok_or_else(|| {
-        WorktreeError::refused("neither HOME nor XDG_STATE_HOME is set", "set HOME to a directory you can write to")
-    })?;
+    let home = repo.state_home.as_ref().ok_or_else(WorktreeError::no_home)?;
     Ok(home.join("treehand/repos").join(repo.id()?))
 }
 

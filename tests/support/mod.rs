@@ -68,6 +68,14 @@ pub fn level() -> &'static str {
     })
 }
 
+/// Makes a file that was last written so long ago, with what is in it already.
+pub fn aged(path: &Path, age: std::time::Duration) {
+    std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path).expect("made");
+    let now = std::time::SystemTime::now();
+    file.set_modified(now.checked_sub(age).expect("a time")).expect("set");
+}
+
 impl World {
     /// A repository with one commit and no remote.
     pub fn new() -> World {

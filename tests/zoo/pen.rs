@@ -27,11 +27,7 @@ pub type Specimen = (&'static str, fn(&World, &str) -> Vec<Verdict>);
 
 /// A lock that a dead git left long ago, which goes.
 pub fn dead_lock(lock: PathBuf) -> Verdict {
-    let file = std::fs::OpenOptions::new().create(true).append(true).open(&lock).expect("a lock");
-    #[expect(clippy::disallowed_methods, reason = "the test needs a file of another age")]
-    let now = std::time::SystemTime::now();
-    let then = now.checked_sub(std::time::Duration::from_secs(2 * 86_400)).expect("a time");
-    file.set_modified(then).expect("set");
+    crate::support::aged(&lock, std::time::Duration::from_secs(2 * 86_400));
     Goes("lock", lock.display().to_string(), "no git lives that was there when it was made")
 }
 

@@ -14,6 +14,9 @@ use crate::orchestrator::recover;
 use crate::sys::clock;
 use crate::worktree::Repository;
 
+/// The schema.
+pub(super) const SCHEMA: &str = "treehand/clean/v1";
+
 /// What came of a cleanup.
 pub(super) struct Cleaned {
     /// The document.

@@ -55,7 +55,7 @@ fn has_flags(args: &CleanArgs) -> bool {
 }
 
 fn answer(cleaned: Cleaned, out: &Output) -> Result<u8, CliError> {
-    out.answer("treehand/clean/v1", cleaned.document, || cleaned.text)?;
+    out.answer(clean::SCHEMA, cleaned.document, || cleaned.text)?;
     Ok(cleaned.exit)
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::uninstall_all;
+use super::{clean, uninstall_all};
 use crate::cleanup::clean::CleanPolicy;
 use crate::cleanup::uninstall::{self, Done, Request};
 use crate::cleanup::uninstall_types::{Goes, Refusal, Stays};
@@ -33,7 +33,7 @@ pub fn run(global: &Global, args: &UninstallArgs, out: &Output) -> Result<u8, Cl
     let session = Session::open(global, out)?;
     let (outcome, done, reason) = here(&session, args)?;
     let freed = done.removed.iter().map(|goes| goes.bytes).sum::<u64>();
-    let repo = uninstall::place(&session.repo).to_string_lossy().into_owned();
+    let repo = clean::place(&session.repo);
     let document = json!({
         "applied": args.yes, "repos": [{"repo": repo, "outcome": outcome, "reason": reason}],
         "removed": done.removed, "left": done.left, "freed_bytes": freed,
