@@ -6,6 +6,7 @@ pub mod agent;
 pub mod cleanup;
 pub mod cli;
 pub mod confine;
+pub mod forge;
 pub mod model;
 pub mod orchestrator;
 pub mod store;

@@ -5,18 +5,20 @@
 //! that names the same items, from which `clean` puts them back.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::doomed::{DoomedRef, KeptRef, delete_refs};
 use super::error::Result;
-use super::{held, restore, traces, trash};
+use super::{held, remote_back, restore, traces, trash};
 use crate::model::cause::chain;
 use crate::model::record::{RefFate, RemovedItem, WorkspaceRecord};
 use crate::model::{CommitId, RunId, TaskId};
 use crate::store::{EntryDraft, Store};
 use crate::sys::{clock, fs, proc};
 use crate::worktree::Repository;
+use crate::worktree::remote_push::{self, Pushed, RemoteTip};
 
 /// A branch that stays; what goes comes back only to where it is now.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -102,6 +104,49 @@ impl<'a> Batch<'a> {
         self.record(&items, summary)?;
         self.store.done(intent, json!({"op": self.op}))?;
         Ok(kept)
+    }
+
+    /// Deletes branches of a remote, or leaves everything as it was; how it came out with each.
+    pub fn delete_on_remote(
+        &mut self,
+        remote: &str,
+        tips: &[RemoteTip],
+        deadline: Duration,
+        summary: &str,
+    ) -> Result<Vec<Pushed>> {
+        if tips.is_empty() {
+            return Ok(Vec::new());
+        }
+        let item = |(branch, commit): &RemoteTip| RemovedItem::RemoteBranch {
+            remote: remote.to_owned(),
+            branch: branch.clone(),
+            commit: commit.clone(),
+        };
+        let items: Vec<RemovedItem> = tips.iter().map(item).collect();
+        remote_back::hold(self.repo, remote, tips, &self.stamp)?;
+        let data = json!({"items": items, "owner": proc::own()});
+        let intent = self.store.intend(&EntryDraft::new(self.kind, data))?;
+        let pushed = match remote_push::delete(self.repo, remote, tips, deadline) {
+            Ok(pushed) => pushed,
+            Err(error) => {
+                // What cannot be put back now stays under the open intent, for `clean`.
+                remote_back::put_back(self.repo, &items)?;
+                remote_back::let_go(self.repo, remote, tips, &self.stamp)?;
+                self.store.failed(intent, json!({"why": chain(&error)}))?;
+                return Err(error.into());
+            }
+        };
+        let (gone, kept): (Vec<_>, Vec<_>) = tips.iter().zip(&pushed).partition(|(_, pushed)| pushed.is_ok());
+        let tips = |of: Vec<(&RemoteTip, &Pushed)>| of.into_iter().map(|(tip, _)| tip.clone()).collect::<Vec<_>>();
+        remote_back::let_go(self.repo, remote, &tips(kept), &self.stamp)?;
+        let gone: Vec<RemovedItem> = tips(gone).iter().map(item).collect();
+        if gone.is_empty() {
+            self.store.failed(intent, json!({"why": "the remote let none of them go"}))?;
+        } else {
+            self.record(&gone, summary)?;
+            self.store.done(intent, json!({"op": self.op}))?;
+        }
+        Ok(pushed)
     }
 
     fn items(&mut self, what: &Takeaway) -> Result<Vec<RemovedItem>> {

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 
 use super::batch::Batch;
 use super::clean_apply;
-use super::clean_types::{CleanAction, Step};
+use super::clean_types::{CleanAction, DoomedRemoteBranch, Step};
 use super::done::Done;
 use super::doomed::DoomedRef;
 use super::error::{CleanupError, Result};
-use super::{clean_plan, clean_refs, clean_scan, recover};
+use super::{clean_plan, clean_refs, clean_remote_apply, clean_scan, recover};
 use crate::model::cause::chain;
 use crate::store::Store;
 use crate::sys::fs;
@@ -44,6 +44,7 @@ fn places(step: &Step) -> Vec<PathBuf> {
         | Step::PutBack { .. }
         | Step::Close(_)
         | Step::Ref(_)
+        | Step::RemoteBranch(_)
         | Step::Lock(_)
         | Step::ExpireRef { .. } => Vec::new(),
     }
@@ -81,9 +82,11 @@ pub fn apply(repo: &Repository, store: &Store, plan: CleanPlan) -> Result<CleanR
     let CleanPlan { mut actions, kept, template } = plan;
     let mut rest = &mut actions[..];
     while !rest.is_empty() {
-        let refs = rest.iter().take(clean_refs::AT_ONCE).take_while(|action| action.step.doomed().is_some()).count();
-        let (now, later) = rest.split_at_mut(refs.max(1));
-        if refs < 2 || !carry_out_refs(repo, &mut batch, now)? {
+        let group = rest.first().map(|action| action.step.group()).unwrap_or_default();
+        let like = |action: &&CleanAction| group != Group::Alone && action.step.group() == group;
+        let together = rest.iter().take(clean_refs::AT_ONCE).take_while(like).count();
+        let (now, later) = rest.split_at_mut(together.max(1));
+        if together < 2 || !carry_out_together(repo, &mut batch, now)? {
             now.iter_mut().try_for_each(|action| carry_out(repo, store, &mut batch, &template, action))?;
         }
         rest = later;
@@ -94,18 +97,29 @@ pub fn apply(repo: &Repository, store: &Store, plan: CleanPlan) -> Result<CleanR
     Ok(CleanReport { applied: true, actions, kept, freed_bytes, op: batch.op() })
 }
 
-/// Refs that follow one another go in one step. False where that went wrong, so that each has to go by itself.
-fn carry_out_refs(repo: &Repository, batch: &mut Batch<'_>, actions: &mut [CleanAction]) -> Result<bool> {
-    let doomed: Vec<DoomedRef> = actions.iter().filter_map(|action| action.step.doomed().cloned()).collect();
+/// Refs, and branches of one remote, that follow one another go in one step. False where that went wrong, so that each has to go by
+/// itself.
+fn carry_out_together(repo: &Repository, batch: &mut Batch<'_>, actions: &mut [CleanAction]) -> Result<bool> {
+    let steps: Vec<Step> = actions.iter().map(|action| action.step.clone()).collect();
+    let refs: Vec<&DoomedRef> = steps.iter().filter_map(Step::doomed).collect();
     let summary = actions.last().map(|last| summary(&last.item)).unwrap_or_default();
-    match clean_refs::take(repo, batch, &doomed.iter().collect::<Vec<_>>(), &summary) {
+    let taken = match refs.is_empty() {
+        true => clean_remote_apply::take(
+            repo,
+            batch,
+            &steps.iter().filter_map(Step::on_remote).collect::<Vec<_>>(),
+            &summary,
+        ),
+        false => clean_refs::take(repo, batch, &refs, &summary),
+    };
+    match taken {
         Ok(all) => {
             actions.iter_mut().zip(all).for_each(|(action, done)| action.is(Ok(done)));
             Ok(true)
         }
         Err(CleanupError::Store(error)) => Err(error.into()),
         Err(error) => {
-            tracing::debug!("refs go one by one: {}", chain(&error));
+            tracing::debug!("they go one by one: {}", chain(&error));
             Ok(false)
         }
     }
@@ -143,7 +157,34 @@ impl CleanAction {
     }
 }
 
+/// What may go together.
+#[derive(PartialEq, Eq, Default)]
+enum Group {
+    /// Nothing with it.
+    #[default]
+    Alone,
+    /// Refs here.
+    Refs,
+    /// Branches of this remote.
+    Remote(String),
+}
+
 impl Step {
+    fn group(&self) -> Group {
+        match self {
+            Step::Ref(_) => Group::Refs,
+            Step::RemoteBranch(doomed) => Group::Remote(doomed.remote.clone()),
+            _ => Group::Alone,
+        }
+    }
+
+    fn on_remote(&self) -> Option<&DoomedRemoteBranch> {
+        match self {
+            Step::RemoteBranch(doomed) => Some(doomed),
+            _ => None,
+        }
+    }
+
     fn doomed(&self) -> Option<&DoomedRef> {
         match self {
             Step::Ref(doomed) => Some(doomed),

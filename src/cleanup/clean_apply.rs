@@ -16,7 +16,7 @@ use super::ref_names::SALVAGE_PREFIX;
 use super::remove::{self, Attempt, BranchOutcome};
 use super::remove_plan::{DirId, RemovalPlan};
 use super::remove_scan::dir_id;
-use super::{clean_locks, clean_refs, restore, salvage};
+use super::{clean_locks, clean_refs, clean_remote_apply, restore, salvage};
 use crate::model::record::{AttemptRecord, RemovedItem, RunRecord, TaskRecord, WorkspaceRecord, WorkspaceState};
 use crate::model::{CommitId, Token};
 use crate::store::{Entry, Store};
@@ -56,6 +56,10 @@ pub fn apply(
         Step::Entry(dir) => entry(repo, batch, dir, summary),
         Step::Ref(doomed) => {
             let mut done = clean_refs::take(repo, batch, &[doomed], summary)?;
+            done.pop().map_or_else(|| Done::skipped(CHANGED), Ok)
+        }
+        Step::RemoteBranch(doomed) => {
+            let mut done = clean_remote_apply::take(repo, batch, &[doomed], summary)?;
             done.pop().map_or_else(|| Done::skipped(CHANGED), Ok)
         }
         Step::RunDir { path, id } => run_dir(batch, path, *id, summary),

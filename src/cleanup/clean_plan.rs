@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::clean_branches;
+use super::clean_remote;
 use super::clean_runs;
 use super::clean_types::{
     CleanAction, CleanPlan, CleanPolicy, DirFact, EntryFact, Facts, Kept, Kind, OpenIntent, RunStanding, Step,
@@ -41,6 +42,7 @@ pub fn plan(facts: &Facts, policy: &CleanPolicy) -> CleanPlan {
     }
     clean_runs::decide(facts, policy, &mut plan);
     clean_branches::decide(facts, policy, &mut plan);
+    clean_remote::decide(facts, policy, &mut plan);
     for entry in &facts.entries {
         match decide_entry(entry, policy) {
             Ok(action) => plan.actions.push(action),
@@ -154,6 +156,9 @@ fn ready(workspace: &WorkspaceFacts, policy: &CleanPolicy) -> Result<CleanAction
     let facts = &workspace.facts;
     if let Some(pattern) = &workspace.protected {
         return Err(format!("`{}` is protected by `{pattern}`", facts.record.branch));
+    }
+    if let Some(why) = &workspace.request {
+        return Err(why.clone());
     }
     let gone = facts.tree == TreeFact::Gone;
     if gone && !workspace.disk_there {

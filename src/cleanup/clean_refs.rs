@@ -49,7 +49,7 @@ pub(super) fn take(
 }
 
 /// The branches that a worktree has checked out, or will move, and which.
-fn in_use(repo: &Repository) -> Result<BTreeMap<String, String>> {
+pub(super) fn in_use(repo: &Repository) -> Result<BTreeMap<String, String>> {
     let all = checkouts::scan(repo)?;
     let place = |checkout: &Checkout| checkout.tree.as_ref().unwrap_or(&checkout.git_dir).display().to_string();
     let first = |(name, numbers): (String, Vec<usize>)| {

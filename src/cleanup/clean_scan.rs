@@ -12,6 +12,7 @@ use super::clean_locks;
 use super::clean_look::Scan;
 use super::clean_plan;
 use super::clean_scan_branches::Branches;
+use super::clean_scan_remote::Remotes;
 use super::clean_scan_runs::{self, Runs};
 use super::clean_types::{
     AgedRef, CleanPolicy, DirFact, EntryFact, Facts, Kept, Kind, OpenIntent, RunFacts, RunStanding, StoredFact,
@@ -40,9 +41,14 @@ const STILLBORN: Duration = Duration::from_secs(60);
 
 /// Looks at everything.
 pub fn scan(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<Facts> {
-    let mut scan = Scan::begin(repo, store, policy)?;
     let operations = store.operations()?;
     let mut facts = Facts { intents: intents(store, &operations)?, ..Facts::default() };
+    // Before anything is looked up: what they answer is where refs that track them are from then on.
+    let remotes = match policy.remote {
+        Some(deadline) => Remotes::ask(repo, store, (policy, deadline), &operations, &mut facts)?,
+        None => Remotes::default(),
+    };
+    let mut scan = Scan::begin(repo, store, policy)?;
     let runs = Runs::list(&mut scan)?;
     let branches = match policy.all_branches {
         true => Branches::list(&scan, &mut facts)?,
@@ -50,10 +56,14 @@ pub fn scan(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<Fa
     };
     let mut questions = scan.questions()?;
     questions.extend(runs.questions().chain(branches.questions()));
+    let remotes = remotes.compared(&mut scan)?;
+    questions.extend(remotes.questions());
     clean_ahead::prove(repo, &scan.around.proofs, &questions);
+    remotes.prove_by_forge(&scan, &questions)?;
     scan.workspaces(&mut facts)?;
     clean_scan_runs::scan(&mut scan, runs, &mut facts)?;
     branches.scan(&scan, &mut facts)?;
+    remotes.scan(&scan, &mut facts)?;
     facts.entries = scan.entries(&facts.runs)?;
     // After everything that makes quarantines of its own.
     facts.quarantines = directories(&repo.state_dir().join("quarantine"))?;
@@ -140,6 +150,7 @@ impl Scan<'_> {
             },
             initializing,
             protected: self.protected(record.branch.as_str()),
+            request: None,
             facts,
         })
     }

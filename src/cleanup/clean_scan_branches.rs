@@ -114,7 +114,7 @@ impl Branches {
 }
 
 /// True for a commit that a target itself was on: a branch that was made there has nothing of its own.
-fn is_on_the_line_of_any(scan: &Scan<'_>, tip: &CommitId, targets: &[Target]) -> Result<bool> {
+pub(super) fn is_on_the_line_of_any(scan: &Scan<'_>, tip: &CommitId, targets: &[Target]) -> Result<bool> {
     for target in targets {
         if scan.around.proofs.is_on_line(tip, target, || is_on_line(scan, tip, &target.tip))? {
             return Ok(true);
@@ -164,7 +164,7 @@ fn list(scan: &Scan<'_>, facts: &mut Facts) -> Result<Vec<Listed>> {
 }
 
 /// The branches on which a workspace, or a run that is not over, is based or lands, in words.
-fn based_upon(workspaces: &[WorkspaceRecord], runs: &[RunRecord]) -> BTreeMap<String, String> {
+pub(super) fn based_upon(workspaces: &[WorkspaceRecord], runs: &[RunRecord]) -> BTreeMap<String, String> {
     let full = |name: &str| format!("refs/heads/{name}");
     let mut found = BTreeMap::new();
     for workspace in workspaces {

@@ -27,6 +27,7 @@ const DAY: i64 = 86_400_000;
 pub fn policy(days_later: i64) -> CleanPolicy {
     CleanPolicy {
         all_branches: false,
+        remote: None,
         min_age: Duration::from_secs(86_400),
         retention: Duration::from_secs(14 * 86_400),
         protect: Vec::new(),

@@ -13,8 +13,9 @@ use super::doomed::DoomedRef;
 use super::integration::Verdict;
 use super::remove_plan::{DirId, RemovalPlan, RemoveFacts};
 use crate::model::record::{RemovedItem, RunRecord, TaskRecord};
-use crate::model::{ByteSize, CommitId, Span, Standing, Timestamp, Token};
+use crate::model::{ByteSize, CommitId, Span, Standing, Timestamp, Token, WorkspaceName};
 use crate::store::Entry;
+use crate::worktree::remote_push::RemoteTip;
 use crate::worktree::sealed::SealedPaths;
 
 /// What kind of thing it is.
@@ -153,6 +154,8 @@ pub enum Step {
     Entry(DirFact),
     /// Takes a ref away.
     Ref(DoomedRef),
+    /// Takes a branch of a remote away.
+    RemoteBranch(DoomedRemoteBranch),
     /// Takes the private directory of a run away, in which no task has a part left.
     RunDir {
         /// The directory.
@@ -205,6 +208,8 @@ pub struct CleanPolicy {
     pub only: Option<Vec<Kind>>,
     /// Branches of people, too.
     pub all_branches: bool,
+    /// Branches on remotes, too; how long each remote may take to answer.
+    pub remote: Option<Duration>,
 }
 
 /// What goes and what stays.
@@ -249,6 +254,8 @@ pub struct WorkspaceFacts {
     pub initializing: bool,
     /// The pattern that protects its branch.
     pub protected: Option<String>,
+    /// The pull request that needs its branch, in words.
+    pub request: Option<String>,
 }
 
 /// How a run stands.
@@ -358,6 +365,40 @@ pub struct OwnBranch {
     pub needed_by: Option<String>,
 }
 
+/// A branch on a remote.
+#[derive(Clone, Debug)]
+pub struct RemoteBranchFact {
+    /// What would go.
+    pub doomed: DoomedRemoteBranch,
+    /// The branch, by the name of the ref that tracks it.
+    pub branch: TaskBranch,
+    /// It has something that its target did not have at some time.
+    pub has_work: bool,
+    /// When its tip was committed.
+    pub committed_at: Timestamp,
+    /// Since when it is known that its work has landed.
+    pub proven_since: Option<Timestamp>,
+    /// The workspace that is on the branch of that name here.
+    pub workspace: Option<WorkspaceName>,
+    /// Who needs it, in words.
+    pub needed_by: Option<String>,
+}
+
+/// A branch of a remote that may go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DoomedRemoteBranch {
+    /// The remote.
+    pub remote: String,
+    /// The branch there, without `refs/heads/`.
+    pub branch: String,
+    /// Where it must be.
+    pub tip: CommitId,
+    /// The branches there that its work was looked for in, and where they must be.
+    pub targets: Vec<RemoteTip>,
+    /// How long the remote may take to answer.
+    pub deadline: Duration,
+}
+
 /// A directory that may go.
 #[derive(Clone, Debug)]
 pub struct DirFact {
@@ -441,6 +482,8 @@ pub struct Facts {
     pub strays: Vec<StrayBranch>,
     /// Branches of people, where they were asked for.
     pub branches: Vec<OwnBranch>,
+    /// Branches on remotes, where they were asked for.
+    pub remote_branches: Vec<RemoteBranchFact>,
     /// Entries of ours.
     pub entries: Vec<EntryFact>,
     /// Open intents of removals.

@@ -27,8 +27,24 @@ pub fn integrated(
     work: (&CommitId, Option<&CommitId>),
     targets: &[Target],
 ) -> Result<Verdict> {
+    let targets = others(own, targets);
+    proofs.verdict(work, &targets, || in_any(repo, work, &targets))
+}
+
+/// The targets other than the branch itself.
+pub fn others<'a>(own: &BranchName, targets: &'a [Target]) -> Vec<&'a Target> {
     let own = own.full_ref();
-    let targets: Vec<&Target> = targets.iter().filter(|target| target.reference.as_ref() != Some(&own)).collect();
+    targets.iter().filter(|target| target.reference.as_ref() != Some(&own)).collect()
+}
+
+/// The same for work whose own ref is none of these.
+pub fn integrated_apart(
+    repo: &Repository,
+    proofs: &Proofs,
+    work: (&CommitId, Option<&CommitId>),
+    targets: &[Target],
+) -> Result<Verdict> {
+    let targets: Vec<&Target> = targets.iter().collect();
     proofs.verdict(work, &targets, || in_any(repo, work, &targets))
 }
 

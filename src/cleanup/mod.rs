@@ -13,9 +13,12 @@ mod clean_locks;
 mod clean_look;
 pub mod clean_plan;
 mod clean_refs;
+mod clean_remote;
+mod clean_remote_apply;
 mod clean_runs;
 mod clean_scan;
 mod clean_scan_branches;
+mod clean_scan_remote;
 mod clean_scan_runs;
 pub mod clean_types;
 mod clock_account;
@@ -38,6 +41,9 @@ mod redo_scan;
 pub mod ref_names;
 mod refs_back;
 mod refs_together;
+mod remote_asked;
+mod remote_back;
+mod remote_grace;
 mod removal_again;
 pub mod remove;
 pub mod remove_plan;
@@ -71,6 +77,8 @@ pub mod verdict;
 
 #[cfg(test)]
 mod built_upon_tests;
+#[cfg(test)]
+mod clean_remote_tests;
 #[cfg(test)]
 mod clean_tests;
 #[cfg(test)]

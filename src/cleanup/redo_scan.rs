@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::Result;
 use super::print::{changed_since, print};
+use super::remote_back::Answers;
 use super::salvage;
 use crate::model::record::{
     OperationRecord, PutBackDirectory, RemovedItem, TakenBack, WorkspaceRecord, WorkspaceState,
@@ -41,7 +42,7 @@ pub fn look(
         again.obstacles.push("how it was undone is not on record".into());
         return Ok(again);
     };
-    let processes = Processes::scan()?;
+    let (processes, mut answers) = (Processes::scan()?, Answers::new(repo));
     for item in items {
         let found = match item {
             RemovedItem::Directory { from, .. } => directory(repo, how, from, &processes, &mut again.places)?,
@@ -50,6 +51,11 @@ pub fn look(
                 Some(now) if now == *commit => in_use(repo, name, all)?,
                 Some(now) => Some(format!("{name} is at {} now", now.short())),
                 None => Some(format!("{name} is gone")),
+            },
+            RemovedItem::RemoteBranch { remote, branch, commit } => match answers.tip(remote, branch)? {
+                Some(now) if now == *commit => None,
+                Some(now) => Some(format!("the branch `{branch}` on {remote} is at {} now", now.short())),
+                None => Some(format!("the branch `{branch}` on {remote} is gone")),
             },
             RemovedItem::Workspace { record } => match store.workspace(&record.name)? {
                 Some(now) if now == **record || is_claimed(&now, record) => None,

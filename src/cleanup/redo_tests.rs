@@ -445,6 +445,7 @@ fn what_a_clean_took_comes_back_goes_again_and_comes_back_again() {
     let before = everything(&fixture, &landed.path);
     let policy = CleanPolicy {
         all_branches: false,
+        remote: None,
         min_age: Duration::ZERO,
         retention: Duration::from_secs(86_400),
         protect: Vec::new(),

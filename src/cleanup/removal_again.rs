@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::batch;
 use super::doomed::{self, DoomedRef};
 use super::error::{CleanupError, Result};
+use super::remote_back::{self, Answers};
 use super::remove::tidy_parents;
 use super::{held, redo_scan, restore, salvage, traces};
 use crate::model::record::{OperationRecord, RefFate, RemovedItem, WorkspaceRecord, WorkspaceState};
@@ -48,12 +49,13 @@ impl<'a> Removal<'a> {
 
     /// What keeps the rest from going, when a part has gone already.
     pub fn obstacles(&self) -> Result<Vec<String>> {
-        let mut rest = Vec::new();
+        let (mut rest, mut answers) = (Vec::new(), Answers::new(self.repo));
         for item in &self.items {
             let gone = match item {
                 RemovedItem::Directory { from, trash } => !fs::exists(from)? && fs::exists(trash)?,
                 RemovedItem::Ref { fate: RefFate::Kept | RefFate::Shared, .. } => false,
                 RemovedItem::Ref { name, .. } => self.repo.reader().ref_commit(name)?.is_none(),
+                RemovedItem::RemoteBranch { remote, branch, .. } => answers.tip(remote, branch)?.is_none(),
                 RemovedItem::Workspace { record } => self.store.workspace(&record.name)?.is_none(),
                 RemovedItem::TaskWorkspace { run, task, .. } => self.store.task(run, task)?.workspace.is_none(),
             };
@@ -84,6 +86,7 @@ impl<'a> Removal<'a> {
             keep_under(self.repo, old, &self.stamp)?;
         }
         held::keep(self.repo, &self.items)?;
+        remote_back::take_again(self.repo, &self.items, &self.stamp)?;
         batch::trash_directories(&self.items)?;
         for item in &self.items {
             if let RemovedItem::Ref { name, commit, fate: RefFate::Deleted, .. } = item
@@ -111,7 +114,7 @@ impl<'a> Removal<'a> {
                     self.store.edit_task(run, task, "workspace.trashed", data, |task| task.workspace = None)?;
                     remove_if_empty(path.parent());
                 }
-                RemovedItem::Directory { .. } | RemovedItem::Ref { .. } => {}
+                RemovedItem::Directory { .. } | RemovedItem::Ref { .. } | RemovedItem::RemoteBranch { .. } => {}
             }
         }
         plain::remove_entries_dir_if_empty(self.repo);

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::batch::{Batch, StayingRef, Takeaway};
 use super::doomed::{DoomedRef, KeptRef};
 use super::error::{CleanupError, Result};
-use super::integration::{self, Target};
+use super::integration::{self, Proof, Target};
 use super::ref_names::SALVAGE_PREFIX;
 use super::remove_plan::{self, BranchFate, RemovalPlan, RemoveFacts, TreeFact};
 use super::remove_scan::{self, Look, Surroundings, enclosure};
@@ -113,6 +113,13 @@ pub fn attempt(
     }
     let around = Surroundings::scan(repo)?;
     let targets = integration::targets_of(repo, &plan.record.base)?;
+    // What a forge said of exactly this commit stays true, and it is not asked again.
+    if let (BranchFate::Delete { proof }, Some(tip)) = (&plan.branch, &plan.branch_tip)
+        && proof.proof == Proof::ForgeAtTip
+    {
+        let others = integration::others(&plan.record.branch, &targets);
+        around.proofs.learn((tip, Some(&plan.record.base.commit)), &others, &Ok(proof.clone()));
+    }
     let facts = remove_scan::facts(repo, &around, &plan.record, &targets, Look::Closely)?;
     if let Some(why) = differs(plan, &facts) {
         return Ok(Attempt::Skipped(why));

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::error::{CleanupError, Result};
 use super::print::{is_git_dir, print};
 use super::remove_scan::linked_git_dir;
-use super::{refs_back, refs_together, traces, trash};
+use super::{refs_back, refs_together, remote_back, traces, trash};
 use crate::model::cause::chain;
 use crate::model::record::{PutBack, PutBackDirectory, RemovedItem};
 use crate::store::Store;
@@ -24,10 +24,11 @@ use crate::worktree::{Repository, submodules};
 /// With `resumed`, what is back already is fine.
 pub fn obstacles(repo: &Repository, store: &Store, items: &[RemovedItem], resumed: bool) -> Result<Vec<String>> {
     let mut found = refs_back::obstacles(repo, items)?;
+    found.extend(remote_back::obstacles(repo, items)?);
     for item in items {
         match item {
             RemovedItem::Directory { from, trash } => found.extend(directory_obstacle(repo, from, trash, resumed)?),
-            RemovedItem::Ref { .. } => {}
+            RemovedItem::Ref { .. } | RemovedItem::RemoteBranch { .. } => {}
             RemovedItem::Workspace { record } => {
                 if store.workspace(&record.name)?.is_some_and(|now| now.lease != record.lease) {
                     found.push(format!("there is another workspace `{}` now", record.name));
@@ -74,6 +75,8 @@ pub fn is_trashed(items: &[RemovedItem]) -> Result<bool> {
 
 /// Puts back what can be put back; what is back already, or has something else in its place, is left.
 pub fn put_back(repo: &Repository, store: &Store, items: &[RemovedItem]) -> Result<Renamed> {
+    // First, for it is what may fail.
+    remote_back::put_back(repo, items)?;
     let made = refs_together::make_again(repo, items)?;
     let mut renumbered = Vec::new();
     // The last that went comes back first: it may be around one that went before it.
@@ -85,7 +88,7 @@ pub fn put_back(repo: &Repository, store: &Store, items: &[RemovedItem]) -> Resu
                 let renamed = put_directory(repo, from, trash)?;
                 renumbered.extend(renamed.map(|to| (from.clone(), to)));
             }
-            RemovedItem::Workspace { .. } | RemovedItem::TaskWorkspace { .. } => {}
+            RemovedItem::RemoteBranch { .. } | RemovedItem::Workspace { .. } | RemovedItem::TaskWorkspace { .. } => {}
         }
     }
     for (_, git_dir) in &renumbered {
@@ -104,7 +107,7 @@ pub fn put_back(repo: &Repository, store: &Store, items: &[RemovedItem]) -> Resu
                 let data = json!({"path": path});
                 store.edit_task(run, task, "workspace.restored", data, |task| task.workspace = Some(path.clone()))?;
             }
-            RemovedItem::Directory { .. } | RemovedItem::Ref { .. } => {}
+            RemovedItem::Directory { .. } | RemovedItem::Ref { .. } | RemovedItem::RemoteBranch { .. } => {}
         }
     }
     Ok(renumbered)

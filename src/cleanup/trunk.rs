@@ -12,7 +12,7 @@ use crate::sys::git::Reader;
 use crate::worktree::Repository;
 
 /// Branches that are commonly built upon; by name, because nothing else tells them from finished work.
-const BUILT_UPON: [&str; 5] = ["main", "master", "trunk", "develop", "development"];
+pub const BUILT_UPON: [&str; 5] = ["main", "master", "trunk", "develop", "development"];
 
 /// Where work comes to.
 #[derive(Debug, Default)]

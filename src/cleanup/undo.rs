@@ -10,7 +10,7 @@ use super::error::{CleanupError, Result};
 use super::made_branch;
 use super::shift::{LOCK_WAIT, Shifted, require_commit, sealed_update, shift, shift_sealed};
 use super::undo_plan::{self, Verdict};
-use super::{held, recover, refs_back, restore, upon};
+use super::{held, recover, refs_back, remote_back, restore, upon};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, PutBack, RemovedItem, UndoData};
 use crate::model::{BranchName, CommitId};
@@ -18,6 +18,7 @@ use crate::store::{EntryDraft, Store, StoreError};
 use crate::sys::lock::FileLock;
 use crate::sys::proc;
 use crate::worktree::Repository;
+use crate::worktree::remote_refs::tracking;
 
 /// An operation that was taken back.
 #[derive(Clone, Debug, Serialize)]
@@ -176,6 +177,8 @@ fn undo_removal(repo: &Repository, store: &Store, operation: &OperationRecord, i
         let files = trash.map(|trash| format!("; its files are in {}", trash.display())).unwrap_or_default();
         return Err(CleanupError::refused(message, format!("see what was saved: treehand salvage ls{files}")));
     }
+    // Before anything is said to have begun: a remote that refuses leaves everything as it is.
+    remote_back::put_back(repo, items)?;
     let intent = store.intend(&EntryDraft::new("undo", json!({"op": operation.op, "owner": proc::own()})))?;
     let renamed = restore::put_back(repo, store, items)?;
     Ok(store.mark_undone(operation.op, restore::look(repo, items, &renamed)?, Some(&intent))?)
@@ -185,6 +188,7 @@ pub(super) fn describe(item: &RemovedItem) -> String {
     match item {
         RemovedItem::Directory { from, .. } => from.display().to_string(),
         RemovedItem::Ref { name, .. } => name.clone(),
+        RemovedItem::RemoteBranch { remote, branch, .. } => tracking(remote, branch),
         RemovedItem::Workspace { record } => format!("workspace {}", record.name),
         RemovedItem::TaskWorkspace { run, task, .. } => format!("workspace of {run}/{task}"),
     }

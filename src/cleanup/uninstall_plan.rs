@@ -136,7 +136,12 @@ fn taken(plan: CleanPlan) -> CleanPlan {
         | Step::Reset(_)
         | Step::Entry(_)
         | Step::EmptyDir(_) => true,
-        Step::RunDir { .. } | Step::ExpireRef { .. } | Step::ExpireDir(_) | Step::Unkeep(_) | Step::Lock(_) => false,
+        Step::RemoteBranch(_)
+        | Step::RunDir { .. }
+        | Step::ExpireRef { .. }
+        | Step::ExpireDir(_)
+        | Step::Unkeep(_)
+        | Step::Lock(_) => false,
     };
     CleanPlan { actions: actions.into_iter().filter(wanted).collect(), kept: Vec::new(), template }
 }
@@ -292,6 +297,7 @@ mod tests {
             now: Timestamp(100 * DAY),
             only: None,
             all_branches: false,
+            remote: None,
         }
     }
 

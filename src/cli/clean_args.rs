@@ -19,6 +19,9 @@ pub struct CleanArgs {
     /// Which branches: those of workspaces and runs, or every one
     #[arg(long, value_enum, default_value_t = Branches::Ours)]
     pub branches: Branches,
+    /// On remotes, too: branches whose work is in a branch there and has been for `--min-age`, as far as no pull request is open
+    #[arg(long)]
+    pub remote: bool,
     /// In every repository of yours that treehand was used in
     #[arg(long)]
     pub all_repos: bool,
@@ -102,4 +105,7 @@ pub struct InstallArgs {
     /// Which branches: those of workspaces and runs, or every one
     #[arg(long, value_enum, default_value_t = Branches::Ours)]
     pub branches: Branches,
+    /// Branches on remotes, too
+    #[arg(long)]
+    pub remote: bool,
 }

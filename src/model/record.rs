@@ -532,6 +532,15 @@ pub enum RemovedItem {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         traces: Option<Box<BranchTraces>>,
     },
+    /// A branch on a remote.
+    RemoteBranch {
+        /// The remote.
+        remote: String,
+        /// The branch there, without `refs/heads/`.
+        branch: String,
+        /// Where it was.
+        commit: CommitId,
+    },
     /// A record of the store.
     Workspace {
         /// The record as it was.

@@ -32,6 +32,8 @@ pub enum Proof {
     PerCommitPatchId,
     /// All it has beyond the targets are merges of what they have, just as git makes them.
     OnlyMerges,
+    /// The forge merged a pull request of exactly this tip, and the commit that did it is in the target.
+    ForgeAtTip,
 }
 
 impl Proof {
@@ -45,6 +47,7 @@ impl Proof {
             Self::PatchId => "patch-id",
             Self::PerCommitPatchId => "per-commit-patch-id",
             Self::OnlyMerges => "only-merges",
+            Self::ForgeAtTip => "forge@tip",
         }
     }
 }

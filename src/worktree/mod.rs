@@ -59,6 +59,8 @@ pub mod quarantine;
 pub mod reach;
 pub mod registry;
 pub mod remote;
+pub mod remote_push;
+pub mod remote_refs;
 pub mod replay;
 pub mod repository;
 pub mod result_policy;

@@ -119,7 +119,7 @@ impl Removal<'_> {
             RemovedItem::TaskWorkspace { run, task, path } => {
                 RemovedItem::TaskWorkspace { run: run.clone(), task: task.clone(), path: self.place(path) }
             }
-            RemovedItem::Ref { .. } => item.clone(),
+            RemovedItem::Ref { .. } | RemovedItem::RemoteBranch { .. } => item.clone(),
         }
     }
 

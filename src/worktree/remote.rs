@@ -145,7 +145,7 @@ fn ask_now(repo: &Repository, branch: &RemoteBranch, deadline: Duration) -> Resu
     Ok(answered(fetched, head, proof, None))
 }
 
-fn transport<const N: usize>(repo: &Repository, args: [&str; N], deadline: Duration) -> GitCommand {
+pub(super) fn transport<const N: usize>(repo: &Repository, args: [&str; N], deadline: Duration) -> GitCommand {
     // A relative address is meant from the top of the worktree, as git means it.
     let top = repo.main_tree.as_deref().unwrap_or(&repo.common_dir);
     let command = repo.bare(args).directory(top).deadline(deadline.max(Duration::from_millis(1)));

@@ -9,7 +9,7 @@ use crate::source::{
 };
 
 /// The rooms and what each may use besides itself; the map's table says the same, which `map_matches_folders` checks.
-pub const ROOMS: [(&str, &[&str]); 9] = [
+pub const ROOMS: [(&str, &[&str]); 10] = [
     ("model", &[]),
     ("sys", &["model"]),
     ("store", &["model", "sys"]),
@@ -17,8 +17,9 @@ pub const ROOMS: [(&str, &[&str]); 9] = [
     ("confine", &["sys", "model"]),
     ("agent", &["model"]),
     ("orchestrator", &["agent", "confine", "worktree", "store", "sys", "model"]),
-    ("cleanup", &["worktree", "confine", "store", "sys", "model"]),
-    ("cli", &["model", "sys", "store", "worktree", "confine", "agent", "orchestrator", "cleanup"]),
+    ("forge", &["sys", "model"]),
+    ("cleanup", &["forge", "worktree", "confine", "store", "sys", "model"]),
+    ("cli", &["model", "sys", "store", "worktree", "confine", "agent", "forge", "orchestrator", "cleanup"]),
 ];
 /// Longest file, in lines, without an exception on the map.
 pub const FILE_MAX: usize = 600;

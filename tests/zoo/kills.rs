@@ -20,7 +20,7 @@ use crate::support::chance::number;
 use crate::support::{self, World};
 use crate::{branches, foreign, landed, leftovers, places, runs};
 
-const FLAGS: &[&str] = &["clean", "--json", "--yes", "--min-age", "0s", "--branches", "all"];
+const FLAGS: &[&str] = &["clean", "--json", "--yes", "--min-age", "0s", "--branches", "all", "--remote"];
 
 /// What changes files, the store's among them, as `strace` names it.
 const CHANGES: &str =
@@ -55,6 +55,21 @@ fn one_of_each() -> Vec<Specimen> {
     .concat()
 }
 
+/// Two branches on a remote whose work has landed there, and one whose work has not. Its objects do not count, as those here.
+fn on_a_remote(world: &World) {
+    let place = world.path().join("up/.git").to_string_lossy().into_owned();
+    world.git(&["init", "-q", "--bare", &place]);
+    world.git(&["remote", "add", "origin", &place]);
+    for name in ["far", "farther"] {
+        let tip = world.git(&["commit-tree", "-p", "main", "-m", name, "main^{tree}"]).trim().to_owned();
+        world.git(&["push", "-q", "origin", &format!("{tip}:refs/heads/{name}")]);
+        world.git(&["merge", "-q", "--no-ff", "-m", name, &tip]);
+    }
+    world.git(&["push", "-q", "origin", "main"]);
+    world.commit("beyond", &[("beyond.txt", "beyond\n")]);
+    world.git(&["push", "-q", "origin", "main:open-there"]);
+}
+
 /// A world that can be had as it was again and again.
 struct Stage {
     world: World,
@@ -69,6 +84,7 @@ impl Stage {
         for (name, build) in one_of_each() {
             build(&world, name);
         }
+        on_a_remote(&world);
         let store = tempfile::Builder::new().prefix("treehand-zoo-").tempdir().expect("a temporary directory");
         world.shell(&format!("cp -a '{}/.' '{}'", world.path().display(), store.path().display())).expect(0);
         let (before, files) = (inventory::take(&world), digest::of(world.path()));
@@ -261,6 +277,8 @@ fn a_clean_that_is_killed_anywhere_comes_to_the_same_end() {
         let stage = Stage::set();
         let (expected, _) = stage.end_after(None);
         assert_eq!(expected["came to"]["undone"]["lost"], json!([]), "nothing is lost undisturbed");
+        let far = |when: &str| expected["came to"][when]["refs"].to_string().contains("refs/remotes/origin/farther");
+        assert!(!far("cleaned") && far("undone"), "what is on a remote goes, and comes back");
         let shown = |value: &Value| serde_json::to_string_pretty(value).expect("text");
         let mut different = Vec::new();
         while let Some(moment) = moments.get(next.fetch_add(1, Ordering::Relaxed)) {

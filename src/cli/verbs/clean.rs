@@ -43,6 +43,7 @@ pub(super) fn act(session: &Session, args: &CleanArgs) -> Result<Cleaned, CliErr
         proven_now: clock.proven_now,
         only: kinds(&args.only)?,
         all_branches: args.branches == Branches::All,
+        remote: args.remote.then_some(settings.worktree.fetch_deadline.0),
     };
     if args.yes {
         clock_kept::keep(&session.repo, &clock)?;

@@ -51,6 +51,7 @@ fn argv(args: &CleanArgs) -> Vec<OsString> {
     let mut argv = ["clean", "--json", "--unreported"].map(OsString::from).to_vec();
     argv.extend(args.yes.then(|| "--yes".into()));
     argv.extend((args.branches == Branches::All).then(|| "--branches=all".into()));
+    argv.extend(args.remote.then(|| "--remote".into()));
     argv.extend(args.min_age.map(|age| format!("--min-age={age}").into()));
     argv.extend(args.disk_budget.map(|size| format!("--disk-budget={}", size.0).into()));
     argv.extend(args.only.iter().map(|kind| format!("--only={kind}").into()));

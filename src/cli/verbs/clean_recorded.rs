@@ -45,13 +45,14 @@ pub fn run(global: &Global, args: &CleanArgs, out: &Output) -> Result<u8, CliErr
 }
 
 fn has_flags(args: &CleanArgs) -> bool {
-    let CleanArgs { action: _, yes, branches, all_repos, min_age, disk_budget, only, notify, unreported } = args;
+    let CleanArgs { action: _, yes, branches, all_repos, min_age, disk_budget, remote, only, notify, unreported } =
+        args;
     let words = min_age.is_some()
         || disk_budget.is_some()
         || notify.is_some()
         || !only.is_empty()
         || *branches == Branches::All;
-    *yes || *all_repos || *unreported || words
+    *yes || *all_repos || *remote || *unreported || words
 }
 
 fn answer(cleaned: Cleaned, out: &Output) -> Result<u8, CliError> {

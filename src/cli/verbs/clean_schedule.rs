@@ -81,6 +81,7 @@ fn wanted(global: &Global, args: &InstallArgs, own: &std::path::Path) -> Result<
     let mut command: Vec<String> = [own, "clean", "--all-repos", "--yes", "--json"].map(str::to_owned).to_vec();
     command.extend(args.min_age.map(|age| format!("--min-age={age}")));
     command.extend((args.branches == Branches::All).then(|| "--branches=all".to_owned()));
+    command.extend(args.remote.then(|| "--remote".to_owned()));
     command.extend(args.notify.as_ref().map(|notify| format!("--notify={notify}")));
     command.extend(global.set.iter().map(|set| format!("--set={set}")));
     let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');

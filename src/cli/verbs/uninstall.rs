@@ -102,6 +102,7 @@ fn request(session: &Session, store: &Store, discard: bool) -> Result<Request, C
         proven_now: clock.proven_now,
         only: None,
         all_branches: false,
+        remote: None,
     };
     Ok(Request { policy, discard, sockets: sockets_of(store)? })
 }

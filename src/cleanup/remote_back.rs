@@ -1,0 +1,151 @@
+//! Apply: branches of remotes that were deleted come back there, and go again.
+//!
+//! Nothing that is there is overwritten. Putting back can be repeated; what is back already is passed over. A remote that does not answer
+//! is an error, or an obstacle that says so.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::error::{CleanupError, Result};
+use super::traces::kept_as;
+use crate::model::CommitId;
+use crate::model::cause::chain;
+use crate::model::record::RemovedItem;
+use crate::worktree::Repository;
+use crate::worktree::import::{RefChange, update_refs};
+use crate::worktree::remote_push::{self, RemoteTip};
+use crate::worktree::remote_refs::{Advertised, advertised, tracking};
+
+/// How long a remote may take to answer somebody who waits for it.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The branches of remotes among these items, by remote.
+fn by_remote(items: &[RemovedItem]) -> BTreeMap<&str, Vec<RemoteTip>> {
+    let mut found: BTreeMap<&str, Vec<RemoteTip>> = BTreeMap::new();
+    for item in items {
+        if let RemovedItem::RemoteBranch { remote, branch, commit } = item {
+            found.entry(remote).or_default().push((branch.clone(), commit.clone()));
+        }
+    }
+    found
+}
+
+/// What remotes have, each asked when it is needed first.
+pub(super) struct Answers<'a> {
+    repo: &'a Repository,
+    known: BTreeMap<String, Advertised>,
+}
+
+impl<'a> Answers<'a> {
+    /// Nothing is known yet.
+    pub(super) fn new(repo: &'a Repository) -> Answers<'a> {
+        Answers { repo, known: BTreeMap::new() }
+    }
+
+    /// Where a branch is on its remote.
+    pub(super) fn tip(&mut self, remote: &str, branch: &str) -> Result<Option<CommitId>> {
+        if !self.known.contains_key(remote) {
+            self.known.insert(remote.to_owned(), advertised(self.repo, remote, LIMIT)?);
+        }
+        Ok(self.known.get(remote).and_then(|has| has.branches.get(branch)).cloned())
+    }
+}
+
+/// What keeps them from coming back, in sentences.
+pub(super) fn obstacles(repo: &Repository, items: &[RemovedItem]) -> Result<Vec<String>> {
+    let (mut answers, mut found) = (Answers::new(repo), Vec::new());
+    for (remote, tips) in by_remote(items) {
+        for (branch, commit) in tips {
+            match answers.tip(remote, &branch) {
+                Ok(Some(now)) if now == commit => {}
+                Ok(Some(now)) => {
+                    found.push(format!("the branch `{branch}` is on {remote} again, at {}", now.short()));
+                }
+                Ok(None) if !repo.reader().has_commit(&commit)? => {
+                    found.push(format!("the commit {} of {remote}/{branch} is gone", commit.short()));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    found.push(format!("{remote}, where `{branch}` was, does not answer: {}", chain(&error)));
+                    break;
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Puts them back.
+pub(super) fn put_back(repo: &Repository, items: &[RemovedItem]) -> Result<()> {
+    let mut answers = Answers::new(repo);
+    for (remote, tips) in by_remote(items) {
+        let mut absent = Vec::new();
+        for (branch, commit) in tips {
+            if answers.tip(remote, &branch)?.is_none() {
+                absent.push((branch, commit));
+            }
+        }
+        if absent.is_empty() {
+            continue;
+        }
+        let pushed = remote_push::create(repo, remote, &absent, LIMIT)?;
+        if let Some(((branch, _), Err(why))) = absent.iter().zip(&pushed).find(|(_, pushed)| pushed.is_err()) {
+            let message = format!("the branch `{branch}` cannot come back on {remote}: {why}");
+            return Err(CleanupError::refused(message, format!("see what {remote} lets you push, then try again")));
+        }
+    }
+    Ok(())
+}
+
+/// Deletes them again; each must be where it was.
+pub(super) fn take_again(repo: &Repository, items: &[RemovedItem], stamp: &str) -> Result<()> {
+    let mut answers = Answers::new(repo);
+    for (remote, tips) in by_remote(items) {
+        hold(repo, remote, &tips, stamp)?;
+        let mut there = Vec::new();
+        for (branch, commit) in tips {
+            if answers.tip(remote, &branch)?.is_some() {
+                there.push((branch, commit));
+            }
+        }
+        if there.is_empty() {
+            continue;
+        }
+        let pushed = remote_push::delete(repo, remote, &there, LIMIT)?;
+        if let Some(((branch, _), Err(why))) = there.iter().zip(&pushed).find(|(_, pushed)| pushed.is_err()) {
+            return Err(CleanupError::refused(format!("{remote}/{branch}: {why}"), "try again"));
+        }
+    }
+    Ok(())
+}
+
+/// Keeps what they are at within reach here, for as long as `undo` may be asked for.
+pub(super) fn hold(repo: &Repository, remote: &str, tips: &[RemoteTip], stamp: &str) -> Result<()> {
+    let reader = repo.reader();
+    let mut made = Vec::new();
+    for (branch, tip) in tips {
+        let reference = kept_as(stamp, &tracking(remote, branch));
+        if reader.ref_commit(&reference)?.is_none() {
+            made.push(RefChange { reference, new: Some(tip.clone()), expected: None });
+        }
+    }
+    match made.is_empty() {
+        true => Ok(()),
+        false => Ok(update_refs(repo, &made, "treehand: tip of a deleted branch of a remote")?),
+    }
+}
+
+/// Lets go of those that did not go after all.
+pub(super) fn let_go(repo: &Repository, remote: &str, tips: &[RemoteTip], stamp: &str) -> Result<()> {
+    let mut gone = Vec::new();
+    for (branch, tip) in tips {
+        let reference = kept_as(stamp, &tracking(remote, branch));
+        if repo.reader().ref_commit(&reference)?.as_ref() == Some(tip) {
+            gone.push(RefChange { reference, new: None, expected: Some(tip.clone()) });
+        }
+    }
+    match gone.is_empty() {
+        true => Ok(()),
+        false => Ok(update_refs(repo, &gone, "treehand: not needed")?),
+    }
+}
