@@ -116,6 +116,24 @@ fn restoring_makes_branches_with_every_byte_and_mode_and_moves_none() {
 }
 
 #[test]
+fn restoring_makes_a_workspace_where_one_is_asked_for_and_nothing_where_its_name_is_taken() {
+    let world = World::new();
+    removed_mess(&world);
+    workspace(&world, &["taken"]);
+    let before = world.git(&["for-each-ref", "refs/heads/"]);
+    let refused = world.treehand(&["salvage", "restore", "w", "--workspace", "taken"]).expect(4);
+    assert!(refused.stderr.contains("there is a workspace `taken` already"), "{}", refused.stderr);
+    world.treehand(&["salvage", "restore", "w", "--workspace", ".."]).expect(2);
+    assert_eq!(world.git(&["for-each-ref", "refs/heads/"]), before, "no branch was made");
+    let document = world.treehand(&["salvage", "restore", "w", "--workspace", "again", "--json"]).expect(0).json();
+    let tree = PathBuf::from(document["workspace"]["path"].as_str().expect("a path"));
+    assert_eq!(world.git_in(&tree, &["branch", "--show-current"]).trim(), "again");
+    assert_eq!(std::fs::read(tree.join("bytes")).expect("it is there"), b"\0\xff\x01 raw\n");
+    assert!(!tree.join("src/lib.txt").exists(), "as it was");
+    assert_eq!(world.git_in(&tree, &["status", "--porcelain"]), "");
+}
+
+#[test]
 fn what_only_was_staged_needs_no_branch_beside_the_one() {
     let world = World::new();
     let path = workspace(&world, &["w"]);

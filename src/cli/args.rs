@@ -165,7 +165,7 @@ pub struct LsArgs {
 }
 
 /// Arguments of `new`.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub struct NewArgs {
     /// Its name
     pub name: String,
@@ -510,6 +510,9 @@ pub struct SalvageRestoreArgs {
     /// The new branch (default: salvaged/NAME)
     #[arg(long, value_parser = BranchName::parse)]
     pub branch: Option<BranchName>,
+    /// Make a workspace W that starts from it
+    #[arg(long, value_name = "W")]
+    pub workspace: Option<String>,
 }
 
 /// Arguments of `salvage drop`.

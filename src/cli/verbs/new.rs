@@ -23,6 +23,16 @@ use crate::worktree::{WorktreeError, accept, base, base_name, exported, links};
 
 /// Makes a workspace.
 pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
+    let (record, document) = make(session, args)?;
+    session.out.answer("treehand/workspace/v1", document, || format!("{}\n", record.path.display()))?;
+    match &args.execute {
+        Some(line) => execute(session, &record, line),
+        None => Ok(0),
+    }
+}
+
+/// Makes it; what is on record of it, and the document that says so.
+pub(super) fn make(session: &Session, args: &NewArgs) -> Result<(WorkspaceRecord, Value), CliError> {
     let begun = Instant::now();
     let usage = |error: crate::model::names::NameError| CliError::usage(error.to_string());
     let name = WorkspaceName::parse(&args.name).map_err(usage)?;
@@ -57,11 +67,8 @@ pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
     let elapsed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     say(session, &record, &along);
     let ready = setup::run(session, &store, &record, granted)?;
-    answer(session, &record, &along, elapsed, ready)?;
-    match &args.execute {
-        Some(line) => execute(session, &record, line),
-        None => Ok(0),
-    }
+    let document = document(&record, &along, elapsed, ready);
+    Ok((record, document))
 }
 
 /// Where a branch has the name, no run could have branches below it.
@@ -95,19 +102,12 @@ fn say(session: &Session, record: &WorkspaceRecord, along: &Along) {
     submodules::say(&session.out, &along.submodules);
 }
 
-fn answer(
-    session: &Session,
-    record: &WorkspaceRecord,
-    along: &Along,
-    elapsed_ms: u64,
-    setup: Value,
-) -> Result<(), CliError> {
+fn document(record: &WorkspaceRecord, along: &Along, elapsed_ms: u64, setup: Value) -> Value {
     let mut document = document::workspace(record, &record.base, Some(elapsed_ms));
     document["copied"] = copied::document(&along.copied);
     document["submodules"] = submodules::document(&along.submodules);
     document["setup"] = setup;
-    session.out.answer("treehand/workspace/v1", document, || format!("{}\n", record.path.display()))?;
-    Ok(())
+    document
 }
 
 /// The user's own command line, in the new workspace, with the user's own terminal.

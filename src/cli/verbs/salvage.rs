@@ -4,14 +4,15 @@
 
 use serde_json::{Value, json};
 
-use super::diff;
+use super::{diff, new};
 use crate::cleanup::salvaged::{self, Restored, Salvage};
 use crate::cleanup::saved::{self, Saved, Unresolved};
-use crate::cli::args::{SalvageAction, SalvageDropArgs, SalvageRestoreArgs};
+use crate::cli::args::{NewArgs, SalvageAction, SalvageDropArgs, SalvageRestoreArgs};
 use crate::cli::error::CliError;
 use crate::cli::output::{plain, print_bytes, table};
 use crate::cli::session::Session;
-use crate::model::BranchName;
+use crate::model::record::WorkspaceRecord;
+use crate::model::{BranchName, WorkspaceName};
 
 /// The schema of all four.
 const SCHEMA: &str = "treehand/salvage/v1";
@@ -96,20 +97,42 @@ fn restore(session: &Session, salvage: &Salvage, args: &SalvageRestoreArgs) -> R
         None => BranchName::parse(&format!("salvaged/{}", saved.name))
             .map_err(|error| CliError::refused(error.to_string()).hint("name another: --branch BRANCH"))?,
     };
+    // Before anything is made.
+    args.workspace.as_deref().map(|name| is_free(session, name)).transpose()?;
     let made = salvage.restore(&session.repo, saved, &branch)?;
+    let workspace = args.workspace.as_ref().map(|name| workspace_on(session, name, &branch)).transpose()?;
+    let (record, workspace) = workspace.unzip();
     let document = json!({"name": saved.name, "ref": saved.main.reference, "commit": saved.main.commit,
-        "branch": branch, "branches": made});
-    session.out.answer(SCHEMA, document, || restored(saved, &made))?;
+        "branch": branch, "branches": made, "workspace": workspace});
+    session.out.answer(SCHEMA, document, || restored(saved, &made, record.as_ref()))?;
     Ok(0)
 }
 
-fn restored(saved: &Saved, made: &[Restored]) -> String {
+fn is_free(session: &Session, name: &str) -> Result<(), CliError> {
+    let name = WorkspaceName::parse(name).map_err(|error| CliError::usage(error.to_string()))?;
+    match session.store()?.workspace(&name)? {
+        None => Ok(()),
+        Some(_) => Err(CliError::refused(format!("there is a workspace `{name}` already")).hint("name another one")),
+    }
+}
+
+/// A workspace that starts from a branch that is there now, and that nobody needs to be asked for.
+fn workspace_on(session: &Session, name: &str, branch: &BranchName) -> Result<(WorkspaceRecord, Value), CliError> {
+    let (name, base) = (name.to_owned(), Some(branch.to_string()));
+    let args = NewArgs { name, base, offline: true, ..NewArgs::default() };
+    let kept = |error: CliError| error.hint(format!("it is on the branch {branch}: treehand new NAME --base {branch}"));
+    new::make(session, &args).map_err(kept)
+}
+
+fn restored(saved: &Saved, made: &[Restored], workspace: Option<&WorkspaceRecord>) -> String {
     let mut text = String::new();
     for Restored { branch, part, commit } in made {
         let branch = plain(branch.as_str());
         text.push_str(&format!("branch {branch} at {} holds {part} of {}\n", commit.short(), plain(&saved.name)));
     }
-    if let Some(first) = made.first() {
+    if let Some(record) = workspace {
+        text.push_str(&format!("{}\n", record.path.display()));
+    } else if let Some(first) = made.first() {
         let branch = plain(first.branch.as_str());
         text.push_str(&format!("look at it: git log -p {branch}; work on it: treehand new NAME --base {branch}\n"));
     }
