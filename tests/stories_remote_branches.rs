@@ -133,6 +133,7 @@ fn a_remote_that_does_not_answer_keeps_everything_and_undo_says_so() {
     let report = world.treehand(&APPLY).expect(0).json();
     let told = told(&report);
     assert_eq!((told[0].0.as_str(), told[0].1.as_str()), ("kept", "origin"));
+    assert!(told[0].2.starts_with("it does not answer: ") && !told[0].2.contains("fatal"), "{}", told[0].2);
     let undone = world.treehand(&["undo"]).expect(4);
     assert!(undone.stderr.contains("does not answer"), "{}", undone.stderr);
     std::fs::rename(&away, world.up()).expect("moved");

@@ -63,7 +63,7 @@ impl Remotes {
                     .filter_map(|name| asked.has.branches.get_key_value(name))
                     .map(|(name, tip)| (name.as_str(), tip))
                     .collect();
-                fetch(repo, &remote, &there, deadline).map_err(|error| chain(&error))?;
+                fetch(repo, &remote, &there, deadline).map_err(|error| remote_asked::silence(&error))?;
                 Ok(asked)
             });
             match asked {

@@ -9,11 +9,12 @@ use super::verdict::{Integration, NotIntegrated, Target, Verdict};
 use crate::forge::address::place;
 use crate::forge::asking;
 use crate::forge::requests::Requests;
-use crate::model::CommitId;
 use crate::model::cause::chain;
+use crate::model::{CommitId, Span};
+use crate::sys::git::GitError;
 use crate::worktree::landed::Proof;
 use crate::worktree::remote_refs::{Advertised, addresses, advertised, tracking};
-use crate::worktree::{Repository, reverted};
+use crate::worktree::{Repository, WorktreeError, reverted};
 
 /// What a remote answered.
 pub struct Asked {
@@ -38,7 +39,7 @@ pub enum Pulls {
 /// Asks; why nothing is known of it, if so.
 pub fn ask(repo: &Repository, remote: &str, deadline: Duration) -> std::result::Result<Asked, String> {
     let addresses = addresses(repo, remote).map_err(|error| chain(&error))??;
-    let has = advertised(repo, remote, deadline).map_err(|error| chain(&error))?;
+    let has = advertised(repo, remote, deadline).map_err(|error| silence(&error))?;
     let pulls = match addresses.iter().find_map(|address| place(address)).map(|place| asking::ask(&place, deadline)) {
         Some(Ok(requests)) => Pulls::Known(requests),
         other => {
@@ -48,6 +49,21 @@ pub fn ask(repo: &Repository, remote: &str, deadline: Duration) -> std::result::
         }
     };
     Ok(Asked { remote: remote.to_owned(), has, pulls, candidates: Vec::new() })
+}
+
+/// Says why a remote did not answer.
+pub fn silence(error: &WorktreeError) -> String {
+    match error {
+        WorktreeError::Git(GitError::Failed { stderr, .. }) => {
+            // The first is the cause; what follows says what one might look at.
+            let said = stderr.strip_prefix("fatal: ").unwrap_or(stderr);
+            format!("it does not answer: {}", said.split(" fatal: ").next().unwrap_or(said))
+        }
+        WorktreeError::Git(GitError::Deadline { limit, .. }) => {
+            format!("it did not answer within {}", Span(*limit))
+        }
+        other => chain(other),
+    }
 }
 
 impl Asked {

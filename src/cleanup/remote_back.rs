@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::error::{CleanupError, Result};
+use super::remote_asked::silence;
 use super::traces::kept_as;
 use crate::model::CommitId;
-use crate::model::cause::chain;
 use crate::model::record::RemovedItem;
-use crate::worktree::Repository;
 use crate::worktree::import::{RefChange, update_refs};
 use crate::worktree::remote_push::{self, RemoteTip};
 use crate::worktree::remote_refs::{Advertised, advertised, tracking};
+use crate::worktree::{Repository, WorktreeError};
 
 /// How long a remote may take to answer somebody who waits for it.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -43,7 +43,7 @@ impl<'a> Answers<'a> {
     }
 
     /// Where a branch is on its remote.
-    pub(super) fn tip(&mut self, remote: &str, branch: &str) -> Result<Option<CommitId>> {
+    pub(super) fn tip(&mut self, remote: &str, branch: &str) -> std::result::Result<Option<CommitId>, WorktreeError> {
         if !self.known.contains_key(remote) {
             self.known.insert(remote.to_owned(), advertised(self.repo, remote, LIMIT)?);
         }
@@ -66,7 +66,7 @@ pub(super) fn obstacles(repo: &Repository, items: &[RemovedItem]) -> Result<Vec<
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    found.push(format!("{remote}, where `{branch}` was, does not answer: {}", chain(&error)));
+                    found.push(format!("of {remote}, where `{branch}` was: {}", silence(&error)));
                     break;
                 }
             }
