@@ -101,6 +101,11 @@ pub fn prefix(directory: &Path) -> Option<(String, Timestamp)> {
     Some((format!("{SALVAGE_PREFIX}{from}/{stamp}"), stamped_at(stamp)?))
 }
 
+/// The ref to what the bundle in such a directory builds on.
+pub fn base(directory: &Path) -> Option<String> {
+    prefix(directory).map(|(prefix, _)| format!("{prefix}/{BASE}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +130,7 @@ mod tests {
             let refs = format!("{SALVAGE_PREFIX}{from}/{stamp}");
             let directory = place(root, &refs).expect("a place");
             assert_eq!(directory.parent().and_then(Path::parent), Some(root), "{from}");
+            assert_eq!(base(&directory), Some(format!("{refs}/base")), "{from}");
             assert_eq!(prefix(&directory), Some((refs, Timestamp(1000))), "{from}");
         }
         assert_ne!(

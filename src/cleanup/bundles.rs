@@ -221,7 +221,7 @@ pub fn expire(repo: &Repository, dir: &DirFact) -> Result<()> {
     fs::remove_tree(&dir.path)?;
     remove_if_empty(dir.path.parent());
     remove_if_empty(Some(&root(repo)));
-    let base = format!("{prefix}/{BASE}");
+    let Some(base) = bundled::base(&dir.path) else { return Ok(()) };
     match repo.reader().ref_commit(&base)? {
         Some(now) => Ok(update_ref(repo, &base, None, Some(&now), "treehand: nothing builds on it any more")?),
         None => Ok(()),

@@ -23,7 +23,7 @@ use super::ref_names::{SALVAGE_PREFIX, UNDO_PREFIX};
 use super::remove_plan::TreeFact;
 use super::remove_scan::{self, Look, dir_id};
 use super::verdict::Target;
-use super::{bundles, held, removal_again, remove, salvage_sealed, trash};
+use super::{bundled, bundles, held, removal_again, remove, salvage_sealed, trash};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, RemovedItem, UndoData, WorkspaceRecord, WorkspaceState};
 use crate::model::{CommitId, Timestamp};
@@ -67,6 +67,9 @@ pub fn scan(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<Fa
     facts.trash = trash.into_iter().map(stored).collect();
     facts.bundles = bundles::places(repo)?.into_iter().map(stored).collect();
     facts.aged = scan.aged(&facts.runs)?;
+    // They go with their bundles.
+    let bases: BTreeSet<String> = facts.bundles.iter().filter_map(|stored| bundled::base(&stored.dir.path)).collect();
+    facts.aged.retain(|aged| !bases.contains(&aged.name));
     scan.around.proofs.keep();
     Ok(facts)
 }

@@ -128,7 +128,8 @@ pub fn save(repo: &Repository, sealed: Sealed<'_>, onto: Onto<'_>) -> Result<Kep
 impl Sealed<'_> {
     fn request<'r>(&'r self, repo: &Repository, onto: Onto<'r>) -> ImportRequest<'r> {
         let Onto { reference, expected } = onto;
-        let max_bytes = repo.salvage_max.0.max(TAKEN_MAX);
+        // More than a signed number of them git takes for a mistake.
+        let max_bytes = repo.salvage_max.0.max(TAKEN_MAX).min(i64::MAX as u64);
         ImportRequest { base: self.base, reference, expected, paths: &[], max_bytes, message: MESSAGE }
     }
 
