@@ -275,3 +275,126 @@ fn what_was_staged_beside_a_conflict_comes_back_after_any_gc() {
     assert!(text(&refused, "message").contains(" needs the object "), "{refused}");
     assert!(!path.exists());
 }
+
+const CAP: [&str; 2] = ["--set", "clean.salvage_max=64K"];
+
+/// A dirty workspace that is more than the cap, removed by force; the bytes of its file that no packing makes smaller.
+fn removed_beyond_the_cap(world: &World, name: &str) -> Vec<u8> {
+    let path = workspace(world, &[name]);
+    world.shell(&format!("head -c 300000 /dev/urandom > '{}'", path.join("big").display())).expect(0);
+    let bytes = std::fs::read(path.join("big")).expect("there");
+    std::fs::write(path.join("a.txt"), "staged\n").expect("written");
+    world.git_in(&path, &["add", "a.txt"]);
+    std::fs::write(path.join("a.txt"), "in the worktree\n").expect("written");
+    world.treehand(&[&["rm", "-f", name], &CAP[..]].concat()).expect(0);
+    bytes
+}
+
+fn bundle(saved: &Value) -> PathBuf {
+    PathBuf::from(text(saved, "bundle"))
+}
+
+#[test]
+fn what_is_more_than_the_cap_is_in_a_bundle_that_every_verb_knows() {
+    let world = World::new();
+    let bytes = removed_beyond_the_cap(&world, "w");
+    let path = world.tree("w");
+    let saved = listed(&world).remove(0);
+    let parts: Vec<&str> = saved["parts"].as_array().expect("parts").iter().map(|part| text(part, "part")).collect();
+    assert_eq!((parts, &saved["files"]), (vec!["worktree", "index", "head"], &2.into()), "{saved}");
+    assert!(bundle(&saved).starts_with(world.repo().join(".git/treehand/salvage/w")), "{saved}");
+    assert_ne!(world.try_git_in(&world.repo(), &["cat-file", "-e", text(&saved, "commit")]).code, 0, "it is not here");
+    world.git(&["bundle", "verify", "-q", text(&saved, "bundle")]);
+    for name in ["w", text(&saved, "ref"), text(&saved, "name")] {
+        let shown = world.treehand(&["salvage", "show", name, "--json"]).expect(0).json();
+        let files = shown["files"].as_array().expect("files").iter().map(|file| text(file, "path"));
+        assert_eq!(files.collect::<Vec<_>>(), ["a.txt", "big"], "{shown}");
+    }
+    let clean = world.treehand(&["clean", "--json", "--min-age", "0s"]).expect(0).json();
+    assert!(!clean["actions"].to_string().contains("/salvage/"), "it is young: {clean}");
+
+    world.git(&["gc", "-q", "--prune=now"]);
+    world.treehand(&["undo"]).expect(0);
+    assert_eq!(std::fs::read(path.join("big")).expect("back"), bytes);
+    assert_eq!(world.git_in(&path, &["status", "--porcelain"]), "MM a.txt\n?? big");
+    world.treehand(&["redo"]).expect(0);
+    let anew = listed(&world).remove(0);
+    assert_eq!((&anew["commit"], bundle(&anew) == bundle(&saved)), (&saved["commit"], false), "it lasts from now on");
+
+    let restored = world.treehand(&["salvage", "restore", "w", "--branch", "again", "--json"]).expect(0).json();
+    assert_eq!(restored["branches"].as_array().map(Vec::len), Some(2), "{restored}");
+    assert_eq!(world.show("again", "a.txt") + &world.show("again-index", "a.txt"), "in the worktree\nstaged\n");
+    let back = workspace(&world, &["back", "--base", "again"]);
+    assert_eq!(std::fs::read(back.join("big")).expect("there"), bytes);
+    world.git(&["fsck", "--full", "--strict"]);
+
+    assert!(bundle(&anew).exists(), "it stays saved");
+    world.treehand(&["salvage", "drop", "w"]).expect(4);
+    let dropped = world.treehand(&["salvage", "drop", "--yes", "w", "--json"]).expect(0).json();
+    assert_eq!(bundle(&dropped["dropped"][0]), bundle(&anew));
+    assert!(!bundle(&anew).exists() && listed(&world).is_empty());
+    world.treehand(&["undo"]).expect(0);
+    assert_eq!(std::fs::read(path.join("big")).expect("undo needs nothing of it"), bytes);
+    let doctor = world.treehand(&["doctor", "--json", "--set", "confine.level=off"]).json();
+    let check = doctor["checks"].as_array().expect("checks").iter().find(|check| check["name"] == "interrupted");
+    assert_eq!(check.expect("it is looked at")["detail"], "nothing");
+}
+
+#[test]
+fn a_bundle_ends_with_the_retention_or_the_disk_budget() {
+    let world = World::new();
+    for (name, flags) in [("one", &["--set", "clean.retention=0s"]), ("two", &["--disk-budget", "0"])] {
+        removed_beyond_the_cap(&world, name);
+        let saved = listed(&world).into_iter().find(|saved| saved["from"] == name).expect("it is saved");
+        let done = world.treehand(&[&["clean", "--json", "--yes"], &flags[..]].concat()).expect(0).json();
+        let place = bundle(&saved).parent().expect("a directory").to_owned();
+        let actions = done["actions"].as_array().expect("a list").iter();
+        let action = actions.into_iter().find(|action| action["item"] == *place.to_string_lossy());
+        let action = action.unwrap_or_else(|| panic!("it is not among {done}"));
+        assert!(action["bytes"].as_u64().is_some_and(|bytes| bytes >= 300_000), "{action}");
+        assert_eq!((text(action, "kind"), text(action, "outcome")), ("state", "done"));
+        assert!(!place.exists() && listed(&world).iter().all(|saved| saved["bundle"].is_null()));
+    }
+}
+
+#[test]
+fn uninstall_is_refused_for_a_bundle_and_takes_it_when_told() {
+    let mut world = World::new();
+    world.set("TREEHAND_CONFINE__LEVEL", "off");
+    removed_beyond_the_cap(&world, "w");
+    let refused = world.treehand(&["uninstall", "--yes", "--json"]).expect(4).json();
+    let reason = text(&refused["repos"][0], "reason");
+    assert!(reason.contains("1 thing that was saved before a removal") && reason.contains(", until "), "{reason}");
+    let path = workspace(&world, &["shut", "--sealed"]);
+    world.shell(&format!("head -c 300000 /dev/urandom > '{}'", path.join("big").display())).expect(0);
+    let bytes = std::fs::read(path.join("big")).expect("there");
+    world.treehand(&[&["uninstall", "--yes", "--discard"], &CAP[..]].concat()).expect(0);
+    assert!(!world.repo().join(".git/treehand").exists());
+    world.git(&["branch", "-q", "-f", "look", "shut"]);
+    let kept = world.git(&["rev-parse", "look:big"]);
+    std::fs::write(world.path().join("big"), bytes).expect("written");
+    let file = world.path().join("big");
+    assert_eq!(
+        world.git(&["hash-object", "--no-filters", &file.to_string_lossy()]),
+        kept,
+        "what was sealed is on its branch"
+    );
+}
+
+#[test]
+fn a_bundle_that_cannot_be_written_keeps_the_workspace() {
+    let world = World::new();
+    let path = workspace(&world, &["w"]);
+    world.shell(&format!("head -c 300000 /dev/urandom > '{}'", path.join("big").display())).expect(0);
+    let bytes = std::fs::read(path.join("big")).expect("there");
+    let place = world.repo().join(".git/treehand/salvage");
+    std::fs::write(&place, "in the way").expect("written");
+    let refused = world.treehand(&[&["rm", "-f", "w", "--json"], &CAP[..]].concat()).expect(4).json();
+    assert!(text(&refused, "message").contains("clean.salvage_max), and no bundle of it can be written"), "{refused}");
+    assert_eq!(std::fs::read(path.join("big")).expect("there"), bytes);
+    assert_eq!(world.git(&["for-each-ref", "refs/treehand"]), "");
+    assert_eq!(std::fs::read_dir(world.repo().join(".git/treehand/quarantine")).map_or(0, Iterator::count), 0);
+    std::fs::remove_file(&place).expect("removed");
+    world.treehand(&[&["rm", "-f", "w"], &CAP[..]].concat()).expect(0);
+    assert!(bundle(&listed(&world)[0]).exists());
+}

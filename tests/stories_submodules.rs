@@ -232,6 +232,33 @@ fn what_a_failed_task_did_in_a_submodule_is_saved_by_clean() {
 }
 
 #[test]
+fn what_is_in_a_submodule_is_saved_beside_a_bundle_and_goes_with_it() {
+    let world = world();
+    let refs = || lib(&world, &["for-each-ref", "--format=%(refname)", "refs/treehand/"]);
+    let saved_in_a_bundle = || {
+        let answer = run(&world, "cd lib; echo work > work.txt; git add -A; git commit -qm work; exit 1");
+        assert_eq!(state(&answer.json(), "t"), "failed");
+        world.treehand(&["clean", "--yes", "--min-age", "0s", "--set", "clean.salvage_max=0"]).expect(0);
+        let all = world.treehand(&["salvage", "ls", "--json"]).expect(0).json();
+        let saved = &all["salvage"][0];
+        assert!(saved["bundle"].is_string(), "{saved}");
+        assert_eq!(refs(), saved["ref"].as_str().expect("a ref"), "the submodule has it by the same name");
+        saved["name"].as_str().expect("a name").to_owned()
+    };
+    let name = saved_in_a_bundle();
+    world.treehand(&["salvage", "drop", "--yes", &name]).expect(0);
+    assert_eq!(refs(), "");
+    saved_in_a_bundle();
+    world.treehand(&["clean", "--yes", "--set", "clean.retention=0s"]).expect(0);
+    assert_eq!(refs(), "");
+    // What a branch holds by now stays within reach.
+    let name = saved_in_a_bundle();
+    world.treehand(&["salvage", "restore", &name, "--branch", "mine"]).expect(0);
+    world.treehand(&["salvage", "drop", "--yes", &name]).expect(0);
+    assert_eq!(refs(), format!("refs/treehand/landed/{}", world.git(&["rev-parse", "mine:lib"])));
+}
+
+#[test]
 fn commits_of_a_submodule_outlive_the_files_of_a_sealed_workspace() {
     let world = world();
     world.treehand(&["new", "s", "--sealed"]).expect(0);

@@ -37,7 +37,9 @@ fn places(step: &Step) -> Vec<PathBuf> {
             [plan.tree.map(|_| plan.record.path.clone()), plan.git_dir.clone()].into_iter().flatten().collect()
         }
         Step::Task { paths, .. } => vec![paths.enclosure.clone(), paths.private.clone()],
-        Step::Entry(dir) | Step::ExpireDir(dir) | Step::EmptyDir(dir) => vec![dir.path.clone()],
+        Step::Entry(dir) | Step::ExpireDir(dir) | Step::ExpireBundle(dir) | Step::EmptyDir(dir) => {
+            vec![dir.path.clone()]
+        }
         Step::RunDir { path, .. } | Step::Unkeep(path) => vec![path.clone()],
         Step::Orphans { .. }
         | Step::Reset(_)

@@ -16,7 +16,8 @@ use super::ref_names::SALVAGE_PREFIX;
 use super::remove::{self, Attempt, BranchOutcome};
 use super::remove_plan::{DirId, RemovalPlan};
 use super::remove_scan::dir_id;
-use super::{clean_locks, clean_refs, clean_remote_apply, restore, salvage};
+use super::salvage_sealed::{self, Onto, Sealed};
+use super::{bundles, clean_locks, clean_refs, clean_remote_apply, restore};
 use crate::model::record::{AttemptRecord, RemovedItem, RunRecord, TaskRecord, WorkspaceRecord, WorkspaceState};
 use crate::model::{CommitId, Token};
 use crate::store::{Entry, Store};
@@ -65,6 +66,7 @@ pub fn apply(
         Step::RunDir { path, id } => run_dir(batch, path, *id, summary),
         Step::ExpireRef { name, commit } => expire_ref(repo, name, commit),
         Step::ExpireDir(dir) => expire_dir(dir),
+        Step::ExpireBundle(dir) => expire_bundle(repo, dir),
         Step::EmptyDir(dir) => empty_dir(dir),
         Step::Unkeep(path) => unkeep(path),
         Step::Lock(lock) => clean_locks::take(repo, batch.stamp(), lock),
@@ -179,23 +181,17 @@ impl TaskBox<'_> {
         let base = task.base.as_ref().unwrap_or(&run.base.commit);
         let store_dir = repo.run_dir(&run.id)?;
         let captured = if fs::exists(&self.paths.tree)? {
-            salvage::capture_sealed(repo, self.paths, &store_dir, base)?
+            salvage_sealed::capture_sealed(repo, self.paths, &store_dir, base)?
         } else {
-            salvage::commits_of_sealed(repo, self.paths, &store_dir, base)?
+            salvage_sealed::commits_of_sealed(repo, self.paths, &store_dir, base)?
         };
         let reader = repo.reader();
         let tip = reader.ref_commit(&task.branch.full_ref())?.unwrap_or_else(|| base.clone());
         let prefix = format!("{}{}/{}/{stamp}", SALVAGE_PREFIX, run.id, task.id);
-        let name = format!("{prefix}/worktree");
-        let mut saved = Vec::new();
-        if captured.commit == *base || salvage::captured_tree(&captured)? == reader.tree_of(&tip)? {
-            salvage::import_submodules(repo, &captured, base, &name, None)?;
-        } else {
-            saved.push(salvage::import_sealed(repo, &captured, base, &name, None)?.name);
-        }
-        let others = salvage::others_of_sealed(repo, self.paths, &captured, base, &prefix)?;
-        saved.extend(others.into_iter().map(|saved| saved.name));
-        Ok(saved)
+        let same = captured.commit == *base || salvage_sealed::captured_tree(&captured)? == reader.tree_of(&tip)?;
+        let sealed = Sealed { paths: self.paths, captured: &captured, work: !same, base, prefix: &prefix };
+        let onto = Onto { reference: &salvage_sealed::beside(&prefix), expected: None };
+        Ok(salvage_sealed::save(repo, sealed, onto)?.saved.into_iter().map(|saved| saved.name).collect())
     }
 }
 
@@ -241,6 +237,14 @@ fn expire_dir(dir: &DirFact) -> Result<Done> {
     }
     fs::remove_tree(&dir.path)?;
     remove_if_empty(dir.path.parent());
+    Ok(Done::plain())
+}
+
+fn expire_bundle(repo: &Repository, dir: &DirFact) -> Result<Done> {
+    if dir_id(&dir.path)? != Some(dir.id) {
+        return Done::skipped(CHANGED);
+    }
+    bundles::expire(repo, dir)?;
     Ok(Done::plain())
 }
 

@@ -213,7 +213,7 @@ fn leftovers(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
     let least = if at_work { policy.min_age.max(IN_USE) } else { policy.min_age };
     let old = |at: Timestamp| policy.now.since(at) >= least;
     for dir in facts.quarantines.iter().filter(|dir| old(dir.at)) {
-        plan.actions.push(expire(Kind::Temp, dir, "a quarantine that nothing uses any more"));
+        plan.actions.push(expire(Kind::Temp, dir, "a quarantine that nothing uses any more", Step::ExpireDir));
     }
     for dir in &facts.emptied {
         let (item, expect) = (dir.path.display().to_string(), format!("{}, empty", dir.id));
@@ -248,9 +248,9 @@ fn expiries(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
     let seems_over = |at: Timestamp| policy.now.since(at) >= policy.retention && !over(at);
     let proof = format!("older than {}", Span(policy.retention));
     let doubtful = |kind: Kind, item: String| Kept { kind, item, reason: format!("{proof} by a clock {DOUBT}") };
-    for (kind, stored, what) in stored(facts) {
+    for (kind, stored, what, step) in stored(facts) {
         if over(stored.dir.at) {
-            plan.actions.push(expire(kind, &stored.dir, &format!("{what}{proof}")));
+            plan.actions.push(expire(kind, &stored.dir, &format!("{what}{proof}"), step));
         } else if seems_over(stored.dir.at) {
             plan.kept.push(doubtful(kind, stored.dir.path.display().to_string()));
         }
@@ -269,30 +269,35 @@ fn expiries(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
     }
 }
 
-/// What is kept for a time: its kind, itself, and what it is where the kind does not say so.
-fn stored(facts: &Facts) -> impl Iterator<Item = (Kind, &StoredFact, &'static str)> {
-    let trash = facts.trash.iter().map(|stored| (Kind::Trash, stored, ""));
-    trash.chain(facts.logs.iter().map(|stored| (Kind::State, stored, "logs of a run that ended, ")))
+/// What is kept for a time: its kind, itself, what it is where the kind does not say so, and what deletes it.
+type Stored<'a> = (Kind, &'a StoredFact, &'static str, fn(DirFact) -> Step);
+
+fn stored(facts: &Facts) -> impl Iterator<Item = Stored<'_>> {
+    let all = |kind, what, step: fn(DirFact) -> Step| move |stored| (kind, stored, what, step);
+    let trash = facts.trash.iter().map(all(Kind::Trash, "", Step::ExpireDir));
+    let logs = facts.logs.iter().map(all(Kind::State, "logs of a run that ended, ", Step::ExpireDir));
+    let bundles = facts.bundles.iter().map(all(Kind::State, "a bundle of what was saved, ", Step::ExpireBundle));
+    trash.chain(logs).chain(bundles)
 }
 
 /// The oldest of what is kept goes, until the rest is within the budget.
 fn beyond_budget(facts: &Facts, policy: &CleanPolicy, budget: ByteSize, plan: &mut CleanPlan) {
-    let mut left: Vec<(Kind, &StoredFact, &str)> =
-        stored(facts).filter(|(_, stored, _)| policy.proven_now.since(stored.dir.at) < policy.retention).collect();
-    left.sort_by_key(|(_, stored, _)| stored.dir.at);
-    let mut total: u64 = left.iter().map(|(_, stored, _)| stored.bytes).sum();
-    for (kind, stored, what) in left {
+    let mut left: Vec<Stored<'_>> =
+        stored(facts).filter(|(_, stored, ..)| policy.proven_now.since(stored.dir.at) < policy.retention).collect();
+    left.sort_by_key(|(_, stored, ..)| stored.dir.at);
+    let mut total: u64 = left.iter().map(|(_, stored, ..)| stored.bytes).sum();
+    for (kind, stored, what, step) in left {
         if total <= budget.0 {
             break;
         }
         let path = stored.dir.path.display().to_string();
         plan.kept.retain(|kept| kept.item != path);
         let proof = format!("{what}the oldest of {}, beyond the disk budget of {budget}", ByteSize(total));
-        plan.actions.push(expire(kind, &stored.dir, &proof));
+        plan.actions.push(expire(kind, &stored.dir, &proof, step));
         total -= stored.bytes.min(total);
     }
 }
 
-fn expire(kind: Kind, dir: &DirFact, proof: &str) -> CleanAction {
-    action(kind, dir.path.display().to_string(), proof, dir.id.to_string(), Step::ExpireDir(dir.clone()))
+fn expire(kind: Kind, dir: &DirFact, proof: &str, step: fn(DirFact) -> Step) -> CleanAction {
+    action(kind, dir.path.display().to_string(), proof, dir.id.to_string(), step(dir.clone()))
 }

@@ -24,7 +24,7 @@ use super::ref_names::{SALVAGE_PREFIX, UNDO_PREFIX};
 use super::remove_plan::TreeFact;
 use super::remove_scan::{self, Look, dir_id};
 use super::verdict::Target;
-use super::{held, removal_again, remove, salvage, trash};
+use super::{bundled, bundles, held, removal_again, remove, salvage_sealed, trash};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, RemovedItem, UndoData, WorkspaceRecord, WorkspaceState};
 use crate::model::{CommitId, Timestamp};
@@ -75,7 +75,11 @@ pub fn scan(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<Fa
     facts.logs = logs(repo, &facts.runs)?.into_iter().map(stored).collect();
     let trash = scan.trash(&operations, &facts.intents, &mut facts.unreadable)?;
     facts.trash = trash.into_iter().map(stored).collect();
+    facts.bundles = bundles::places(repo)?.into_iter().map(stored).collect();
     facts.aged = scan.aged(&facts.runs)?;
+    // They go with their bundles.
+    let bases: BTreeSet<String> = facts.bundles.iter().filter_map(|stored| bundled::base(&stored.dir.path)).collect();
+    facts.aged.retain(|aged| !bases.contains(&aged.name));
     scan.around.proofs.keep();
     Ok(facts)
 }
@@ -158,9 +162,9 @@ impl Scan<'_> {
     fn has_new_work(&self, record: &WorkspaceRecord) -> Result<bool> {
         let paths = remove::sealed_paths(self.repo, record, &self.policy.template)?;
         let base = &record.base.commit;
-        let captured = salvage::capture_sealed(self.repo, &paths, &paths.private, base)?;
+        let captured = salvage_sealed::capture_sealed(self.repo, &paths, &paths.private, base)?;
         let imported = record.imported.as_ref().unwrap_or(base);
-        Ok(!salvage::is_same_work(self.repo, &captured, imported)?)
+        Ok(!salvage_sealed::is_same_work(self.repo, &captured, imported)?)
     }
 
     /// Entries of ours that no workspace and no task accounts for.

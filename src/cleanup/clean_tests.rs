@@ -517,7 +517,7 @@ fn the_document_says_what_the_contract_says() {
 }
 
 /// A box with a commit, a change and an untracked file, as a run that died leaves it.
-fn abandoned_box(fixture: &Fixture, state: &str, task_state: &str) -> (RunRecord, TaskRecord, SealedPaths) {
+pub fn abandoned_box(fixture: &Fixture, state: &str, task_state: &str) -> (RunRecord, TaskRecord, SealedPaths) {
     let (run, mut task) = fixture::run(&fixture.base(), state, "t", task_state);
     let paths = SealedPaths::of_task(&fixture.repo, TEMPLATE, &run.id, &task.id).expect("paths");
     let base = run.base.commit.clone();

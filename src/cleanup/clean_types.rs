@@ -172,6 +172,8 @@ pub enum Step {
     },
     /// Removes a directory for good.
     ExpireDir(DirFact),
+    /// Deletes what was saved in a bundle for good.
+    ExpireBundle(DirFact),
     /// Removes a directory that must be empty.
     EmptyDir(DirFact),
     /// Removes a `.keep` file of ours.
@@ -500,6 +502,8 @@ pub struct Facts {
     pub logs: Vec<StoredFact>,
     /// What is in the trash.
     pub trash: Vec<StoredFact>,
+    /// What was saved in bundles.
+    pub bundles: Vec<StoredFact>,
     /// Saved, merged and undo refs.
     pub aged: Vec<AgedRef>,
 }

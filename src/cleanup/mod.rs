@@ -5,6 +5,8 @@
 
 pub mod batch;
 mod branch_log;
+mod bundled;
+mod bundles;
 pub mod clean;
 mod clean_ahead;
 mod clean_apply;
@@ -54,6 +56,7 @@ mod restore;
 pub mod revert;
 mod revert_message;
 pub mod salvage;
+mod salvage_sealed;
 pub mod salvaged;
 pub mod saved;
 pub mod schedule;
@@ -77,6 +80,8 @@ pub mod verdict;
 
 #[cfg(test)]
 mod built_upon_tests;
+#[cfg(test)]
+mod bundles_tests;
 #[cfg(test)]
 mod clean_remote_tests;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::doomed::{self, DoomedRef};
 use super::error::{CleanupError, Result};
 use super::remote_back::{self, Answers};
 use super::remove::tidy_parents;
-use super::{held, redo_scan, restore, salvage, traces};
+use super::{bundles, held, redo_scan, restore, salvage, traces};
 use crate::model::record::{OperationRecord, RefFate, RemovedItem, WorkspaceRecord, WorkspaceState};
 use crate::store::{Intent, Store};
 use crate::sys::{fs, proc};
@@ -139,7 +139,8 @@ impl<'a> Removal<'a> {
 
 /// Keeps what was saved under one stamp under another from now on; a part may have been moved by a process that died.
 fn keep_under(repo: &Repository, from: &str, to: &str) -> Result<()> {
-    for (name, commit) in salvage::of_stamp(repo, from)? {
+    bundles::keep_under(repo, from, to)?;
+    for (name, commit) in salvage::refs_of_stamp(repo, from)? {
         let anew = name.replace(from, to);
         if repo.reader().ref_commit(&anew)?.is_none() {
             update_ref(repo, &anew, Some(&commit), None, "treehand: saved before a removal")?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::batch::{Batch, StayingRef, Takeaway};
+use super::bundled::Holder;
 use super::doomed::{DoomedRef, KeptRef};
 use super::error::{CleanupError, Result};
 use super::integration::{self, Proof, Target};
@@ -15,6 +16,7 @@ use super::ref_names::SALVAGE_PREFIX;
 use super::remove_plan::{self, BranchFate, RemovalPlan, RemoveFacts, TreeFact};
 use super::remove_scan::{self, Look, Surroundings, enclosure};
 use super::salvage::{self, Source};
+use super::salvage_sealed::{self, Onto, Sealed};
 use crate::model::cause::chain;
 use crate::model::record::{WorkspaceRecord, WorkspaceState};
 use crate::model::{BranchName, CommitId, WorkspaceName};
@@ -287,43 +289,42 @@ impl Removal<'_, '_, '_> {
 
     /// Captures what a sealed workspace holds and imports it onto its branch, or beside it where the branch has moved.
     fn import(&self, paths: &SealedPaths, prefix: &str) -> Result<(Branch, Vec<(String, CommitId)>)> {
-        let (record, mut saved) = (&self.plan.record, Vec::new());
+        let record = &self.plan.record;
         let base = &record.base.commit;
         let captured = match self.plan.tree {
-            Some(_) => salvage::capture_sealed(self.repo, paths, &paths.private, base)?,
+            Some(_) => salvage_sealed::capture_sealed(self.repo, paths, &paths.private, base)?,
             // Its files are gone; what was committed in it is in its private git dir.
-            None => salvage::commits_of_sealed(self.repo, paths, &paths.private, base)?,
+            None => salvage_sealed::commits_of_sealed(self.repo, paths, &paths.private, base)?,
         };
         let last = record.imported.as_ref().unwrap_or(base);
-        let mut moved = None;
-        if !salvage::is_same_work(self.repo, &captured, last)? {
-            let reference = record.branch.full_ref();
-            match salvage::import_sealed(self.repo, &captured, base, &reference, Some(last)) {
-                Ok(import) => {
-                    let imported = Some(import.commit.clone());
-                    let owned = self.store.workspace(&record.name)?.unwrap_or_else(|| record.clone());
-                    self.store.put_workspace("workspace.imported", &WorkspaceRecord { imported, ..owned })?;
+        let work = !salvage_sealed::is_same_work(self.repo, &captured, last)?;
+        let sealed = Sealed { paths, captured: &captured, work, base, prefix };
+        let (reference, name) = (record.branch.full_ref(), salvage_sealed::beside(prefix));
+        // Where the files are gone, commits of submodules are recorded by none: they come in without work, too.
+        let (kept, moved) =
+            match salvage_sealed::save(self.repo, sealed, Onto { reference: &reference, expected: Some(last) }) {
+                Err(CleanupError::Worktree(WorktreeError::Busy { holder, .. })) if work => {
+                    salvage::forget(self.repo, prefix)?;
+                    let beside = Onto { reference: &name, expected: None };
+                    (salvage_sealed::save(self.repo, sealed, beside)?, Some(holder))
                 }
-                Err(CleanupError::Worktree(WorktreeError::Busy { holder, .. })) => {
-                    let name = format!("{prefix}/worktree");
-                    let beside = salvage::import_sealed(self.repo, &captured, base, &name, None)?;
-                    saved.push((beside.name, beside.commit));
-                    moved = Some(holder);
-                }
-                Err(error) => return Err(error),
-            }
-        } else {
-            // Where the files are gone, commits of submodules are recorded by none.
-            salvage::import_submodules(self.repo, &captured, base, &record.branch.full_ref(), Some(last))?;
+                kept => (kept?, None),
+            };
+        if work && moved.is_none() && kept.holder == Holder::Refs {
+            let imported = Some(captured.commit.clone());
+            let owned = self.store.workspace(&record.name)?.unwrap_or_else(|| record.clone());
+            self.store.put_workspace("workspace.imported", &WorkspaceRecord { imported, ..owned })?;
         }
-        let others = salvage::others_of_sealed(self.repo, paths, &captured, base, prefix)?;
-        saved.extend(others.into_iter().map(|saved| (saved.name, saved.commit)));
-        let (own, work) = ((None, record.path.as_path()), (self.targets, Some(&record.base.commit)));
-        let fact = remove_scan::branch_fact(self.repo, self.around, &record.branch, own, work)?;
+        let saved = kept.saved.into_iter().map(|saved| (saved.name, saved.commit)).collect();
+        let (own, work_in) = ((None, record.path.as_path()), (self.targets, Some(&record.base.commit)));
+        let fact = remove_scan::branch_fact(self.repo, self.around, &record.branch, own, work_in)?;
         let fate = match moved {
             Some(holder) => {
                 BranchFate::Keep { why: format!("it is not where the workspace's work was put last: {holder}") }
             }
+            None if work && kept.holder == Holder::Bundle && !self.plan.delete_unmerged => BranchFate::Keep {
+                why: "the work is more than clean.salvage_max, and beside it: treehand salvage ls".into(),
+            },
             None => remove_plan::branch_fate(fact.as_ref(), self.plan.delete_unmerged),
         };
         Ok((Branch { tip: fact.map(|fact| fact.tip), fate }, saved))

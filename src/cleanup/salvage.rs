@@ -1,12 +1,15 @@
-//! Apply: saves to refs what a removal would lose, and proves that it can be read back, before anything is removed.
+//! Apply: saves what a removal would lose, and proves that it can be read back, before anything is removed.
 //!
 //! A plain worktree is saved as commits below one prefix: `head`, `index` (what is staged, when that differs), `conflict` (all
 //! versions of the files in conflict, when there are any) and `worktree` (every change, untracked files included, ignored ones
-//! not), and what an operation in progress refers to. Its own index is never written. A sealed one is captured and imported
-//! like a result. A part that cannot be saved is an error, and stops the removal.
+//! not), and what an operation in progress refers to. Its own index is never written. What would be more objects than
+//! `clean.salvage_max` is in a bundle (`bundles`), on top of `head`, which is a ref in any case. A part that cannot be saved is
+//! an error, and stops the removal. What sealed workspaces hold is `salvage_sealed`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::bundled::{self, Holder};
+use super::bundles;
 use super::error::{CleanupError, Result};
 use super::ref_names::SALVAGE_PREFIX;
 use super::saved::CONFLICT;
@@ -14,19 +17,12 @@ use super::sides;
 use crate::model::CommitId;
 use crate::sys::fs;
 use crate::sys::git::{GitCommand, Reader};
-use crate::worktree::apart::Touch;
-use crate::worktree::capture::{CaptureRequest, Captured, capture, capture_commits};
-use crate::worktree::import::{ImportRequest, RefChange, changes, import, update_ref, update_refs};
-use crate::worktree::import_submodules::{self, import_alone};
+use crate::worktree::import::{RefChange, changes, update_ref, update_refs};
+use crate::worktree::import_submodules;
 use crate::worktree::index_copy::IndexCopy;
-use crate::worktree::private_refs::private_refs;
 use crate::worktree::quarantine::Quarantine;
-use crate::worktree::run_store::RunStore;
-use crate::worktree::sealed::{Identity, SealedPaths};
+use crate::worktree::sealed::Identity;
 use crate::worktree::{Repository, result_policy};
-
-/// Most bytes that a salvage from a sealed workspace may bring.
-const SALVAGE_MAX: u64 = 20 << 30;
 
 /// Commits that an operation in progress refers to and nothing else may hold.
 const PSEUDO_REFS: [&str; 6] =
@@ -35,7 +31,7 @@ const PSEUDO_REFS: [&str; 6] =
 /// Where a rebase keeps the changes that it has put away.
 const AUTOSTASH: [&str; 2] = ["rebase-merge/autostash", "rebase-apply/autostash"];
 
-/// A ref that was made.
+/// What was saved under a name: a ref that was made, or what a bundle holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Saved {
     /// Its full name.
@@ -74,10 +70,17 @@ pub fn plain(repo: &Repository, source: &Source<'_>) -> Result<Vec<Saved>> {
     if let Some(commit) = autostash(source.git_dir, &reader)? {
         saved.push(keep(repo, source.prefix, "autostash", &commit)?);
     }
+    let mut bundled = Vec::new();
     if let Some(tree) = source.tree {
-        saved.extend(changes_of(repo, source, tree, head.as_ref())?);
+        let (changes, holder) = changes_of(repo, source, tree, head.as_ref())?;
+        match holder {
+            Holder::Refs => saved.extend(changes),
+            // Read back as it was written.
+            Holder::Bundle => bundled = changes,
+        }
     }
     verify(repo, &saved)?;
+    saved.extend(bundled);
     Ok(saved)
 }
 
@@ -111,23 +114,36 @@ pub fn forget(repo: &Repository, prefix: &str) -> Result<()> {
     for (reference, commit) in &saved {
         import_submodules::discard(repo, reference, commit)?;
     }
-    Ok(())
+    bundles::forget(repo, prefix)
 }
 
-/// The refs that one operation made, by the name of its trash.
+/// What one operation saved, in refs and in bundles, by the name of its trash.
 pub fn of_stamp(repo: &Repository, stamp: &str) -> Result<Vec<(String, CommitId)>> {
+    let mut all = refs_of_stamp(repo, stamp)?;
+    all.extend(bundles::of_stamp(repo, stamp)?);
+    Ok(all)
+}
+
+/// The refs among it.
+pub fn refs_of_stamp(repo: &Repository, stamp: &str) -> Result<Vec<(String, CommitId)>> {
     let all = repo.reader().refs_below(SALVAGE_PREFIX)?;
     Ok(all.into_iter().filter(|(name, _)| name.split('/').any(|part| part == stamp)).collect())
 }
 
 /// Uncommitted changes as commits, made in a quarantine so that no gc can take their objects before a ref holds them.
-fn changes_of(repo: &Repository, source: &Source<'_>, tree: &Path, head: Option<&CommitId>) -> Result<Vec<Saved>> {
+fn changes_of(
+    repo: &Repository,
+    source: &Source<'_>,
+    tree: &Path,
+    head: Option<&CommitId>,
+) -> Result<(Vec<Saved>, Holder)> {
     let like = match head {
         Some(head) => head.clone(),
         None => repo.git.bare(source.git_dir, ["hash-object", "-t", "tree", "/dev/null"]).object_id()?,
     };
     let quarantine = Quarantine::create(repo, &like)?;
-    let saved = commit_changes(repo, &quarantine, source, tree, head);
+    let saved = commit_changes(repo, &quarantine, source, tree, head)
+        .and_then(|made| hold_changes(repo, &quarantine, source.prefix, &made, head));
     let discarded = quarantine.discard();
     let saved = saved?;
     discarded?;
@@ -140,7 +156,7 @@ fn commit_changes(
     source: &Source<'_>,
     tree: &Path,
     head: Option<&CommitId>,
-) -> Result<Vec<Saved>> {
+) -> Result<Vec<(String, CommitId)>> {
     let copy = IndexCopy::take(repo, source.git_dir, tree, quarantine.git_dir())?;
     let git = |args: &[&str]| copy.git(args).env("GIT_OBJECT_DIRECTORY", quarantine.objects());
     let head_tree = head.map(|head| repo.reader().tree_of(head)).transpose()?;
@@ -157,28 +173,45 @@ fn commit_changes(
         None => git(&["write-tree"]).object_id()?,
     };
     if Some(&staged) != head_tree.as_ref() {
-        made.push(("index", commit(&staged, "what was staged")?));
+        made.push(("index".to_owned(), commit(&staged, "what was staged")?));
     }
     copy.unhide()?;
     git(&["add", "--all", "--", "."]).run()?;
     let whole = git(&["write-tree"]).object_id()?;
     if Some(&whole) != head_tree.as_ref() {
-        made.push(("worktree", commit(&whole, "what lay in the worktree")?));
+        made.push(("worktree".to_owned(), commit(&whole, "what lay in the worktree")?));
     }
     if let (Some(head), Some((_, whole))) = (head, made.last()) {
         refuse_nested(quarantine, head, whole, tree)?;
     }
     if let Some(conflict) = conflict {
-        made.push((CONFLICT, commit(&conflict.sides, "what was in conflict")?));
+        made.push((CONFLICT.to_owned(), commit(&conflict.sides, "what was in conflict")?));
     }
+    Ok(made)
+}
+
+/// Has what was made in a quarantine held by refs, or by a bundle where it is too much.
+fn hold_changes(
+    repo: &Repository,
+    quarantine: &Quarantine,
+    prefix: &str,
+    made: &[(String, CommitId)],
+    head: Option<&CommitId>,
+) -> Result<(Vec<Saved>, Holder)> {
     let tips: Vec<CommitId> = made.iter().map(|(_, commit)| commit.clone()).collect();
     if tips.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Holder::Refs));
     }
-    let kept = quarantine.migrate(&tips, head.map(std::slice::from_ref).unwrap_or_default())?;
-    let saved = made.iter().map(|(part, commit)| keep(repo, source.prefix, part, commit)).collect::<Result<Vec<_>>>();
+    let known = head.map(std::slice::from_ref).unwrap_or_default();
+    let bytes = bundles::new_bytes(repo, quarantine, &tips.iter().collect::<Vec<_>>())?;
+    let holder = bundled::holder(bytes, repo.salvage_max);
+    if holder == Holder::Bundle {
+        return Ok((bundles::write(repo, quarantine, prefix, made, known, false)?, holder));
+    }
+    let kept = quarantine.migrate(&tips, known)?;
+    let saved = made.iter().map(|(part, commit)| keep(repo, prefix, part, commit)).collect::<Result<Vec<_>>>();
     kept.release()?;
-    saved
+    Ok((saved?, holder))
 }
 
 /// git takes a repository inside the worktree as a link to a commit, without its files: those would not be saved.
@@ -222,109 +255,4 @@ pub fn identity(repo: &Repository) -> Identity {
 fn signed(command: GitCommand, identity: &Identity) -> GitCommand {
     let command = command.env("GIT_AUTHOR_NAME", &identity.name).env("GIT_AUTHOR_EMAIL", &identity.email);
     command.env("GIT_COMMITTER_NAME", &identity.name).env("GIT_COMMITTER_EMAIL", &identity.email)
-}
-
-/// What a sealed workspace holds, captured and not yet imported.
-pub fn capture_sealed(repo: &Repository, paths: &SealedPaths, store_dir: &Path, base: &CommitId) -> Result<Captured> {
-    let lenders = lenders(repo, paths, store_dir, base)?;
-    let identity = identity(repo);
-    let message = "treehand: what lay in the worktree\n";
-    Ok(capture(
-        repo,
-        paths,
-        &CaptureRequest { base, lenders: &lenders, identity: &identity, message, touch: Touch::Nothing, at: None },
-    )?)
-}
-
-/// What was committed in a sealed workspace whose tree is gone.
-pub fn commits_of_sealed(
-    repo: &Repository,
-    paths: &SealedPaths,
-    store_dir: &Path,
-    base: &CommitId,
-) -> Result<Captured> {
-    Ok(capture_commits(repo, paths, base, &lenders(repo, paths, store_dir, base)?)?)
-}
-
-fn lenders(repo: &Repository, paths: &SealedPaths, store_dir: &Path, base: &CommitId) -> Result<Vec<PathBuf>> {
-    if !fs::exists(&store_dir.join("base.git"))? {
-        let message =
-            format!("the objects that {} borrows from are gone: {}", paths.tree.display(), store_dir.display());
-        return Err(CleanupError::refused(message, "copy what is needed out of it by hand"));
-    }
-    Ok(vec![RunStore::at(repo, store_dir, base)?.objects()])
-}
-
-/// Imports what was captured onto a ref.
-pub fn import_sealed(
-    repo: &Repository,
-    captured: &Captured,
-    base: &CommitId,
-    reference: &str,
-    expected: Option<&CommitId>,
-) -> Result<Saved> {
-    let message = "treehand: work of a sealed workspace";
-    let request = ImportRequest { base, reference, expected, paths: &[], max_bytes: SALVAGE_MAX, message };
-    import(repo, captured, &request)?;
-    // The import has proved that everything it reaches is there.
-    Ok(Saved { name: reference.to_owned(), commit: captured.commit.clone() })
-}
-
-/// True for a capture of what a commit has already: the same files on the same parents, whatever moment it says.
-pub fn is_same_work(repo: &Repository, captured: &Captured, commit: &CommitId) -> Result<bool> {
-    if captured.commit == *commit {
-        return Ok(true);
-    }
-    let parts = |commit: &CommitId| [format!("{commit}^{{tree}}"), format!("{commit}^@")];
-    let now = captured.git().bare(&captured.scratch, ["rev-parse"]).args(parts(&captured.commit)).text()?;
-    Ok(repo.reader().has_commit(commit)? && now == repo.bare(["rev-parse"]).args(parts(commit)).text()?)
-}
-
-/// Saves what a sealed workspace has committed beside its HEAD and no ref of the repository holds.
-pub fn others_of_sealed(
-    repo: &Repository,
-    paths: &SealedPaths,
-    captured: &Captured,
-    base: &CommitId,
-    prefix: &str,
-) -> Result<Vec<Saved>> {
-    let mut saved = Vec::new();
-    for (name, commit) in private_refs(&paths.git_dir) {
-        let peeled = format!("{commit}^{{commit}}");
-        let args = ["rev-parse", "--verify", "--quiet", "--end-of-options", &peeled];
-        let output = captured.git().bare(&captured.scratch, args).output()?;
-        // A ref without its commit has nothing that could be saved.
-        let Ok(commit) = CommitId::parse(String::from_utf8_lossy(&output.stdout).trim()) else { continue };
-        if repo.reader().has_commit(&commit)? {
-            let args = ["rev-list", "--max-count=1", commit.as_str(), "--not", "--all", "--"];
-            if repo.bare(args).run()?.stdout.is_empty() {
-                continue;
-            }
-        }
-        let part: String =
-            name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).collect();
-        let one = Captured { commit, submodules: Vec::new(), ..captured.clone() };
-        let name = format!("{prefix}/private-{}-{}", one.commit.short(), part.trim_matches('-'));
-        saved.push(import_sealed(repo, &one, base, &name, None)?);
-    }
-    Ok(saved)
-}
-
-/// Imports what was captured in submodules alone: the commit around them is known.
-pub fn import_submodules(
-    repo: &Repository,
-    captured: &Captured,
-    base: &CommitId,
-    reference: &str,
-    expected: Option<&CommitId>,
-) -> Result<()> {
-    let message = "treehand: work of a sealed workspace";
-    let request = ImportRequest { base, reference, expected, paths: &[], max_bytes: SALVAGE_MAX, message };
-    Ok(import_alone(repo, captured, &request)?)
-}
-
-/// The tree of what was captured.
-pub fn captured_tree(captured: &Captured) -> Result<CommitId> {
-    let rev = format!("{}^{{tree}}", captured.commit);
-    Ok(captured.git().bare(&captured.scratch, ["rev-parse", "--verify", "--end-of-options", &rev]).object_id()?)
 }

@@ -1,7 +1,8 @@
 //! Scan and apply: what was saved before removals, looked at, made branches of, and dropped.
 //!
-//! Reads all refs, all history that no branch holds and all counts with one git each, however much is saved. A branch is only
-//! ever made, never moved; a ref of salvage goes only where it is still what was looked at, and all of them or none.
+//! Reads all refs, all history that no branch holds and all counts with one git each, however much is saved; of a bundle only
+//! what is beside it, until its files are asked for. A branch is only ever made, never moved; a ref of salvage goes only where it
+//! is still what was looked at, and all of them or none; a bundle goes to the trash.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -9,9 +10,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 
+use super::bundles::{self, Bundle};
 use super::error::{CleanupError, Result};
 use super::ref_names::SALVAGE_PREFIX;
 use super::saved::{self, Part, Saved, SavedRef, Unheld};
+use super::trash;
 use crate::model::{BranchName, CommitId, Timestamp};
 use crate::store::{EntryDraft, Store};
 use crate::sys::git::GitError;
@@ -19,12 +22,14 @@ use crate::worktree::Repository;
 use crate::worktree::changes::{self, Changes};
 use crate::worktree::import::{RefChange, update_refs};
 use crate::worktree::import_submodules;
+use crate::worktree::quarantine::Quarantine;
 
 /// Everything that is saved, and what stands beside it.
 pub struct Salvage {
     /// What is saved, newest first.
     pub saved: Vec<Saved>,
     branches: Vec<(String, CommitId)>,
+    bundles: Vec<Bundle>,
     unheld: Unheld,
     files: HashMap<CommitId, usize>,
 }
@@ -53,29 +58,66 @@ pub struct Restored {
 
 /// What is saved; cheap, for names only.
 pub fn names(repo: &Repository) -> Result<Vec<Saved>> {
+    names_with(repo, &bundles::all(repo)?.all)
+}
+
+fn names_with(repo: &Repository, bundles: &[Bundle]) -> Result<Vec<Saved>> {
     let format = "--format=%(objectname) %(refname) %(subject)";
     let text = repo.bare(["for-each-ref", format, SALVAGE_PREFIX]).text()?;
     let line = |line: &str| {
         let mut words = line.splitn(3, ' ');
         let (commit, reference) = (CommitId::parse(words.next()?).ok()?, words.next()?.to_owned());
-        Some(SavedRef { reference, commit, subject: words.next().unwrap_or_default().to_owned() })
+        Some(SavedRef { reference, commit, subject: words.next().unwrap_or_default().to_owned(), bundle: None })
     };
-    Ok(saved::group(text.lines().filter_map(line).collect()))
+    let mut all: Vec<SavedRef> = text.lines().filter_map(line).collect();
+    for bundle in bundles {
+        let file = Some(bundle.file());
+        all.extend(bundle.about.parts.iter().map(|part| SavedRef {
+            reference: bundle.reference(part),
+            commit: part.commit.clone(),
+            subject: part.subject.clone(),
+            bundle: file.clone(),
+        }));
+    }
+    Ok(saved::group(all))
 }
 
 /// Looks at everything that is saved.
 pub fn scan(repo: &Repository) -> Result<Salvage> {
-    let saved = names(repo)?;
+    let bundles = bundles::all(repo)?.all;
+    let saved = names_with(repo, &bundles)?;
     let reader = repo.reader();
     let mut branches = reader.refs_below("refs/heads/")?;
     branches.extend(reader.refs_below("refs/remotes/")?);
-    let tips: HashSet<&CommitId> = saved.iter().flat_map(Saved::parts).map(|part| &part.commit).collect();
-    let unheld = unheld(repo, tips.into_iter(), branches.iter().map(|(_, tip)| tip))?;
-    let made = saved.iter().flat_map(Saved::parts).filter(|part| part.uncommitted);
+    let in_refs = || saved.iter().flat_map(Saved::parts).filter(|part| part.bundle.is_none());
+    let here = here(repo, bundles.iter().flat_map(|bundle| bundle.about.ids()))?;
+    let tips: HashSet<&CommitId> = in_refs().map(|part| &part.commit).chain(&here).collect();
+    let mut unheld = unheld(repo, tips.into_iter(), branches.iter().map(|(_, tip)| tip))?;
+    let absent = |line: &&str| {
+        !line.split(' ').next().and_then(|id| CommitId::parse(id).ok()).is_some_and(|id| here.contains(&id))
+    };
+    unheld.add(bundles.iter().flat_map(|bundle| bundle.about.commits.iter().map(String::as_str)).filter(absent));
+    let made = in_refs().filter(|part| part.uncommitted);
     let lines: String = made.map(|part| format!("{}\n", part.commit)).collect();
     let args = ["diff-tree", "--stdin", "--root", "-r", "-z", "--no-renames", "--name-status"];
-    let files = saved::changed_files(repo.bare(args).stdin(lines).run()?.records());
-    Ok(Salvage { saved, branches, unheld, files })
+    let mut files = saved::changed_files(repo.bare(args).stdin(lines).run()?.records());
+    let bundled = bundles.iter().flat_map(|bundle| &bundle.about.parts);
+    files.extend(bundled.map(|part| (part.commit.clone(), part.files)));
+    Ok(Salvage { saved, branches, bundles, unheld, files })
+}
+
+/// Which of these commits the repository has, restored perhaps.
+fn here<'a>(repo: &Repository, commits: impl Iterator<Item = &'a str>) -> Result<HashSet<CommitId>> {
+    let lines: String = commits.map(|commit| format!("{commit}\n")).collect();
+    if lines.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let text = repo.bare(["cat-file", "--batch-check"]).env("GIT_NO_LAZY_FETCH", "1").stdin(lines).text()?;
+    let there = |line: &str| match line.split(' ').collect::<Vec<_>>()[..] {
+        [id, "commit", _] => CommitId::parse(id).ok(),
+        _ => None,
+    };
+    Ok(text.lines().filter_map(there).collect())
 }
 
 fn unheld<'a>(
@@ -106,13 +148,38 @@ impl Salvage {
     /// The newest commit that a branch holds below the ref that holds most, and the changes since. Branches that are exactly
     /// there, or at changes made a commit, as [`Salvage::restore`] makes them, do not count. No base: everything is new.
     pub fn changes(&self, repo: &Repository, saved: &Saved) -> Result<(Option<CommitId>, Changes)> {
+        if saved.main.bundle.is_none() {
+            return self.changes_in(repo, saved);
+        }
+        self.opened(repo, saved, |quarantine| self.changes_in(&quarantine.as_repository(repo), saved))
+    }
+
+    /// Lets something be done with a quarantine that has everything which the bundle of a saved thing holds.
+    fn opened<T>(&self, repo: &Repository, saved: &Saved, work: impl FnOnce(&Quarantine) -> Result<T>) -> Result<T> {
+        let bundle = self.bundle_of(saved).ok_or_else(|| gone(saved))?;
+        let quarantine = bundles::open(repo, bundle)?;
+        let done = work(&quarantine);
+        let discarded = quarantine.discard();
+        let done = done?;
+        discarded?;
+        Ok(done)
+    }
+
+    fn bundle_of(&self, saved: &Saved) -> Option<&Bundle> {
+        let file = saved.bundle()?;
+        self.bundles.iter().find(|bundle| bundle.file() == *file)
+    }
+
+    fn changes_in(&self, repo: &Repository, saved: &Saved) -> Result<(Option<CommitId>, Changes)> {
         let tip = &saved.main.commit;
         let restored = |held: &CommitId| saved.parts().any(|part| part.uncommitted && part.commit == *held);
         let others = self.branches.iter().map(|(_, held)| held).filter(|held| *held != tip && !restored(held));
         let mut bases = unheld(repo, std::iter::once(tip), others)?.bases(tip);
         if saved.main.uncommitted && bases == [tip.clone()] {
             // Work went on from it since: what was not committed then is what it brought.
-            bases = repo.reader().revision(&format!("{tip}^"))?.into_iter().collect();
+            let parent =
+                repo.bare(["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{tip}^")]).output()?;
+            bases = CommitId::parse(String::from_utf8_lossy(&parent.stdout).trim()).into_iter().collect();
         }
         let base = newest(repo, &bases)?;
         let from = match &base {
@@ -123,7 +190,24 @@ impl Salvage {
     }
 
     /// Makes a branch where all that was saved can be reached from, and further ones for what that one does not hold.
+    /// What a bundle holds comes into the repository with that.
     pub fn restore(&self, repo: &Repository, saved: &Saved, branch: &BranchName) -> Result<Vec<Restored>> {
+        if saved.bundle().is_none() {
+            let made = self.branches_for(repo, saved, branch)?;
+            make(repo, &made)?;
+            return Ok(made);
+        }
+        self.opened(repo, saved, |quarantine| {
+            let made = self.branches_for(&quarantine.as_repository(repo), saved, branch)?;
+            let kept = quarantine.migrate_packs()?;
+            let updated = make(repo, &made);
+            kept.release()?;
+            updated.map(|()| made)
+        })
+    }
+
+    /// The branches that restoring makes.
+    fn branches_for(&self, repo: &Repository, saved: &Saved, branch: &BranchName) -> Result<Vec<Restored>> {
         let mut made: Vec<Restored> = Vec::new();
         for part in saved.parts() {
             let name = match made.is_empty() {
@@ -140,13 +224,6 @@ impl Salvage {
             let message = format!("there is a branch `{there}` already, and restoring moves none");
             return Err(CleanupError::refused(message, "name another: --branch BRANCH"));
         }
-        let change = |(name, made): (&String, &Restored)| RefChange {
-            reference: name.clone(),
-            new: Some(made.commit.clone()),
-            expected: None,
-        };
-        let all: Vec<RefChange> = wanted.iter().zip(&made).map(change).collect();
-        update_refs(repo, &all, "treehand: restored what was saved before a removal")?;
         Ok(made)
     }
 
@@ -155,15 +232,30 @@ impl Salvage {
         if !self.unheld.contains(&part.commit) {
             return Ok(true);
         }
-        let reader = repo.reader();
+        let tree = |commit: &CommitId| repo.bare(["rev-parse", "--verify", &format!("{commit}^{{tree}}")]).object_id();
         for Restored { commit, .. } in made {
-            let same = part.uncommitted && reader.tree_of(commit)? == reader.tree_of(&part.commit)?;
-            if same || reader.is_ancestor(&part.commit, commit)? {
+            let same = part.uncommitted && tree(commit)? == tree(&part.commit)?;
+            let below = ["merge-base", "--is-ancestor", part.commit.as_str(), commit.as_str()];
+            if same || repo.bare(below).output()?.status.success() {
                 return Ok(true);
             }
         }
         Ok(false)
     }
+}
+
+fn gone(saved: &Saved) -> CleanupError {
+    CleanupError::refused(format!("the bundle of {} is gone", saved.name), "see what there is: treehand salvage ls")
+}
+
+fn make(repo: &Repository, made: &[Restored]) -> Result<()> {
+    let change = |made: &Restored| RefChange {
+        reference: made.branch.full_ref(),
+        new: Some(made.commit.clone()),
+        expected: None,
+    };
+    let all: Vec<RefChange> = made.iter().map(change).collect();
+    Ok(update_refs(repo, &all, "treehand: restored what was saved before a removal")?)
 }
 
 fn newest(repo: &Repository, commits: &[CommitId]) -> Result<Option<CommitId>> {
@@ -176,16 +268,30 @@ fn newest(repo: &Repository, commits: &[CommitId]) -> Result<Option<CommitId>> {
     Ok(Some(CommitId::parse(&text).map_err(|_| wrong())?))
 }
 
-/// Deletes the refs of saved things, all or none. The journal says which commits they held.
+/// Lets saved things go: all of their refs or none, and then bundles, into the trash. The journal says what they held and where
+/// bundles are.
 pub fn discard(repo: &Repository, store: &Store, doomed: &[&Saved]) -> Result<()> {
+    let all = bundles::all(repo)?.all;
+    let mut bundled = Vec::new();
+    for saved in doomed {
+        if let Some(file) = saved.bundle() {
+            bundled.push(all.iter().find(|bundle| bundle.file() == *file).ok_or_else(|| gone(saved))?);
+        }
+    }
+    let parts = || doomed.iter().flat_map(|saved| saved.parts());
+    let in_refs = || parts().filter(|part| part.bundle.is_none());
+    let refs: Vec<_> = parts().map(|part| json!({"ref": part.reference, "commit": part.commit})).collect();
+    let stamp = trash::stamp()?;
+    let places =
+        bundled.iter().enumerate().map(|(number, bundle)| bundles::place_in_trash(repo, bundle, &stamp, number));
+    let places: Vec<_> = places.collect();
+    store.note(&EntryDraft::new("salvage.drop", json!({"refs": refs, "bundles": places})))?;
+    // Before bundles: one whose refs have moved stays where it is.
     let change =
         |part: &Part| RefChange { reference: part.reference.clone(), new: None, expected: Some(part.commit.clone()) };
-    let all: Vec<RefChange> = doomed.iter().flat_map(|saved| saved.parts()).map(change).collect();
-    let refs: Vec<_> =
-        doomed.iter().flat_map(|s| s.parts()).map(|p| json!({"ref": p.reference, "commit": p.commit})).collect();
-    store.note(&EntryDraft::new("salvage.drop", json!({"refs": refs})))?;
-    update_refs(repo, &all, "treehand: dropped")?;
-    for part in doomed.iter().flat_map(|saved| saved.parts()) {
+    update_refs(repo, &in_refs().map(change).collect::<Vec<_>>(), "treehand: dropped")?;
+    bundles::to_trash(repo, &bundled, &stamp)?;
+    for part in in_refs() {
         import_submodules::discard(repo, &part.reference, &part.commit)?;
     }
     Ok(())

@@ -1,10 +1,13 @@
 //! Decision file: what the refs of salvage stand for, which of it a name means, and how much of it nothing else holds.
 //!
 //! All refs of one removal are one saved thing, `FROM/STAMP` below the prefix. Its name is FROM and the end of the stamp, so
-//! that what people remember, the workspace or RUN/TASK, is a prefix of it. Looks at nothing itself.
+//! that what people remember, the workspace or RUN/TASK, is a prefix of it. What a bundle holds belongs to it by the name that a
+//! ref would have. Looks at nothing itself.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 
+use super::bundled::BASE;
 use super::ref_names::SALVAGE_PREFIX;
 use super::trash::stamped_at;
 use crate::model::{CommitId, Timestamp};
@@ -18,6 +21,9 @@ pub const CONFLICT: &str = "conflict";
 /// Which ref of a saved thing holds most, first. Others follow by their names.
 const ORDER: [&str; 5] = ["worktree", "index", "branch", "head", CONFLICT];
 
+/// The same of those that hold nothing of their own: behind all others.
+const LAST: usize = ORDER.len() + 1;
+
 /// A ref below the prefix, as it was read.
 #[derive(Clone, Debug)]
 pub struct SavedRef {
@@ -27,6 +33,8 @@ pub struct SavedRef {
     pub commit: CommitId,
     /// The subject of that commit.
     pub subject: String,
+    /// The bundle that holds it, where no ref does.
+    pub bundle: Option<PathBuf>,
 }
 
 /// One ref of a saved thing.
@@ -40,6 +48,8 @@ pub struct Part {
     pub commit: CommitId,
     /// The commit was made of uncommitted changes.
     pub uncommitted: bool,
+    /// The bundle that holds it, where no ref does.
+    pub bundle: Option<PathBuf>,
 }
 
 impl Part {
@@ -65,6 +75,11 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// The bundle that holds what no ref does.
+    pub fn bundle(&self) -> Option<&PathBuf> {
+        self.parts().find_map(|part| part.bundle.as_ref())
+    }
+
     /// All refs, the one that holds most first.
     pub fn parts(&self) -> impl Iterator<Item = &Part> {
         std::iter::once(&self.main).chain(&self.others)
@@ -74,11 +89,11 @@ impl Saved {
 /// What is saved, newest first.
 pub fn group(refs: Vec<SavedRef>) -> Vec<Saved> {
     let mut together: BTreeMap<String, Vec<Part>> = BTreeMap::new();
-    for SavedRef { reference, commit, subject } in refs {
+    for SavedRef { reference, commit, subject, bundle } in refs {
         let Some(place) = reference.strip_prefix(SALVAGE_PREFIX) else { continue };
         let (place, part) = place.rsplit_once('/').unwrap_or((place, place));
         let (place, part) = (place.to_owned(), part.to_owned());
-        let part = Part { part, uncommitted: subject.starts_with(OURS), reference, commit };
+        let part = Part { part, uncommitted: subject.starts_with(OURS), reference, commit, bundle };
         together.entry(place).or_default().push(part);
     }
     let mut all: Vec<Saved> = together.into_iter().filter_map(|(place, parts)| saved(&place, parts)).collect();
@@ -87,7 +102,15 @@ pub fn group(refs: Vec<SavedRef>) -> Vec<Saved> {
 }
 
 fn saved(place: &str, mut parts: Vec<Part>) -> Option<Saved> {
-    let rank = |part: &Part| ORDER.iter().position(|known| part.part == *known).unwrap_or(ORDER.len());
+    // What a bundle that is gone was built on is nothing that was saved.
+    if parts.iter().all(|part| part.part == BASE) {
+        return None;
+    }
+    let rank = |part: &Part| match ORDER.iter().position(|known| part.part == *known) {
+        Some(rank) => rank,
+        None if part.part == BASE => LAST,
+        None => ORDER.len(),
+    };
     parts.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.part.cmp(&b.part)));
     let mut parts = parts.into_iter();
     let main = parts.next()?;
@@ -143,6 +166,13 @@ impl Unheld {
             Some((commit, ids.filter_map(Result::ok).collect()))
         };
         Unheld(text.lines().filter_map(line).collect())
+    }
+
+    /// Adds commits that the repository does not even have, as lines of the same form.
+    pub fn add<'a>(&mut self, lines: impl Iterator<Item = &'a str>) {
+        for line in lines {
+            self.0.extend(Unheld::parse(line).0);
+        }
     }
 
     /// True when no branch holds this commit.
@@ -217,7 +247,8 @@ mod tests {
     }
 
     fn saved_ref(reference: &str, digit: char, subject: &str) -> SavedRef {
-        SavedRef { reference: format!("{SALVAGE_PREFIX}{reference}"), commit: commit(digit), subject: subject.into() }
+        let reference = format!("{SALVAGE_PREFIX}{reference}");
+        SavedRef { reference, commit: commit(digit), subject: subject.into(), bundle: None }
     }
 
     fn some() -> Vec<Saved> {
@@ -245,6 +276,25 @@ mod tests {
         assert!(!all[0].main.uncommitted, "a commit of somebody else's on top");
         assert_eq!((all[2].from.as_str(), all[2].at), ("w", Some(Timestamp(1000))));
         assert_eq!((all[3].from.as_str(), all[3].at, all[3].main.part.as_str()), ("odd", None, "odd"));
+    }
+
+    #[test]
+    fn what_a_bundle_holds_is_of_the_same_thing_and_its_base_alone_is_none() {
+        let bundle = Some(PathBuf::from("/x"));
+        let bundled = |name: &str| SavedRef { bundle: bundle.clone(), ..saved_ref(name, '2', "treehand: what x") };
+        let all = group(vec![
+            saved_ref("w/1-0123abcd/base", '1', "work"),
+            bundled("w/1-0123abcd/private-1-x"),
+            bundled("w/1-0123abcd/worktree"),
+            saved_ref("v/1-0123abcd/base", '1', "work"),
+        ]);
+        let [saved] = &all[..] else { panic!("{all:?}") };
+        let parts: Vec<&str> = saved.parts().map(|part| part.part.as_str()).collect();
+        assert_eq!((parts, saved.bundle()), (vec!["worktree", "private-1-x", "base"], bundle.as_ref()));
+        assert_eq!(some()[0].bundle(), None);
+        let mut unheld = Unheld::default();
+        unheld.add([format!("{} {}", commit('2'), commit('1')).as_str()].into_iter());
+        assert!(unheld.contains(&commit('2')) && !unheld.contains(&commit('1')));
     }
 
     #[test]

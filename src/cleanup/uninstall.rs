@@ -11,9 +11,9 @@ use super::remove::{self, BranchOutcome, RemoveOptions};
 use super::saved::Saved;
 use super::uninstall_types::{Goes, Refusal, Stays, UninstallPlan};
 use super::{clean, salvaged, uninstall_plan, uninstall_raze, uninstall_scan};
-use crate::model::BranchName;
 use crate::model::cause::chain;
 use crate::model::record::WorkspaceRecord;
+use crate::model::{BranchName, ByteSize};
 use crate::store::Store;
 use crate::sys::fs;
 use crate::sys::lock::FileLock;
@@ -71,6 +71,8 @@ const ROUNDS: usize = 3;
 
 /// Carries out a plan that refuses nothing.
 pub fn apply(repo: &Repository, store: Store, request: &Request, plan: UninstallPlan) -> Result<Done> {
+    // All that it saves ends on branches.
+    let repo = &Repository { salvage_max: ByteSize(u64::MAX), ..repo.clone() };
     let holder = format!("treehand uninstall, pid {}", std::process::id());
     let _one_at_a_time = FileLock::try_acquire(&repo.lock("uninstall"), &holder)?;
     begin(repo, &plan)?;

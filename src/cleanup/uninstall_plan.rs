@@ -10,6 +10,7 @@ use super::clean_types::{
     CleanAction, CleanPlan, CleanPolicy, DirFact, Facts, Kept, Kind, RunStanding, Step, StoredFact,
 };
 use super::ref_names::{SALVAGE_PREFIX, UNDO_PREFIX};
+use super::trash::stamped_at;
 use super::uninstall_types::{Goes, Refusal, Stays, UninstallFacts, UninstallPlan};
 use crate::model::record::WorkspaceState;
 use crate::model::{TaskState, Timestamp};
@@ -140,6 +141,7 @@ fn taken(plan: CleanPlan) -> CleanPlan {
         | Step::RunDir { .. }
         | Step::ExpireRef { .. }
         | Step::ExpireDir(_)
+        | Step::ExpireBundle(_)
         | Step::Unkeep(_)
         | Step::Lock(_) => false,
     };
@@ -167,8 +169,11 @@ fn content(facts: &UninstallFacts, policy: &CleanPolicy) -> Content {
     let since: BTreeMap<&str, Option<Timestamp>> =
         facts.clean.aged.iter().map(|aged| (aged.name.as_str(), aged.since)).collect();
     for reference in &facts.refs {
-        let (name, at) = (reference.name.as_str(), since.get(reference.name.as_str()).copied().flatten());
+        let name = reference.name.as_str();
         let (saved, undo) = (name.starts_with(SALVAGE_PREFIX), name.starts_with(UNDO_PREFIX));
+        // What is in a bundle has its moment in its name alone.
+        let bundled = || saved.then(|| name.rsplit('/').nth(1).and_then(stamped_at)).flatten();
+        let at = since.get(name).copied().unwrap_or_else(bundled);
         if saved || undo {
             content.known.insert(name.to_owned());
         }

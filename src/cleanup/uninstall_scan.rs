@@ -5,6 +5,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::bundled;
+use super::bundles;
 use super::clean_scan;
 use super::clean_types::{CleanPolicy, Kept, Kind};
 use super::error::Result;
@@ -13,6 +15,7 @@ use super::remove::{self, RemoveOptions};
 use super::remove_scan::enclosure;
 use super::trash;
 use super::uninstall_types::{Goes, IntentFact, RefFact, SealedFact, Stays, UninstallFacts};
+use crate::model::CommitId;
 use crate::model::cause::chain;
 use crate::model::record::WorkspaceRecord;
 use crate::store::Store;
@@ -122,14 +125,15 @@ fn working(records: &[WorkspaceRecord]) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Every ref of ours, and whether it alone holds what it names.
+/// Every ref of ours, and whether it alone holds what it names; what is in bundles by the names that refs would have.
 pub fn refs(repo: &Repository) -> Result<Vec<RefFact>> {
     let list = |place: &str| {
         let format = "--format=%(objectname) %(objecttype) %(refname)";
         repo.bare(["for-each-ref", format, place]).text()
     };
-    let text = list(OURS)?;
+    let (text, there) = (list(OURS)?, bundles::all(repo)?);
     let ours: Vec<(&str, &str, &str)> = text.lines().filter_map(parts).collect();
+    let bundled: Vec<(&CommitId, String)> = there.parts().map(|(part, name)| (&part.commit, name)).collect();
     let (mut input, mut positive) = (String::new(), false);
     for (id, kind, _) in &ours {
         if *kind == "commit" {
@@ -138,6 +142,10 @@ pub fn refs(repo: &Repository) -> Result<Vec<RefFact>> {
         }
     }
     let mut unheld: BTreeSet<String> = BTreeSet::new();
+    for (id, _) in &bundled {
+        input.push_str(&format!("{id}\n"));
+        positive = true;
+    }
     if positive {
         for place in ["refs/heads/", "refs/tags/", "refs/remotes/"] {
             for (id, kind, _) in list(place)?.lines().filter_map(parts) {
@@ -153,7 +161,17 @@ pub fn refs(repo: &Repository) -> Result<Vec<RefFact>> {
         name: (*name).to_owned(),
         alone: *kind != "commit" || unheld.contains(*id),
     };
-    Ok(ours.iter().map(fact).collect())
+    let mut facts: Vec<RefFact> = ours.iter().map(fact).collect();
+    let reader = repo.reader();
+    for (id, name) in bundled {
+        // What the repository does not have no branch can hold.
+        let alone = unheld.contains(id.as_str()) || !reader.has_commit(id)?;
+        facts.push(RefFact { name, alone });
+    }
+    let unreadable =
+        |(prefix, _): &(String, String)| RefFact { name: format!("{prefix}/{}", bundled::FILE), alone: true };
+    facts.extend(there.unreadable.iter().map(unreadable));
+    Ok(facts)
 }
 
 fn parts(line: &str) -> Option<(&str, &str, &str)> {

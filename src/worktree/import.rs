@@ -59,6 +59,16 @@ fn import_into(
     captured: &Captured,
     request: &ImportRequest<'_>,
 ) -> Result<ResultChanges> {
+    let changes = take_in(quarantine, captured, request)?;
+    let kept = quarantine.migrate_packs()?;
+    let updated = update_ref(repo, request.reference, Some(&captured.commit), request.expected, request.message);
+    kept.release()?;
+    updated?;
+    Ok(changes)
+}
+
+/// Takes a captured commit into a quarantine, strictly checked and within the policy; the repository is as it was.
+pub fn take_in(quarantine: &Quarantine, captured: &Captured, request: &ImportRequest<'_>) -> Result<ResultChanges> {
     let commit = &captured.commit;
     receive(captured.git(), quarantine, &captured.scratch, commit, Some(request.base), request.max_bytes)?;
     check_connected(quarantine, commit, Some(request.base))?;
@@ -70,10 +80,6 @@ fn import_into(
     if let Some(refusal) = result_policy::judge(&changes, request.paths, &allowed) {
         return Err(WorktreeError::BadResult { message: refusal.message, paths: refusal.paths });
     }
-    let kept = quarantine.migrate_packs()?;
-    let updated = update_ref(repo, request.reference, Some(commit), request.expected, request.message);
-    kept.release()?;
-    updated?;
     Ok(changes)
 }
 

@@ -34,12 +34,12 @@ struct Brought {
 
 /// Brings what was captured in submodules in; `around` then imports the commit that records it. When either fails, no branch
 /// has moved.
-pub(super) fn import_around<T>(
+pub fn import_around<T, E: From<WorktreeError>>(
     repo: &Repository,
     captured: &Captured,
     request: &ImportRequest<'_>,
-    around: impl FnOnce() -> Result<T>,
-) -> Result<T> {
+    around: impl FnOnce() -> std::result::Result<T, E>,
+) -> std::result::Result<T, E> {
     let mut brought = Vec::new();
     let mut bring_all = || -> Result<()> {
         for module in &captured.submodules {
@@ -48,7 +48,7 @@ pub(super) fn import_around<T>(
         }
         Ok(())
     };
-    let result = bring_all().and_then(|()| around());
+    let result = bring_all().map_err(E::from).and_then(|()| around());
     if result.is_err() {
         brought.iter().for_each(take_back);
     }
@@ -165,7 +165,8 @@ pub fn import_alone(repo: &Repository, captured: &Captured, request: &ImportRequ
 /// A branch of the repository is gone, and its work is where it belongs: so the branches of the same work in its submodules go,
 /// and what they hold stays within reach under [`LANDED`]. `commit` is where the branch was.
 pub fn reclaim(repo: &Repository, branch: &str, commit: &CommitId) -> Result<()> {
-    Same { git: &repo.git, reference: branch, keep: true }.let_go(&repo.common_dir, &Originals::of(repo), commit)
+    let same = Same { git: &repo.git, reference: branch, keep: true };
+    same.let_go((&repo.common_dir, &repo.common_dir), &Originals::of(repo), commit)
 }
 
 /// A ref that held what was saved is gone: so are those of the same work in its submodules. Where a branch, a tag or a remote holds
@@ -173,7 +174,14 @@ pub fn reclaim(repo: &Repository, branch: &str, commit: &CommitId) -> Result<()>
 pub fn discard(repo: &Repository, reference: &str, commit: &CommitId) -> Result<()> {
     let args = ["rev-list", "--max-count=1", commit.as_str(), "--not", "--branches", "--tags", "--remotes", "--"];
     let keep = repo.bare(args).run()?.stdout.is_empty();
-    Same { git: &repo.git, reference, keep }.let_go(&repo.common_dir, &Originals::of(repo), commit)
+    let same = Same { git: &repo.git, reference, keep };
+    same.let_go((&repo.common_dir, &repo.common_dir), &Originals::of(repo), commit)
+}
+
+/// The same for work that came into no ref, so that no branch holds it; its commit is in a quarantine.
+pub fn discard_within(repo: &Repository, quarantine: &Quarantine, reference: &str, commit: &CommitId) -> Result<()> {
+    let same = Same { git: &repo.git, reference, keep: false };
+    same.let_go((&repo.common_dir, quarantine.git_dir()), &Originals::of(repo), commit)
 }
 
 /// The refs in submodules that stand for the same work as one of the repository.
@@ -185,8 +193,9 @@ struct Same<'a> {
 }
 
 impl Same<'_> {
-    fn let_go(&self, git_dir: &Path, originals: &Originals, commit: &CommitId) -> Result<()> {
-        for Registered { name, path, commit } in registered(self.git, git_dir, commit)? {
+    /// Those of a commit of the repository at `git_dir`, which can be read in `there`.
+    fn let_go(&self, (git_dir, there): (&Path, &Path), originals: &Originals, commit: &CommitId) -> Result<()> {
+        for Registered { name, path, commit } in registered(self.git, there, commit)? {
             if !self.keep {
                 let around = Repository::at_common_dir(self.git, git_dir)?;
                 self.delete(&around, &reference(self.reference, false, &originals.at().join(&path)), &commit)?;
@@ -198,7 +207,7 @@ impl Same<'_> {
                     self.delete(&home, name, &commit)?;
                 }
                 if home.reader().has_commit(&commit)? {
-                    self.let_go(&clone, &originals.below(&clone, &path), &commit)?;
+                    self.let_go((&clone, &clone), &originals.below(&clone, &path), &commit)?;
                 }
             }
         }

@@ -9,6 +9,8 @@ pub mod advance;
 pub mod apart;
 pub mod base;
 pub mod base_name;
+pub mod bundle;
+mod bundle_header;
 pub mod capture;
 pub mod capture_submodules;
 pub mod changes;

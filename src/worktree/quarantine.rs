@@ -151,6 +151,28 @@ impl Quarantine {
         self.dir.join("objects")
     }
 
+    /// How many bytes the objects in it take.
+    pub fn bytes(&self) -> Result<u64> {
+        let mut sum = 0;
+        for entry in walkdir::WalkDir::new(self.objects()).follow_links(false) {
+            let entry = entry.map_err(|error| fs::at("look at", &self.objects())(error.into()))?;
+            let meta = entry.metadata().map_err(|error| fs::at("look at", entry.path())(error.into()))?;
+            sum += if meta.is_file() { meta.len() } else { 0 };
+        }
+        Ok(sum)
+    }
+
+    /// The quarantine as if it were the whole repository: what is in either is found in it, and no ref of the repository.
+    pub fn as_repository(&self, repo: &Repository) -> Repository {
+        Repository {
+            common_dir: self.dir.clone(),
+            git_dir: self.dir.clone(),
+            here: None,
+            main_tree: None,
+            ..repo.clone()
+        }
+    }
+
     /// A git command on the main repository (its refs, its configuration) whose new objects go to the quarantine.
     pub fn command<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> GitCommand {
         self.redirect(self.git.bare(&self.main, args))

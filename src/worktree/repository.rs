@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::error::{Result, WorktreeError};
 use super::patience::Patience;
 use crate::model::record::ConfineLevel;
-use crate::model::{BranchName, Confinement, Hooks, RunId, TaskId, Token, WorkspaceName};
+use crate::model::{BranchName, ByteSize, Confinement, Hooks, RunId, TaskId, Token, WorkspaceName};
 use crate::sys::fs;
 use crate::sys::git::{Git, Reader};
 use crate::sys::{env, random};
@@ -37,7 +37,12 @@ pub struct Repository {
     pub patience: Patience,
     /// How far it is confined what is started on files that a task could write.
     pub confinement: Confinement,
+    /// Most that one removal may save into its objects; what is more goes into a bundle.
+    pub salvage_max: ByteSize,
 }
+
+/// What [`Repository::salvage_max`] is unless somebody says otherwise.
+pub const SALVAGE_MAX: ByteSize = ByteSize(2 << 30);
 
 /// The file beside the private git dir of a sealed workspace that names the repository's common dir.
 pub const SIGN: &str = "repository";
@@ -128,6 +133,7 @@ impl Repository {
             hooks: Hooks::Never,
             patience: Patience::default(),
             confinement: Confinement { level: ConfineLevel::Off, read: Vec::new() },
+            salvage_max: SALVAGE_MAX,
         }
     }
 

@@ -48,7 +48,9 @@ impl Round {
 
     fn clean(&mut self, chance: &mut Chance) -> Result<(), String> {
         let all: &[&str] = if chance.below(2) == 0 { &["--branches", "all"] } else { &[] };
-        let flags = [&["clean", "--json", "--yes", "--min-age", "0s", "--set", "merge.lock_wait=5s"], all].concat();
+        let cap: &[&str] = if chance.below(2) == 0 { &["--set", "clean.salvage_max=0"] } else { &[] };
+        let flags =
+            [&["clean", "--json", "--yes", "--min-age", "0s", "--set", "merge.lock_wait=5s"], all, cap].concat();
         self.told.push(flags.join(" "));
         let start = || {
             let mut command = self.world.command(&flags);

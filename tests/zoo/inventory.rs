@@ -101,6 +101,27 @@ fn below(place: &Path, fits: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     all.filter(|path| fits(path)).collect()
 }
 
+/// What is in bundles: all that the repository would have if it took it in.
+fn bundled(world: &World) -> Vec<String> {
+    let all = below(&common(world).join("treehand/salvage"), |path| path.ends_with("saved.bundle"));
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let copy = place.path().join("copy.git");
+    git(world, &copy, &["init", "-q", "--bare"], "");
+    let lender = format!("{}\n", common(world).join("objects").display());
+    std::fs::write(copy.join("objects/info/alternates"), lender).expect("written");
+    for (number, bundle) in all.iter().enumerate() {
+        let to = format!("refs/heads/*:refs/bundles/{number}/*");
+        git(world, &copy, &["fetch", "-q", &bundle.to_string_lossy(), &to], "");
+    }
+    git(world, &copy, &["rev-list", "--objects", "--all"], "")
+        .into_iter()
+        .filter_map(|line| line.split(' ').next().map(str::to_owned))
+        .collect()
+}
+
 /// Everything that is still there: what refs and worktrees hold, what is on the disk, and what the trash holds.
 pub fn reachable(world: &World) -> HashSet<String> {
     let git_dir = common(world);
@@ -109,6 +130,7 @@ pub fn reachable(world: &World) -> HashSet<String> {
     let id = |line: String| line.split(' ').next().map(str::to_owned);
     let mut found: HashSet<String> = objects.into_iter().filter_map(id).collect();
     found.extend(staged(world));
+    found.extend(bundled(world));
     let trash = git_dir.join("treehand/trash");
     found.extend(files(world, &places(world)).into_keys());
     found.extend(files(world, &below(&trash, |path| path.parent() == Some(&trash))).into_keys());

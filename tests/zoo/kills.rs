@@ -50,7 +50,7 @@ fn one_of_each() -> Vec<Specimen> {
         chosen(runs::ALL, &["failed-dirty", "refused"]),
         chosen(branches::ALL, &["configured", "merge-adds-nothing", "unlogged", "task-of-nobody"]),
         chosen(foreign::ALL, &["stillborn", "lost", "prunable"]),
-        chosen(leftovers::ALL, &["quarantine-of-the-dead", "keep-of-ours", "old-trash", "old-salvage"]),
+        chosen(leftovers::ALL, &["quarantine-of-the-dead", "keep-of-ours", "old-trash", "old-salvage", "old-bundle"]),
     ]
     .concat()
 }

@@ -114,6 +114,27 @@ fn salvage_without_a_stamp(world: &World, name: &str) -> Vec<Verdict> {
     Vec::new()
 }
 
+fn bundle(world: &World, name: &str, stamp: &str) -> PathBuf {
+    let path = state(world).join("salvage").join(name).join(stamp);
+    std::fs::create_dir_all(&path).expect("made");
+    world.git(&["bundle", "create", "-q", &path.join("saved.bundle").to_string_lossy(), "main"]);
+    world.git(&["update-ref", &format!("refs/treehand/salvage/{name}/{stamp}/base"), "main"]);
+    path
+}
+
+fn old_bundle(world: &World, name: &str) -> Vec<Verdict> {
+    bundle(world, name, OLD);
+    vec![Goes("state", format!("/salvage/{name}/{OLD}"), "a bundle of what was saved, older than 14d")]
+}
+
+fn young_bundle(world: &World, name: &str) -> Vec<Verdict> {
+    vec![Untouched(bundle(world, name, &new_stamp()))]
+}
+
+fn bundle_without_a_stamp(world: &World, name: &str) -> Vec<Verdict> {
+    vec![Untouched(bundle(world, name, "of-a-person"))]
+}
+
 fn old_undo(world: &World, _: &str) -> Vec<Verdict> {
     let reference = format!("refs/treehand/undo/{OLD}/heads/gone");
     world.git(&["update-ref", &reference, "main"]);
@@ -149,6 +170,9 @@ pub const ALL: &[Specimen] = &[
     ("old-salvage", old_salvage),
     ("young-salvage", young_salvage),
     ("unstamped-salvage", salvage_without_a_stamp),
+    ("old-bundle", old_bundle),
+    ("young-bundle", young_bundle),
+    ("unstamped-bundle", bundle_without_a_stamp),
     ("old-undo", old_undo),
     ("merged-of-nobody", merged_of_nobody),
     ("request-of-nobody", request_of_nobody),

@@ -112,6 +112,24 @@ fn abandoned(world: &World, name: &str) -> Vec<Verdict> {
     ]
 }
 
+/// Whose box is more than what a repository takes in.
+const BIG: &str = "head -c 300000 /dev/urandom > big; echo half > half.txt";
+
+fn failed_beyond_the_cap(world: &World, name: &str) -> Vec<Verdict> {
+    let run = run(world, name, &format!("{BIG}; git branch aside; exit 1"), &[], 1);
+    vec![box_goes(&run, name, "run"), Goes("branch", branch(&run, name), ""), private_dir_goes(&run)]
+}
+
+fn abandoned_beyond_the_cap(world: &World, name: &str) -> Vec<Verdict> {
+    let id = Followed::leave_behind(world, name, BIG);
+    vec![
+        Goes("process", format!("{id}/{name} attempt 1: sleep*"), "the supervisor of run"),
+        box_goes(&id, name, "the supervisor of run"),
+        Goes("branch", branch(&id, name), ""),
+        private_dir_goes(&id),
+    ]
+}
+
 /// What can live in one repository.
 pub const ALL: &[Specimen] = &[
     ("landed", landed),
@@ -131,6 +149,48 @@ pub const ALL: &[Specimen] = &[
 #[test]
 fn what_runs_left_goes_saved_and_what_waits_stays() {
     Pen::fill(World::new(), ALL).judge(&["--min-age", "0s"]);
+}
+
+/// What of runs is saved, some of it beyond the cap that goes with it.
+const SAVED: &[Specimen] = &[
+    ("failed-dirty", failed_with_something),
+    ("failed-commits", failed_with_commits),
+    ("unseen", with_files_that_git_cannot_see),
+    ("failed-beyond", failed_beyond_the_cap),
+    ("abandoned-beyond", abandoned_beyond_the_cap),
+];
+
+const CAPPED: [&str; 4] = ["--min-age", "0s", "--set", "clean.salvage_max=64K"];
+
+#[test]
+fn what_is_more_than_the_repository_takes_in_goes_saved_in_bundles() {
+    Pen::fill(World::new(), SAVED).judge(&CAPPED);
+}
+
+#[test]
+fn each_bundle_is_one_that_git_reads_and_the_rest_is_in_refs() {
+    let world = World::new();
+    for (name, build) in SAVED {
+        build(&world, name);
+    }
+    world.treehand(&[&["clean", "--yes"], &CAPPED[..]].concat()).expect(0);
+    world.git(&["gc", "-q", "--prune=now"]);
+    let all = world.treehand(&["salvage", "ls", "--json"]).expect(0).json();
+    let mut bundles = Vec::new();
+    for saved in all["salvage"].as_array().expect("a list") {
+        let rev = match saved["bundle"].as_str() {
+            Some(bundle) => {
+                bundles.push(saved["from"].as_str().expect("a name").rsplit('/').next().expect("a task").to_owned());
+                world.git(&["fetch", "-q", bundle, "worktree"]);
+                "FETCH_HEAD"
+            }
+            None => saved["ref"].as_str().expect("a ref"),
+        };
+        assert_eq!(world.git(&["rev-parse", rev]), saved["commit"].as_str().expect("an id"));
+    }
+    bundles.sort();
+    assert_eq!(bundles, ["abandoned-beyond", "failed-beyond"]);
+    assert_eq!(all["salvage"].as_array().map(Vec::len), Some(SAVED.len()), "{all}");
 }
 
 #[test]

@@ -115,6 +115,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "clean.retention" => clean.retention: Span, Project::Refused;
     "clean.protect" => clean.protect: Patterns, Project::Add(join_patterns);
     "clean.disk_budget" => clean.disk_budget: Maybe<ByteSize>, Project::Refused;
+    "clean.salvage_max" => clean.salvage_max: ByteSize, Project::Refused;
     "clean.deadline" => clean.deadline: Span, Project::Refused;
     "clean.notify" => clean.notify: Maybe<ShellCommand>, Project::Refused;
 };

@@ -11,6 +11,7 @@ use crate::model::{
     AdmissionPolicy, Bounds, BranchName, ByteSize, GateSpec, Hooks, Network, RetryPolicy, Sensitive, SetupStep, Share,
     Span, StalePolicy, Strategy, Submodules, Variable,
 };
+use crate::worktree::repository::SALVAGE_MAX;
 
 const MEBIBYTE: u64 = 1 << 20;
 const DAY_SECONDS: u64 = 86_400;
@@ -185,6 +186,8 @@ pub struct CleanSettings {
     pub protect: Vec<String>,
     /// How much disk what was removed, and logs, may take.
     pub disk_budget: Option<ByteSize>,
+    /// Most that one removal may save into the repository's objects.
+    pub salvage_max: ByteSize,
     /// How long one repository may take with `--all-repos`.
     pub deadline: Span,
     /// The command that is told of each `clean --yes`.
@@ -239,6 +242,7 @@ impl Default for CleanSettings {
             retention: seconds(14 * DAY_SECONDS),
             protect: Vec::new(),
             disk_budget: None,
+            salvage_max: SALVAGE_MAX,
             deadline: seconds(600),
             notify: None,
         }

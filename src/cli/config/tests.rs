@@ -79,6 +79,7 @@ fn without_layers_everything_is_the_documented_default() {
         ("clean.retention", "\"14d\""),
         ("clean.protect", "[]"),
         ("clean.disk_budget", ""),
+        ("clean.salvage_max", "\"2G\""),
         ("clean.deadline", "\"10m\""),
         ("clean.notify", ""),
     ];
@@ -288,7 +289,7 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 39] = [
+const ACCEPTED: [(&str, &[&str]); 40] = [
     ("worktree.path", &["'/x/{workspace}'", "'../{workspace}/{repo}'"]),
     ("worktree.base", &["'main'", "'origin/\u{e9}~3'"]),
     ("worktree.stale", &["'warn'", "'block'"]),
@@ -326,6 +327,7 @@ const ACCEPTED: [(&str, &[&str]); 39] = [
     ("clean.retention", &["'0s'", "'90d'"]),
     ("clean.protect", &["[]", "['mine', 'release/*']", "['{a,b}/[!c]']"]),
     ("clean.deadline", &["'1s'", "'1h'"]),
+    ("clean.salvage_max", &["0", "'64K'", "'2G'"]),
     ("clean.disk_budget", &["'20G'", "'64M'"]),
     ("clean.notify", &["'true'", "\"mail -s 'a b' me\\n\""]),
 ];

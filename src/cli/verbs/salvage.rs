@@ -69,7 +69,7 @@ fn document(session: &Session, salvage: &Salvage, saved: &Saved) -> Value {
     json!({
         "name": saved.name, "ref": saved.main.reference, "commit": saved.main.commit, "at": saved.at,
         "from": saved.from, "commits": extent.commits, "files": extent.files, "expires_at": extent.expires_at,
-        "parts": saved.parts().map(part).collect::<Vec<_>>(),
+        "parts": saved.parts().map(part).collect::<Vec<_>>(), "bundle": saved.bundle(),
     })
 }
 
