@@ -161,7 +161,7 @@ pub fn identity(path: &Path) -> Result<Option<(u64, u64)>, FsError> {
     }
 }
 
-pub use super::removal::remove_tree;
+pub use super::removal::{remove_counting, remove_tree};
 
 /// Removes a file; absent is fine.
 pub fn remove_file(path: &Path) -> Result<(), FsError> {

@@ -5,6 +5,7 @@
 
 pub mod carry;
 pub mod clock;
+pub mod crew;
 pub mod env;
 pub mod footprint;
 pub mod fs;
