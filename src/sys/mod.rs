@@ -23,4 +23,5 @@ pub mod scope;
 pub mod socket;
 pub mod standing;
 pub mod units;
+pub mod walk;
 pub mod watch;
