@@ -282,7 +282,7 @@ mod tests {
             std::fs::write(directory.join("file"), vec![b'x'; 9_000]).expect("written");
             std::fs::hard_link(directory.join("file"), directory.join("again")).expect("linked");
         }
-        let bytes = super::super::fs::disk_usage(&tree);
+        let bytes = crate::sys::fs::disk_usage(&tree);
         let twice: u64 = 60 * {
             use std::os::unix::fs::MetadataExt;
             std::fs::metadata(tree.join("0/a/b/file")).expect("there").blocks() * 512

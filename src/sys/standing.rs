@@ -94,7 +94,7 @@ mod tests {
         let mut child =
             std::process::Command::new("sleep").arg("60").current_dir(place.path()).spawn().expect("started");
         let all = Processes::scan().expect("readable");
-        let within = super::super::fs::without_links(place.path());
+        let within = crate::sys::fs::without_links(place.path());
         assert_eq!(all.seen_in(within.as_os_str().as_bytes()), [child.id()]);
         assert_eq!(all.inside(place.path()).len(), 1);
         child.kill().and_then(|()| child.wait()).expect("ended");

@@ -122,7 +122,7 @@ impl<'a> Bytes<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Git;
+    use crate::sys::git::Git;
     use super::*;
 
     #[test]
