@@ -20,21 +20,41 @@ use crate::worktree::Repository;
 
 pub use super::clean_types::{CleanPlan, CleanPolicy, CleanReport, Kept, Kind, Outcome};
 
-/// Looks at everything and plans.
+/// Looks at everything and plans; each action says what it will bring.
 pub fn plan(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<CleanPlan> {
+    planned(repo, store, policy, |_| true)
+}
+
+/// The same, for a plan that is carried out: what is deleted for good is counted then.
+fn due(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<CleanPlan> {
+    planned(repo, store, policy, |step| !matches!(step, Step::ExpireDir(_)))
+}
+
+fn planned(
+    repo: &Repository,
+    store: &Store,
+    policy: &CleanPolicy,
+    is_measured: impl Fn(&Step) -> bool,
+) -> Result<CleanPlan> {
     let facts = clean_scan::scan(repo, store, policy)?;
     let mut plan = clean_plan::plan(&facts, policy);
-    for action in &mut plan.actions {
+    for action in plan.actions.iter_mut().filter(|action| is_measured(&action.step)) {
         action.bytes = places(&action.step).iter().map(|place| fs::disk_usage(place)).sum();
+        if let Step::Workspace(removal) = &action.step {
+            action.bytes += removal.bytes.unwrap_or(0);
+        }
     }
     Ok(plan)
 }
 
+/// What has to be measured of a step.
 fn places(step: &Step) -> Vec<PathBuf> {
     match step {
         Step::Workspace(plan) if plan.record.sealed => vec![super::remove_scan::enclosure(&plan.record)],
         Step::Workspace(plan) => {
-            [plan.tree.map(|_| plan.record.path.clone()), plan.git_dir.clone()].into_iter().flatten().collect()
+            // What was measured when its files were looked at is not walked over again.
+            let tree = plan.tree.filter(|_| plan.bytes.is_none()).map(|_| plan.record.path.clone());
+            [tree, plan.git_dir.clone()].into_iter().flatten().collect()
         }
         Step::Task { paths, .. } => vec![paths.enclosure.clone(), paths.private.clone()],
         Step::Entry(dir) | Step::ExpireDir(dir) | Step::ExpireBundle(dir) | Step::EmptyDir(dir) => {
@@ -63,14 +83,14 @@ impl CleanPlan {
 /// Plans and carries out. What a process that died half-way had begun is ended first, and then everything is looked at anew, so
 /// that one call comes to the same end as if nobody had died.
 pub fn clean(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<CleanReport> {
-    let mut first = plan(repo, store, policy)?;
+    let mut first = due(repo, store, policy)?;
     if !first.actions.iter().any(|action| action.step.ends_what_was_begun()) {
         return apply(repo, store, first);
     }
     // A lock that a dead git left may be in the way of that, too.
     first.actions.retain(|action| action.step.ends_what_was_begun() || action.kind == Kind::Lock);
     let begun = apply(repo, store, first)?;
-    let rest = apply(repo, store, plan(repo, store, policy)?)?;
+    let rest = apply(repo, store, due(repo, store, policy)?)?;
     let actions = begun.actions.into_iter().chain(rest.actions).collect();
     Ok(CleanReport { actions, freed_bytes: begun.freed_bytes + rest.freed_bytes, ..rest })
 }
@@ -153,6 +173,7 @@ impl CleanAction {
             Ok(Done::Yes { salvage, note }) => {
                 (self.outcome, self.salvage, self.reason) = (Outcome::Done, salvage, note);
             }
+            Ok(Done::Freed(bytes)) => (self.outcome, self.bytes) = (Outcome::Done, bytes),
             Ok(Done::Skipped(why)) => (self.outcome, self.reason) = (Outcome::Skipped, Some(why)),
             Err(error) => (self.outcome, self.reason) = (Outcome::Failed, Some(chain(&error))),
         }

@@ -235,9 +235,9 @@ fn expire_dir(dir: &DirFact) -> Result<Done> {
     if dir_id(&dir.path)? != Some(dir.id) {
         return Done::skipped(CHANGED);
     }
-    fs::remove_tree(&dir.path)?;
+    let freed = fs::remove_counting(&dir.path)?;
     remove_if_empty(dir.path.parent());
-    Ok(Done::plain())
+    Ok(Done::Freed(freed))
 }
 
 fn expire_bundle(repo: &Repository, dir: &DirFact) -> Result<Done> {

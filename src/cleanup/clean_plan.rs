@@ -119,6 +119,7 @@ fn removal(workspace: &WorkspaceFacts, branch: BranchFate) -> RemovalPlan {
         branch_tip: facts.branch.as_ref().map(|branch| branch.tip.clone()),
         branch,
         delete_unmerged: false,
+        bytes: facts.bytes,
     }
 }
 

@@ -120,7 +120,7 @@ impl Scan<'_> {
                 return Ok(found);
             }
         }
-        self.workspace_by(record, &targets, Look::Closely)
+        self.workspace_by(record, &targets, Look::Measuring)
     }
 
     fn workspace_by(&self, record: &WorkspaceRecord, targets: &[Target], look: Look) -> Result<WorkspaceFacts> {
@@ -136,7 +136,7 @@ impl Scan<'_> {
         let active_at = logged.max(record.created_at);
         let old = self.policy.now.since(active_at) >= self.policy.min_age;
         let whole = record.state == WorkspaceState::Ready && matches!(facts.tree, TreeFact::Present(_));
-        if look == Look::Closely
+        if look != Look::Briefly
             && record.sealed
             && old
             && whole

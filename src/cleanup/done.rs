@@ -12,6 +12,8 @@ pub enum Done {
         /// What is noteworthy.
         note: Option<String>,
     },
+    /// It is gone for good, and gave back so many bytes of the disk.
+    Freed(u64),
     /// Something was not as expected.
     Skipped(String),
 }

@@ -57,7 +57,7 @@ pub fn gone(repo: &Repository, items: &[RemovedItem]) -> Result<Vec<String>> {
             None => items.iter().find_map(branch).cloned(),
             head => head,
         };
-        let mut missing = kinds(repo, &named_beyond(repo, trash, head.as_ref())?)?.missing;
+        let mut missing = kinds(repo, &named_by(repo, trash, head.as_ref())?)?.missing;
         if let Some(held) = place(trash).map(|place| repo.reader().ref_commit(&objects(&place))).transpose()?.flatten()
         {
             let text = repo.bare(["cat-file", "commit", held.as_str()]).text()?;
@@ -113,7 +113,7 @@ pub fn refs_at(repo: &Repository, place: &str) -> Result<Vec<(String, CommitId)>
 
 fn keep_one(repo: &Repository, git_dir: &Path, place: &str) -> Result<()> {
     let head = head(repo, git_dir)?;
-    let mut kinds = kinds(repo, &named_beyond(repo, git_dir, head.as_ref())?)?;
+    let mut kinds = kinds(repo, &named_by(repo, git_dir, head.as_ref())?)?;
     keep_tags(repo, place, &mut kinds)?;
     let reference = &objects(place);
     kinds.commits.extend(head.clone());
@@ -130,7 +130,7 @@ fn keep_one(repo: &Repository, git_dir: &Path, place: &str) -> Result<()> {
 
 /// Nothing but a ref holds a tag.
 fn keep_tags(repo: &Repository, place: &str, kinds: &mut Kinds) -> Result<()> {
-    let held = refs_at(repo, place)?;
+    let held = if kinds.tags.is_empty() { Vec::new() } else { refs_at(repo, place)? };
     for tag in &kinds.tags {
         let name = format!("{place}/tag-{tag}");
         if !is_whole(repo, &[tag])? {
@@ -142,19 +142,8 @@ fn keep_tags(repo: &Repository, place: &str, kinds: &mut Kinds) -> Result<()> {
     Ok(())
 }
 
-/// What a git dir names and its HEAD does not reach: most of an index is as committed.
-fn named_beyond(repo: &Repository, git_dir: &Path, head: Option<&CommitId>) -> Result<BTreeSet<CommitId>> {
-    let mut named = named_by(repo, git_dir)?;
-    if let Some(head) = head {
-        let tree = repo.bare(["ls-tree", "-r", "-z", head.as_str()]).output()?;
-        let below: BTreeSet<CommitId> = tree.records().filter_map(named::listed).collect();
-        named.retain(|id| !below.contains(id));
-    }
-    Ok(named)
-}
-
-/// Every object that the files of a git dir name, wherever that lies.
-fn named_by(repo: &Repository, git_dir: &Path) -> Result<BTreeSet<CommitId>> {
+/// Every object that the files of a git dir name, wherever that lies, but for what its index has as HEAD does: most of it.
+fn named_by(repo: &Repository, git_dir: &Path, head: Option<&CommitId>) -> Result<BTreeSet<CommitId>> {
     let mut found = BTreeSet::new();
     for entry in walkdir::WalkDir::new(git_dir).follow_links(false).into_iter().filter_entry(|entry| {
         // A submodule's clone keeps its objects itself.
@@ -174,11 +163,33 @@ fn named_by(repo: &Repository, git_dir: &Path) -> Result<BTreeSet<CommitId>> {
         found.extend(in_tables(repo, git_dir)?);
     }
     if fs::exists(&git_dir.join("index"))? {
-        for list in [["ls-files", "--stage", "-z"], ["ls-files", "--resolve-undo", "-z"]] {
-            // An index that cannot be read names nothing that anybody could use.
-            let listed = git(repo, git_dir, &list).output()?;
-            found.extend(named::staged(listed.records()));
+        found.extend(in_index(repo, git_dir, head)?);
+    }
+    Ok(found)
+}
+
+/// What an index names, in conflict and from before it was resolved, but for what is as in this commit.
+fn in_index(repo: &Repository, git_dir: &Path, head: Option<&CommitId>) -> Result<BTreeSet<CommitId>> {
+    if let Some(head) = head {
+        let beside = ["diff-index", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", head.as_str(), "--"];
+        // Each reads the whole index.
+        let (beside, more) = std::thread::scope(|scope| {
+            let beside = scope.spawn(|| git(repo, git_dir, &beside).output());
+            let more = git(repo, git_dir, &["ls-files", "--unmerged", "--resolve-undo", "-z"]).output();
+            (beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), more)
+        });
+        let (beside, more) = (beside?, more?);
+        if beside.status.success() {
+            let mut found = named::differing(beside.records());
+            found.extend(named::staged(more.records()));
+            return Ok(found);
         }
+    }
+    let mut found = BTreeSet::new();
+    for list in [["ls-files", "--stage", "-z"], ["ls-files", "--resolve-undo", "-z"]] {
+        // An index that cannot be read names nothing that anybody could use.
+        let listed = git(repo, git_dir, &list).output()?;
+        found.extend(named::staged(listed.records()));
     }
     Ok(found)
 }
@@ -219,6 +230,9 @@ fn head(repo: &Repository, git_dir: &Path) -> Result<Option<CommitId>> {
 
 /// The commits that hold all the others.
 fn tips(repo: &Repository, commits: &BTreeSet<CommitId>, head: Option<&CommitId>) -> Result<BTreeSet<CommitId>> {
+    if commits.iter().all(|commit| Some(commit) == head) {
+        return Ok(commits.clone());
+    }
     let mut lines: String = commits.iter().map(|commit| format!("{commit}\n")).collect();
     lines.extend(head.map(|head| format!("^{head}\n")));
     if lines.is_empty() {
@@ -251,7 +265,8 @@ fn leave_out_broken(repo: &Repository, tips: &mut BTreeSet<CommitId>, kinds: &mu
 /// True when everything is there that these reach and no ref holds.
 fn is_whole(repo: &Repository, tips: &[&CommitId]) -> Result<bool> {
     let lines: String = tips.iter().map(|tip| format!("{tip}\n")).collect();
-    let walk = ["rev-list", "--objects", "--quiet", "--stdin", "--not", "--all"];
+    // Refs alone: HEADs, which `--all` takes in, are many where worktrees are, and one of them is about to go.
+    let walk = ["rev-list", "--objects", "--quiet", "--stdin", "--not", "--glob=refs/*"];
     Ok(repo.bare(walk).stdin(lines).output()?.status.success())
 }
 

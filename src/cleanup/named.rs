@@ -51,10 +51,15 @@ pub fn staged<'a>(records: impl Iterator<Item = &'a [u8]>) -> BTreeSet<CommitId>
     records.filter_map(entry).collect()
 }
 
-/// The object id in a line of `ls-tree -z`: mode, kind and id, a tab, the path.
-pub fn listed(record: &[u8]) -> Option<CommitId> {
-    let what = std::str::from_utf8(record.split(|byte| *byte == b'\t').next()?).ok()?;
-    CommitId::parse(what.split(' ').nth(2)?).ok()
+/// What an index has otherwise than a commit, from `diff-index --cached --raw -z`: colon, two modes, two ids and a letter; then the
+/// path.
+pub fn differing<'a>(records: impl Iterator<Item = &'a [u8]>) -> BTreeSet<CommitId> {
+    let entry = |record: &[u8]| {
+        let mut words = std::str::from_utf8(record).ok()?.split(' ');
+        let (mode, id) = (words.nth(1)?, CommitId::parse(words.nth(1)?).ok()?);
+        (mode != GITLINK && id.as_str() != id.zero_like()).then_some(id)
+    };
+    records.step_by(2).filter_map(entry).collect()
 }
 
 /// What kinds of objects there are, from `cat-file --batch-check`.
@@ -156,7 +161,16 @@ mod tests {
             format!("160000 {} 0\tlib", id('3')),
         ];
         assert_eq!(staged(records.iter().map(|record| record.as_bytes())), set("12"));
-        assert_eq!(listed(format!("100644 blob {}\ta b", id('4')).as_bytes()), Some(id('4')));
+        let zeros = id('4').zero_like();
+        let raw = [
+            format!(":100644 100755 {} {} M", id('4'), id('5')),
+            format!(":100644 100644 {} {} M", id('6'), id('7')),
+            format!(":100644 000000 {} {zeros} D", id('4')),
+            "gone".into(),
+            format!(":000000 160000 {zeros} {} A", id('8')),
+            "submodule".into(),
+        ];
+        assert_eq!(differing(raw.iter().map(String::as_bytes)), [id('5')].into());
     }
 
     #[test]

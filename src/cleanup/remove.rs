@@ -14,7 +14,7 @@ use super::error::{CleanupError, Result};
 use super::integration::{self, Proof, Target};
 use super::ref_names::SALVAGE_PREFIX;
 use super::remove_plan::{self, BranchFate, RemovalPlan, RemoveFacts, TreeFact};
-use super::remove_scan::{self, Look, Surroundings, enclosure};
+use super::remove_scan::{self, Looked, Surroundings, dir_id, enclosure};
 use super::salvage::{self, Source};
 use super::salvage_sealed::{self, Onto, Sealed};
 use crate::model::cause::chain;
@@ -73,6 +73,15 @@ pub fn plan(
     record: &WorkspaceRecord,
     options: &RemoveOptions,
 ) -> Result<RemovalPlan> {
+    Ok(decided(repo, store, record, options)?.0)
+}
+
+fn decided(
+    repo: &Repository,
+    store: &Store,
+    record: &WorkspaceRecord,
+    options: &RemoveOptions,
+) -> Result<(RemovalPlan, Looked)> {
     let busy = matches!(record.state, WorkspaceState::Creating | WorkspaceState::Removing);
     if let (true, Some(owner)) = (busy, record.owner.as_ref().filter(|owner| proc::is_alive(owner))) {
         let what = format!("workspace `{}`", record.name);
@@ -81,18 +90,40 @@ pub fn plan(
     if store.workspace(&record.name)?.as_ref() != Some(record) {
         return Err(WorktreeError::NotFound { kind: "workspace", name: record.name.to_string() }.into());
     }
-    let around = Surroundings::scan(repo)?;
-    let targets = integration::targets_of(repo, &record.base)?;
-    let facts = remove_scan::facts(repo, &around, record, &targets, Look::Closely)?;
-    remove_plan::decide(&facts, *options)
-        .map_err(|refusal| CleanupError::Refused { message: refusal.message, hint: Some(refusal.hint) })
+    let looked = remove_scan::look(repo, record)?;
+    let plan = remove_plan::decide(&looked.facts, *options)
+        .map_err(|refusal| CleanupError::Refused { message: refusal.message, hint: Some(refusal.hint) })?;
+    Ok((plan, looked))
 }
 
-/// Removes a workspace as planned.
+/// Removes a workspace as planned: looks again, for much may have happened since.
 pub fn apply(repo: &Repository, store: &Store, plan: RemovalPlan, template: &str) -> Result<Removed> {
     let mut batch = Batch::new(repo, store, "rm")?;
-    let summary = format!("removed workspace {}", plan.record.name);
-    match attempt(&mut batch, repo, store, &plan, template, &summary)? {
+    let removed = attempt(&mut batch, repo, store, &plan, template, &summary(&plan))?;
+    done(&plan, removed)
+}
+
+/// Looks at a workspace, decides, and removes it at once. What it is decided on was found by one look, as young as the look is
+/// that [`apply`] takes before it acts: a second one would prove nothing that this one does not.
+pub fn remove(
+    repo: &Repository,
+    store: &Store,
+    record: &WorkspaceRecord,
+    options: &RemoveOptions,
+    template: &str,
+) -> Result<Removed> {
+    let (plan, looked) = decided(repo, store, record, options)?;
+    let mut batch = Batch::new(repo, store, "rm")?;
+    let removed = act(&mut batch, (repo, store), (&plan, &looked), template, &summary(&plan))?;
+    done(&plan, removed)
+}
+
+fn summary(plan: &RemovalPlan) -> String {
+    format!("removed workspace {}", plan.record.name)
+}
+
+fn done(plan: &RemovalPlan, attempt: Attempt) -> Result<Removed> {
+    match attempt {
         Attempt::Done(removed) => Ok(removed),
         Attempt::Skipped(why) => {
             let message = format!("`{}` is not removed: {why}", plan.record.name);
@@ -110,21 +141,30 @@ pub fn attempt(
     template: &str,
     summary: &str,
 ) -> Result<Attempt> {
+    let looked = remove_scan::look(repo, &plan.record)?;
+    match differs(plan, &looked.facts) {
+        Some(why) => Ok(Attempt::Skipped(why)),
+        None => act(batch, (repo, store), (plan, &looked), template, summary),
+    }
+}
+
+/// Acts on a look that was just taken. The record is read once more: it says whether somebody else has begun with the workspace.
+fn act(
+    batch: &mut Batch<'_>,
+    (repo, store): (&Repository, &Store),
+    (plan, looked): (&RemovalPlan, &Looked),
+    template: &str,
+    summary: &str,
+) -> Result<Attempt> {
     if store.workspace(&plan.record.name)?.as_ref() != Some(&plan.record) {
         return Ok(Attempt::Skipped("its record has changed".into()));
     }
-    let around = Surroundings::scan(repo)?;
-    let targets = integration::targets_of(repo, &plan.record.base)?;
     // What a forge said of exactly this commit stays true, and it is not asked again.
     if let (BranchFate::Delete { proof }, Some(tip)) = (&plan.branch, &plan.branch_tip)
         && proof.proof == Proof::ForgeAtTip
     {
-        let others = integration::others(&plan.record.branch, &targets);
-        around.proofs.learn((tip, Some(&plan.record.base.commit)), &others, &Ok(proof.clone()));
-    }
-    let facts = remove_scan::facts(repo, &around, &plan.record, &targets, Look::Closely)?;
-    if let Some(why) = differs(plan, &facts) {
-        return Ok(Attempt::Skipped(why));
+        let others = integration::others(&plan.record.branch, &looked.targets);
+        looked.around.proofs.learn((tip, Some(&plan.record.base.commit)), &others, &Ok(proof.clone()));
     }
     // One that is not whole yet must not be taken for one that is, should this process die now.
     let state = match plan.record.state {
@@ -133,7 +173,8 @@ pub fn attempt(
     };
     let owned = WorkspaceRecord { state, owner: proc::own(), ..plan.record.clone() };
     store.put_workspace("workspace.removing", &owned)?;
-    let removed = Removal { batch, repo, store, plan, around: &around, targets: &targets }.run(template, summary);
+    let (around, targets) = (&looked.around, &looked.targets);
+    let removed = Removal { batch, repo, store, plan, around, targets }.run(template, summary);
     if removed.is_err()
         && let Some(now) = store.workspace(&plan.record.name)?.filter(|now| now.owner == owned.owner)
     {
@@ -269,18 +310,19 @@ impl Removal<'_, '_, '_> {
         Some(StayingRef { name: format!("refs/heads/{on}"), commit: self.plan.head.clone()?, shared })
     }
 
-    /// The last look before the directory goes: what was committed or changed while the rest was saved stops it.
+    /// The last look before the directory goes. That it still is the one that was looked at, and on that commit, is asked whatever
+    /// happened; what is in it only where time has passed since, for something was saved.
     fn look_once_more(&self) -> Result<()> {
         let plan = self.plan;
         let Some(git_dir) = plan.git_dir.as_deref().filter(|_| plan.tree.is_some()) else { return Ok(()) };
         if remove_scan::is_unborn(&plan.record, git_dir)? {
             return Ok(());
         }
+        let same = dir_id(&plan.record.path)? == plan.tree;
         let head = Reader::open(&self.repo.git, git_dir).revision("HEAD")?;
-        // Where nothing had to be saved no time has passed since it was looked at.
         let saved = plan.salvage && !plan.dirty;
         let dirty = saved && !remove_scan::dirty(self.repo, &plan.record, git_dir)?.is_empty();
-        if dirty || head != plan.head {
+        if !same || dirty || head != plan.head {
             let message = format!("`{}` changed while it was being removed", plan.record.name);
             return Err(CleanupError::refused(message, "look at it, then try again"));
         }

@@ -85,8 +85,10 @@ pub struct RemoveFacts {
     pub processes: Vec<Standing>,
     /// Where in it something is mounted.
     pub mounted: Vec<PathBuf>,
-    /// Repositories and worktrees in ignored places of it that hold something of their own (plain only).
+    /// Repositories and worktrees in it of which git says nothing and that hold something of their own (plain only).
     pub nested: Vec<String>,
+    /// What its files take on the disk, where that was measured.
+    pub bytes: Option<u64>,
 }
 
 /// What the caller accepts.
@@ -138,6 +140,8 @@ pub struct RemovalPlan {
     pub branch: BranchFate,
     /// What the caller accepts; needed again when a capture moves the branch.
     pub delete_unmerged: bool,
+    /// What its files take on the disk, where that was measured.
+    pub bytes: Option<u64>,
 }
 
 /// Why not, and what helps.
@@ -174,6 +178,7 @@ pub fn decide(facts: &RemoveFacts, options: RemoveOptions) -> Result<RemovalPlan
         branch_tip: facts.branch.as_ref().map(|branch| branch.tip.clone()),
         branch: fate,
         delete_unmerged: options.delete_unmerged,
+        bytes: facts.bytes,
     })
 }
 
@@ -318,6 +323,7 @@ mod tests {
             processes: Vec::new(),
             mounted: Vec::new(),
             nested: Vec::new(),
+            bytes: None,
         }
     }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread::{self, Scope, ScopedJoinHandle};
 
 use super::error::Result;
 use super::integration::{self, Target};
@@ -17,11 +18,11 @@ use crate::sys::fs;
 use crate::sys::git::Reader;
 use crate::sys::removal::Mounts;
 use crate::sys::standing::Processes;
+use crate::sys::walk::Sizes;
 use crate::worktree::checkouts::{self, Checkout};
-use crate::worktree::index_copy::dirty_paths;
 use crate::worktree::place::{self, Place};
 use crate::worktree::repository::bytes_path;
-use crate::worktree::{Repository, nested, submodules, unpushed};
+use crate::worktree::{Repository, index_copy, nested, submodules, unpushed};
 
 /// What is looked at once for any number of workspaces.
 pub struct Surroundings {
@@ -79,10 +80,35 @@ impl Surroundings {
 /// How closely a workspace is looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Look {
+    /// At everything, and how much its files take.
+    Measuring,
     /// At everything.
     Closely,
     /// At all but its files, which count as untouched, and a HEAD that is on its branch.
     Briefly,
+}
+
+/// All that is looked at for the removal of one workspace.
+pub struct Looked {
+    /// Worktrees and processes.
+    pub around: Surroundings,
+    /// Where its work belongs.
+    pub targets: Vec<Target>,
+    /// What is known of it.
+    pub facts: RemoveFacts,
+}
+
+/// Looks at one workspace and all that is around it, once, at its files while everything else is looked at: nothing that is
+/// found is older than one look at the files takes.
+pub fn look(repo: &Repository, record: &WorkspaceRecord) -> Result<Looked> {
+    thread::scope(|scope| {
+        let certain = certain_git_dir(repo, record)?;
+        let begun = certain.map(|git_dir| begin(scope, repo, record, git_dir, Sizes::Left));
+        let around = Surroundings::scan(repo)?;
+        let targets = integration::targets_of(repo, &record.base)?;
+        let facts = gather(scope, (repo, &around), record, &targets, (Look::Closely, begun))?;
+        Ok(Looked { around, targets, facts })
+    })
 }
 
 /// Gathers the facts of one workspace.
@@ -93,25 +119,74 @@ pub fn facts(
     targets: &[Target],
     look: Look,
 ) -> Result<RemoveFacts> {
+    thread::scope(|scope| gather(scope, (repo, around), record, targets, (look, None)))
+}
+
+/// What is in a plain workspace.
+#[derive(Default)]
+struct Files {
+    dirty: Vec<String>,
+    nested: Vec<String>,
+    bytes: u64,
+}
+
+/// A look at its files that was begun.
+struct Begun<'scope> {
+    git_dir: PathBuf,
+    files: ScopedJoinHandle<'scope, Result<Files>>,
+}
+
+fn begin<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    repo: &'scope Repository,
+    record: &'scope WorkspaceRecord,
+    git_dir: PathBuf,
+    sizes: Sizes,
+) -> Begun<'scope> {
+    let place = git_dir.clone();
+    Begun { git_dir, files: scope.spawn(move || files(repo, record, &place, sizes)) }
+}
+
+/// The git dir of a plain workspace that is whole, where it and its tree name each other; that is sure before anything else is
+/// looked at. git must not run by what a tree alone says.
+fn certain_git_dir(repo: &Repository, record: &WorkspaceRecord) -> Result<Option<PathBuf>> {
+    if record.sealed || record.state == WorkspaceState::Creating {
+        return Ok(None);
+    }
+    let Some(git_dir) = linked_git_dir(&record.path)? else { return Ok(None) };
+    let back = git_dir.join("gitdir");
+    if git_dir.parent() != Some(repo.common_dir.join("worktrees").as_path()) || !fs::exists(&back)? {
+        return Ok(None);
+    }
+    let text = std::fs::read(&back).map_err(fs::at("read", &back))?;
+    let link = git_dir.join(bytes_path(text.trim_ascii_end()));
+    let names = link.parent().is_some_and(|tree| tree == record.path || tree == fs::without_links(&record.path));
+    Ok(names.then_some(git_dir))
+}
+
+fn gather<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    (repo, around): (&'scope Repository, &Surroundings),
+    record: &'scope WorkspaceRecord,
+    targets: &[Target],
+    (look, begun): (Look, Option<Begun<'scope>>),
+) -> Result<RemoveFacts> {
     let checkout = around.checkout(&record.path).filter(|_| !record.sealed);
-    let closely = look == Look::Closely;
+    let closely = look != Look::Briefly;
     let root = if record.sealed { enclosure(record) } else { record.path.clone() };
     let git_dir = checkout.map(|checkout| checkout.git_dir.clone());
     let tree = tree_fact(record, &root, git_dir.as_deref())?;
     let present = matches!(tree, TreeFact::Present(_));
     let unborn = git_dir.as_deref().map(|dir| is_unborn(record, dir)).transpose()?.unwrap_or(false);
-    let dirty = match (&git_dir, closely && present && !record.sealed && !unborn) {
-        (Some(git_dir), true) => dirty(repo, record, git_dir)?,
-        _ => Vec::new(),
-    };
+    let sizes = if look == Look::Measuring { Sizes::Counted } else { Sizes::Left };
+    let begun = git_dir.clone().filter(|_| closely && present && !record.sealed && !unborn).map(|git_dir| {
+        let same = begun.filter(|begun| begun.git_dir == git_dir);
+        same.unwrap_or_else(|| begin(scope, repo, record, git_dir, sizes))
+    });
     let unpushed = match &git_dir {
         Some(git_dir) if closely && !record.sealed && record.state != WorkspaceState::Creating => {
             unpushed::in_submodules(repo, git_dir)?
         }
-        _ => Vec::new(),
-    };
-    let nested = match &git_dir {
-        Some(git_dir) if closely && present && !record.sealed && !unborn => nested::find(repo, git_dir, &record.path)?,
         _ => Vec::new(),
     };
     let on_branch = checkout.is_none_or(|checkout| checkout.branch.as_deref() == Some(record.branch.as_str()));
@@ -122,6 +197,13 @@ pub fn facts(
         .transpose()?
         .flatten();
     let head_held = head.as_ref().map(|head| is_held(repo, head)).transpose()?.unwrap_or(true);
+    let (own, work) = ((git_dir.as_deref(), record.path.as_path()), (targets, Some(&record.base.commit)));
+    let branch = branch_fact(repo, around, &record.branch, own, work)?;
+    let measured = begun.is_some() && look == Look::Measuring;
+    let files = match begun {
+        Some(begun) => begun.files.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
+        None => Files::default(),
+    };
     Ok(RemoveFacts {
         moved: place::place(&repo.common_dir)? != Place::Same,
         here: repo.here.as_ref().is_some_and(|here| here.starts_with(&root)),
@@ -130,27 +212,39 @@ pub fn facts(
         on_branch,
         mounted: around.mounts.below(&root),
         processes: if present { around.processes.inside(&root) } else { Vec::new() },
-        branch: branch_fact(
-            repo,
-            around,
-            &record.branch,
-            (git_dir.as_deref(), &record.path),
-            (targets, Some(&record.base.commit)),
-        )?,
+        branch,
         record: record.clone(),
         tree,
         git_dir,
-        dirty,
+        dirty: files.dirty,
         unpushed,
-        nested,
+        nested: files.nested,
+        bytes: measured.then_some(files.bytes),
         head,
         head_held,
     })
 }
 
-/// Paths with changes that are not committed. Submodules whose bringing died with the maker of the workspace are none.
+/// Looks at the files of a plain workspace, each once.
+fn files(repo: &Repository, record: &WorkspaceRecord, git_dir: &Path, sizes: Sizes) -> Result<Files> {
+    let whole = index_copy::whole(repo, git_dir, &record.path, sizes)?;
+    let nested = nested::find(repo, git_dir, &record.path, &whole)?;
+    let dirty = but_half_brought(repo, record, git_dir, whole.dirty)?;
+    Ok(Files { dirty, nested, bytes: whole.walked.bytes })
+}
+
+/// Paths with changes that are not committed.
 pub fn dirty(repo: &Repository, record: &WorkspaceRecord, git_dir: &Path) -> Result<Vec<String>> {
-    let mut paths = dirty_paths(repo, git_dir, &record.path)?;
+    but_half_brought(repo, record, git_dir, index_copy::dirty_paths(repo, git_dir, &record.path)?)
+}
+
+/// Submodules whose bringing died with the maker of the workspace are no changes.
+fn but_half_brought(
+    repo: &Repository,
+    record: &WorkspaceRecord,
+    git_dir: &Path,
+    mut paths: Vec<String>,
+) -> Result<Vec<String>> {
     if record.state == WorkspaceState::Creating && !paths.is_empty() {
         let ours = submodules::half_brought(repo, &record.path, git_dir)?;
         paths.retain(|path| !ours.iter().any(|own| own == Path::new(path)));

@@ -180,8 +180,7 @@ fn unseal(
     done: &mut Done,
 ) -> Result<Option<Refusal>> {
     let options = RemoveOptions { force_dirty: true, delete_unmerged: false };
-    let removed = remove::plan(repo, store, record, &options)
-        .and_then(|removal| remove::apply(repo, store, removal, &plan.steps.template));
+    let removed = remove::remove(repo, store, record, &options, &plan.steps.template);
     let refusal =
         |busy: bool, error: &CleanupError| Refusal { busy, reason: format!("`{}`: {}", record.name, chain(error)) };
     match removed {

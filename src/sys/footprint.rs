@@ -7,7 +7,9 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use super::walk::is_trap;
 
 /// What a walk found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,20 +26,6 @@ pub struct Footprint {
     pub partial: bool,
     /// Something that is no file has the name of one that git reads.
     pub trap: bool,
-}
-
-/// Files that git reads wherever they are. In the place of one a pipe would keep it waiting for ever.
-const READ_BY_GIT: [&str; 3] = [".gitignore", ".gitattributes", ".gitmodules"];
-
-fn is_trap(entry: &walkdir::DirEntry) -> bool {
-    let kind = entry.file_type();
-    !kind.is_file() && !kind.is_dir() && !kind.is_symlink() && READ_BY_GIT.iter().any(|name| entry.file_name() == *name)
-}
-
-/// The first that is found of what would keep git waiting: something that is no file where git reads one.
-pub fn trap(root: &Path) -> Option<PathBuf> {
-    let entries = walkdir::WalkDir::new(root).follow_links(false).into_iter().filter_map(Result::ok);
-    entries.into_iter().find(is_trap).map(walkdir::DirEntry::into_path)
 }
 
 /// Walks over everything below this directory, itself included.
@@ -57,7 +45,7 @@ pub fn footprint(root: &Path) -> Footprint {
         found.print = found.print.wrapping_add(hash(name, Some(&meta)));
         found.changed_at = found.changed_at.max(meta.mtime()).max(meta.ctime());
         found.nested |= entry.file_name() == ".git";
-        found.trap |= is_trap(&entry);
+        found.trap |= is_trap(entry.file_name(), entry.file_type());
     }
     found
 }

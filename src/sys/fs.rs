@@ -161,7 +161,8 @@ pub fn identity(path: &Path) -> Result<Option<(u64, u64)>, FsError> {
     }
 }
 
-pub use super::removal::remove_tree;
+pub use super::removal::{remove_counting, remove_tree};
+pub use super::walk::disk_usage;
 
 /// Removes a file; absent is fine.
 pub fn remove_file(path: &Path) -> Result<(), FsError> {
@@ -355,12 +356,6 @@ pub fn write_beneath(
     }
     file.sync_all().map_err(at("write", &full))?;
     renameat(&dir, temp.as_str(), &dir, name).map_err(failed)
-}
-
-/// The bytes that a tree takes on disk; unreadable parts count as nothing.
-pub fn disk_usage(root: &Path) -> u64 {
-    let entries = walkdir::WalkDir::new(root).follow_links(false).into_iter();
-    entries.filter_map(Result::ok).filter_map(|entry| entry.metadata().ok()).map(|meta| meta.blocks() * 512).sum()
 }
 
 /// File systems that several machines may use at once, or that a program answers for (`statfs(2)`, `linux/magic.h`).

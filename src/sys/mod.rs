@@ -5,6 +5,7 @@
 
 pub mod carry;
 pub mod clock;
+pub mod crew;
 pub mod env;
 pub mod footprint;
 pub mod fs;
@@ -22,4 +23,5 @@ pub mod scope;
 pub mod socket;
 pub mod standing;
 pub mod units;
+pub mod walk;
 pub mod watch;

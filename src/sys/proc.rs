@@ -120,14 +120,16 @@ pub fn wait_gone(process: &ProcId, limit: Duration) -> io::Result<bool> {
 
 /// Waits until a pidfd reports the end of its process; false after `limit`.
 pub fn wait_readable(fd: &impl std::os::fd::AsFd, limit: Duration) -> io::Result<bool> {
-    let timeout = rustix::time::Timespec {
-        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(limit.subsec_nanos()),
-    };
+    Ok(first_readable(&[fd.as_fd()], Some(limit))?.is_some())
+}
+
+/// Waits until one of these can be read from; the first that can, or `None` after `limit`.
+pub fn first_readable(fds: &[std::os::fd::BorrowedFd<'_>], limit: Option<Duration>) -> io::Result<Option<usize>> {
+    let timeout = limit.and_then(|limit| rustix::time::Timespec::try_from(limit).ok());
     loop {
-        let mut fds = [PollFd::new(fd, PollFlags::IN)];
-        match poll(&mut fds, Some(&timeout)) {
-            Ok(ready) => return Ok(ready > 0),
+        let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        match poll(&mut polled, timeout.as_ref()) {
+            Ok(_) => return Ok(polled.iter().position(|fd| !fd.revents().is_empty())),
             Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }

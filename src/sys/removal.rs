@@ -1,76 +1,161 @@
 //! Removing a directory with all that is in it, beneath an open directory: no link is followed and no mount is crossed.
 //!
 //! What is mounted somewhere below stays, with everything around it: it is looked for before anything is removed, and the kernel
-//! refuses to go in where that look missed it. Directories that their owner made unwritable (as some build tools and Go's
+//! refuses to go in where that look missed it. Several threads do it, each in a directory of its own. Directories that their owner made unwritable (as some build tools and Go's
 //! module cache do) are made writable on the way.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use super::crew;
 use super::fs::{FsError, at};
 
 /// Removes a directory and all in it. Absent is fine.
 pub fn remove_tree(path: &Path) -> Result<(), FsError> {
+    removed(path, &Job { freed: None })
+}
+
+/// The same, and how many bytes of the disk that gave back: what has a name elsewhere, too, gives nothing back.
+pub fn remove_counting(path: &Path) -> Result<u64, FsError> {
+    let job = Job { freed: Some(AtomicU64::new(0)) };
+    removed(path, &job)?;
+    Ok(job.freed.map_or(0, AtomicU64::into_inner))
+}
+
+fn removed(path: &Path, job: &Job) -> Result<(), FsError> {
     if let Some(mounted) = mounts_below(path)?.into_iter().next() {
         let why = io::Error::new(io::ErrorKind::CrossesDevices, format!("{} is mounted in it", mounted.display()));
         return Err(at("remove", path)(why));
     }
-    match remove(path) {
+    match job.remove(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.map_err(at("remove", path)),
     }
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(directory) => directory,
-        // Not to be read yet; what is no directory, a link to one included, is removed itself.
-        Err(Errno::ACCESS) => {
-            make_writable(rustix::fs::CWD, path.as_os_str().as_bytes())?;
-            rustix::fs::open(path, flags, Mode::empty())?
-        }
-        Err(Errno::NOTDIR | Errno::LOOP) => return std::fs::remove_file(path),
-        Err(error) => return Err(error.into()),
-    };
-    empty(&directory)?;
-    std::fs::remove_dir(path)
+/// A directory that is being emptied. It goes when nobody is at work in it any more.
+struct Emptied {
+    directory: OwnedFd,
+    /// Where it is, and its name there; none for the one that all is about.
+    place: Option<(Arc<Emptied>, CString)>,
+    /// Itself, as long as it is read, and the directories in it that are there still.
+    left: AtomicUsize,
 }
 
-/// Removes what is in a directory.
-fn empty(directory: &OwnedFd) -> io::Result<()> {
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
-        }
-        if entry.file_type() != FileType::Directory {
-            match while_unwritable(directory, || rustix::fs::unlinkat(directory, name, AtFlags::empty())) {
-                Ok(()) | Err(Errno::NOENT) => continue,
-                // The file system did not say what it is.
-                Err(Errno::ISDIR | Errno::PERM) if entry.file_type() == FileType::Unknown => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let child = match open_within(directory.as_fd(), name.to_bytes()) {
+/// What waits to be emptied: a name in a directory. Nothing is open for it, however many there are.
+struct Waiting(Arc<Emptied>, CString);
+
+struct Job {
+    /// Bytes of what is gone, where they are counted.
+    freed: Option<AtomicU64>,
+}
+
+impl Job {
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(directory) => directory,
+            // Not to be read yet; what is no directory, a link to one included, is removed itself.
             Err(Errno::ACCESS) => {
-                make_writable(directory.as_fd(), name.to_bytes())?;
-                open_within(directory.as_fd(), name.to_bytes())
+                make_writable(rustix::fs::CWD, path.as_os_str().as_bytes())?;
+                rustix::fs::open(path, flags, Mode::empty())?
+            }
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                self.count(|| rustix::fs::lstat(path))?;
+                return std::fs::remove_file(path);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.count(|| rustix::fs::fstat(&directory))?;
+        let root = Arc::new(Emptied { directory, place: None, left: AtomicUsize::new(1) });
+        // A disk takes the changes of several directories at once.
+        crew::through(None, |waiting: Option<Waiting>, more| match waiting {
+            None => self.empty(&root, more),
+            Some(Waiting(parent, name)) => self.enter(parent, name, more),
+        })?;
+        std::fs::remove_dir(path)
+    }
+
+    /// Adds what something takes.
+    fn count(&self, look: impl FnOnce() -> rustix::io::Result<Stat>) -> rustix::io::Result<()> {
+        let Some(freed) = &self.freed else { return Ok(()) };
+        match look() {
+            Ok(stat) => {
+                let goes = FileType::from_raw_mode(stat.st_mode) == FileType::Directory || stat.st_nlink == 1;
+                let bytes = u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+                freed.fetch_add(if goes { bytes } else { 0 }, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Begins with a directory in a directory.
+    fn enter(&self, parent: Arc<Emptied>, name: CString, more: &mut Vec<Option<Waiting>>) -> rustix::io::Result<()> {
+        let open = || open_within(parent.directory.as_fd(), name.to_bytes());
+        let child = match open() {
+            Err(Errno::ACCESS) => {
+                make_writable(parent.directory.as_fd(), name.to_bytes())?;
+                open()
             }
             other => other,
         };
         match child {
-            Ok(child) => empty(&child)?,
-            Err(Errno::NOENT) => continue,
-            Err(error) => return Err(error.into()),
+            Ok(directory) => {
+                self.count(|| rustix::fs::fstat(&directory))?;
+                let place = Some((parent, name));
+                self.empty(&Arc::new(Emptied { directory, place, left: AtomicUsize::new(1) }), more)
+            }
+            Err(Errno::NOENT) => leave(&parent),
+            Err(error) => Err(error),
         }
-        while_unwritable(directory, || rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR))?;
+    }
+
+    /// Removes what is in a directory, but for the directories in it: those wait.
+    fn empty(&self, emptied: &Arc<Emptied>, more: &mut Vec<Option<Waiting>>) -> rustix::io::Result<()> {
+        let directory = &emptied.directory;
+        for entry in Dir::read_from(directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            if entry.file_type() != FileType::Directory {
+                self.count(|| rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW))?;
+                match while_unwritable(directory, || rustix::fs::unlinkat(directory, name, AtFlags::empty())) {
+                    Ok(()) | Err(Errno::NOENT) => continue,
+                    // The file system did not say what it is.
+                    Err(Errno::ISDIR | Errno::PERM) if entry.file_type() == FileType::Unknown => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            emptied.left.fetch_add(1, Ordering::AcqRel);
+            more.push(Some(Waiting(Arc::clone(emptied), name.to_owned())));
+        }
+        leave(emptied)
+    }
+}
+
+/// Whoever is done in a directory as the last one removes it, and is done in the one around it, too.
+fn leave(emptied: &Arc<Emptied>) -> rustix::io::Result<()> {
+    let mut done = emptied;
+    while done.left.fetch_sub(1, Ordering::AcqRel) == 1
+        && let Some((parent, name)) = &done.place
+    {
+        let around = &parent.directory;
+        match while_unwritable(around, || rustix::fs::unlinkat(around, name.as_c_str(), AtFlags::REMOVEDIR)) {
+            Ok(()) | Err(Errno::NOENT) => done = parent,
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }
@@ -185,6 +270,37 @@ mod tests {
         remove_tree(&tree).expect("removed");
         assert!(std::fs::symlink_metadata(&tree).is_err() && other.join("precious").exists());
         remove_tree(&tree).expect("absent is fine");
+    }
+
+    #[test]
+    fn what_is_counted_is_what_the_disk_gets_back() {
+        let place = tempfile::tempdir().expect("a directory");
+        let (tree, outside) = (place.path().join("tree"), place.path().join("outside"));
+        for number in 0..60 {
+            let directory = tree.join(format!("{number}/a/b"));
+            std::fs::create_dir_all(&directory).expect("made");
+            std::fs::write(directory.join("file"), vec![b'x'; 9_000]).expect("written");
+            std::fs::hard_link(directory.join("file"), directory.join("again")).expect("linked");
+        }
+        let bytes = crate::sys::fs::disk_usage(&tree);
+        let twice: u64 = 60 * {
+            use std::os::unix::fs::MetadataExt;
+            std::fs::metadata(tree.join("0/a/b/file")).expect("there").blocks() * 512
+        };
+        std::fs::write(&outside, vec![b'x'; 100_000]).expect("written");
+        std::fs::hard_link(&outside, tree.join("0/outside")).expect("linked");
+        assert_eq!(remove_counting(&tree).expect("removed"), bytes - twice);
+        assert!(!tree.exists() && outside.exists());
+        assert_eq!(remove_counting(&tree).expect("absent is fine"), 0);
+    }
+
+    #[test]
+    fn a_deep_tree_goes() {
+        let place = tempfile::tempdir().expect("a directory");
+        let tree = place.path().join("tree");
+        std::fs::create_dir_all(tree.join("a/".repeat(400))).expect("made");
+        remove_tree(&tree).expect("removed");
+        assert!(!tree.exists());
     }
 
     #[test]

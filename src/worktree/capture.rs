@@ -22,9 +22,9 @@ use super::quarantine::{alternates_file, copy_shallow, object_format, write_bare
 use super::repository::{Repository, bytes_path};
 use super::sealed::{Identity, SealedPaths};
 use crate::model::{CommitId, Timestamp};
-use crate::sys::footprint::trap;
 use crate::sys::fs;
 use crate::sys::git::{Git, GitCommand};
+use crate::sys::walk::trap;
 
 /// Largest index that is taken over: some four million files.
 pub(super) const INDEX_MAX: u64 = 512 << 20;

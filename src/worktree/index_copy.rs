@@ -5,17 +5,19 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::{Result, WorktreeError};
 use super::exact;
 use super::gitlinks::{self, KEEP_OUT};
-use super::repository::Repository;
+use super::repository::{Repository, bytes_path};
 use crate::model::CommitId;
-use crate::sys::footprint::trap;
 use crate::sys::fs;
-use crate::sys::git::{GitCommand, IndexFacts, index_facts};
+use crate::sys::git::{GitCommand, GitOutput, IndexFacts, index_facts};
+use crate::sys::walk::{Sizes, Walked, trap, walk};
 
 /// A copy of a worktree's index.
 pub struct IndexCopy<'a> {
@@ -29,6 +31,11 @@ impl<'a> IndexCopy<'a> {
     /// Copies the index into this directory. A worktree in which git would wait for ever is refused.
     pub fn take(repo: &'a Repository, git_dir: &'a Path, tree: &'a Path, into: &Path) -> Result<Self> {
         require_no_trap(tree)?;
+        Self::copied(repo, git_dir, tree, into)
+    }
+
+    /// The same where somebody else sees to it that git does not wait.
+    fn copied(repo: &'a Repository, git_dir: &'a Path, tree: &'a Path, into: &Path) -> Result<Self> {
         let (current, index) = (git_dir.join("index"), into.join("index"));
         if fs::exists(&current)? {
             fs::copy_keeping_time(&current, &index)?;
@@ -47,6 +54,30 @@ impl<'a> IndexCopy<'a> {
         &self.index
     }
 
+    /// What git says of all files, and what a walk over the directories finds meanwhile. Where that meets what git would wait for,
+    /// git is called off, and the worktree is refused.
+    fn status_beside_a_walk(&self, sizes: Sizes) -> Result<(GitOutput, Walked)> {
+        let at_pipe = |error: rustix::io::Errno| fs::at("make a pipe for git in", self.tree)(error.into());
+        let (heard, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(at_pipe)?;
+        // Open until both are done: whoever tells git that it may end must not find nobody there.
+        let heard = Arc::new(heard);
+        let (status, walked, called) = thread::scope(|scope| {
+            let walking = scope.spawn(|| {
+                let walked = walk(self.tree, sizes);
+                let called = if walked.trap.is_some() { rustix::io::write(&told, b"x").map(drop) } else { Ok(()) };
+                (walked, called)
+            });
+            let status = self.git(STATUS).unless(Arc::clone(&heard)).run();
+            let (walked, called) = walking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (status, walked, called)
+        });
+        called.map_err(at_pipe)?;
+        match &walked.trap {
+            Some(trap) => Err(refused_for(trap)),
+            None => Ok((status?, walked)),
+        }
+    }
+
     /// Takes off the flags that hide changed files from git.
     pub fn unhide(&self) -> Result<()> {
         let listed = self.git(exact::LIST).run()?;
@@ -56,32 +87,59 @@ impl<'a> IndexCopy<'a> {
 
 /// Refuses what would keep git waiting for ever.
 pub(super) fn require_no_trap(tree: &Path) -> Result<()> {
-    match trap(tree) {
-        Some(path) => {
-            let path = path.display();
-            let hint = format!("git would wait for it for ever; take it away: rm '{path}'");
-            Err(WorktreeError::refused(format!("{path} is no file"), hint))
-        }
-        None => Ok(()),
-    }
+    trap(tree).map_or(Ok(()), |path| Err(refused_for(&path)))
 }
+
+fn refused_for(trap: &Path) -> WorktreeError {
+    let path = trap.display();
+    let hint = format!("git would wait for it for ever; take it away: rm '{path}'");
+    WorktreeError::refused(format!("{path} is no file"), hint)
+}
+
+/// What one look at all files of a worktree found.
+#[derive(Debug)]
+pub struct Whole {
+    /// Paths with uncommitted changes, untracked ones included, files that flags hide from git included.
+    pub dirty: Vec<String>,
+    /// Where its submodules are.
+    pub submodules: Vec<PathBuf>,
+    /// What a walk over its directories found.
+    pub walked: Walked,
+}
+
+const STATUS: [&str; 6] = ["status", "--porcelain=v1", "-z", "--untracked-files=all", KEEP_OUT, "--no-renames"];
 
 /// Paths with uncommitted changes, untracked ones included, files that flags hide from git included.
 pub fn dirty_paths(repo: &Repository, git_dir: &Path, tree: &Path) -> Result<Vec<String>> {
+    Ok(whole(repo, git_dir, tree, Sizes::Left)?.dirty)
+}
+
+/// Looks at all files, each once: git does, and beside it a walk over the directories looks for what git says nothing of.
+pub fn whole(repo: &Repository, git_dir: &Path, tree: &Path, sizes: Sizes) -> Result<Whole> {
     let temp = repo.scratch()?;
-    let copy = IndexCopy::take(repo, git_dir, tree, temp.path())?;
-    copy.unhide()?;
-    let args = ["status", "--porcelain=v1", "-z", "--untracked-files=all", KEEP_OUT, "--no-renames"];
-    let output = copy.git(args).run()?;
-    let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
-    let mut paths: Vec<String> = output.records().map(|record| text(record.get(3..).unwrap_or_default())).collect();
-    for submodule in gitlinks::changed(repo, git_dir, tree, facts(git_dir)?.as_ref())? {
+    let copy = IndexCopy::copied(repo, git_dir, tree, temp.path())?;
+    let facts = facts_in(copy.file())?;
+    if facts.as_ref().is_none_or(|facts| facts.hides) {
+        copy.unhide()?;
+    }
+    let (status, walked) = copy.status_beside_a_walk(sizes)?;
+    let gitlinks = match facts {
+        Some(facts) => facts.gitlinks,
+        None => gitlinks::recorded(&repo.git, git_dir, tree)?,
+    };
+    let submodules = gitlinks.iter().map(|(path, _)| bytes_path(path)).collect();
+    let mut dirty: Vec<String> = status.records().map(|record| text(record.get(3..).unwrap_or_default())).collect();
+    for submodule in gitlinks::changed(repo, git_dir, tree, Some(&IndexFacts { hides: false, gitlinks }))? {
         let path = text(&submodule.path);
-        if !paths.contains(&path) {
-            paths.push(path);
+        if !dirty.contains(&path) {
+            dirty.push(path);
         }
     }
-    Ok(paths)
+    Ok(Whole { dirty, submodules, walked })
+}
+
+fn text(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
 }
 
 /// What kinds of uncommitted changes a worktree has.
@@ -119,8 +177,11 @@ impl Dirt {
 
 /// What a worktree's index says; `None` where git has to be asked.
 fn facts(git_dir: &Path) -> Result<Option<IndexFacts>> {
-    let index = git_dir.join("index");
-    Ok(if fs::exists(&index)? { index_facts(&index) } else { Some(IndexFacts::default()) })
+    facts_in(&git_dir.join("index"))
+}
+
+fn facts_in(index: &Path) -> Result<Option<IndexFacts>> {
+    Ok(if fs::exists(index)? { index_facts(index) } else { Some(IndexFacts::default()) })
 }
 
 /// What [`dirty_paths`] would name: asked first of git as the person set it up, and in full only when flags may hide files.

@@ -1,6 +1,6 @@
 //! `rm`: lets workspaces go. What would be lost is saved first; a branch goes only when its work is in the target.
 //!
-//! Each name is planned, checked and applied by itself; the first that is refused decides the exit code.
+//! Each name is looked at, decided and removed by itself; the first that is refused decides the exit code.
 
 use serde_json::{Value, json};
 
@@ -38,8 +38,7 @@ pub fn run(session: &Session, args: &RmArgs) -> Result<u8, CliError> {
 fn one(session: &Session, store: &Store, name: &str, args: &RmArgs) -> Result<Removed, CliError> {
     let record = session.workspace(store, name)?;
     let options = RemoveOptions { force_dirty: args.force, delete_unmerged: args.force_delete };
-    let plan = remove::plan(&session.repo, store, &record, &options)?;
-    Ok(remove::apply(&session.repo, store, plan, &session.settings.worktree.path)?)
+    Ok(remove::remove(&session.repo, store, &record, &options, &session.settings.worktree.path)?)
 }
 
 fn sentence(removed: &Removed) -> String {

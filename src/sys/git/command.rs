@@ -6,9 +6,11 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -114,6 +116,12 @@ pub enum GitError {
         /// The deadline.
         limit: Duration,
     },
+    /// What it was to say is of no use any more, so it was killed.
+    #[error("git {command} was called off")]
+    CalledOff {
+        /// The subcommand and its arguments, shortened.
+        command: String,
+    },
     /// Its output is not what its documentation says.
     #[error("git {command} printed something unexpected: {output}")]
     Unexpected {
@@ -189,6 +197,7 @@ pub struct GitCommand {
     directory: Option<PathBuf>,
     stdin: Option<Vec<u8>>,
     deadline: Option<Duration>,
+    called_off: Option<Arc<OwnedFd>>,
     hooks: bool,
     line: Option<Line>,
     file: Option<PathBuf>,
@@ -208,7 +217,8 @@ pub struct GitOutput {
 impl GitCommand {
     pub(super) fn new(line: Option<Line>) -> Self {
         let (args, env) = (Vec::new(), Vec::new());
-        GitCommand { args, env, directory: None, stdin: None, deadline: None, hooks: false, line, file: None }
+        let (directory, stdin, file) = (None, None, None);
+        GitCommand { args, env, directory, stdin, deadline: None, called_off: None, hooks: false, line, file }
     }
 
     /// Adds one argument.
@@ -259,6 +269,12 @@ impl GitCommand {
         self
     }
 
+    /// Kills git, with everything it started, as soon as there is something to read here. (Not at the other end of a line.)
+    pub fn unless(mut self, called_off: Arc<OwnedFd>) -> Self {
+        self.called_off = Some(called_off);
+        self
+    }
+
     /// Runs it; any exit status is an answer.
     pub fn output(self) -> Result<GitOutput, GitError> {
         let name = self.name();
@@ -275,14 +291,14 @@ impl GitCommand {
             command.stdout(file);
         }
         let child = command.spawn().map_err(GitError::Start)?;
-        communicate(child, self.stdin, self.deadline, name)
+        communicate(child, self.stdin, Until { deadline: self.deadline, called_off: self.called_off }, name)
     }
 
     /// Runs it here with a file as its standard input.
     pub fn output_from(self, input: std::fs::File) -> Result<GitOutput, GitError> {
         let name = self.name();
         let child = self.start_with(input.into()).map_err(GitError::Start)?;
-        communicate(child, None, self.deadline, name)
+        communicate(child, None, Until { deadline: self.deadline, called_off: self.called_off }, name)
     }
 
     fn parts(&self) -> Parts<'_> {
@@ -342,8 +358,10 @@ impl GitCommand {
                 return Err(GitError::Start(error));
             }
         };
-        let feeder = std::thread::spawn(move || communicate(first, self.stdin, self.deadline, first_name));
-        let second = communicate(second, None, next.deadline, next_name);
+        let until = Until { deadline: self.deadline, called_off: self.called_off };
+        let feeder = std::thread::spawn(move || communicate(first, self.stdin, until, first_name));
+        let second =
+            communicate(second, None, Until { deadline: next.deadline, called_off: next.called_off }, next_name);
         let first = feeder.join().unwrap_or_else(|_| Err(GitError::Start(io::Error::other("a thread panicked"))));
         Ok((first?, second?))
     }
@@ -420,12 +438,13 @@ impl GitOutput {
     }
 }
 
-fn communicate(
-    mut child: Child,
-    stdin: Option<Vec<u8>>,
+/// How long git may take.
+struct Until {
     deadline: Option<Duration>,
-    command: String,
-) -> Result<GitOutput, GitError> {
+    called_off: Option<Arc<OwnedFd>>,
+}
+
+fn communicate(mut child: Child, stdin: Option<Vec<u8>>, until: Until, command: String) -> Result<GitOutput, GitError> {
     let fail = |source| GitError::Io { command: command.clone(), source };
     let writer = child.stdin.take().zip(stdin).map(|(mut pipe, bytes)| {
         std::thread::spawn(move || match pipe.write_all(&bytes) {
@@ -435,16 +454,15 @@ fn communicate(
         })
     });
     let (stdout, stderr) = (proc::read_aside(child.stdout.take()), proc::read_aside(child.stderr.take()));
-    let in_time = match deadline {
-        None => true,
-        Some(limit) => wait_until(&child, limit).map_err(fail)?,
-    };
-    if !in_time {
+    let ended = until.wait(&child).map_err(fail)?;
+    if ended != Ended::ByItself {
         kill_group(&mut child).map_err(fail)?;
     }
     let status = child.wait().map_err(fail)?;
-    if let (Some(limit), false) = (deadline, in_time) {
-        return Err(GitError::Deadline { command, limit });
+    match ended {
+        Ended::ByItself => {}
+        Ended::TooLate(limit) => return Err(GitError::Deadline { command, limit }),
+        Ended::CalledOff => return Err(GitError::CalledOff { command }),
     }
     let (stdout, stderr) = (proc::joined(stdout).map_err(fail)?, proc::joined(stderr).map_err(fail)?);
     if let Some(writer) = writer {
@@ -453,10 +471,29 @@ fn communicate(
     Ok(GitOutput { status, stdout, stderr })
 }
 
-fn wait_until(child: &Child, limit: Duration) -> io::Result<bool> {
-    let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else { return Ok(true) };
-    let fd = pidfd_open(pid, PidfdFlags::empty())?;
-    proc::wait_readable(&fd, limit)
+/// Why git is not waited for any longer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    ByItself,
+    TooLate(Duration),
+    CalledOff,
+}
+
+impl Until {
+    /// Waits for the child where it may have to be ended before it ends.
+    fn wait(&self, child: &Child) -> io::Result<Ended> {
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let (Some(pid), true) = (pid, self.deadline.is_some() || self.called_off.is_some()) else {
+            return Ok(Ended::ByItself);
+        };
+        let process = pidfd_open(pid, PidfdFlags::empty())?;
+        let fds = std::iter::once(process.as_fd()).chain(self.called_off.iter().map(|fd| fd.as_fd()));
+        Ok(match (proc::first_readable(&fds.collect::<Vec<_>>(), self.deadline)?, self.deadline) {
+            (Some(0), _) => Ended::ByItself,
+            (None, Some(limit)) => Ended::TooLate(limit),
+            _ => Ended::CalledOff,
+        })
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the child is not reaped yet, so its pid is still its own")]
@@ -499,6 +536,17 @@ mod tests {
             git.command(["-c", "alias.hang=!sleep 60 & sleep 60", "hang"]).deadline(Duration::from_millis(300));
         assert!(matches!(hanging.output(), Err(GitError::Deadline { .. })));
         assert!(started.elapsed() < Duration::from_secs(20), "the deadline did not hold");
+    }
+
+    #[test]
+    fn a_git_that_is_called_off_is_killed_and_one_that_is_not_ends_by_itself() {
+        let git = Git::open().expect("git is there");
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
+        let read = Arc::new(read);
+        assert!(git.command(["version"]).unless(Arc::clone(&read)).run().is_ok());
+        rustix::io::write(&write, b"x").expect("written");
+        let hanging = git.command(["-c", "alias.hang=!sleep 60 & sleep 60", "hang"]).unless(read);
+        assert!(matches!(hanging.output(), Err(GitError::CalledOff { .. })));
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! machine-readable output is returned whole; prose is never parsed. Knows nothing of workspaces or runs.
 
 mod command;
+mod index;
 mod line;
 mod read;
 mod serve;
 
 pub use command::{Git, GitCommand, GitError, GitOutput, MINIMUM_VERSION, Version, is_program};
+pub use index::{IndexFacts, index_facts};
 pub use line::Line;
-pub use read::{IndexFacts, ReadError, Reader, RefLog, index_facts, user_file};
+pub use read::{ReadError, Reader, RefLog, user_file};
 pub use serve::serve;

@@ -323,32 +323,6 @@ impl Reader {
     }
 }
 
-/// What there is to know of an index file before git looks at a worktree.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IndexFacts {
-    /// A flag of an entry may hide a changed file from git (assume-unchanged, skip-worktree).
-    pub hides: bool,
-    /// The gitlinks that a sparse checkout does not leave out, with the commits that they record.
-    pub gitlinks: Vec<(Vec<u8>, CommitId)>,
-}
-
-/// Reads an index file; `None` where libgit2 cannot (split, sparse, SHA-256).
-pub fn index_facts(index: &Path) -> Option<IndexFacts> {
-    const ASSUME_UNCHANGED: u16 = 1 << 15;
-    const SKIP_WORKTREE: u16 = 1 << 14;
-    const GITLINK: u32 = 0o160_000;
-    let index = git2::Index::open(index).ok()?;
-    let mut facts = IndexFacts::default();
-    for entry in index.iter() {
-        let skipped = entry.flags_extended & SKIP_WORKTREE != 0;
-        facts.hides |= skipped || entry.flags & ASSUME_UNCHANGED != 0;
-        if entry.mode == GITLINK && !skipped {
-            facts.gitlinks.push((entry.path, id(entry.id)));
-        }
-    }
-    Some(facts)
-}
-
 /// A key as `config --list` prints it: section and variable in lower case, what is between as it is.
 fn listed_key(key: &str) -> String {
     match (key.split_once('.'), key.rsplit_once('.')) {
