@@ -122,8 +122,8 @@ impl<'a> Bytes<'a> {
 
 #[cfg(test)]
 mod tests {
-    use crate::sys::git::Git;
     use super::*;
+    use crate::sys::git::Git;
 
     #[test]
     fn every_version_is_read_and_what_is_elsewhere_is_not() {
