@@ -120,3 +120,30 @@ fn a_disk_budget_takes_the_oldest_of_what_is_kept_and_no_more_than_that() {
     // What was saved stays: only the copy of its files is gone.
     assert!(world.git(&["for-each-ref", "refs/treehand/salvage"]).contains("/two/"));
 }
+
+#[test]
+fn only_so_many_of_the_last_removals_stay_in_the_trash() {
+    let world = World::new();
+    for name in ["one", "two", "three"] {
+        world.treehand(&["new", name]).expect(0);
+        std::fs::write(world.tree(name).join("file"), "x").expect("written");
+        world.treehand(&["rm", "-f", name]).expect(0);
+    }
+    let clean = |count: &str| {
+        let set = format!("clean.count_max={count}");
+        world.treehand(&["clean", "--json", "--yes", "--set", &set, "--disk-budget", "20M"]).expect(0).json()
+    };
+    for enough in ["0", "3"] {
+        assert_eq!(clean(enough)["actions"], serde_json::json!([]));
+    }
+    let done = clean("2");
+    assert_eq!(done["actions"].as_array().map(Vec::len), Some(1), "{done}");
+    let proof = done["actions"][0]["proof"].as_str().expect("words");
+    assert_eq!(proof, "older than the last 2, which are all that are kept");
+    assert_eq!(clean("2")["actions"], serde_json::json!([]));
+    for name in ["three", "two"] {
+        world.treehand(&["undo"]).expect(0);
+        assert!(world.tree(name).join("file").exists(), "{name} is one of the last two");
+    }
+    assert_eq!(world.treehand(&["undo"]).code, 4, "the first is gone from the trash");
+}

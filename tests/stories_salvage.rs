@@ -134,6 +134,23 @@ fn restoring_makes_a_workspace_where_one_is_asked_for_and_nothing_where_its_name
 }
 
 #[test]
+fn what_lies_beside_a_sparse_checkout_is_shown_and_saved_and_what_was_left_out_of_it_stays() {
+    let world = World::new();
+    world.commit("more", &[("out/kept.txt", "kept\n"), ("in/kept.txt", "kept\n")]);
+    let path = workspace(&world, &["w"]);
+    world.git_in(&path, &["sparse-checkout", "set", "in"]);
+    assert!(!path.join("out").exists(), "it is sparse");
+    std::fs::create_dir(path.join("out")).expect("made");
+    std::fs::write(path.join("out/new.txt"), "new\n").expect("written");
+    let diff = world.treehand(&["diff", "w", "--json"]).expect(0).json();
+    let files: Vec<&str> = diff["files"].as_array().expect("files").iter().map(|file| text(file, "path")).collect();
+    assert_eq!(files, ["out/new.txt"], "{diff}");
+    world.treehand(&["rm", "w", "-f"]).expect(0);
+    world.treehand(&["salvage", "restore", "w", "--branch", "back"]).expect(0);
+    assert_eq!(world.git(&["diff", "--name-status", "main", "back"]), "A\tout/new.txt");
+}
+
+#[test]
 fn what_only_was_staged_needs_no_branch_beside_the_one() {
     let world = World::new();
     let path = workspace(&world, &["w"]);

@@ -3,7 +3,8 @@
 //! What belongs to a person goes only when it is clean and its work has landed, or when its directory is provably gone. What
 //! is ours goes when its owner is provably gone or its time is over. Everything else stays, with the reason.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::clean_branches;
@@ -256,8 +257,12 @@ fn expiries(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
             plan.kept.push(doubtful(kind, stored.dir.path.display().to_string()));
         }
     }
+    let mut early: BTreeSet<PathBuf> = BTreeSet::new();
+    if policy.count_max > 0 {
+        beyond_count(facts, policy, &mut early, plan);
+    }
     if let Some(budget) = policy.disk_budget {
-        beyond_budget(facts, policy, budget, plan);
+        beyond_budget(facts, policy, (budget, &early), plan);
     }
     for aged in facts.aged.iter().filter(|aged| !aged.unused && aged.since.is_some_and(seems_over)) {
         plan.kept.push(doubtful(Kind::State, aged.name.clone()));
@@ -281,11 +286,42 @@ fn stored(facts: &Facts) -> impl Iterator<Item = Stored<'_>> {
     trash.chain(logs).chain(bundles)
 }
 
-/// The oldest of what is kept goes, until the rest is within the budget.
-fn beyond_budget(facts: &Facts, policy: &CleanPolicy, budget: ByteSize, plan: &mut CleanPlan) {
+/// What is kept although it might go if it were older, the oldest first.
+fn not_over<'a>(facts: &'a Facts, policy: &CleanPolicy) -> Vec<Stored<'a>> {
     let mut left: Vec<Stored<'_>> =
         stored(facts).filter(|(_, stored, ..)| policy.proven_now.since(stored.dir.at) < policy.retention).collect();
     left.sort_by_key(|(_, stored, ..)| stored.dir.at);
+    left
+}
+
+/// The oldest of each kind go, until there are not too many.
+fn beyond_count(facts: &Facts, policy: &CleanPolicy, early: &mut BTreeSet<PathBuf>, plan: &mut CleanPlan) {
+    let most = usize::try_from(policy.count_max).unwrap_or(usize::MAX);
+    let (left, mut newer): (_, BTreeMap<&str, usize>) = (not_over(facts, policy), BTreeMap::new());
+    let mut beyond = Vec::new();
+    for one in left.into_iter().rev() {
+        let count = newer.entry(one.2).or_default();
+        *count += 1;
+        beyond.extend((*count > most).then_some(one));
+    }
+    for (kind, stored, what, step) in beyond.into_iter().rev() {
+        let path = stored.dir.path.display().to_string();
+        plan.kept.retain(|kept| kept.item != path);
+        early.insert(stored.dir.path.clone());
+        let proof = format!("{what}older than the last {most}, which are all that are kept");
+        plan.actions.push(expire(kind, &stored.dir, &proof, step));
+    }
+}
+
+/// The oldest of what is kept goes, until the rest is within the budget; without what goes early anyway.
+fn beyond_budget(
+    facts: &Facts,
+    policy: &CleanPolicy,
+    (budget, early): (ByteSize, &BTreeSet<PathBuf>),
+    plan: &mut CleanPlan,
+) {
+    let mut left = not_over(facts, policy);
+    left.retain(|(_, stored, ..)| !early.contains(&stored.dir.path));
     let mut total: u64 = left.iter().map(|(_, stored, ..)| stored.bytes).sum();
     for (kind, stored, what, step) in left {
         if total <= budget.0 {

@@ -72,6 +72,7 @@ mod tests {
             min_age: Duration::from_secs(7200),
             retention: Duration::ZERO,
             proven_now: Timestamp(100 * HOUR),
+            count_max: 0,
             disk_budget: None,
             protect: Vec::new(),
             template: String::new(),

@@ -31,6 +31,7 @@ pub fn policy(days_later: i64) -> CleanPolicy {
         min_age: Duration::from_secs(86_400),
         retention: Duration::from_secs(14 * 86_400),
         protect: Vec::new(),
+        count_max: 0,
         disk_budget: None,
         template: TEMPLATE.into(),
         now: Timestamp(clock::now().0 + days_later * DAY),

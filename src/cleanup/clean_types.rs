@@ -198,6 +198,8 @@ pub struct CleanPolicy {
     pub retention: Duration,
     /// The latest moment that more than one reading of the clock vouches for: what is deleted for good is as old as it says.
     pub proven_now: Timestamp,
+    /// How many of each kind of what is kept for a time there may be; as many as there are for 0.
+    pub count_max: u64,
     /// How much disk what was removed, and logs, may take.
     pub disk_budget: Option<ByteSize>,
     /// Patterns of branches that are never touched.

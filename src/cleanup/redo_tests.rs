@@ -449,6 +449,7 @@ fn what_a_clean_took_comes_back_goes_again_and_comes_back_again() {
         min_age: Duration::ZERO,
         retention: Duration::from_secs(86_400),
         protect: Vec::new(),
+        count_max: 0,
         disk_budget: None,
         template: TEMPLATE.into(),
         now: Timestamp(clock::now().0 + 120_000),

@@ -176,7 +176,7 @@ fn commit_changes(
         made.push(("index".to_owned(), commit(&staged, "what was staged")?));
     }
     copy.unhide()?;
-    git(&["add", "--all", "--", "."]).run()?;
+    git(&["add", "--all", "--sparse", "--", "."]).run()?;
     let whole = git(&["write-tree"]).object_id()?;
     if Some(&whole) != head_tree.as_ref() {
         made.push(("worktree".to_owned(), commit(&whole, "what lay in the worktree")?));

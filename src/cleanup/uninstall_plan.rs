@@ -297,6 +297,7 @@ mod tests {
             retention: Duration::from_secs(14 * 86_400),
             proven_now: Timestamp(100 * DAY),
             protect: Vec::new(),
+            count_max: 0,
             disk_budget: None,
             template: String::new(),
             now: Timestamp(100 * DAY),

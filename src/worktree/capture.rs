@@ -218,7 +218,7 @@ impl<'a> Place<'a> {
             all.extend_from_slice(b"\0:(exclude,literal)");
             all.extend_from_slice(path.as_os_str().as_bytes());
         }
-        let add = self.tree(["add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul"]).stdin(all);
+        let add = self.tree(["add", "--all", "--sparse", "--pathspec-from-file=-", "--pathspec-file-nul"]).stdin(all);
         add.run().map_err(|error| bad(format!("{hint}: {error}")))?;
         if self.at.as_os_str().is_empty() {
             lfs_content::take(&self.home, self.private, &self.scratch, |args| self.bare(args.iter().copied()))?;

@@ -86,7 +86,7 @@ fn changes_in(repo: &Repository, quarantine: &Quarantine, git_dir: &Path, record
     let copy = IndexCopy::take(repo, git_dir, &record.path, quarantine.git_dir())?;
     copy.unhide()?;
     let here = |args: &[&str]| copy.git(args).env("GIT_OBJECT_DIRECTORY", quarantine.objects());
-    here(&["add", "--all", "--", "."]).run()?;
+    here(&["add", "--all", "--sparse", "--", "."]).run()?;
     let tree = here(&["write-tree"]).object_id()?;
     collect(|args| quarantine.command(args), record.base.commit.as_str(), tree.as_str())
 }

@@ -48,6 +48,7 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("pause", "target", Kind::Unfinished),
     ("resume", "target", Kind::Unfinished),
     ("wait", "runs", Kind::Unfinished),
+    ("restore", "workspace", Kind::Free),
     ("clean", "only", Kind::Words(&CleanKind::WORDS)),
     ("", "name", Kind::Workspace),
     ("", "names", Kind::Workspace),

@@ -114,6 +114,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "clean.min_age" => clean.min_age: Span, Project::Refused;
     "clean.retention" => clean.retention: Span, Project::Refused;
     "clean.protect" => clean.protect: Patterns, Project::Add(join_patterns);
+    "clean.count_max" => clean.count_max: Count, Project::Refused;
     "clean.disk_budget" => clean.disk_budget: Maybe<ByteSize>, Project::Refused;
     "clean.salvage_max" => clean.salvage_max: ByteSize, Project::Refused;
     "clean.deadline" => clean.deadline: Span, Project::Refused;

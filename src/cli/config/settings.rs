@@ -186,6 +186,8 @@ pub struct CleanSettings {
     pub protect: Vec<String>,
     /// How much disk what was removed, and logs, may take.
     pub disk_budget: Option<ByteSize>,
+    /// How many removals in the trash, runs with logs and bundles of what was saved there may be of each; any number for 0.
+    pub count_max: u64,
     /// Most that one removal may save into the repository's objects.
     pub salvage_max: ByteSize,
     /// How long one repository may take with `--all-repos`.
@@ -242,6 +244,7 @@ impl Default for CleanSettings {
             retention: seconds(14 * DAY_SECONDS),
             protect: Vec::new(),
             disk_budget: None,
+            count_max: 0,
             salvage_max: SALVAGE_MAX,
             deadline: seconds(600),
             notify: None,

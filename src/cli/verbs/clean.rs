@@ -37,6 +37,7 @@ pub(super) fn act(session: &Session, args: &CleanArgs) -> Result<Cleaned, CliErr
         min_age: args.min_age.unwrap_or(settings.clean.min_age).0,
         retention: settings.clean.retention.0,
         protect: settings.clean.protect.clone(),
+        count_max: settings.clean.count_max,
         disk_budget: args.disk_budget.or(settings.clean.disk_budget),
         template: settings.worktree.path.clone(),
         now: clock.now,

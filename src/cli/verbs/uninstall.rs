@@ -96,6 +96,7 @@ fn request(session: &Session, store: &Store, discard: bool) -> Result<Request, C
         min_age: std::time::Duration::ZERO,
         retention: settings.clean.retention.0,
         protect: settings.clean.protect.clone(),
+        count_max: 0,
         disk_budget: None,
         template: settings.worktree.path.clone(),
         now: clock.now,
