@@ -151,6 +151,41 @@ fn what_lies_beside_a_sparse_checkout_is_shown_and_saved_and_what_was_left_out_o
 }
 
 #[test]
+fn ignored_files_that_the_configuration_names_are_saved_and_no_others() {
+    let world = World::new();
+    world.commit("ignore", &[(".gitignore", ".env*\n*.log\nlocal/\n")]);
+    let config = world.path().join("home/.config/treehand/config.toml");
+    std::fs::create_dir_all(config.parent().expect("a parent")).expect("made");
+    std::fs::write(&config, "[clean]\nsalvage_ignored = ['.env*', 'local/**', '[ab]*']\n").expect("written");
+    let fill = |path: &PathBuf, whose: &str| {
+        for (name, content) in [(".env.mine", whose), ("run.log", "log\n"), ("local/deep/x", "x\n")] {
+            std::fs::create_dir_all(path.join(name).parent().expect("a parent")).expect("made");
+            std::fs::write(path.join(name), content).expect("written");
+        }
+        world.git_in(path, &["init", "-q", "local/own"]);
+    };
+    let kept = |name: &str| {
+        let restored = world.treehand(&["salvage", "restore", name, "--json"]).expect(0).json();
+        let branches = restored["branches"].as_array().expect("a list");
+        let one = branches.iter().find(|one| one["part"] == "ignored").unwrap_or_else(|| panic!("{restored}"));
+        world.git(&["diff", "--name-status", "main", text(one, "branch")])
+    };
+    for (name, flags) in
+        [("clean", &["rm"][..]), ("dirty", &["rm", "-f"]), ("big", &["rm", "--set", "clean.salvage_max=0"])]
+    {
+        let path = workspace(&world, &[name]);
+        fill(&path, name);
+        if name == "dirty" {
+            std::fs::write(path.join("a.txt"), "changed\n").expect("written");
+        }
+        let removed = world.treehand(&[flags, &[name]].concat());
+        assert_eq!(removed.code, 0, "{name}: {}", removed.stderr);
+        assert_eq!(kept(name), "A\t.env.mine\nA\tlocal/deep/x", "{name}");
+    }
+    assert_eq!(listed(&world).iter().filter(|saved| !saved["bundle"].is_null()).count(), 1, "too much for refs");
+}
+
+#[test]
 fn what_only_was_staged_needs_no_branch_beside_the_one() {
     let world = World::new();
     let path = workspace(&world, &["w"]);

@@ -104,17 +104,23 @@ fn about(directory: &Path) -> std::result::Result<About, String> {
     About::parse(&bytes.ok_or_else(|| format!("{ABOUT} is not there"))?)
 }
 
-/// Writes what lies in a quarantine to the bundle that stands for refs below this prefix: these parts, built on what `known`
-/// reaches. Where that cannot be done nothing is left of it.
-pub fn write(
-    repo: &Repository,
-    quarantine: &Quarantine,
-    prefix: &str,
-    parts: &[(String, CommitId)],
-    known: &[CommitId],
-    submodules: bool,
-) -> Result<Vec<Saved>> {
-    write_to_its_place(repo, quarantine, prefix, parts, known, submodules).map_err(|error| {
+/// What a bundle is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'a> {
+    /// The refs that it stands for are below this.
+    pub prefix: &'a str,
+    /// Their last parts, and what they are at.
+    pub parts: &'a [(String, CommitId)],
+    /// It builds on what these reach.
+    pub known: &'a [CommitId],
+    /// Submodules have refs that go with it.
+    pub submodules: bool,
+}
+
+/// Writes what lies in a quarantine to a bundle. Where that cannot be done nothing is left of it.
+pub fn write(repo: &Repository, quarantine: &Quarantine, content: Content<'_>) -> Result<Vec<Saved>> {
+    let Content { prefix, parts, .. } = content;
+    write_to_its_place(repo, quarantine, content).map_err(|error| {
         remove_if_empty(bundled::place(&root(repo), prefix).as_deref().and_then(Path::parent));
         remove_if_empty(Some(&root(repo)));
         let message = format!(
@@ -129,20 +135,14 @@ pub fn write(
     Ok(parts.iter().map(saved).collect())
 }
 
-fn write_to_its_place(
-    repo: &Repository,
-    quarantine: &Quarantine,
-    prefix: &str,
-    parts: &[(String, CommitId)],
-    known: &[CommitId],
-    submodules: bool,
-) -> Result<()> {
+fn write_to_its_place(repo: &Repository, quarantine: &Quarantine, content: Content<'_>) -> Result<()> {
+    let Content { prefix, parts, known, .. } = content;
     let wrong = || CleanupError::refused(format!("{prefix} is no place for a bundle"), "report this as a bug");
     let place = bundled::place(&root(repo), prefix).ok_or_else(wrong)?;
     let half = quarantine.git_dir().join(PLACE);
     fs::create_private_dir(&half)?;
     bundle::write(repo, quarantine, parts, known, &half.join(FILE))?;
-    let about = describe(quarantine, parts, known, submodules)?;
+    let about = describe(quarantine, content)?;
     let text = serde_json::to_vec(&about).map_err(std::io::Error::from).map_err(fs::at("write", &place))?;
     // That brings the directory to the disk, too.
     fs::write_atomic(&half.join(ABOUT), &text)?;
@@ -163,12 +163,8 @@ fn write_to_its_place(
     Ok(())
 }
 
-fn describe(
-    quarantine: &Quarantine,
-    parts: &[(String, CommitId)],
-    known: &[CommitId],
-    submodules: bool,
-) -> Result<About> {
+fn describe(quarantine: &Quarantine, content: Content<'_>) -> Result<About> {
+    let Content { parts, known, submodules, .. } = content;
     let tips: String = parts.iter().map(|(_, commit)| format!("{commit}\n")).collect();
     let without: String = known.iter().map(|commit| format!("^{commit}\n")).collect();
     let walk = quarantine.command(["rev-list", "--parents", "--stdin"]).stdin(format!("{tips}{without}"));

@@ -56,6 +56,7 @@ mod restore;
 pub mod revert;
 mod revert_message;
 pub mod salvage;
+mod salvage_ignored;
 mod salvage_sealed;
 pub mod salvaged;
 pub mod saved;

@@ -77,46 +77,60 @@ pub(super) fn obstacles(repo: &Repository, items: &[RemovedItem]) -> Result<Vec<
 
 /// Puts them back.
 pub(super) fn put_back(repo: &Repository, items: &[RemovedItem]) -> Result<()> {
-    let mut answers = Answers::new(repo);
-    for (remote, tips) in by_remote(items) {
-        let mut absent = Vec::new();
-        for (branch, commit) in tips {
-            if answers.tip(remote, &branch)?.is_none() {
-                absent.push((branch, commit));
-            }
-        }
-        if absent.is_empty() {
-            continue;
-        }
-        let pushed = remote_push::create(repo, remote, &absent, LIMIT)?;
-        if let Some(((branch, _), Err(why))) = absent.iter().zip(&pushed).find(|(_, pushed)| pushed.is_err()) {
+    match push(repo, items, false, remote_push::create)? {
+        None => Ok(()),
+        Some(Refused { remote, branch, why }) => {
             let message = format!("the branch `{branch}` cannot come back on {remote}: {why}");
-            return Err(CleanupError::refused(message, format!("see what {remote} lets you push, then try again")));
+            Err(CleanupError::refused(message, format!("see what {remote} lets you push, then try again")))
         }
     }
-    Ok(())
 }
 
 /// Deletes them again; each must be where it was.
 pub(super) fn take_again(repo: &Repository, items: &[RemovedItem], stamp: &str) -> Result<()> {
-    let mut answers = Answers::new(repo);
     for (remote, tips) in by_remote(items) {
         hold(repo, remote, &tips, stamp)?;
-        let mut there = Vec::new();
-        for (branch, commit) in tips {
-            if answers.tip(remote, &branch)?.is_some() {
-                there.push((branch, commit));
-            }
-        }
-        if there.is_empty() {
-            continue;
-        }
-        let pushed = remote_push::delete(repo, remote, &there, LIMIT)?;
-        if let Some(((branch, _), Err(why))) = there.iter().zip(&pushed).find(|(_, pushed)| pushed.is_err()) {
-            return Err(CleanupError::refused(format!("{remote}/{branch}: {why}"), "try again"));
+    }
+    match push(repo, items, true, remote_push::delete)? {
+        None => Ok(()),
+        Some(Refused { remote, branch, why }) => {
+            Err(CleanupError::refused(format!("{remote}/{branch}: {why}"), "try again"))
         }
     }
-    Ok(())
+}
+
+/// A branch that a remote did not let come or go.
+struct Refused {
+    remote: String,
+    branch: String,
+    why: String,
+}
+
+/// How branches of one remote are pushed.
+type Push =
+    fn(&Repository, &str, &[RemoteTip], Duration) -> std::result::Result<Vec<remote_push::Pushed>, WorktreeError>;
+
+/// Pushes those that are there, or are not; the first that was refused.
+fn push(repo: &Repository, items: &[RemovedItem], are_there: bool, push: Push) -> Result<Option<Refused>> {
+    let mut answers = Answers::new(repo);
+    for (remote, tips) in by_remote(items) {
+        let mut meant = Vec::new();
+        for (branch, commit) in tips {
+            if answers.tip(remote, &branch)?.is_some() == are_there {
+                meant.push((branch, commit));
+            }
+        }
+        if meant.is_empty() {
+            continue;
+        }
+        let pushed = push(repo, remote, &meant, LIMIT)?;
+        for ((branch, _), pushed) in meant.into_iter().zip(pushed) {
+            if let Err(why) = pushed {
+                return Ok(Some(Refused { remote: remote.to_owned(), branch, why }));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Keeps what they are at within reach here, for as long as `undo` may be asked for.

@@ -264,19 +264,21 @@ impl Removal<'_, '_, '_> {
             Some(paths) if self.plan.capture && fs::exists(&paths.private)? => self.import(paths, prefix)?,
             _ => (Branch { tip: self.plan.branch_tip.clone(), fate: self.plan.branch.clone() }, Vec::new()),
         };
-        if self.plan.salvage
-            && let Some(git_dir) = &self.plan.git_dir
-        {
+        if let Some(git_dir) = &self.plan.git_dir {
             let tree = self.plan.tree.map(|_| record.path.as_path());
             let source = Source { git_dir, tree, prefix };
-            saved.extend(salvage::plain(self.repo, &source)?.into_iter().map(|saved| (saved.name, saved.commit)));
+            let made = match self.plan.salvage {
+                true => salvage::plain(self.repo, &source)?,
+                false => salvage::ignored_alone(self.repo, &source)?,
+            };
+            saved.extend(made.into_iter().map(|saved| (saved.name, saved.commit)));
         }
         if let (BranchFate::DeleteUnmerged, Some(tip)) = (&branch.fate, &branch.tip)
             && saved.iter().all(|(_, commit)| commit != tip)
         {
             saved.push((salvage::keep(self.repo, prefix, "branch", tip)?.name, tip.clone()));
         }
-        self.look_once_more()?;
+        self.look_once_more(!saved.is_empty())?;
         let refs = doomed(record, &branch, &saved);
         let on = self.staying(&branch).filter(|on| refs.iter().all(|doomed| doomed.name != on.name));
         let known = self.store.workspace(&record.name)?.unwrap_or_else(|| record.clone());
@@ -312,7 +314,7 @@ impl Removal<'_, '_, '_> {
 
     /// The last look before the directory goes. That it still is the one that was looked at, and on that commit, is asked whatever
     /// happened; what is in it only where time has passed since, for something was saved.
-    fn look_once_more(&self) -> Result<()> {
+    fn look_once_more(&self, saved: bool) -> Result<()> {
         let plan = self.plan;
         let Some(git_dir) = plan.git_dir.as_deref().filter(|_| plan.tree.is_some()) else { return Ok(()) };
         if remove_scan::is_unborn(&plan.record, git_dir)? {
@@ -320,8 +322,7 @@ impl Removal<'_, '_, '_> {
         }
         let same = dir_id(&plan.record.path)? == plan.tree;
         let head = Reader::open(&self.repo.git, git_dir).revision("HEAD")?;
-        let saved = plan.salvage && !plan.dirty;
-        let dirty = saved && !remove_scan::dirty(self.repo, &plan.record, git_dir)?.is_empty();
+        let dirty = saved && !plan.dirty && !remove_scan::dirty(self.repo, &plan.record, git_dir)?.is_empty();
         if !same || dirty || head != plan.head {
             let message = format!("`{}` changed while it was being removed", plan.record.name);
             return Err(CleanupError::refused(message, "look at it, then try again"));

@@ -9,11 +9,11 @@
 use std::path::Path;
 
 use super::bundled::{self, Holder};
-use super::bundles;
+use super::bundles::{self, Content};
 use super::error::{CleanupError, Result};
 use super::ref_names::SALVAGE_PREFIX;
 use super::saved::CONFLICT;
-use super::sides;
+use super::{salvage_ignored, sides};
 use crate::model::CommitId;
 use crate::sys::fs;
 use crate::sys::git::{GitCommand, Reader};
@@ -72,7 +72,8 @@ pub fn plain(repo: &Repository, source: &Source<'_>) -> Result<Vec<Saved>> {
     }
     let mut bundled = Vec::new();
     if let Some(tree) = source.tree {
-        let (changes, holder) = changes_of(repo, source, tree, head.as_ref())?;
+        let make = |quarantine: &Quarantine| commit_changes(repo, quarantine, source, tree, head.as_ref());
+        let (changes, holder) = in_quarantine(repo, source, head.as_ref(), make)?;
         match holder {
             Holder::Refs => saved.extend(changes),
             // Read back as it was written.
@@ -81,6 +82,23 @@ pub fn plain(repo: &Repository, source: &Source<'_>) -> Result<Vec<Saved>> {
     }
     verify(repo, &saved)?;
     saved.extend(bundled);
+    Ok(saved)
+}
+
+/// Saves the ignored files that the configuration names, of a plain worktree of which nothing else has to be saved.
+pub fn ignored_alone(repo: &Repository, source: &Source<'_>) -> Result<Vec<Saved>> {
+    let Some(tree) = source.tree.filter(|_| !repo.salvage_ignored.is_empty()) else { return Ok(Vec::new()) };
+    let head = Reader::open(&repo.git, source.git_dir).revision("HEAD")?;
+    let (mut saved, holder) = in_quarantine(repo, source, head.as_ref(), |quarantine| {
+        let copy = IndexCopy::take(repo, source.git_dir, tree, quarantine.git_dir())?;
+        Ok(salvage_ignored::commit(repo, quarantine, &copy, head.as_ref())?.into_iter().collect())
+    })?;
+    if holder == Holder::Refs {
+        verify(repo, &saved)?;
+    }
+    if let (Some(head), false) = (&head, saved.is_empty()) {
+        saved.push(keep(repo, source.prefix, "head", head)?);
+    }
     Ok(saved)
 }
 
@@ -130,20 +148,19 @@ pub fn refs_of_stamp(repo: &Repository, stamp: &str) -> Result<Vec<(String, Comm
     Ok(all.into_iter().filter(|(name, _)| name.split('/').any(|part| part == stamp)).collect())
 }
 
-/// Uncommitted changes as commits, made in a quarantine so that no gc can take their objects before a ref holds them.
-fn changes_of(
+/// Commits made in a quarantine, so that no gc can take their objects before a ref holds them.
+fn in_quarantine(
     repo: &Repository,
     source: &Source<'_>,
-    tree: &Path,
     head: Option<&CommitId>,
+    make: impl FnOnce(&Quarantine) -> Result<Vec<(String, CommitId)>>,
 ) -> Result<(Vec<Saved>, Holder)> {
     let like = match head {
         Some(head) => head.clone(),
         None => repo.git.bare(source.git_dir, ["hash-object", "-t", "tree", "/dev/null"]).object_id()?,
     };
     let quarantine = Quarantine::create(repo, &like)?;
-    let saved = commit_changes(repo, &quarantine, source, tree, head)
-        .and_then(|made| hold_changes(repo, &quarantine, source.prefix, &made, head));
+    let saved = make(&quarantine).and_then(|made| hold_changes(repo, &quarantine, source.prefix, &made, head));
     let discarded = quarantine.discard();
     let saved = saved?;
     discarded?;
@@ -160,12 +177,7 @@ fn commit_changes(
     let copy = IndexCopy::take(repo, source.git_dir, tree, quarantine.git_dir())?;
     let git = |args: &[&str]| copy.git(args).env("GIT_OBJECT_DIRECTORY", quarantine.objects());
     let head_tree = head.map(|head| repo.reader().tree_of(head)).transpose()?;
-    let identity = identity(repo);
-    let commit = |tree: &CommitId, what: &str| -> Result<CommitId> {
-        let command = quarantine.command(["commit-tree", tree.as_str()]);
-        let command = command.args(head.into_iter().flat_map(|head| ["-p", head.as_str()]));
-        Ok(signed(command, &identity).stdin(format!("treehand: {what} before a removal\n")).object_id()?)
-    };
+    let commit = |tree: &CommitId, what: &str| commit_tree(repo, quarantine, head, tree, what);
     let mut made = Vec::new();
     let conflict = sides::of(&copy, quarantine)?;
     let staged = match &conflict {
@@ -187,7 +199,23 @@ fn commit_changes(
     if let Some(conflict) = conflict {
         made.push((CONFLICT.to_owned(), commit(&conflict.sides, "what was in conflict")?));
     }
+    if !repo.salvage_ignored.is_empty() {
+        made.extend(salvage_ignored::commit(repo, quarantine, &copy, head)?);
+    }
     Ok(made)
+}
+
+/// A commit of a tree on HEAD, which says what it is.
+pub(super) fn commit_tree(
+    repo: &Repository,
+    quarantine: &Quarantine,
+    head: Option<&CommitId>,
+    tree: &CommitId,
+    what: &str,
+) -> Result<CommitId> {
+    let command = quarantine.command(["commit-tree", tree.as_str()]);
+    let command = command.args(head.into_iter().flat_map(|head| ["-p", head.as_str()]));
+    Ok(signed(command, &identity(repo)).stdin(format!("treehand: {what} before a removal\n")).object_id()?)
 }
 
 /// Has what was made in a quarantine held by refs, or by a bundle where it is too much.
@@ -206,7 +234,8 @@ fn hold_changes(
     let bytes = bundles::new_bytes(repo, quarantine, &tips.iter().collect::<Vec<_>>())?;
     let holder = bundled::holder(bytes, repo.salvage_max);
     if holder == Holder::Bundle {
-        return Ok((bundles::write(repo, quarantine, prefix, made, known, false)?, holder));
+        let content = Content { prefix, parts: made, known, submodules: false };
+        return Ok((bundles::write(repo, quarantine, content)?, holder));
     }
     let kept = quarantine.migrate(&tips, known)?;
     let saved = made.iter().map(|(part, commit)| keep(repo, prefix, part, commit)).collect::<Result<Vec<_>>>();

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use super::bundled::{self, Holder};
-use super::bundles;
+use super::bundles::{self, Content};
 use super::error::{CleanupError, Result};
 use super::salvage::{Saved, identity};
 use crate::model::CommitId;
@@ -239,7 +239,8 @@ impl Sealed<'_> {
         let base = bundles::hold_base(repo, self.prefix, self.base)?;
         let submodules = self.work && !self.captured.submodules.is_empty();
         let known = std::slice::from_ref(self.base);
-        match bundles::write(repo, quarantine, self.prefix, &parts, known, submodules) {
+        let content = Content { prefix: self.prefix, parts: &parts, known, submodules };
+        match bundles::write(repo, quarantine, content) {
             Ok(mut saved) => {
                 saved.push(base);
                 Ok(Kept { holder: Holder::Bundle, saved })

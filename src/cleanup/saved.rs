@@ -18,8 +18,11 @@ const OURS: &str = "treehand: what ";
 /// The part with all versions of the files in conflict, below `base`, `ours` and `theirs`: no state of the worktree's files.
 pub const CONFLICT: &str = "conflict";
 
+/// The part with ignored files that the configuration names: beside HEAD's files, no state of the worktree's.
+pub const IGNORED: &str = "ignored";
+
 /// Which ref of a saved thing holds most, first. Others follow by their names.
-const ORDER: [&str; 5] = ["worktree", "index", "branch", "head", CONFLICT];
+const ORDER: [&str; 6] = ["worktree", "index", "branch", "head", CONFLICT, IGNORED];
 
 /// The same of those that hold nothing of their own: behind all others.
 const LAST: usize = ORDER.len() + 1;

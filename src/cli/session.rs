@@ -57,6 +57,7 @@ impl Session {
         repo.patience.limit = settings.merge.lock_wait.0;
         repo.confinement = Confinement { level: settings.confine.level, read: settings.confine.read.clone() };
         repo.salvage_max = settings.clean.salvage_max;
+        repo.salvage_ignored.clone_from(&settings.clean.salvage_ignored);
         Ok(Session { out: out.clone(), global: global.clone(), repo, settings, origins })
     }
 

@@ -39,6 +39,8 @@ pub struct Repository {
     pub confinement: Confinement,
     /// Most that one removal may save into its objects; what is more goes into a bundle.
     pub salvage_max: ByteSize,
+    /// Patterns of ignored files that a removal saves, too.
+    pub salvage_ignored: Vec<String>,
 }
 
 /// What [`Repository::salvage_max`] is unless somebody says otherwise.
@@ -134,6 +136,7 @@ impl Repository {
             patience: Patience::default(),
             confinement: Confinement { level: ConfineLevel::Off, read: Vec::new() },
             salvage_max: SALVAGE_MAX,
+            salvage_ignored: Vec::new(),
         }
     }
 

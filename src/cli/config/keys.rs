@@ -116,6 +116,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "clean.protect" => clean.protect: Patterns, Project::Add(join_patterns);
     "clean.count_max" => clean.count_max: Count, Project::Refused;
     "clean.disk_budget" => clean.disk_budget: Maybe<ByteSize>, Project::Refused;
+    "clean.salvage_ignored" => clean.salvage_ignored: Patterns, Project::Refused;
     "clean.salvage_max" => clean.salvage_max: ByteSize, Project::Refused;
     "clean.deadline" => clean.deadline: Span, Project::Refused;
     "clean.notify" => clean.notify: Maybe<ShellCommand>, Project::Refused;

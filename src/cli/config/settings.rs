@@ -190,6 +190,8 @@ pub struct CleanSettings {
     pub count_max: u64,
     /// Most that one removal may save into the repository's objects.
     pub salvage_max: ByteSize,
+    /// Patterns of ignored files of a workspace that a removal saves, too; all others are in the trash alone.
+    pub salvage_ignored: Vec<String>,
     /// How long one repository may take with `--all-repos`.
     pub deadline: Span,
     /// The command that is told of each `clean --yes`.
@@ -246,6 +248,7 @@ impl Default for CleanSettings {
             disk_budget: None,
             count_max: 0,
             salvage_max: SALVAGE_MAX,
+            salvage_ignored: Vec::new(),
             deadline: seconds(600),
             notify: None,
         }

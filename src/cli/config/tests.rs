@@ -80,6 +80,7 @@ fn without_layers_everything_is_the_documented_default() {
         ("clean.protect", "[]"),
         ("clean.count_max", "0"),
         ("clean.disk_budget", ""),
+        ("clean.salvage_ignored", "[]"),
         ("clean.salvage_max", "\"2G\""),
         ("clean.deadline", "\"10m\""),
         ("clean.notify", ""),
@@ -290,7 +291,7 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 41] = [
+const ACCEPTED: [(&str, &[&str]); 42] = [
     ("worktree.path", &["'/x/{workspace}'", "'../{workspace}/{repo}'"]),
     ("worktree.base", &["'main'", "'origin/\u{e9}~3'"]),
     ("worktree.stale", &["'warn'", "'block'"]),
@@ -328,6 +329,7 @@ const ACCEPTED: [(&str, &[&str]); 41] = [
     ("clean.retention", &["'0s'", "'90d'"]),
     ("clean.protect", &["[]", "['mine', 'release/*']", "['{a,b}/[!c]']"]),
     ("clean.deadline", &["'1s'", "'1h'"]),
+    ("clean.salvage_ignored", &["[]", "['.env*', 'local/**']"]),
     ("clean.salvage_max", &["0", "'64K'", "'2G'"]),
     ("clean.count_max", &["0", "8"]),
     ("clean.disk_budget", &["'20G'", "'64M'"]),
