@@ -4,7 +4,7 @@
 //! refuses to go in where that look missed it. Several threads do it, each in a directory of its own. Directories that their owner made unwritable (as some build tools and Go's
 //! module cache do) are made writable on the way.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -20,12 +20,12 @@ use super::fs::{FsError, at};
 
 /// Removes a directory and all in it. Absent is fine.
 pub fn remove_tree(path: &Path) -> Result<(), FsError> {
-    removed(path, &Job { freed: None })
+    removed(path, &Job { freed: None, lifted: AtomicUsize::new(0) })
 }
 
 /// The same, and how many bytes of the disk that gave back: what has a name elsewhere, too, gives nothing back.
 pub fn remove_counting(path: &Path) -> Result<u64, FsError> {
-    let job = Job { freed: Some(AtomicU64::new(0)) };
+    let job = Job { freed: Some(AtomicU64::new(0)), lifted: AtomicUsize::new(0) };
     removed(path, &job)?;
     Ok(job.freed.map_or(0, AtomicU64::into_inner))
 }
@@ -41,11 +41,16 @@ fn removed(path: &Path, job: &Job) -> Result<(), FsError> {
     }
 }
 
+/// So many directories within each other are open at most by one thread: what is deeper is lifted up first.
+const DEEPEST: usize = 48;
+
 /// A directory that is being emptied. It goes when nobody is at work in it any more.
 struct Emptied {
     directory: OwnedFd,
     /// Where it is, and its name there; none for the one that all is about.
     place: Option<(Arc<Emptied>, CString)>,
+    /// How many are around it.
+    depth: usize,
     /// Itself, as long as it is read, and the directories in it that are there still.
     left: AtomicUsize,
 }
@@ -56,6 +61,8 @@ struct Waiting(Arc<Emptied>, CString);
 struct Job {
     /// Bytes of what is gone, where they are counted.
     freed: Option<AtomicU64>,
+    /// How many directories were lifted up.
+    lifted: AtomicUsize,
 }
 
 impl Job {
@@ -75,7 +82,7 @@ impl Job {
             Err(error) => return Err(error.into()),
         };
         self.count(|| rustix::fs::fstat(&directory))?;
-        let root = Arc::new(Emptied { directory, place: None, left: AtomicUsize::new(1) });
+        let root = Arc::new(Emptied { directory, place: None, depth: 0, left: AtomicUsize::new(1) });
         // A disk takes the changes of several directories at once.
         crew::through(None, |waiting: Option<Waiting>, more| match waiting {
             None => self.empty(&root, more),
@@ -101,6 +108,9 @@ impl Job {
 
     /// Begins with a directory in a directory.
     fn enter(&self, parent: Arc<Emptied>, name: CString, more: &mut Vec<Option<Waiting>>) -> rustix::io::Result<()> {
+        if parent.depth >= DEEPEST {
+            return self.lift(&parent, &name, more);
+        }
         let open = || open_within(parent.directory.as_fd(), name.to_bytes());
         let child = match open() {
             Err(Errno::ACCESS) => {
@@ -112,11 +122,36 @@ impl Job {
         match child {
             Ok(directory) => {
                 self.count(|| rustix::fs::fstat(&directory))?;
-                let place = Some((parent, name));
-                self.empty(&Arc::new(Emptied { directory, place, left: AtomicUsize::new(1) }), more)
+                let (depth, place) = (parent.depth + 1, Some((parent, name)));
+                self.empty(&Arc::new(Emptied { directory, place, depth, left: AtomicUsize::new(1) }), more)
             }
             Err(Errno::NOENT) => leave(&parent),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Moves a directory that is too deep right below the one that all is about, so that what is around it need not stay open.
+    fn lift(&self, parent: &Arc<Emptied>, name: &CStr, more: &mut Vec<Option<Waiting>>) -> rustix::io::Result<()> {
+        let mut top = parent;
+        while let Some((around, _)) = &top.place {
+            top = around;
+        }
+        loop {
+            let free =
+                CString::new(format!("{}.deep", self.lifted.fetch_add(1, Ordering::Relaxed))).unwrap_or_default();
+            let (from, to) = (&parent.directory, &top.directory);
+            let lifted = || rustix::fs::renameat(from, name, to, free.as_c_str());
+            match while_unwritable(from, || while_unwritable(to, lifted)) {
+                Ok(()) => {
+                    top.left.fetch_add(1, Ordering::AcqRel);
+                    more.push(Some(Waiting(Arc::clone(top), free)));
+                    return leave(parent);
+                }
+                Err(Errno::NOENT) => return leave(parent),
+                // Something in there is called so.
+                Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -295,10 +330,24 @@ mod tests {
     }
 
     #[test]
-    fn a_deep_tree_goes() {
+    fn a_deep_tree_goes_with_few_directories_open_at_once() {
         let place = tempfile::tempdir().expect("a directory");
         let tree = place.path().join("tree");
-        std::fs::create_dir_all(tree.join("a/".repeat(400))).expect("made");
+        let steps = |count: usize| "a/".repeat(count);
+        // Deeper than a path may be long, as whoever walks down by one step after the other can make it.
+        std::fs::create_dir(&tree).expect("made");
+        let mut within = rustix::fs::open(&tree, OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty()).expect("open");
+        for depth in 0..6000 {
+            rustix::fs::mkdirat(&within, "a", Mode::RWXU).expect("made");
+            if depth % 40 == 0 {
+                rustix::fs::mkdirat(&within, "beside", Mode::RWXU).expect("made");
+            }
+            within = rustix::fs::openat(&within, "a", OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty()).expect("open");
+        }
+        std::fs::write(tree.join(steps(100)).join("file"), "x").expect("written");
+        // What is lifted up finds its names taken.
+        std::fs::write(tree.join("0.deep"), "x").expect("written");
+        std::fs::create_dir_all(tree.join("1.deep/full")).expect("made");
         remove_tree(&tree).expect("removed");
         assert!(!tree.exists());
     }
