@@ -12,7 +12,7 @@ use super::clean_types::DirFact;
 use super::error::{CleanupError, Result};
 use super::places::directories;
 use super::remove_scan::dir_id;
-use super::salvage::Saved;
+use super::saved_part::{Saved, keep};
 use super::{saved, trash};
 use crate::model::cause::chain;
 use crate::model::{ByteSize, CommitId};
@@ -182,7 +182,7 @@ fn describe(quarantine: &Quarantine, content: Content<'_>) -> Result<About> {
 
 /// Holds what a bundle will build on, by a ref below the same prefix.
 pub fn hold_base(repo: &Repository, prefix: &str, base: &CommitId) -> Result<Saved> {
-    super::salvage::keep(repo, prefix, BASE, base)
+    keep(repo, prefix, BASE, base)
 }
 
 /// Everything that a bundle holds, in a quarantine. The caller discards that.

@@ -60,6 +60,7 @@ mod salvage_ignored;
 mod salvage_sealed;
 pub mod salvaged;
 pub mod saved;
+mod saved_part;
 pub mod schedule;
 pub mod schedule_units;
 pub mod schedule_when;

@@ -17,6 +17,7 @@ use super::remove_plan::{self, BranchFate, RemovalPlan, RemoveFacts, TreeFact};
 use super::remove_scan::{self, Looked, Surroundings, dir_id, enclosure};
 use super::salvage::{self, Source};
 use super::salvage_sealed::{self, Onto, Sealed};
+use super::saved_part::keep;
 use crate::model::cause::chain;
 use crate::model::record::{WorkspaceRecord, WorkspaceState};
 use crate::model::{BranchName, CommitId, WorkspaceName};
@@ -276,7 +277,7 @@ impl Removal<'_, '_, '_> {
         if let (BranchFate::DeleteUnmerged, Some(tip)) = (&branch.fate, &branch.tip)
             && saved.iter().all(|(_, commit)| commit != tip)
         {
-            saved.push((salvage::keep(self.repo, prefix, "branch", tip)?.name, tip.clone()));
+            saved.push((keep(self.repo, prefix, "branch", tip)?.name, tip.clone()));
         }
         self.look_once_more(!saved.is_empty())?;
         let refs = doomed(record, &branch, &saved);

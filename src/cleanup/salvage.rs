@@ -13,15 +13,15 @@ use super::bundles::{self, Content};
 use super::error::{CleanupError, Result};
 use super::ref_names::SALVAGE_PREFIX;
 use super::saved::CONFLICT;
+use super::saved_part::{Saved, commit_tree, keep};
 use super::{salvage_ignored, sides};
 use crate::model::CommitId;
 use crate::sys::fs;
-use crate::sys::git::{GitCommand, Reader};
-use crate::worktree::import::{RefChange, changes, update_ref, update_refs};
+use crate::sys::git::Reader;
+use crate::worktree::import::{RefChange, changes, update_refs};
 use crate::worktree::import_submodules;
 use crate::worktree::index_copy::IndexCopy;
 use crate::worktree::quarantine::Quarantine;
-use crate::worktree::sealed::Identity;
 use crate::worktree::{Repository, result_policy};
 
 /// Commits that an operation in progress refers to and nothing else may hold.
@@ -30,15 +30,6 @@ const PSEUDO_REFS: [&str; 6] =
 
 /// Where a rebase keeps the changes that it has put away.
 const AUTOSTASH: [&str; 2] = ["rebase-merge/autostash", "rebase-apply/autostash"];
-
-/// What was saved under a name: a ref that was made, or what a bundle holds.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Saved {
-    /// Its full name.
-    pub name: String,
-    /// What it holds.
-    pub commit: CommitId,
-}
 
 /// A plain worktree that is to be saved.
 #[derive(Clone, Debug)]
@@ -111,13 +102,6 @@ fn autostash(git_dir: &Path, reader: &Reader) -> Result<Option<CommitId>> {
         }
     }
     Ok(None)
-}
-
-/// Makes a ref for a commit that is in the repository already.
-pub fn keep(repo: &Repository, prefix: &str, part: &str, commit: &CommitId) -> Result<Saved> {
-    let name = format!("{prefix}/{part}");
-    update_ref(repo, &name, Some(commit), None, "treehand: saved before a removal")?;
-    Ok(Saved { name, commit: commit.clone() })
 }
 
 /// Lets go of everything that was saved below a prefix, for a removal that did not happen.
@@ -205,19 +189,6 @@ fn commit_changes(
     Ok(made)
 }
 
-/// A commit of a tree on HEAD, which says what it is.
-pub(super) fn commit_tree(
-    repo: &Repository,
-    quarantine: &Quarantine,
-    head: Option<&CommitId>,
-    tree: &CommitId,
-    what: &str,
-) -> Result<CommitId> {
-    let command = quarantine.command(["commit-tree", tree.as_str()]);
-    let command = command.args(head.into_iter().flat_map(|head| ["-p", head.as_str()]));
-    Ok(signed(command, &identity(repo)).stdin(format!("treehand: {what} before a removal\n")).object_id()?)
-}
-
 /// Has what was made in a quarantine held by refs, or by a bundle where it is too much.
 fn hold_changes(
     repo: &Repository,
@@ -273,15 +244,4 @@ fn verify(repo: &Repository, saved: &[Saved]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Who commits what is saved: the user, or a stand-in where git knows no user.
-pub fn identity(repo: &Repository) -> Identity {
-    let stand_in = || Identity { name: "treehand".into(), email: "treehand@localhost".into() };
-    Identity::of_user(repo).unwrap_or_else(|_| stand_in())
-}
-
-fn signed(command: GitCommand, identity: &Identity) -> GitCommand {
-    let command = command.env("GIT_AUTHOR_NAME", &identity.name).env("GIT_AUTHOR_EMAIL", &identity.email);
-    command.env("GIT_COMMITTER_NAME", &identity.name).env("GIT_COMMITTER_EMAIL", &identity.email)
 }

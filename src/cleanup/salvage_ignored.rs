@@ -4,8 +4,8 @@
 //! of its own there is not theirs.
 
 use super::error::{CleanupError, Result};
-use super::salvage::commit_tree;
 use super::saved::IGNORED;
+use super::saved_part::commit_tree;
 use crate::model::CommitId;
 use crate::sys::git::GitCommand;
 use crate::worktree::index_copy::IndexCopy;

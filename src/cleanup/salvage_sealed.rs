@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::bundled::{self, Holder};
 use super::bundles::{self, Content};
 use super::error::{CleanupError, Result};
-use super::salvage::{Saved, identity};
+use super::saved_part::{Saved, identity};
 use crate::model::CommitId;
 use crate::sys::fs;
 use crate::worktree::Repository;

@@ -300,7 +300,7 @@ pub fn discard(repo: &Repository, store: &Store, doomed: &[&Saved]) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cleanup::salvage::keep;
+    use crate::cleanup::saved_part::keep;
     use crate::worktree::WorktreeError;
     use crate::worktree::fixture::Fixture;
 
