@@ -11,7 +11,8 @@ use serde_json::json;
 
 use super::doomed::{DoomedRef, KeptRef, delete_refs};
 use super::error::Result;
-use super::{held, remote_back, restore, traces, trash};
+use super::undo::{remote_back, restore};
+use super::{held, traces, trash};
 use crate::model::cause::chain;
 use crate::model::record::{RefFate, RemovedItem, WorkspaceRecord};
 use crate::model::{CommitId, RunId, TaskId};

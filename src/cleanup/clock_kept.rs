@@ -48,8 +48,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cleanup::clean::cleaning_tests::policy;
     use crate::cleanup::clean::{self, CleanPolicy};
-    use crate::cleanup::clean_tests::policy;
     use crate::cleanup::trash;
     use crate::store::EntryDraft;
     use crate::sys::clock;

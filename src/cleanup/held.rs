@@ -9,8 +9,8 @@ use std::path::Path;
 
 use super::error::Result;
 use super::named::{self, Kinds};
-use super::print::is_git_dir;
 use super::ref_names::UNDO_PREFIX;
+use super::undo::print::is_git_dir;
 use crate::model::CommitId;
 use crate::model::record::RemovedItem;
 use crate::sys::git::GitCommand;

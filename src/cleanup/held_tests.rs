@@ -4,9 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::clean_tests::{clean, policy};
+use super::clean::cleaning_tests::{clean, policy};
 use super::remove::{self, RemoveOptions, Removed};
-use super::{CleanupError, redo, salvaged, undo};
+use super::undo::{self, redo};
+use super::{CleanupError, salvage};
 use crate::model::BranchName;
 use crate::model::record::WorkspaceRecord;
 use crate::worktree::fixture::{Fixture, TEMPLATE};
@@ -68,7 +69,7 @@ fn what_was_staged_beside_a_conflict_was_saved_nowhere() {
     for (side, content) in [("base", "base"), ("ours", "ours"), ("theirs", "theirs")] {
         assert_eq!(shown(&conflict, &format!("{side}/b")), content);
     }
-    let salvage = salvaged::scan(&fixture.repo).expect("read");
+    let salvage = salvage::listed::scan(&fixture.repo).expect("read");
     let extent = salvage.extent(&salvage.saved[0], std::time::Duration::from_secs(1));
     assert_eq!(extent.files, 2, "the sides of a conflict are no more files than those in conflict");
     let made = salvage.restore(&fixture.repo, &salvage.saved[0], &BranchName::parse("again").expect("a name"));
@@ -94,8 +95,9 @@ fn what_is_saved_of_a_conflict_may_be_dropped_and_undo_does_without() {
     let record = conflicted(&fixture);
     let before = fixture.picture(&record.path);
     rm(&fixture, &record);
-    let salvage = salvaged::scan(&fixture.repo).expect("read");
-    salvaged::discard(&fixture.repo, &fixture.store, &salvage.saved.iter().collect::<Vec<_>>()).expect("dropped");
+    let salvage = salvage::listed::scan(&fixture.repo).expect("read");
+    salvage::listed::discard(&fixture.repo, &fixture.store, &salvage.saved.iter().collect::<Vec<_>>())
+        .expect("dropped");
     collect(&fixture);
     undo::undo(&fixture.repo, &fixture.store, None).expect("undone");
     assert_eq!(fixture.picture(&record.path), before);

@@ -4,9 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::clean_types::DirFact;
+use super::clean::types::DirFact;
 use super::error::Result;
-use super::remove_scan::dir_id;
+use super::remove::scan::dir_id;
 use super::trash;
 use crate::sys::fs;
 use crate::worktree::Repository;

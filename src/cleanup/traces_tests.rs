@@ -4,10 +4,11 @@
 
 use serde_json::json;
 
-use super::clean_tests::{clean, policy};
-use super::redo_crash_tests::{cut, dead, die};
-use super::redo_tests::{redo, rm, undo};
-use super::{config_lock, redo as redo_room, remove, undo as undo_room};
+use super::clean::cleaning_tests::{clean, policy};
+use super::undo::redo as redo_room;
+use super::undo::redo_crash_tests::{cut, dead, die};
+use super::undo::redo_tests::{redo, rm, undo};
+use super::{config_lock, remove, undo as undo_room};
 use crate::model::record::{OperationRecord, RemovedItem, UndoData, WorkspaceRecord};
 use crate::sys::git::Version;
 use crate::worktree::fixture::{Fixture, TEMPLATE};

@@ -4,7 +4,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::cleanup::schedule_when::{Every, TimeOfDay};
+use crate::cleanup::schedule::when::{Every, TimeOfDay};
 use crate::model::{ByteSize, Span};
 
 /// Arguments of `clean`.

@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::error::Result;
+use super::error::{Result, WorktreeError};
 use super::remote::transport;
 use super::repository::Repository;
-use crate::model::CommitId;
+use crate::model::cause::chain;
+use crate::model::{CommitId, Span};
+use crate::sys::git::GitError;
 
 /// Below what a remote shows heads of pull requests, by the name of the kind of forge.
 const REQUESTS: [&str; 2] = ["refs/pull/", "refs/merge-requests/"];
@@ -100,6 +102,21 @@ pub fn addresses(repo: &Repository, remote: &str) -> Result<std::result::Result<
     }
     let written = repo.reader().config(&format!("remote.{remote}.url"))?;
     Ok(Ok(written.into_iter().chain(from).collect()))
+}
+
+/// Says why a remote did not answer.
+pub fn silence(error: &WorktreeError) -> String {
+    match error {
+        WorktreeError::Git(GitError::Failed { stderr, .. }) => {
+            // The first is the cause; what follows says what one might look at.
+            let said = stderr.strip_prefix("fatal: ").unwrap_or(stderr);
+            format!("it does not answer: {}", said.split(" fatal: ").next().unwrap_or(said))
+        }
+        WorktreeError::Git(GitError::Deadline { limit, .. }) => {
+            format!("it did not answer within {}", Span(*limit))
+        }
+        other => chain(other),
+    }
 }
 
 #[cfg(test)]

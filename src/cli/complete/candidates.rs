@@ -7,8 +7,8 @@ use clap::{Arg, Command, ValueHint};
 
 use super::kinds::{Kind, kind_of};
 use super::place::{Place, Wanted};
-use crate::cleanup::salvaged;
-use crate::cleanup::saved::Saved;
+use crate::cleanup::salvage::listed;
+use crate::cleanup::salvage::saved::Saved;
 use crate::cli::config::{self, Sources};
 use crate::model::record::RunRecord;
 use crate::store::Store;
@@ -170,7 +170,7 @@ fn operations(store: &Store) -> Attempt<Vec<Candidate>> {
 
 fn saved(repo: &Repository) -> Attempt<Vec<Candidate>> {
     let about = |saved: &Saved| format!("of {}{}", saved.from, saved.at.map_or(String::new(), |at| format!(", {at}")));
-    Ok(salvaged::names(repo)?.iter().map(|saved| named(saved.name.as_str(), about(saved))).collect())
+    Ok(listed::names(repo)?.iter().map(|saved| named(saved.name.as_str(), about(saved))).collect())
 }
 
 fn refs(repo: &Repository, prefixes: &[&str]) -> Attempt<Vec<Candidate>> {

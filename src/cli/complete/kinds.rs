@@ -2,7 +2,7 @@
 //!
 //! Whatever clap knows itself (lists of words, paths) is not here. A test sees to it that no argument is forgotten.
 
-use crate::cleanup::clean_types::Kind as CleanKind;
+use crate::cleanup::clean::types::Kind as CleanKind;
 use crate::model::record::ConfineLevel;
 use crate::model::{MergePolicy, StalePolicy, Strategy, UpdateBy};
 

@@ -9,11 +9,10 @@ use serde_json::json;
 
 use super::clean::{self, Cleaned};
 use super::{clean_all, clean_report, clean_schedule};
-use crate::cleanup::report::{Fault, Report, Scope};
-use crate::cleanup::report_files;
+use crate::cleanup::clean::report::{Fault, Report, Scope};
+use crate::cleanup::clean::report_files;
 use crate::cli::args::Global;
-use crate::cli::clean_args::CleanAction;
-use crate::cli::clean_args::{Branches, CleanArgs};
+use crate::cli::clean_args::{Branches, CleanAction, CleanArgs};
 use crate::cli::config::Settings;
 use crate::cli::error::CliError;
 use crate::cli::output::{Output, with_schema};

@@ -4,8 +4,8 @@
 
 use serde_json::json;
 
-use crate::cleanup::report::{Report, Scope};
-use crate::cleanup::report_files;
+use crate::cleanup::clean::report::{Report, Scope};
+use crate::cleanup::clean::report_files;
 use crate::cli::clean_args::ReportArgs;
 use crate::cli::error::CliError;
 use crate::cli::output::{Output, plain, size, table};

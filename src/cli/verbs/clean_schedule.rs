@@ -7,12 +7,11 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use crate::cleanup::schedule::units::{Wanted, as_typed};
+use crate::cleanup::schedule::when::When;
 use crate::cleanup::schedule::{self, Schedule, ScheduleError};
-use crate::cleanup::schedule_units::{Wanted, as_typed};
-use crate::cleanup::schedule_when::When;
 use crate::cli::args::Global;
-use crate::cli::clean_args::Branches;
-use crate::cli::clean_args::{InstallArgs, ScheduleAction, ScheduleArgs};
+use crate::cli::clean_args::{Branches, InstallArgs, ScheduleAction, ScheduleArgs};
 use crate::cli::error::CliError;
 use crate::cli::output::{Output, plain, table};
 use crate::cli::session::resolve_config;

@@ -89,7 +89,7 @@ fn repair(global: &Global, repo: &Repository, repaired: &mut Vec<String>) -> Res
     let settings = resolve_config(global, repo.here.as_deref().or(repo.main_tree.as_deref()))?.settings;
     repaired.extend(moved::repair(repo, &store, &settings.worktree.path)?);
     let landings = orchestrator::recover::recover(repo, &store)?;
-    let others = cleanup::recover::recover(repo, &store)?.recovered;
+    let others = cleanup::undo::recover::recover(repo, &store)?.recovered;
     repaired.extend(landings.settled.into_iter().chain(others.settled));
     repaired.extend(landings.blocked.into_iter().chain(others.blocked).map(|why| format!("not repaired: {why}")));
     Ok(())
@@ -127,7 +127,7 @@ fn store(repo: &Repository) -> Result<String, CliError> {
 fn interrupted(repo: &Repository) -> Result<String, CliError> {
     let Ok(Some(store)) = store_place::open_existing(repo) else { return Ok("nothing".into()) };
     let landings = orchestrator::recover::open(&store)?.len();
-    let undos = cleanup::recover::open_undos(&store)?.len();
+    let undos = cleanup::undo::recover::open_undos(&store)?.len();
     let updates = update::open(&store)?.len();
     if landings + undos + updates > 0 {
         let message = format!(

@@ -35,7 +35,7 @@ pub fn run(session: &Session, args: &FreshArgs) -> Result<u8, CliError> {
     };
     if args.update.is_some() {
         orchestrator::recover::recover(&session.repo, &store)?;
-        cleanup::recover::recover(&session.repo, &store)?;
+        cleanup::undo::recover::recover(&session.repo, &store)?;
     }
     let mut survey = Survey::begin(&session.repo, &all, session.lookup(args.offline))?;
     let mut lines = Vec::new();

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cleanup::undo_plan::{self, Next};
+use crate::cleanup::undo::decide::{self, Next};
 use crate::cli::error::CliError;
 use crate::cli::output::{plain, table};
 use crate::cli::session::Session;
@@ -12,7 +12,7 @@ use crate::cli::session::Session;
 /// Lists operations.
 pub fn run(session: &Session) -> Result<u8, CliError> {
     let operations = session.look()?.operations()?;
-    let redo = match undo_plan::next(&operations) {
+    let redo = match decide::next(&operations) {
         Next::Redo(operation) => Some(operation.op),
         Next::Nothing | Next::Superseded(..) => None,
     };

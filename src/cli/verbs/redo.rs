@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use crate::cleanup::redo;
+use crate::cleanup::undo::redo;
 use crate::cli::error::CliError;
 use crate::cli::output::plain;
 use crate::cli::session::Session;

@@ -5,8 +5,8 @@
 use serde_json::{Value, json};
 
 use super::{diff, new};
-use crate::cleanup::salvaged::{self, Restored, Salvage};
-use crate::cleanup::saved::{self, Saved, Unresolved};
+use crate::cleanup::salvage::listed::{self, Restored, Salvage};
+use crate::cleanup::salvage::saved::{self, Saved, Unresolved};
 use crate::cli::args::{NewArgs, SalvageAction, SalvageDropArgs, SalvageRestoreArgs};
 use crate::cli::error::CliError;
 use crate::cli::output::{plain, print_bytes, table};
@@ -19,7 +19,7 @@ const SCHEMA: &str = "treehand/salvage/v1";
 
 /// Does one of the four.
 pub fn run(session: &Session, action: &SalvageAction) -> Result<u8, CliError> {
-    let salvage = salvaged::scan(&session.repo)?;
+    let salvage = listed::scan(&session.repo)?;
     match action {
         SalvageAction::Ls => list(session, &salvage),
         SalvageAction::Show(args) => show(session, &salvage, resolve(&salvage, &args.saved)?),
@@ -151,7 +151,7 @@ fn drop(session: &Session, salvage: &Salvage, args: &SalvageDropArgs) -> Result<
         return Err(refusal(session, salvage, &doomed));
     }
     let documents: Vec<Value> = doomed.iter().map(|saved| document(session, salvage, saved)).collect();
-    salvaged::discard(&session.repo, &session.store()?, &doomed)?;
+    listed::discard(&session.repo, &session.store()?, &doomed)?;
     let line = |saved: &&Saved| format!("dropped {}, which was {}\n", plain(&saved.name), saved.main.commit.short());
     session.out.answer(SCHEMA, json!({"dropped": documents}), || doomed.iter().map(line).collect())?;
     Ok(0)

@@ -4,8 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cleanup::revert;
-use crate::cleanup::undo;
+use crate::cleanup::undo::{self, revert};
 use crate::cli::args::UndoArgs;
 use crate::cli::error::CliError;
 use crate::cli::output::plain;

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use super::{clean, uninstall_all};
 use crate::cleanup::clean::CleanPolicy;
+use crate::cleanup::clock_kept;
+use crate::cleanup::undo::recover as cleanup_recover;
+use crate::cleanup::uninstall::types::{Goes, Refusal, Stays};
 use crate::cleanup::uninstall::{self, Done, Request};
-use crate::cleanup::uninstall_types::{Goes, Refusal, Stays};
-use crate::cleanup::{clock_kept, recover as cleanup_recover};
 use crate::cli::args::Global;
 use crate::cli::error::CliError;
 use crate::cli::output::{Output, plain, size, table};

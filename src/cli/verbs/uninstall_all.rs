@@ -9,8 +9,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::uninstall::{self, SCHEMA};
-use crate::cleanup::report_files;
-use crate::cleanup::uninstall_account::{self, Need};
+use crate::cleanup::clean::report_files;
+use crate::cleanup::uninstall::account::{self, Need};
 use crate::cli::args::Global;
 use crate::cli::error::CliError;
 use crate::cli::every_repository::{Errand, Everywhere, Outcome};
@@ -51,9 +51,9 @@ pub fn run(global: &Global, args: &UninstallArgs, out: &Output) -> Result<u8, Cl
         },
     )?;
     let own = env::own_executable().map_err(|error| CliError::io("cannot find our own executable", &error))?;
-    let mut account = uninstall_account::look(need(&everywhere), &leaving(&everywhere), &own)?;
+    let mut account = account::look(need(&everywhere), &leaving(&everywhere), &own)?;
     if args.yes {
-        uninstall_account::remove(&mut account)?.iter().for_each(|note| out.warn(plain(note)));
+        account::remove(&mut account)?.iter().for_each(|note| out.warn(plain(note)));
     }
     let document = document(&everywhere, &account, args.yes);
     out.answer(SCHEMA, document.clone(), || uninstall::text(&document))?;
@@ -99,7 +99,7 @@ fn leaving(everywhere: &Everywhere) -> BTreeSet<String> {
     everywhere.each().filter(|(_, outcome, _)| leaves(outcome)).map(|(known, ..)| known.id.clone()).collect()
 }
 
-fn document(everywhere: &Everywhere, account: &uninstall_account::Account, applied: bool) -> Value {
+fn document(everywhere: &Everywhere, account: &account::Account, applied: bool) -> Value {
     let (mut removed, mut left, mut repositories) = (Vec::new(), Vec::new(), Vec::new());
     for (_, outcome, repo) in everywhere.each() {
         let (goes, stays) = uninstall::lists(&outcome.report);

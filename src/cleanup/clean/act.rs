@@ -1,0 +1,267 @@
+//! Apply: one action of `clean`: rechecks what it expects, saves, takes away.
+//!
+//! What is not as expected is skipped with the reason and left as it is. Nothing here decides what may go.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::types::{CleanAction, DirFact, Step};
+use super::{locks, refs, remote_apply};
+use crate::cleanup::batch::{Batch, Takeaway};
+use crate::cleanup::done::Done;
+use crate::cleanup::error::{CleanupError, Result};
+use crate::cleanup::places::{children, is_of_the_run_alone};
+use crate::cleanup::ref_names::SALVAGE_PREFIX;
+use crate::cleanup::remove::decide::{DirId, RemovalPlan};
+use crate::cleanup::remove::scan::dir_id;
+use crate::cleanup::remove::{self, Attempt, BranchOutcome};
+use crate::cleanup::salvage::sealed::{Onto, Sealed};
+use crate::cleanup::salvage::{self, bundles};
+use crate::cleanup::undo::restore;
+use crate::model::record::{AttemptRecord, RemovedItem, RunRecord, TaskRecord, WorkspaceRecord, WorkspaceState};
+use crate::model::{CommitId, Token};
+use crate::store::{Entry, Store};
+use crate::sys::lock::FileLock;
+use crate::sys::marks::Marks;
+use crate::sys::standing::Processes;
+use crate::sys::{fs, proc};
+use crate::worktree::import::update_ref;
+use crate::worktree::sealed::{SealedPaths, remove_if_empty};
+use crate::worktree::{Repository, WorktreeError, abandoned, import_submodules, plain};
+
+const CHANGED: &str = "it has changed since it was looked at";
+
+/// Carries out one action.
+pub fn apply(
+    repo: &Repository,
+    store: &Store,
+    batch: &mut Batch<'_>,
+    template: &str,
+    summary: &str,
+    action: &CleanAction,
+) -> Result<Done> {
+    match &action.step {
+        Step::Workspace(plan) => workspace(repo, store, batch, template, plan, summary),
+        Step::Reset(plan) => reset(store, plan),
+        Step::PutBack { entry, items } => put_back(repo, store, entry, items),
+        Step::Close(entry) => {
+            store.failed(entry.intent(), json!({"why": "it is recorded as an operation"}))?;
+            Ok(Done::plain())
+        }
+        Step::Task { run, task, paths, enclosure, salvage } => {
+            let goal = TaskBox { repo, store, run, task, paths };
+            goal.retire(batch, *enclosure, *salvage, summary)
+        }
+        Step::Orphans { run, task, token } => orphans(repo, store, run, task, token),
+        Step::Entry(dir) => entry(repo, batch, dir, summary),
+        Step::Ref(doomed) => {
+            let mut done = refs::take(repo, batch, &[doomed], summary)?;
+            done.pop().map_or_else(|| Done::skipped(CHANGED), Ok)
+        }
+        Step::RemoteBranch(doomed) => {
+            let mut done = remote_apply::take(repo, batch, &[doomed], summary)?;
+            done.pop().map_or_else(|| Done::skipped(CHANGED), Ok)
+        }
+        Step::RunDir { path, id } => run_dir(batch, path, *id, summary),
+        Step::ExpireRef { name, commit } => expire_ref(repo, name, commit),
+        Step::ExpireDir(dir) => expire_dir(dir),
+        Step::ExpireBundle(dir) => expire_bundle(repo, dir),
+        Step::EmptyDir(dir) => empty_dir(dir),
+        Step::Unkeep(path) => unkeep(path),
+        Step::Lock(lock) => locks::take(repo, batch.stamp(), lock),
+    }
+}
+
+fn workspace(
+    repo: &Repository,
+    store: &Store,
+    batch: &mut Batch<'_>,
+    template: &str,
+    plan: &RemovalPlan,
+    summary: &str,
+) -> Result<Done> {
+    Ok(match remove::attempt(batch, repo, store, plan, template, summary)? {
+        Attempt::Skipped(why) => Done::Skipped(why),
+        Attempt::Done(removed) => {
+            let kept = removed.branch_outcome == BranchOutcome::Kept;
+            let note = kept.then(|| format!("branch `{}` is kept: {}", removed.branch, removed.reason));
+            Done::Yes { salvage: removed.salvage, note }
+        }
+    })
+}
+
+fn reset(store: &Store, plan: &RemovalPlan) -> Result<Done> {
+    if store.workspace(&plan.record.name)?.as_ref() != Some(&plan.record) {
+        return Done::skipped(CHANGED);
+    }
+    let record = WorkspaceRecord { state: WorkspaceState::Ready, owner: None, ..plan.record.clone() };
+    store.put_workspace("workspace.kept", &record)?;
+    Ok(Done::plain())
+}
+
+fn put_back(repo: &Repository, store: &Store, entry: &Entry, items: &[RemovedItem]) -> Result<Done> {
+    if store.open_intents()?.iter().all(|open| open.seq != entry.seq) {
+        return Done::skipped("somebody has put it back already");
+    }
+    restore::put_back(repo, store, items)?;
+    store.failed(entry.intent(), json!({"why": "it died half-way; what it took was put back"}))?;
+    Ok(Done::plain())
+}
+
+/// How long what nobody owns may take to end after it was asked to.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Ends what an attempt left running. Whoever holds the lock of a run supervises it: with it in hand nobody begins it again.
+fn orphans(repo: &Repository, store: &Store, run: &RunRecord, task: &TaskRecord, token: &Token) -> Result<Done> {
+    let holder = format!("pid {}, ending what nobody owns", std::process::id());
+    let Ok(_right) = FileLock::try_acquire(&repo.run_lock(&run.id), &holder) else {
+        return Done::skipped("its run has a supervisor now");
+    };
+    let now = store.task(&run.id, &task.id)?;
+    let held = |attempt: &AttemptRecord| attempt.process.as_ref().is_some_and(proc::is_alive);
+    if store.run(&run.id)?.state != run.state || now.attempts != task.attempts || now.attempts.iter().any(held) {
+        return Done::skipped(CHANGED);
+    }
+    let at = |error| fs::at("end what is left in", "/proc".as_ref())(error);
+    let marks = Marks::scan().map_err(at)?;
+    if marks.own(token).next().is_some() {
+        return Done::skipped("this command is one of them, or was started by one");
+    }
+    match marks.end(token, GRACE).map_err(at)? {
+        0 => Ok(Done::Yes { salvage: Vec::new(), note: Some("they have ended by themselves".into()) }),
+        _ => Ok(Done::plain()),
+    }
+}
+
+/// The box of a task with what belongs to it.
+struct TaskBox<'a> {
+    repo: &'a Repository,
+    store: &'a Store,
+    run: &'a RunRecord,
+    task: &'a TaskRecord,
+    paths: &'a SealedPaths,
+}
+
+impl TaskBox<'_> {
+    fn retire(&self, batch: &mut Batch<'_>, expected: Option<DirId>, salvage: bool, summary: &str) -> Result<Done> {
+        let (run, task, paths) = (self.run, self.task, self.paths);
+        let now = self.store.task(&run.id, &task.id)?;
+        if dir_id(&paths.enclosure)? != expected || now.state != task.state || now.attempts != task.attempts {
+            return Done::skipped(CHANGED);
+        }
+        if let Some(process) = Processes::scan()?.inside(&paths.enclosure).first() {
+            return Done::skipped(format!("{} (pid {}) works in it now", process.name, process.pid));
+        }
+        let saved = match if salvage { self.save(batch.stamp()) } else { Ok(Vec::new()) } {
+            Ok(saved) => saved,
+            // It stays, and the other things go.
+            Err(CleanupError::Worktree(WorktreeError::BadResult { message, .. })) => {
+                return Done::skipped(format!(
+                    "it cannot be saved, so it stays: {message}; what is needed of it has to be copied by hand"
+                ));
+            }
+            Err(error) => return Err(error),
+        };
+        let takeaway = Takeaway {
+            directories: vec![paths.entry.clone(), paths.enclosure.clone(), paths.private.clone()],
+            task: task.workspace.clone().map(|path| (run.id.clone(), task.id.clone(), path)),
+            saved,
+            ..Takeaway::default()
+        };
+        batch.take_away(&takeaway, summary)?;
+        remove_if_empty(paths.enclosure.parent());
+        plain::remove_entries_dir_if_empty(self.repo);
+        Ok(Done::Yes { salvage: takeaway.saved, note: None })
+    }
+
+    /// Saves what the box holds, unless the task's branch holds the same files.
+    fn save(&self, stamp: &str) -> Result<Vec<String>> {
+        let (repo, run, task) = (self.repo, self.run, self.task);
+        let base = task.base.as_ref().unwrap_or(&run.base.commit);
+        let store_dir = repo.run_dir(&run.id)?;
+        let captured = if fs::exists(&self.paths.tree)? {
+            salvage::sealed::capture_sealed(repo, self.paths, &store_dir, base)?
+        } else {
+            salvage::sealed::commits_of_sealed(repo, self.paths, &store_dir, base)?
+        };
+        let reader = repo.reader();
+        let tip = reader.ref_commit(&task.branch.full_ref())?.unwrap_or_else(|| base.clone());
+        let prefix = format!("{}{}/{}/{stamp}", SALVAGE_PREFIX, run.id, task.id);
+        let same = captured.commit == *base || salvage::sealed::captured_tree(&captured)? == reader.tree_of(&tip)?;
+        let sealed = Sealed { paths: self.paths, captured: &captured, work: !same, base, prefix: &prefix };
+        let onto = Onto { reference: &salvage::sealed::beside(&prefix), expected: None };
+        Ok(salvage::sealed::save(repo, sealed, onto)?.saved.into_iter().map(|saved| saved.name).collect())
+    }
+}
+
+fn entry(repo: &Repository, batch: &mut Batch<'_>, dir: &DirFact, summary: &str) -> Result<Done> {
+    if dir_id(&dir.path)? != Some(dir.id) {
+        return Done::skipped(CHANGED);
+    }
+    batch.take_away(&Takeaway { directories: vec![dir.path.clone()], ..Takeaway::default() }, summary)?;
+    plain::remove_entries_dir_if_empty(repo);
+    Ok(Done::plain())
+}
+
+fn run_dir(batch: &mut Batch<'_>, path: &Path, id: DirId, summary: &str) -> Result<Done> {
+    if dir_id(path)? != Some(id) {
+        return Done::skipped(CHANGED);
+    }
+    for child in children(path)? {
+        let name = child.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !is_of_the_run_alone(&name) {
+            return Done::skipped(format!("a part of a workspace is in it: {name}"));
+        }
+    }
+    batch.take_away(&Takeaway { directories: vec![path.to_owned()], ..Takeaway::default() }, summary)?;
+    Ok(Done::plain())
+}
+
+fn expire_ref(repo: &Repository, name: &str, commit: &CommitId) -> Result<Done> {
+    match update_ref(repo, name, None, Some(commit), "treehand: its time is over") {
+        Ok(()) => {
+            if name.starts_with(SALVAGE_PREFIX) {
+                import_submodules::discard(repo, name, commit)?;
+            }
+            Ok(Done::plain())
+        }
+        Err(WorktreeError::Busy { holder, .. }) => Done::skipped(holder),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn expire_dir(dir: &DirFact) -> Result<Done> {
+    if dir_id(&dir.path)? != Some(dir.id) {
+        return Done::skipped(CHANGED);
+    }
+    let freed = fs::remove_counting(&dir.path)?;
+    remove_if_empty(dir.path.parent());
+    Ok(Done::Freed(freed))
+}
+
+fn expire_bundle(repo: &Repository, dir: &DirFact) -> Result<Done> {
+    if dir_id(&dir.path)? != Some(dir.id) {
+        return Done::skipped(CHANGED);
+    }
+    bundles::expire(repo, dir)?;
+    Ok(Done::plain())
+}
+
+fn empty_dir(dir: &DirFact) -> Result<Done> {
+    if dir_id(&dir.path)? != Some(dir.id) || !children(&dir.path)?.is_empty() {
+        return Done::skipped(CHANGED);
+    }
+    remove_if_empty(Some(&dir.path));
+    remove_if_empty(dir.path.parent());
+    Ok(Done::plain())
+}
+
+fn unkeep(path: &Path) -> Result<Done> {
+    if !std::fs::read(path).is_ok_and(|content| content.starts_with(abandoned::KEEP.as_bytes())) {
+        return Done::skipped(CHANGED);
+    }
+    fs::remove_file(path)?;
+    Ok(Done::plain())
+}
