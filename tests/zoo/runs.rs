@@ -101,6 +101,18 @@ fn unknown(world: &World, _: &str) -> Vec<Verdict> {
     vec![Kept("state", "/0w253tzej6".into(), "no run of this id is recorded"), Untouched(place)]
 }
 
+/// Of a run that died before it was on record: what its tasks were to borrow from, and no task.
+fn unknown_and_empty(world: &World, _: &str) -> Vec<Verdict> {
+    let id = std::fs::read_to_string(world.repo().join(".git/treehand/id")).expect("an id");
+    let sealed = world.path().join("state/treehand/sealed").join(id.trim());
+    let (old, young) = (sealed.join("0w253tzej7"), sealed.join("0w253tzej8"));
+    for place in [&old, &young] {
+        std::fs::create_dir_all(place.join("base.git/objects")).expect("made");
+    }
+    world.shell(&format!("touch -d '3 days ago' '{}'", old.display())).expect(0);
+    vec![Goes("state", "/0w253tzej7".into(), "no run of this id is recorded, and no task"), Untouched(young)]
+}
+
 /// Its supervisor is killed in the middle of a task, and what held that too.
 fn abandoned(world: &World, name: &str) -> Vec<Verdict> {
     let id = Followed::leave_behind(world, name, "echo half > half.txt");
@@ -143,6 +155,7 @@ pub const ALL: &[Specimen] = &[
     ("unseen", with_files_that_git_cannot_see),
     ("moved-branch", moved_branch),
     ("unknown", unknown),
+    ("unknown-and-empty", unknown_and_empty),
     ("abandoned", abandoned),
 ];
 

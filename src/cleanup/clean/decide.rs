@@ -213,6 +213,13 @@ fn leftovers(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
     let at_work = facts.runs.iter().any(|run| run.standing == RunStanding::AtWork);
     let least = if at_work { policy.min_age.max(IN_USE) } else { policy.min_age };
     let old = |at: Timestamp| policy.now.since(at) >= least;
+    // Whoever begins a run makes it before it is on record.
+    for dir in facts.empty_run_dirs.iter().filter(|dir| policy.now.since(dir.at) >= policy.min_age.max(IN_USE)) {
+        let (item, proof) =
+            (dir.path.display().to_string(), "no run of this id is recorded, and no task has a part in it");
+        let step = Step::RunDir { path: dir.path.clone(), id: dir.id };
+        plan.actions.push(action(Kind::State, item, proof, dir.id.to_string(), step));
+    }
     for dir in facts.quarantines.iter().filter(|dir| old(dir.at)) {
         plan.actions.push(expire(Kind::Temp, dir, "a quarantine that nothing uses any more", Step::ExpireDir));
     }

@@ -10,7 +10,7 @@ use super::look::Scan;
 use super::types::{Facts, Kept, Kind, OrphanFact, RunFacts, RunStanding, StrayBranch, TaskBranch, TaskFacts};
 use crate::cleanup::error::Result;
 use crate::cleanup::integration::{self, Target};
-use crate::cleanup::places::{directories, disk_there};
+use crate::cleanup::places::{children, directories, disk_there, is_of_the_run_alone};
 use crate::cleanup::remove::scan::dir_id;
 use crate::model::cause::chain;
 use crate::model::record::{AttemptRecord, RunRecord, TaskRecord};
@@ -213,7 +213,7 @@ pub(super) fn task_branch(
     })
 }
 
-/// Private directories of runs that the store does not know: they may hold the only copy of something.
+/// Private directories of runs that the store does not know: where a task has a part in one, it may hold the only copy of something.
 fn unknown_private(scan: &Scan<'_>, facts: &mut Facts) -> Result<()> {
     if !is_sealed_root(scan)? {
         return Ok(());
@@ -221,7 +221,13 @@ fn unknown_private(scan: &Scan<'_>, facts: &mut Facts) -> Result<()> {
     let known: BTreeSet<String> = facts.runs.iter().map(|run| run.run.id.to_string()).collect();
     for dir in directories(&scan.repo.sealed_root()?)? {
         let name = dir.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if RunId::parse(&name).is_ok() && !known.contains(&name) {
+        if RunId::parse(&name).is_err() || known.contains(&name) {
+            continue;
+        }
+        let parts = children(&dir.path)?;
+        if parts.iter().all(|part| part.file_name().is_some_and(|n| is_of_the_run_alone(&n.to_string_lossy()))) {
+            facts.empty_run_dirs.push(dir);
+        } else {
             let (item, reason) = (dir.path.display().to_string(), "no run of this id is recorded".to_owned());
             facts.unreadable.push(Kept { kind: Kind::State, item, reason });
         }

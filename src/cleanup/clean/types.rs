@@ -482,6 +482,8 @@ pub struct Facts {
     pub unreadable: Vec<Kept>,
     /// Runs.
     pub runs: Vec<RunFacts>,
+    /// Private directories of runs that are not on record, in which no task has a part.
+    pub empty_run_dirs: Vec<DirFact>,
     /// Task branches without a task.
     pub strays: Vec<StrayBranch>,
     /// Branches of people, where they were asked for.
