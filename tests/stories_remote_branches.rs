@@ -118,7 +118,7 @@ fn what_somebody_pushed_or_uses_meanwhile_stays() {
     let plan = world.treehand(&PLAN).expect(0).json();
     assert_eq!(lines(&plan), ["kept refs/remotes/origin/w: the branch `w` here has work that is in no target"]);
     world.git(&["push", "-q", "origin", "w"]);
-    let report = world.treehand(&APPLY).expect(0).json();
+    let report = world.treehand(&[&APPLY[..], &["--branches", "all"]].concat()).expect(0).json();
     assert_eq!(lines(&report), ["kept refs/remotes/origin/w: its work is in no target"]);
     assert_eq!(on_remote(&world), ["main", "w"]);
 }
@@ -228,4 +228,102 @@ fn pull_requests_that_are_open_or_may_be_keep_their_branches_and_merged_ones_pro
     assert_eq!(on_remote(&world), ["main"]);
     world.treehand(&["undo"]).expect(0);
     assert_eq!(world.git(&["rev-parse", "squashed"]).trim(), tip);
+}
+
+#[test]
+fn a_look_at_a_remote_moves_no_branch_here_whatever_the_refspecs_say() {
+    let world = World::with_remote();
+    world.git(&["branch", "work"]);
+    world.git(&["push", "-q", "origin", "work"]);
+    let precious = world.git(&["commit-tree", "-p", "work", "-m", "precious", "main^{tree}"]).trim().to_owned();
+    world.git(&["update-ref", "refs/heads/work", &precious]);
+    // Somebody goes on there, so that there is something to fetch.
+    let theirs = world.commit_upstream("theirs", "t.txt", "t\n");
+    world.git_in(&world.up(), &["update-ref", "refs/heads/work", theirs.trim()]);
+    world.git(&["config", "remote.origin.fetch", "+refs/heads/*:refs/heads/*"]);
+    world.treehand(&["clean", "--remote", "--branches", "all"]).expect(0);
+    assert_eq!(world.git(&["rev-parse", "work"]).trim(), precious);
+    world.treehand(&["new", "fresh", "--base", "origin/work"]);
+    assert_eq!(world.git(&["rev-parse", "work"]).trim(), precious, "nor does a workspace that is made");
+}
+
+#[test]
+fn branches_that_are_not_what_their_names_say_stay() {
+    let world = World::with_remote();
+    let tip = landed(&world, "staging");
+    let old = world.git(&["rev-parse", "main"]).trim().to_owned();
+    world.commit("more", &[("more.txt", "more\n")]);
+    world.git(&["push", "-q", "origin", "main"]);
+    // Somebody deploys by a branch of that name now.
+    world.git(&["push", "-q", "-f", "origin", &format!("{old}:refs/heads/staging")]);
+    assert_eq!(lines(&world.treehand(&PLAN).expect(0).json()), [] as [&str; 0], "it is not the workspace's");
+    let up = |args: &[&str]| world.git_in(&world.up(), args);
+    up(&["update-ref", "refs/heads/release", &tip]);
+    up(&["symbolic-ref", "refs/heads/alias", "refs/heads/release"]);
+    up(&["update-ref", "refs/heads/HEAD", &tip]);
+    // What tracked a branch here is in the way of one that is below it there now.
+    world.git(&["update-ref", "refs/remotes/origin/below", &tip]);
+    up(&["update-ref", "refs/heads/below/it", &tip]);
+    let all = [&APPLY[..], &["--branches", "all"]].concat();
+    let mut said = lines(&world.treehand(&all).expect(0).json());
+    said.sort();
+    let expected = [
+        "done refs/remotes/origin/below/it: ancestor of `origin/main`",
+        "kept refs/remotes/origin/HEAD: no branch may be called so here",
+        "kept refs/remotes/origin/alias: it is another name of `release`",
+        "kept refs/remotes/origin/release: `alias` is another name of it",
+        "kept refs/remotes/origin/staging: no work yet",
+    ];
+    assert_eq!(said, expected);
+    assert_eq!(up(&["rev-parse", "release"]).trim(), tip);
+    world.treehand(&["undo"]).expect(0);
+    assert_eq!(up(&["rev-parse", "below/it"]).trim(), tip);
+}
+
+#[test]
+fn what_was_reverted_there_or_taken_in_by_a_copy_alone_stays() {
+    let world = World::with_remote();
+    let fork = world.path().join("fork.git").to_string_lossy().into_owned();
+    world.git(&["init", "-q", "--bare", "-b", "main", &fork]);
+    world.git(&["remote", "add", "fork", &fork]);
+    landed(&world, "w");
+    world.git(&["push", "-q", "fork", "main"]);
+    world.git(&["branch", "here", "origin/w"]);
+    world.git(&["reset", "-q", "--hard", "origin/main"]);
+    let before = world.git(&["rev-parse", "main"]).trim().to_owned();
+    world.git(&["revert", "--no-edit", "-m", "1", "HEAD"]);
+    world.git(&["push", "-q", "origin", "main"]);
+    world.git(&["reset", "-q", "--hard", &before]);
+    let report = world.treehand(&[&PLAN[..], &["--branches", "all"]].concat()).expect(0).json();
+    let said = lines(&report);
+    assert!(
+        said[0].starts_with("kept refs/remotes/origin/w: its work was in `origin/main` and was reverted"),
+        "{said:?}"
+    );
+    let kept = report["kept"].as_array().expect("a list").iter();
+    let here = kept.filter(|one| one["item"] == "refs/heads/here").count();
+    assert_eq!(here, 1, "main here has not heard of it yet: {report}");
+}
+
+#[test]
+fn what_is_not_all_here_stays_for_it_could_not_be_pushed_back() {
+    let world = World::with_remote();
+    let up = world.up().to_string_lossy().into_owned();
+    world.git_in(&world.up(), &["config", "uploadpack.allowFilter", "true"]);
+    world.git(&["switch", "-q", "-c", "feature"]);
+    world.commit("draft", &[("f.txt", "draft\n")]);
+    world.commit("final", &[("f.txt", "final\n")]);
+    world.git(&["push", "-q", "origin", "feature"]);
+    world.git(&["switch", "-q", "main"]);
+    world.git(&["merge", "-q", "--squash", "feature"]);
+    world.git(&["commit", "-q", "-m", "squashed"]);
+    world.git(&["push", "-q", "origin", "main"]);
+    for (name, flags) in [("partial", "--filter=blob:none"), ("shallow", "--depth=1")] {
+        let clone = world.path().join(name);
+        world.git(&["clone", "-q", "--no-local", flags, &format!("file://{up}"), &clone.to_string_lossy()]);
+        let args = ["clean", "--remote", "--json", "--min-age", "0s", "--branches", "all", "--yes"];
+        let report = world.treehand_at(&clone, &args).expect(0).json();
+        assert!(lines(&report).iter().all(|line| line.starts_with("kept ")), "{name}: {report}");
+    }
+    assert_eq!(on_remote(&world), ["feature", "main"]);
 }

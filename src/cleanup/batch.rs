@@ -127,16 +127,9 @@ impl<'a> Batch<'a> {
         remote_back::hold(self.repo, remote, tips, &self.stamp)?;
         let data = json!({"items": items, "owner": proc::own()});
         let intent = self.store.intend(&EntryDraft::new(self.kind, data))?;
-        let pushed = match remote_push::delete(self.repo, remote, tips, deadline) {
-            Ok(pushed) => pushed,
-            Err(error) => {
-                // What cannot be put back now stays under the open intent, for `clean`.
-                remote_back::put_back(self.repo, &items)?;
-                remote_back::let_go(self.repo, remote, tips, &self.stamp)?;
-                self.store.failed(intent, json!({"why": chain(&error)}))?;
-                return Err(error.into());
-            }
-        };
+        // Where that fails, whatever the remote got of it, it may be at it still: under the open intent the next `clean` looks what
+        // came of it, and puts back what went.
+        let pushed = remote_push::delete(self.repo, remote, tips, deadline)?;
         let (gone, kept): (Vec<_>, Vec<_>) = tips.iter().zip(&pushed).partition(|(_, pushed)| pushed.is_ok());
         let tips = |of: Vec<(&RemoteTip, &Pushed)>| of.into_iter().map(|(tip, _)| tip.clone()).collect::<Vec<_>>();
         remote_back::let_go(self.repo, remote, &tips(kept), &self.stamp)?;

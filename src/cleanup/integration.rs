@@ -52,9 +52,10 @@ fn in_any(repo: &Repository, (tip, base): (&CommitId, Option<&CommitId>), target
     let mut verdict = Err(NotIntegrated::Unproved);
     for target in targets {
         match in_target(repo, (tip, base), target)? {
-            Err(NotIntegrated::Unproved) => {}
-            Ok(found) => return Ok(Ok(found)),
-            taken_back => verdict = taken_back,
+            Ok(found) if verdict.is_err() => verdict = Ok(found),
+            Ok(_) | Err(NotIntegrated::Unproved) => {}
+            // What another target has may only not have heard of it yet.
+            taken_back => return Ok(taken_back),
         }
     }
     match targets.first() {

@@ -18,7 +18,7 @@ use crate::worktree::Repository;
 use crate::worktree::landed::Proof;
 
 /// What the file begins with; with another number it is another treehand's, whose rungs may be others.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Largest file that is read.
 const SIZE_MAX: u64 = 64 << 20;

@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -495,7 +496,7 @@ pub fn run_within(argv: &[&OsStr], directory: &Path, limit: Duration) -> io::Res
     let (output, errors) = (read_aside(child.stdout.take()), read_aside(child.stderr.take()));
     match ended_within(&mut child, limit, GRACE, (terminate, kill))? {
         None => Ok(InTime::TooLate),
-        Some(code) => Ok(InTime::Ended { code, output: joined(output)?, errors: joined(errors)? }),
+        Some(code) => Ok(InTime::Ended { code, output: joined_soon(output)?, errors: joined_soon(errors)? }),
     }
 }
 
@@ -526,20 +527,62 @@ pub(super) fn ended_within(
 }
 
 /// A pipe that is read to its end by a thread of its own, so that who writes there is never held up.
-pub(super) type ReadAside = std::thread::JoinHandle<io::Result<Vec<u8>>>;
+pub(super) struct ReadAside {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    end: mpsc::Receiver<io::Result<()>>,
+}
+
+/// How long a pipe of a child that has ended may stay open: somebody else, whom it has started, may hold it for ever.
+const LEFT_OPEN: Duration = Duration::from_secs(2);
 
 /// Begins to read a pipe; nothing comes of none.
 pub(super) fn read_aside(pipe: Option<impl io::Read + Send + 'static>) -> ReadAside {
+    let bytes = Arc::new(Mutex::new(Vec::new()));
+    let (tell, end) = mpsc::channel();
+    let into = Arc::clone(&bytes);
     std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        pipe.map(|mut pipe| pipe.read_to_end(&mut bytes)).transpose()?;
-        Ok(bytes)
-    })
+        let read = pipe.map_or(Ok(()), |pipe| read_into(pipe, &into));
+        // Whoever asked may have gone on without it.
+        let _told_or_gone = tell.send(read);
+    });
+    ReadAside { bytes, end }
+}
+
+fn read_into(mut pipe: impl io::Read, bytes: &Mutex<Vec<u8>>) -> io::Result<()> {
+    let mut chunk = vec![0; 64 << 10];
+    loop {
+        match pipe.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Ok(count) => {
+                let read = chunk.get(..count).unwrap_or_default();
+                bytes.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(read);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// What was read, when the pipe has ended.
 pub(super) fn joined(reader: ReadAside) -> io::Result<Vec<u8>> {
-    reader.join().unwrap_or_else(|_| Err(io::Error::other("a reader panicked")))
+    reader.end.recv().unwrap_or_else(|_| Err(io::Error::other("a reader panicked")))?;
+    Ok(reader.so_far())
+}
+
+/// What was read of a child that has ended, although somebody else may still hold the pipe: the child's own words are all there.
+pub(super) fn joined_soon(reader: ReadAside) -> io::Result<Vec<u8>> {
+    match reader.end.recv_timeout(LEFT_OPEN) {
+        Ok(read) => read?,
+        Err(mpsc::RecvTimeoutError::Timeout) => {}
+        Err(mpsc::RecvTimeoutError::Disconnected) => return Err(io::Error::other("a reader panicked")),
+    }
+    Ok(reader.so_far())
+}
+
+impl ReadAside {
+    fn so_far(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// The exit code as a shell would give it: 128 and the signal for a child that a signal ended.
@@ -559,6 +602,19 @@ mod tests {
     use std::io::{Read, Write};
 
     use super::*;
+
+    #[test]
+    fn who_has_ended_is_not_waited_for_because_of_whom_it_left_behind() {
+        let argv = ["sh", "-c", "sleep 600 & echo $!; echo said >&2"].map(OsStr::new);
+        let begun = Instant::now();
+        let ended = run_within(&argv, Path::new("/"), Duration::from_secs(600)).expect("started");
+        let InTime::Ended { code: 0, output, errors } = ended else { panic!("it has ended") };
+        assert!(begun.elapsed() < Duration::from_secs(300), "it was waited for");
+        let left: u32 = String::from_utf8_lossy(&output).trim().parse().expect("a pid");
+        assert_eq!(errors, b"said\n");
+        let left = identify(left).expect("it lives");
+        assert!(matches!(kill(&left), Ok(Signalled::Sent)), "it goes");
+    }
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the test wants a child")]

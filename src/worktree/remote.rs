@@ -135,7 +135,9 @@ fn ask_now(repo: &Repository, branch: &RemoteBranch, deadline: Duration) -> Resu
     let spec = format!("+{full}:{}", branch.tracking);
     let args =
         ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules"];
-    let fetch = transport(repo, args, deadline).args(["--end-of-options", &branch.remote, &spec]);
+    // Refspecs of the configuration may name branches here, which are nobody's to move but the user's.
+    let alone = ["--refmap=", "--no-prune", "--end-of-options", &branch.remote, &spec];
+    let fetch = transport(repo, args, deadline).args(alone);
     if let Err(error) = fetch.run() {
         return Ok(silent(error.to_string()));
     }

@@ -12,6 +12,7 @@ use super::remote::transport;
 use super::remote_refs::tracking;
 use super::repository::Repository;
 use crate::model::CommitId;
+use crate::model::cause::chain;
 
 /// A branch of a remote, without `refs/heads/`, and its tip.
 pub type RemoteTip = (String, CommitId);
@@ -41,8 +42,12 @@ pub fn create(repo: &Repository, remote: &str, tips: &[RemoteTip], deadline: Dur
     let pushed = push(repo, remote, tips, leases.collect(), specs.collect(), deadline)?;
     for ((branch, tip), pushed) in tips.iter().zip(&pushed) {
         let tracking = tracking(remote, branch);
-        if pushed.is_ok() && repo.reader().ref_commit(&tracking)?.is_none() {
-            update_ref(repo, &tracking, Some(tip), None, "treehand: back")?;
+        if pushed.is_ok()
+            && repo.reader().ref_commit(&tracking)?.is_none()
+            && let Err(error) = update_ref(repo, &tracking, Some(tip), None, "treehand: back")
+        {
+            // Something else has its place here; the next fetch says so, too, and the branch itself is back.
+            tracing::debug!("{tracking} is not back: {}", chain(&error));
         }
     }
     Ok(pushed)
@@ -56,8 +61,11 @@ fn push(
     specs: Vec<String>,
     deadline: Duration,
 ) -> Result<Vec<Pushed>> {
-    let alone = ["push", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no"];
-    let push = transport(repo, alone, deadline).args(leases).args(["--end-of-options", remote]).args(specs);
+    let no_mirror = format!("remote.{remote}.mirror=false");
+    let plain = ["-c", "push.pushOption=", "-c", &no_mirror, "push", "--porcelain", "--no-verify", "--no-signed"];
+    let alone = ["--no-follow-tags", "--recurse-submodules=no"];
+    let push = transport(repo, plain, deadline).args(alone).args(leases);
+    let push = push.args(["--end-of-options", remote]).args(specs);
     let name = push.name();
     let output = push.output()?;
     let said = parse(&String::from_utf8_lossy(&output.stdout));

@@ -1,7 +1,7 @@
 //! Asking a remote for everything that it has: branches, its default branch, and the heads of pull requests that it shows.
 //!
-//! Nothing is taken for absent because a remote did not answer: that is an error. A fetch brings what is not here yet to the
-//! tracking refs; it takes none away.
+//! Nothing is taken for absent because a remote did not answer: that is an error. A fetch brings the objects that are not here yet, and
+//! moves no ref, whatever the repository's own refspecs say.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::error::{Result, WorktreeError};
 use super::remote::transport;
 use super::repository::Repository;
 use crate::model::cause::chain;
-use crate::model::{CommitId, Span};
+use crate::model::{BranchName, CommitId, Span};
 use crate::sys::git::GitError;
 
 /// Below what a remote shows heads of pull requests, by the name of the kind of forge.
@@ -25,7 +25,9 @@ pub struct Advertised {
     pub default: Option<String>,
     /// The pull requests that it has the heads of, open or not, by number.
     pub requests: BTreeMap<u64, CommitId>,
-    /// Names of branches that are not UTF-8, as far as they can be shown.
+    /// Branches that are another name of a branch, and of which.
+    pub aliases: BTreeMap<String, String>,
+    /// Names of branches that cannot be read as such, as far as they can be shown.
     pub unreadable: Vec<String>,
 }
 
@@ -47,12 +49,20 @@ fn parse(output: &[u8]) -> Advertised {
             continue;
         };
         let Some((id, name)) = line.split_once('\t') else { continue };
-        if let (Some(target), "HEAD") = (id.strip_prefix("ref: refs/heads/"), name) {
-            found.default = Some(target.to_owned());
+        let branch = name.strip_prefix("refs/heads/");
+        match (id.strip_prefix("ref: refs/heads/"), branch) {
+            (Some(target), Some(branch)) => drop(found.aliases.insert(branch.to_owned(), target.to_owned())),
+            (Some(target), None) if name == "HEAD" => found.default = Some(target.to_owned()),
+            _ => {}
         }
         let Ok(id) = CommitId::parse(id) else { continue };
-        if let Some(branch) = name.strip_prefix("refs/heads/") {
-            found.branches.insert(branch.to_owned(), id);
+        if let Some(branch) = branch {
+            // What a tag in the place of a branch stands for is told beside it.
+            match BranchName::parse(branch) {
+                Ok(_) => drop(found.branches.insert(branch.to_owned(), id)),
+                Err(_) if branch.ends_with("^{}") => {}
+                Err(_) => found.unreadable.push(branch.to_owned()),
+            }
         } else if let Some(number) = request(name) {
             found.requests.insert(number, id);
         }
@@ -65,21 +75,21 @@ fn request(name: &str) -> Option<u64> {
     rest.strip_suffix("/head")?.parse().ok()
 }
 
-/// Brings these branches to the refs that track them, unless they are there already.
+/// Brings the commits of these branches here, unless they are here already. Nothing holds them then but who asked.
 pub fn fetch(repo: &Repository, remote: &str, branches: &[(&str, &CommitId)], deadline: Duration) -> Result<()> {
     let (reader, mut specs) = (repo.reader(), String::new());
     for (branch, tip) in branches {
-        let tracking = tracking(remote, branch);
-        if reader.ref_commit(&tracking)?.as_ref() != Some(tip) || !reader.has_commit(tip)? {
-            specs.push_str(&format!("+refs/heads/{branch}:{tracking}\n"));
+        if !reader.has_commit(tip)? {
+            specs.push_str(&format!("refs/heads/{branch}\n"));
         }
     }
     if specs.is_empty() {
         return Ok(());
     }
     let quiet = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"];
-    let fetch =
-        transport(repo, quiet, deadline).args(["--no-recurse-submodules", "--stdin", "--end-of-options", remote]);
+    // An empty map: what the configuration says of where branches go is not meant here.
+    let alone = ["--refmap=", "--no-recurse-submodules", "--no-prune", "--stdin", "--end-of-options", remote];
+    let fetch = transport(repo, quiet, deadline).args(alone);
     fetch.stdin(specs).run()?;
     Ok(())
 }
@@ -128,6 +138,7 @@ mod tests {
         let id = |letter: char| letter.to_string().repeat(40);
         let mut text = format!(
             "ref: refs/heads/trunk\tHEAD\n{a}\tHEAD\n{a}\trefs/heads/trunk\n{b}\trefs/heads/a/b\n\
+             {b}\trefs/heads/a/b^{{}}\nref: refs/heads/a/b\trefs/heads/also\n{b}\trefs/heads/also\n\
              {c}\trefs/pull/12/head\n{c}\trefs/merge-requests/7/head\n{c}\trefs/pull/x/head\n{c}\trefs/tags/refs/heads/z\n",
             a = id('a'),
             b = id('b'),
@@ -137,7 +148,8 @@ mod tests {
         text.extend(id('d').bytes().chain(*b"\trefs/heads/caf\xe9\nnonsense"));
         let found = parse(&text);
         let branches: Vec<&str> = found.branches.keys().map(String::as_str).collect();
-        assert_eq!(branches, ["a/b", "trunk"]);
+        assert_eq!(branches, ["a/b", "also", "trunk"]);
+        assert_eq!(found.aliases.get("also").map(String::as_str), Some("a/b"));
         assert_eq!(found.branches["a/b"].as_str(), id('b'));
         assert_eq!(found.default.as_deref(), Some("trunk"));
         assert_eq!(found.requests.keys().copied().collect::<Vec<_>>(), [7, 12]);

@@ -63,7 +63,7 @@ fn prove_all(repo: &Repository, proofs: &Proofs, questions: &[Question]) -> Resu
         let found: Vec<Option<&Looked>> =
             targets.iter().map(|target| answers.get(&target.tip).and_then(|answers| answers.get(&key))).collect();
         for (target, looked) in targets.iter().zip(&found) {
-            if let (Some(looked), true) = (looked, one.base.as_ref() == Some(&one.tip)) {
+            if let (Some(looked), true) = (looked, one.base.as_ref().is_none_or(|base| *base == one.tip)) {
                 proofs.is_on_line(&one.tip, target, || Ok(looked.is_on_line))?;
             }
         }
@@ -81,12 +81,19 @@ fn others(question: &Question) -> Vec<&Target> {
 
 /// What [`super::integration`] says by these answers; `None` where it has to look itself.
 fn verdict(targets: &[&Target], found: &[Option<&Looked>]) -> Option<Verdict> {
+    let mut first = None;
     for (target, looked) in targets.iter().zip(found) {
         match looked.map(|looked| &looked.answer)? {
-            Answer::In(proof) => return Some(Ok(Integration { proof: *proof, target: target.name.clone() })),
-            Answer::NotIn => {}
+            Answer::In(proof) if first.is_none() => {
+                first = Some(Integration { proof: *proof, target: target.name.clone() });
+            }
+            Answer::In(_) | Answer::NotIn => {}
+            // It may have been taken back there.
             Answer::Unknown => return None,
         }
+    }
+    if let Some(found) = first {
+        return Some(Ok(found));
     }
     let merges = found.iter().any(|looked| looked.is_some_and(|looked| looked.is_merge));
     (!merges).then_some(Err(NotIntegrated::Unproved))
@@ -122,7 +129,8 @@ mod tests {
         let (inside, not, unknown) = (Answer::In(Proof::PatchId), Answer::NotIn, Answer::Unknown);
         let landed = |name: &str| Some(Ok(Integration { proof: Proof::PatchId, target: name.into() }));
         let table = [
-            (inside.clone(), unknown.clone(), false, landed("main")),
+            (inside.clone(), not.clone(), false, landed("main")),
+            (inside.clone(), unknown.clone(), false, None),
             (not.clone(), inside.clone(), false, landed("origin/main")),
             (unknown, inside, false, None),
             (not.clone(), not.clone(), false, Some(Err(NotIntegrated::Unproved))),

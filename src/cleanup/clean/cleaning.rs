@@ -136,6 +136,12 @@ fn carry_out_together(repo: &Repository, batch: &mut Batch<'_>, actions: &mut [C
             Ok(true)
         }
         Err(CleanupError::Store(error)) => Err(error.into()),
+        // Each by itself would wait for the same remote as long again.
+        Err(error) if refs.is_empty() => {
+            let why = chain(&error);
+            actions.iter_mut().for_each(|action| action.fails(&why));
+            Ok(true)
+        }
         Err(error) => {
             tracing::debug!("they go one by one: {}", chain(&error));
             Ok(false)
@@ -163,6 +169,11 @@ fn carry_out(
 }
 
 impl CleanAction {
+    /// Notes that it went wrong.
+    fn fails(&mut self, why: &str) {
+        (self.outcome, self.reason) = (Outcome::Failed, Some(why.to_owned()));
+    }
+
     /// Notes how it came out.
     fn is(&mut self, done: Result<Done>) {
         match done {

@@ -22,6 +22,7 @@ mod scan_branches;
 mod scan_remote;
 mod scan_runs;
 pub mod types;
+mod whole;
 
 #[cfg(test)]
 pub(super) mod cleaning_tests;

@@ -12,6 +12,7 @@ use crate::forge::requests::Requests;
 use crate::model::CommitId;
 use crate::model::cause::chain;
 use crate::worktree::landed::Proof;
+use crate::worktree::remote_push::RemoteTip;
 use crate::worktree::remote_refs::{Advertised, addresses, advertised, silence, tracking};
 use crate::worktree::{Repository, reverted};
 
@@ -51,21 +52,22 @@ pub fn ask(repo: &Repository, remote: &str, deadline: Duration) -> std::result::
 }
 
 impl Asked {
-    /// Where finished work is on this remote: its default branch, and the branches of these names.
-    pub fn targets(&self, here: &[Target]) -> Vec<Target> {
+    /// Where finished work is on this remote: its default branch, and the branches of these names; each as it is called there, too.
+    pub fn targets(&self, here: &[Target]) -> Vec<(RemoteTip, Target)> {
         let own = tracking(&self.remote, "");
         let named = here.iter().filter_map(|target| {
             let reference = target.reference.as_deref()?;
             reference.strip_prefix("refs/heads/").or_else(|| reference.strip_prefix(&own))
         });
-        let mut found: Vec<Target> = Vec::new();
+        let mut found: Vec<(RemoteTip, Target)> = Vec::new();
         for branch in self.has.default.as_deref().into_iter().chain(named) {
             let reference = tracking(&self.remote, branch);
             if let Some(tip) = self.has.branches.get(branch)
-                && found.iter().all(|target| target.reference.as_ref() != Some(&reference))
+                && found.iter().all(|((known, _), _)| known != branch)
             {
                 let name = format!("{}/{branch}", self.remote);
-                found.push(Target { name, reference: Some(reference), tip: tip.clone() });
+                let target = Target { name, reference: Some(reference), tip: tip.clone() };
+                found.push(((branch.to_owned(), tip.clone()), target));
             }
         }
         found

@@ -137,3 +137,16 @@ fn what_a_killed_clean_deleted_on_a_remote_is_pushed_back_before_anything_else()
     assert_eq!(world.there(), before, "both are where they were");
     assert!(fixture.store.open_intents().expect("readable").is_empty());
 }
+
+#[test]
+fn what_was_on_a_remote_that_is_not_known_any_more_holds_up_nobody() {
+    let world = WithRemote::new();
+    let fixture = &world.fixture;
+    let dead = proc::own().map(|own| crate::model::ProcId { start_time: own.start_time + 1, ..own });
+    let item = RemovedItem::RemoteBranch { remote: "gone".into(), branch: "one".into(), commit: world.tip("one") };
+    assert!(fixture.store.intend(&EntryDraft::new("clean", json!({"items": [item], "owner": dead}))).is_ok());
+    let quiet = CleanPolicy { remote: None, ..world.policy.clone() };
+    let report = cleaning::clean(&fixture.repo, &fixture.store, &quiet).expect("cleaned");
+    assert_eq!(outcomes(&report)[0], (Outcome::Done, None));
+    assert!(fixture.store.open_intents().expect("readable").is_empty());
+}

@@ -41,6 +41,12 @@ impl Listed {
     fn began_on(&self) -> Option<&CommitId> {
         self.moves.first().map(|(to, _)| to)
     }
+
+    /// The commit that its work began on. One that was made where it is has none of its own, or all that somebody else did before
+    /// it was made here.
+    fn work_began_on(&self) -> Option<&CommitId> {
+        self.began_on().filter(|base| **base != self.tip)
+    }
 }
 
 impl Branches {
@@ -67,7 +73,7 @@ impl Branches {
         self.listed.iter().map(|one| Question {
             name: one.name.clone(),
             tip: one.tip.clone(),
-            base: one.began_on().cloned(),
+            base: one.work_began_on().cloned(),
             targets: self.trunk.targets.clone(),
             counted: false,
         })
@@ -105,7 +111,7 @@ impl Branches {
         };
         Ok(OwnBranch {
             has_work: began_on != Some(tip) || !is_on_the_line_of_any(scan, tip, targets)?,
-            branch: task_branch(scan, &name, (tip.clone(), began_on), targets, None, None)?,
+            branch: task_branch(scan, &name, (tip.clone(), listed.work_began_on()), targets, None, None)?,
             moved_at,
             alias_of: Some(listed.alias_of.clone()).filter(|name| !name.is_empty()),
             needed_by,

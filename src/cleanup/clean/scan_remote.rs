@@ -14,6 +14,7 @@ use super::remote_grace::Grace;
 use super::scan_branches::{based_upon, is_on_the_line_of_any};
 use super::scan_runs::is_named_like_a_tasks;
 use super::types::{CleanPolicy, DoomedRemoteBranch, Facts, Kept, Kind, RemoteBranchFact, TaskBranch};
+use super::whole;
 use crate::cleanup::error::Result;
 use crate::cleanup::integration;
 use crate::cleanup::trunk::BUILT_UPON;
@@ -23,17 +24,33 @@ use crate::model::record::{OperationRecord, RemovedItem, UndoData, WorkspaceReco
 use crate::model::{BaseReport, BranchName, CommitId, WorkspaceName};
 use crate::store::Store;
 use crate::worktree::Repository;
+use crate::worktree::remote_push::RemoteTip;
 use crate::worktree::remote_refs::{fetch, silence, tracking};
 
 /// What was asked of remotes, and whose their branches are.
 #[derive(Default)]
 pub struct Remotes {
     asked: Vec<Asked>,
-    /// Branches that workspaces were made with, by name, and what each began on.
-    made: BTreeMap<String, BaseReport>,
+    /// Branches that workspaces were made with, by name.
+    made: BTreeMap<String, Made>,
     /// What is known of remotes that did not answer stays known.
     silent: Vec<String>,
     deadline: Duration,
+}
+
+/// A branch that a workspace was made with.
+struct Made {
+    /// What it began on.
+    base: BaseReport,
+    /// Where it was when its workspace was removed; none while there is a workspace.
+    removed_at: Option<CommitId>,
+}
+
+impl Made {
+    /// True where a branch of that name with this tip is that one, and no other of the same name.
+    fn is(&self, tip: &CommitId) -> bool {
+        self.removed_at.as_ref().is_none_or(|removed| removed == tip)
+    }
 }
 
 impl Remotes {
@@ -50,13 +67,18 @@ impl Remotes {
         for remote in repo.reader().remotes()? {
             let asked = remote_asked::ask(repo, &remote, deadline).and_then(|mut asked| {
                 let built_upon = BUILT_UPON.map(str::to_owned);
-                let bases =
-                    remotes.made.values().flat_map(|base| base.references()).map(|name| on(&remote, name).to_owned());
+                let bases = remotes
+                    .made
+                    .values()
+                    .flat_map(|made| made.base.references())
+                    .map(|name| on(&remote, name).to_owned());
                 let targets: BTreeSet<String> =
                     asked.has.default.iter().cloned().chain(built_upon).chain(bases).collect();
-                let ours = |name: &String| is_named_like_a_tasks(name) || remotes.made.contains_key(name);
-                asked.candidates =
-                    asked.has.branches.keys().filter(|name| policy.all_branches || ours(name)).cloned().collect();
+                let ours = |(name, tip): &(&String, &CommitId)| {
+                    is_named_like_a_tasks(name) || remotes.made.get(*name).is_some_and(|made| made.is(tip))
+                };
+                let wanted = asked.has.branches.iter().filter(|branch| policy.all_branches || ours(branch));
+                asked.candidates = wanted.map(|(name, _)| name.clone()).collect();
                 let names = asked.candidates.iter().chain(&targets).collect::<BTreeSet<_>>();
                 let there: Vec<(&str, &CommitId)> = names
                     .into_iter()
@@ -71,7 +93,7 @@ impl Remotes {
                     let stays = |name: &String| Kept {
                         kind: Kind::Branch,
                         item: tracking(&remote, name),
-                        reason: "its name is not UTF-8".to_owned(),
+                        reason: "no branch may be called so here".to_owned(),
                     };
                     facts.unreadable.extend(asked.has.unreadable.iter().map(stays));
                     remotes.asked.push(asked);
@@ -93,22 +115,25 @@ impl Remotes {
             for name in &asked.candidates {
                 let is_standing = asked.has.default.as_ref() == Some(name) || BUILT_UPON.contains(&name.as_str());
                 let Some(tip) = asked.has.branches.get(name).filter(|_| !is_standing) else { continue };
-                let base = compared.remotes.made.get(name);
+                let base = compared.remotes.made.get(name).filter(|made| made.is(tip)).map(|made| &made.base);
                 let mut here = base.map_or(Ok(Vec::new()), |base| scan.targets_of(base))?;
                 here.extend_from_slice(&trunk.targets);
-                // Where its own remote has the work comes first.
-                let others = compared.remotes.asked.iter().filter(|other| other.remote != asked.remote);
-                let targets: Vec<Target> =
-                    std::iter::once(asked).chain(others).flat_map(|asked| asked.targets(&here)).collect();
-                let itself = tracking(&asked.remote, name);
+                // What somebody else's copy of the repository has taken in is nothing to this one.
+                let (itself, named) = (tracking(&asked.remote, name), asked.targets(&here));
+                let named: Vec<(RemoteTip, Target)> = named.into_iter().filter(|(tip, _)| tip.0 != *name).collect();
+                let (there, targets) = named.into_iter().unzip();
                 let question = Question {
                     tip: tip.clone(),
                     base: base.map(|base| base.commit.clone()),
-                    targets: targets.into_iter().filter(|target| target.reference.as_ref() != Some(&itself)).collect(),
+                    targets,
                     name: itself,
                     counted: false,
                 };
-                compared.candidates.push(Candidate { remote: asked.remote.clone(), branch: name.clone(), question });
+                let alias = asked.has.aliases.get(name).map(|of| format!("it is another name of `{of}`"));
+                let named_by = asked.has.aliases.iter().find(|(_, of)| *of == name);
+                let stays = alias.or(named_by.map(|(other, _)| format!("`{other}` is another name of it")));
+                let (remote, branch) = (asked.remote.clone(), name.clone());
+                compared.candidates.push(Candidate { remote, branch, question, there, stays });
             }
         }
         Ok(compared)
@@ -120,6 +145,10 @@ struct Candidate {
     remote: String,
     branch: String,
     question: Question,
+    /// Its targets, by their names there.
+    there: Vec<RemoteTip>,
+    /// Why it stays whatever its work is.
+    stays: Option<String>,
 }
 
 /// What was asked, and what is to be found out.
@@ -216,7 +245,7 @@ impl Compared {
         based: &BTreeMap<String, String>,
         locals: &[Local],
     ) -> Result<RemoteBranchFact> {
-        let Candidate { remote, branch, question } = candidate;
+        let Candidate { remote, branch, question, there, stays } = candidate;
         let Question { name, tip, base, targets, .. } = question;
         let here: Vec<&Local> =
             locals.iter().filter(|local| local.name.as_str() == branch || local.upstream == *name).collect();
@@ -226,24 +255,28 @@ impl Compared {
         let elsewhere = here.iter().find_map(|local| scan.around.used_elsewhere(local.name.as_str(), None, tree));
         let needed = [branch.clone(), format!("{remote}/{branch}")]
             .into_iter()
+            .chain(here.iter().map(|local| local.name.to_string()))
             .find_map(|name| based.get(&format!("refs/heads/{name}")));
         let request = || self.pulls().find_map(|pulls| pulls.needs(branch, tip));
-        let needed_by = match needed.cloned().or_else(request) {
+        let needed_by = match stays.clone().or(needed.cloned()).or_else(request) {
             Some(why) => Some(why),
             None => self.ahead_here(scan, question, &here)?,
+        };
+        let needed_by = match needed_by {
+            None if !whole::is_here(scan.repo, tip, targets)? => {
+                Some("what it has is not all here, so it could not be brought back".to_owned())
+            }
+            other => other,
         };
         let has_work = match base {
             Some(base) => base != tip,
             None => is_named_like_a_tasks(branch) || !is_on_the_line_of_any(scan, tip, targets)?,
         };
-        let own = format!("refs/remotes/{remote}/");
-        let there =
-            |target: &Target| Some((target.reference.as_ref()?.strip_prefix(&own)?.to_owned(), target.tip.clone()));
         let doomed = DoomedRemoteBranch {
             remote: remote.clone(),
             branch: branch.clone(),
             tip: tip.clone(),
-            targets: targets.iter().filter_map(there).collect(),
+            targets: there.clone(),
             deadline: self.remotes.deadline,
         };
         let branch = TaskBranch {
@@ -278,17 +311,27 @@ fn on<'a>(remote: &str, base: &'a str) -> &'a str {
 }
 
 /// The branches of workspaces: of those that are there, and of those that were removed.
-fn made(workspaces: Vec<WorkspaceRecord>, operations: &[OperationRecord]) -> BTreeMap<String, BaseReport> {
+fn made(workspaces: Vec<WorkspaceRecord>, operations: &[OperationRecord]) -> BTreeMap<String, Made> {
     let mut found = BTreeMap::new();
     for operation in operations {
         let UndoData::Removal { items } = &operation.undo else { continue };
         for item in items {
             if let RemovedItem::Workspace { record } = item {
-                found.insert(record.branch.to_string(), record.base.clone());
+                let full = record.branch.full_ref();
+                let tip = items.iter().find_map(|item| match item {
+                    RemovedItem::Ref { name, commit, .. } if *name == full => Some(commit.clone()),
+                    _ => None,
+                });
+                let removed_at = tip.or(Some(record.base.commit.clone()));
+                found.insert(record.branch.to_string(), Made { base: record.base.clone(), removed_at });
             }
         }
     }
-    found.extend(workspaces.into_iter().map(|record| (record.branch.to_string(), record.base)));
+    let there = |record: WorkspaceRecord| {
+        let branch = record.branch.to_string();
+        (branch, Made { base: record.base, removed_at: None })
+    };
+    found.extend(workspaces.into_iter().map(there));
     found
 }
 

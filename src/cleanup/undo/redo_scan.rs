@@ -52,7 +52,7 @@ pub fn look(
                 None => Some(format!("{name} is gone")),
             },
             RemovedItem::RemoteBranch { remote, branch, commit } => match answers.tip(remote, branch)? {
-                Some(now) if now == *commit => None,
+                Some(now) if now == *commit => in_use(repo, &format!("refs/heads/{branch}"), all)?,
                 Some(now) => Some(format!("the branch `{branch}` on {remote} is at {} now", now.short())),
                 None => Some(format!("the branch `{branch}` on {remote} is gone")),
             },

@@ -53,7 +53,12 @@ impl<'a> Answers<'a> {
 /// What keeps them from coming back, in sentences.
 pub fn obstacles(repo: &Repository, items: &[RemovedItem]) -> Result<Vec<String>> {
     let (mut answers, mut found) = (Answers::new(repo), Vec::new());
+    let known = repo.reader().remotes()?;
     for (remote, tips) in by_remote(items) {
+        if !known.iter().any(|name| name == remote) {
+            found.push(format!("there is no remote `{remote}` any more"));
+            continue;
+        }
         for (branch, commit) in tips {
             match answers.tip(remote, &branch) {
                 Ok(Some(now)) if now == commit => {}
@@ -74,8 +79,15 @@ pub fn obstacles(repo: &Repository, items: &[RemovedItem]) -> Result<Vec<String>
     Ok(found)
 }
 
-/// Puts them back.
+/// Puts them back. What was on a remote that the repository does not know any more cannot be: it stays within reach here.
 pub fn put_back(repo: &Repository, items: &[RemovedItem]) -> Result<()> {
+    let known = repo.reader().remotes()?;
+    let there = |item: &&RemovedItem| match item {
+        RemovedItem::RemoteBranch { remote, .. } => known.contains(remote),
+        _ => true,
+    };
+    let items: Vec<RemovedItem> = items.iter().filter(there).cloned().collect();
+    let items = &items[..];
     match push(repo, items, false, remote_push::create)? {
         None => Ok(()),
         Some(Refused { remote, branch, why }) => {
@@ -132,12 +144,17 @@ fn push(repo: &Repository, items: &[RemovedItem], are_there: bool, push: Push) -
     Ok(None)
 }
 
+/// What holds a tip: with the tip in its name, for two remotes may have the same names for what they have.
+fn held_as(stamp: &str, remote: &str, branch: &str, tip: &CommitId) -> String {
+    format!("{}-{}", kept_as(stamp, &tracking(remote, branch)), tip.short())
+}
+
 /// Keeps what they are at within reach here, for as long as `undo` may be asked for.
 pub fn hold(repo: &Repository, remote: &str, tips: &[RemoteTip], stamp: &str) -> Result<()> {
     let reader = repo.reader();
     let mut made = Vec::new();
     for (branch, tip) in tips {
-        let reference = kept_as(stamp, &tracking(remote, branch));
+        let reference = held_as(stamp, remote, branch, tip);
         if reader.ref_commit(&reference)?.is_none() {
             made.push(RefChange { reference, new: Some(tip.clone()), expected: None });
         }
@@ -152,7 +169,7 @@ pub fn hold(repo: &Repository, remote: &str, tips: &[RemoteTip], stamp: &str) ->
 pub fn let_go(repo: &Repository, remote: &str, tips: &[RemoteTip], stamp: &str) -> Result<()> {
     let mut gone = Vec::new();
     for (branch, tip) in tips {
-        let reference = kept_as(stamp, &tracking(remote, branch));
+        let reference = held_as(stamp, remote, branch, tip);
         if repo.reader().ref_commit(&reference)?.as_ref() == Some(tip) {
             gone.push(RefChange { reference, new: None, expected: Some(tip.clone()) });
         }

@@ -72,7 +72,14 @@ impl Form for Patterns {
         "a list of glob patterns".to_owned()
     }
     fn from_text(text: &str) -> Result<Vec<String>, String> {
-        if text.is_empty() { Ok(Vec::new()) } else { Ok(vec![pattern(text)?]) }
+        // As `config show` writes it; a pattern may begin like that, too.
+        let list = format!("list = {text}").parse::<toml::Table>().ok();
+        let list = list.and_then(|table| table.get("list").and_then(Value::as_array).cloned());
+        match list {
+            _ if text.is_empty() => Ok(Vec::new()),
+            Some(list) => list.iter().map(|item| pattern(item.as_str().ok_or("a pattern is a text")?)).collect(),
+            None => Ok(vec![pattern(text)?]),
+        }
     }
     fn from_toml(node: &Node<'_>, _notes: &mut Notes) -> Result<Vec<String>, Fault> {
         texts(node, pattern)

@@ -464,7 +464,9 @@ fn communicate(mut child: Child, stdin: Option<Vec<u8>>, until: Until, command: 
         Ended::TooLate(limit) => return Err(GitError::Deadline { command, limit }),
         Ended::CalledOff => return Err(GitError::CalledOff { command }),
     }
-    let (stdout, stderr) = (proc::joined(stdout).map_err(fail)?, proc::joined(stderr).map_err(fail)?);
+    // Where it may not take for ever, whom it has left behind with its pipes may not either.
+    let joined = if until.deadline.is_some() { proc::joined_soon } else { proc::joined };
+    let (stdout, stderr) = (joined(stdout).map_err(fail)?, joined(stderr).map_err(fail)?);
     if let Some(writer) = writer {
         writer.join().unwrap_or_else(|_| Err(io::Error::other("a writer panicked"))).map_err(fail)?;
     }
