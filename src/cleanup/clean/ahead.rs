@@ -79,7 +79,7 @@ fn others(question: &Question) -> Vec<&Target> {
     question.targets.iter().filter(|target| target.reference.as_ref() != Some(&question.name)).collect()
 }
 
-/// What [`super::integration`] says by these answers; `None` where it has to look itself.
+/// What [`crate::cleanup::integration`] says by these answers; `None` where it has to look itself.
 fn verdict(targets: &[&Target], found: &[Option<&Looked>]) -> Option<Verdict> {
     let mut first = None;
     for (target, looked) in targets.iter().zip(found) {
