@@ -191,7 +191,9 @@ fn an_answer_reaches_a_task_whose_supervisor_died_while_it_was_parked() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
 fn a_supervisor_that_held_its_lock_and_had_no_socket_yet_was_called_silent() {
+    use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
     let world = World::new();
     let mut run = start(&world, &task("hear 0001-steer.txt said.txt"), &["--set", "supervise.orphan_grace=60s"]);
     run.next("attempt.started");
@@ -200,14 +202,11 @@ fn a_supervisor_that_held_its_lock_and_had_no_socket_yet_was_called_silent() {
     let place = world.lock_of(&id);
     let lock = std::fs::File::open(&place).expect("a lock");
     lock.lock().expect("locked");
+    let opened = inotify::init(CreateFlags::CLOEXEC).expect("a watch");
+    inotify::add_watch(&opened, &place, WatchFlags::OPEN).expect("watched");
     let mut steer = world.command(&["steer", &format!("{id}/a"), "mind"]).spawn().expect("started");
-    let waits = || {
-        let open = std::fs::read_dir(format!("/proc/{}/fd", steer.id())).into_iter().flatten().flatten();
-        open.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|path| path == place)
-    };
-    while !waits() {
-        std::thread::yield_now();
-    }
+    // It has knocked before it looks at the lock.
+    rustix::io::read(&opened, &mut [0_u8; 512][..]).expect("it looks at the lock");
     let socket = world.path().join(format!("state/treehand/sockets/{id}.sock"));
     std::fs::remove_file(&socket).expect("the dead one's");
     let listener = std::os::unix::net::UnixListener::bind(&socket).expect("bound");
