@@ -12,12 +12,12 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use super::aside;
 use crate::model::health::Work;
 use crate::model::{ProcId, Token};
 
@@ -493,10 +493,12 @@ pub fn run_within(argv: &[&OsStr], directory: &Path, limit: Duration) -> io::Res
     let mut command = Command::new(program);
     command.args(args).current_dir(directory).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
-    let (output, errors) = (read_aside(child.stdout.take()), read_aside(child.stderr.take()));
+    let (output, errors) = (aside::read_aside(child.stdout.take()), aside::read_aside(child.stderr.take()));
     match ended_within(&mut child, limit, GRACE, (terminate, kill))? {
         None => Ok(InTime::TooLate),
-        Some(code) => Ok(InTime::Ended { code, output: joined_soon(output)?, errors: joined_soon(errors)? }),
+        Some(code) => {
+            Ok(InTime::Ended { code, output: aside::joined_soon(output)?, errors: aside::joined_soon(errors)? })
+        }
     }
 }
 
@@ -524,65 +526,6 @@ pub(super) fn ended_within(
         return Ok(None);
     }
     Ok(Some(exit_code(child.wait()?)))
-}
-
-/// A pipe that is read to its end by a thread of its own, so that who writes there is never held up.
-pub(super) struct ReadAside {
-    bytes: Arc<Mutex<Vec<u8>>>,
-    end: mpsc::Receiver<io::Result<()>>,
-}
-
-/// How long a pipe of a child that has ended may stay open: somebody else, whom it has started, may hold it for ever.
-const LEFT_OPEN: Duration = Duration::from_secs(2);
-
-/// Begins to read a pipe; nothing comes of none.
-pub(super) fn read_aside(pipe: Option<impl io::Read + Send + 'static>) -> ReadAside {
-    let bytes = Arc::new(Mutex::new(Vec::new()));
-    let (tell, end) = mpsc::channel();
-    let into = Arc::clone(&bytes);
-    std::thread::spawn(move || {
-        let read = pipe.map_or(Ok(()), |pipe| read_into(pipe, &into));
-        // Whoever asked may have gone on without it.
-        let _told_or_gone = tell.send(read);
-    });
-    ReadAside { bytes, end }
-}
-
-fn read_into(mut pipe: impl io::Read, bytes: &Mutex<Vec<u8>>) -> io::Result<()> {
-    let mut chunk = vec![0; 64 << 10];
-    loop {
-        match pipe.read(&mut chunk) {
-            Ok(0) => return Ok(()),
-            Ok(count) => {
-                let read = chunk.get(..count).unwrap_or_default();
-                bytes.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(read);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// What was read, when the pipe has ended.
-pub(super) fn joined(reader: ReadAside) -> io::Result<Vec<u8>> {
-    reader.end.recv().unwrap_or_else(|_| Err(io::Error::other("a reader panicked")))?;
-    Ok(reader.so_far())
-}
-
-/// What was read of a child that has ended, although somebody else may still hold the pipe: the child's own words are all there.
-pub(super) fn joined_soon(reader: ReadAside) -> io::Result<Vec<u8>> {
-    match reader.end.recv_timeout(LEFT_OPEN) {
-        Ok(read) => read?,
-        Err(mpsc::RecvTimeoutError::Timeout) => {}
-        Err(mpsc::RecvTimeoutError::Disconnected) => return Err(io::Error::other("a reader panicked")),
-    }
-    Ok(reader.so_far())
-}
-
-impl ReadAside {
-    fn so_far(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 /// The exit code as a shell would give it: 128 and the signal for a child that a signal ended.

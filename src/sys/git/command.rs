@@ -17,7 +17,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::line::{Line, Parts};
 use crate::sys::interrupt::release_in_child;
-use crate::sys::proc;
+use crate::sys::{aside, proc};
 
 /// The oldest git that treehand is tested with; `merge-tree --write-tree` is what it needs of it.
 pub const MINIMUM_VERSION: Version = Version(2, 39, 0);
@@ -453,7 +453,7 @@ fn communicate(mut child: Child, stdin: Option<Vec<u8>>, until: Until, command: 
             _ => Ok(()),
         })
     });
-    let (stdout, stderr) = (proc::read_aside(child.stdout.take()), proc::read_aside(child.stderr.take()));
+    let (stdout, stderr) = (aside::read_aside(child.stdout.take()), aside::read_aside(child.stderr.take()));
     let ended = until.wait(&child).map_err(fail)?;
     if ended != Ended::ByItself {
         kill_group(&mut child).map_err(fail)?;
@@ -465,7 +465,7 @@ fn communicate(mut child: Child, stdin: Option<Vec<u8>>, until: Until, command: 
         Ended::CalledOff => return Err(GitError::CalledOff { command }),
     }
     // Where it may not take for ever, whom it has left behind with its pipes may not either.
-    let joined = if until.deadline.is_some() { proc::joined_soon } else { proc::joined };
+    let joined = if until.deadline.is_some() { aside::joined_soon } else { aside::joined };
     let (stdout, stderr) = (joined(stdout).map_err(fail)?, joined(stderr).map_err(fail)?);
     if let Some(writer) = writer {
         writer.join().unwrap_or_else(|_| Err(io::Error::other("a writer panicked"))).map_err(fail)?;
