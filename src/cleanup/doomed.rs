@@ -69,9 +69,7 @@ fn all_at_once(repo: &Repository, stamp: &str, doomed: &[DoomedRef]) -> Result<b
             made.push(RefChange { reference, new: Some(one.commit.clone()), expected: None });
         }
     }
-    if !made.is_empty() {
-        update_refs(repo, &made, "treehand: tip of a deleted ref")?;
-    }
+    update_refs(repo, &made, "treehand: tip of a deleted ref")?;
     for (one, _) in doomed.iter().zip(&logged).filter(|(_, logged)| **logged) {
         branch_log::keep(repo, &one.name, &kept_as(stamp, &one.name), &one.commit)?;
     }

@@ -23,7 +23,7 @@ use crate::worktree::{Repository, WorktreeError, reverted};
 pub fn integrated(
     repo: &Repository,
     proofs: &Proofs,
-    own: &BranchName,
+    own: &str,
     work: (&CommitId, Option<&CommitId>),
     targets: &[Target],
 ) -> Result<Verdict> {
@@ -31,21 +31,9 @@ pub fn integrated(
     proofs.verdict(work, &targets, || in_any(repo, work, &targets))
 }
 
-/// The targets other than the branch itself.
-pub fn others<'a>(own: &BranchName, targets: &'a [Target]) -> Vec<&'a Target> {
-    let own = own.full_ref();
-    targets.iter().filter(|target| target.reference.as_ref() != Some(&own)).collect()
-}
-
-/// The same for work whose own ref is none of these.
-pub fn integrated_apart(
-    repo: &Repository,
-    proofs: &Proofs,
-    work: (&CommitId, Option<&CommitId>),
-    targets: &[Target],
-) -> Result<Verdict> {
-    let targets: Vec<&Target> = targets.iter().collect();
-    proofs.verdict(work, &targets, || in_any(repo, work, &targets))
+/// The targets other than the branch of this full name.
+pub fn others<'a>(own: &str, targets: &'a [Target]) -> Vec<&'a Target> {
+    targets.iter().filter(|target| target.reference.as_deref() != Some(own)).collect()
 }
 
 fn in_any(repo: &Repository, (tip, base): (&CommitId, Option<&CommitId>), targets: &[&Target]) -> Result<Verdict> {
@@ -241,8 +229,13 @@ mod tests {
         let target = Target { name: "main".into(), reference: None, tip: fixture.tip("refs/heads/main") };
         let check = |branch: &str, expected: &str| {
             let (own, tip) = (BranchName::parse(branch).expect("a name"), fixture.tip(&format!("refs/heads/{branch}")));
-            let found =
-                integrated(&fixture.repo, &Proofs::default(), &own, (&tip, Some(&base)), std::slice::from_ref(&target));
+            let found = integrated(
+                &fixture.repo,
+                &Proofs::default(),
+                &own.full_ref(),
+                (&tip, Some(&base)),
+                std::slice::from_ref(&target),
+            );
             let said = match found.expect("readable") {
                 Ok(found) => found.to_string(),
                 Err(why) => why.to_string(),
@@ -285,7 +278,8 @@ mod tests {
         fixture.commit_on("more", &[("work", "w")]);
         let check = |branch: &str, expected: Option<Proof>| {
             let (own, tip) = (BranchName::parse(branch).expect("a name"), fixture.tip(&format!("refs/heads/{branch}")));
-            let found = integrated(&fixture.repo, &Proofs::default(), &own, (&tip, None), &targets).expect("readable");
+            let found = integrated(&fixture.repo, &Proofs::default(), &own.full_ref(), (&tip, None), &targets)
+                .expect("readable");
             assert_eq!(found.ok().map(|found| found.proof), expected, "{branch}");
         };
         check("clean", Some(Proof::OnlyMerges));

@@ -218,8 +218,11 @@ pub struct RefChange {
     pub expected: Option<CommitId>,
 }
 
-/// Moves refs by compare-and-swap in one transaction: all of them, or none.
+/// Moves refs by compare-and-swap in one transaction: all of them, or none. Without any nothing is asked of git.
 pub fn update_refs(repo: &Repository, changes: &[RefChange], message: &str) -> Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
     let mut lines = Vec::new();
     for RefChange { reference, new, expected } in changes {
         let zero = || new.as_ref().or(expected.as_ref()).map(CommitId::zero_like).unwrap_or_default();

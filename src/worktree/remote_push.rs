@@ -29,7 +29,7 @@ pub fn delete(repo: &Repository, remote: &str, tips: &[RemoteTip], deadline: Dur
         let tracking = tracking(remote, branch);
         // git takes it away itself where it knows what tracks what.
         if pushed.is_ok() && repo.reader().ref_commit(&tracking)?.as_ref() == Some(tip) {
-            update_ref(repo, &tracking, None, Some(tip), "treehand: removed")?;
+            track(repo, &tracking, None, Some(tip));
         }
     }
     Ok(pushed)
@@ -42,15 +42,19 @@ pub fn create(repo: &Repository, remote: &str, tips: &[RemoteTip], deadline: Dur
     let pushed = push(repo, remote, tips, leases.collect(), specs.collect(), deadline)?;
     for ((branch, tip), pushed) in tips.iter().zip(&pushed) {
         let tracking = tracking(remote, branch);
-        if pushed.is_ok()
-            && repo.reader().ref_commit(&tracking)?.is_none()
-            && let Err(error) = update_ref(repo, &tracking, Some(tip), None, "treehand: back")
-        {
-            // Something else has its place here; the next fetch says so, too, and the branch itself is back.
-            tracing::debug!("{tracking} is not back: {}", chain(&error));
+        if pushed.is_ok() && repo.reader().ref_commit(&tracking)?.is_none() {
+            track(repo, &tracking, Some(tip), None);
         }
     }
     Ok(pushed)
+}
+
+/// Brings a ref that tracks a branch to where that is now. Where that cannot be done the next fetch says so, too; on the remote it
+/// is done.
+fn track(repo: &Repository, tracking: &str, new: Option<&CommitId>, expected: Option<&CommitId>) {
+    if let Err(error) = update_ref(repo, tracking, new, expected, "treehand: as it is on the remote now") {
+        tracing::debug!("{tracking} stays where it is: {}", chain(&error));
+    }
 }
 
 fn push(

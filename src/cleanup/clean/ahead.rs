@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cleanup::error::Result;
+use crate::cleanup::integration;
 use crate::cleanup::proofs::Proofs;
 use crate::cleanup::verdict::{Integration, NotIntegrated, Target, Verdict};
 use crate::model::CommitId;
@@ -43,7 +44,8 @@ pub fn prove(repo: &Repository, proofs: &Proofs, questions: &[Question]) {
 }
 
 fn prove_all(repo: &Repository, proofs: &Proofs, questions: &[Question]) -> Result<()> {
-    let mut open: Vec<(&Question, Vec<&Target>)> = questions.iter().map(|one| (one, others(one))).collect();
+    let mut open: Vec<(&Question, Vec<&Target>)> =
+        questions.iter().map(|one| (one, integration::others(&one.name, &one.targets))).collect();
     open.retain(|(one, targets)| !targets.is_empty() && !proofs.knows((&one.tip, one.base.as_ref()), targets));
     let mut by_target: BTreeMap<&CommitId, BTreeSet<(CommitId, Option<CommitId>)>> = BTreeMap::new();
     for (one, targets) in &open {
@@ -72,11 +74,6 @@ fn prove_all(repo: &Repository, proofs: &Proofs, questions: &[Question]) -> Resu
         }
     }
     count(repo, proofs, &open)
-}
-
-/// The targets other than the branch itself.
-fn others(question: &Question) -> Vec<&Target> {
-    question.targets.iter().filter(|target| target.reference.as_ref() != Some(&question.name)).collect()
 }
 
 /// What [`crate::cleanup::integration`] says by these answers; `None` where it has to look itself.

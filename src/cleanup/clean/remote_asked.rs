@@ -96,7 +96,12 @@ impl Pulls {
 }
 
 /// What it says of a tip that a forge merged it as these commits: whether one is in a target, and was not taken back there.
-pub fn by_forge(repo: &Repository, tip: &CommitId, merged: &[CommitId], targets: &[Target]) -> Result<Option<Verdict>> {
+pub fn by_forge(
+    repo: &Repository,
+    tip: &CommitId,
+    merged: &[CommitId],
+    targets: &[&Target],
+) -> Result<Option<Verdict>> {
     let reader = repo.reader();
     for target in targets {
         for commit in merged {

@@ -4,7 +4,7 @@
 //! A remote that does not answer, or that is pushed to elsewhere, is named, and all that it has stays. A pull request of which nothing
 //! is known may be open.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::ahead::Question;
@@ -18,7 +18,7 @@ use super::whole;
 use crate::cleanup::error::Result;
 use crate::cleanup::integration;
 use crate::cleanup::trunk::BUILT_UPON;
-use crate::cleanup::verdict::{NotIntegrated, Target};
+use crate::cleanup::verdict::{NotIntegrated, Target, Verdict};
 use crate::model::cause::chain;
 use crate::model::record::{OperationRecord, RemovedItem, UndoData, WorkspaceRecord};
 use crate::model::{BaseReport, BranchName, CommitId, WorkspaceName};
@@ -157,11 +157,45 @@ pub struct Compared {
     candidates: Vec<Candidate>,
 }
 
-/// A branch here: its name in full, its tip, and what it tracks.
+/// A branch here: its name, its tip, and what it tracks.
 struct Local {
     name: BranchName,
     tip: CommitId,
     upstream: String,
+}
+
+/// The branches here, to be found by name and by what they track.
+struct Locals {
+    all: Vec<Local>,
+    by_name: HashMap<String, usize>,
+    by_upstream: HashMap<String, Vec<usize>>,
+}
+
+impl Locals {
+    fn new(all: Vec<Local>) -> Locals {
+        let by_name = all.iter().enumerate().map(|(number, local)| (local.name.to_string(), number)).collect();
+        let mut by_upstream: HashMap<String, Vec<usize>> = HashMap::new();
+        for (number, local) in all.iter().enumerate() {
+            by_upstream.entry(local.upstream.clone()).or_default().push(number);
+        }
+        Locals { all, by_name, by_upstream }
+    }
+
+    /// Those that are called like a branch of a remote, or track it.
+    fn of(&self, branch: &str, tracking: &str) -> Vec<&Local> {
+        let tracks = self.by_upstream.get(tracking).into_iter().flatten();
+        let numbers: BTreeSet<&usize> = self.by_name.get(branch).into_iter().chain(tracks).collect();
+        numbers.into_iter().filter_map(|number| self.all.get(*number)).collect()
+    }
+}
+
+/// What is here and is looked up once.
+struct Here {
+    locals: Locals,
+    /// Branches that something is based on, in words.
+    based: BTreeMap<String, String>,
+    /// Where the history of a shallow clone ends.
+    edge: BTreeSet<String>,
 }
 
 impl Compared {
@@ -178,26 +212,15 @@ impl Compared {
     pub fn prove_by_forge(&self, scan: &Scan<'_>, questions: &[Question]) -> Result<()> {
         for question in questions {
             let merged: Vec<CommitId> = self.pulls().flat_map(|pulls| pulls.merged_as(&question.tip)).collect();
-            let others = |target: &&Target| target.reference.as_ref() != Some(&question.name);
-            let targets: Vec<Target> = question.targets.iter().filter(others).cloned().collect();
-            if merged.is_empty() || self.verdict(scan, question, &targets)? != Err(NotIntegrated::Unproved) {
+            if merged.is_empty() || verdict(scan, question)? != Err(NotIntegrated::Unproved) {
                 continue;
             }
+            let targets = integration::others(&question.name, &question.targets);
             if let Some(verdict) = remote_asked::by_forge(scan.repo, &question.tip, &merged, &targets)? {
-                let targets: Vec<&Target> = targets.iter().collect();
                 scan.around.proofs.learn((&question.tip, question.base.as_ref()), &targets, &verdict);
             }
         }
         Ok(())
-    }
-
-    fn verdict(
-        &self,
-        scan: &Scan<'_>,
-        question: &Question,
-        targets: &[Target],
-    ) -> Result<crate::cleanup::verdict::Verdict> {
-        integration::integrated_apart(scan.repo, &scan.around.proofs, (&question.tip, question.base.as_ref()), targets)
     }
 
     /// Looks at each, and at what pull requests need here.
@@ -206,11 +229,10 @@ impl Compared {
             return Ok(());
         }
         let based = based_upon(&scan.records, &scan.store.runs()?);
-        let locals = locals(scan)?;
+        let here = Here { locals: locals(scan)?, based, edge: whole::edge(scan.repo)? };
         let mut grace = Grace::open(scan.repo);
         for candidate in &self.candidates {
-            let fact = self.look(scan, candidate, &based, &locals);
-            match fact {
+            match self.look(scan, candidate, &here) {
                 Ok(mut fact) => {
                     if fact.branch.integrated.is_ok() {
                         fact.proven_since = Some(grace.since(&fact.doomed, scan.policy.now));
@@ -238,17 +260,10 @@ impl Compared {
         Ok(())
     }
 
-    fn look(
-        &self,
-        scan: &Scan<'_>,
-        candidate: &Candidate,
-        based: &BTreeMap<String, String>,
-        locals: &[Local],
-    ) -> Result<RemoteBranchFact> {
+    fn look(&self, scan: &Scan<'_>, candidate: &Candidate, around: &Here) -> Result<RemoteBranchFact> {
         let Candidate { remote, branch, question, there, stays } = candidate;
         let Question { name, tip, base, targets, .. } = question;
-        let here: Vec<&Local> =
-            locals.iter().filter(|local| local.name.as_str() == branch || local.upstream == *name).collect();
+        let here = around.locals.of(branch, name);
         let on_it = |record: &&WorkspaceRecord| here.iter().any(|local| local.name == record.branch);
         let workspace = scan.records.iter().find(on_it);
         let tree = workspace.map(|record| record.path.as_path()).unwrap_or_else(|| "".as_ref());
@@ -256,14 +271,16 @@ impl Compared {
         let needed = [branch.clone(), format!("{remote}/{branch}")]
             .into_iter()
             .chain(here.iter().map(|local| local.name.to_string()))
-            .find_map(|name| based.get(&format!("refs/heads/{name}")));
+            .find_map(|name| around.based.get(&format!("refs/heads/{name}")));
         let request = || self.pulls().find_map(|pulls| pulls.needs(branch, tip));
         let needed_by = match stays.clone().or(needed.cloned()).or_else(request) {
             Some(why) => Some(why),
-            None => self.ahead_here(scan, question, &here)?,
+            None => ahead_here(scan, question, &here)?,
         };
+        let integrated = verdict(scan, question)?;
         let needed_by = match needed_by {
-            None if !whole::is_here(scan.repo, tip, targets)? => {
+            // Of one that stays anyway nobody has to know.
+            None if integrated.is_ok() && !whole::is_here(scan.repo, &around.edge, tip, targets)? => {
                 Some("what it has is not all here, so it could not be brought back".to_owned())
             }
             other => other,
@@ -282,7 +299,7 @@ impl Compared {
         let branch = TaskBranch {
             name: name.clone(),
             elsewhere,
-            integrated: self.verdict(scan, question, targets)?,
+            integrated,
             landed: None,
             protected: scan.protected(branch),
             tip: tip.clone(),
@@ -291,18 +308,24 @@ impl Compared {
         let committed_at = scan.committed_at(tip)?;
         Ok(RemoteBranchFact { doomed, branch, has_work, committed_at, proven_since: None, workspace, needed_by })
     }
+}
 
-    /// Says which branch here has work that nothing but itself has yet: its next push needs the one there.
-    fn ahead_here(&self, scan: &Scan<'_>, question: &Question, here: &[&Local]) -> Result<Option<String>> {
-        for local in here.iter().filter(|local| local.tip != question.tip) {
-            let is_behind = scan.around.reader.is_ancestor(&local.tip, &question.tip)?;
-            let work = Question { tip: local.tip.clone(), ..question.clone() };
-            if !is_behind && self.verdict(scan, &work, &question.targets)?.is_err() {
-                return Ok(Some(format!("the branch `{}` here has work that is in no target", local.name)));
-            }
+/// Where the work of a branch is, as far as that can be proved.
+fn verdict(scan: &Scan<'_>, question: &Question) -> Result<Verdict> {
+    let Question { name, tip, base, targets, .. } = question;
+    integration::integrated(scan.repo, &scan.around.proofs, name, (tip, base.as_ref()), targets)
+}
+
+/// Says which branch here has work that nothing but itself has yet: its next push needs the one there.
+fn ahead_here(scan: &Scan<'_>, question: &Question, here: &[&Local]) -> Result<Option<String>> {
+    for local in here.iter().filter(|local| local.tip != question.tip) {
+        let is_behind = scan.around.reader.is_ancestor(&local.tip, &question.tip)?;
+        let work = Question { tip: local.tip.clone(), ..question.clone() };
+        if !is_behind && verdict(scan, &work)?.is_err() {
+            return Ok(Some(format!("the branch `{}` here has work that is in no target", local.name)));
         }
-        Ok(None)
     }
+    Ok(None)
 }
 
 /// The branch of a remote that a base means, where it means one.
@@ -335,7 +358,7 @@ fn made(workspaces: Vec<WorkspaceRecord>, operations: &[OperationRecord]) -> BTr
     found
 }
 
-fn locals(scan: &Scan<'_>) -> Result<Vec<Local>> {
+fn locals(scan: &Scan<'_>) -> Result<Locals> {
     let format = "--format=%(refname:lstrip=2)%00%(objectname)%00%(upstream)";
     let output = scan.repo.bare(["for-each-ref", format, "refs/heads/"]).run()?.stdout;
     let local = |line: &[u8]| {
@@ -343,5 +366,5 @@ fn locals(scan: &Scan<'_>) -> Result<Vec<Local>> {
         let (name, tip) = (BranchName::parse(parts.next()?).ok()?, CommitId::parse(parts.next()?).ok()?);
         Some(Local { name, tip, upstream: parts.next()?.to_owned() })
     };
-    Ok(output.split(|byte| *byte == b'\n').filter_map(local).collect())
+    Ok(Locals::new(output.split(|byte| *byte == b'\n').filter_map(local).collect()))
 }

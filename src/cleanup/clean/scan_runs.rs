@@ -206,7 +206,7 @@ pub(super) fn task_branch(
     Ok(TaskBranch {
         name: branch.full_ref(),
         elsewhere: scan.around.used_elsewhere(branch.as_str(), entry, tree),
-        integrated: integration::integrated(scan.repo, &scan.around.proofs, branch, (&tip, base), targets)?,
+        integrated: integration::integrated(scan.repo, &scan.around.proofs, &branch.full_ref(), (&tip, base), targets)?,
         landed: landed.filter(|_| landed_there),
         protected: scan.protected(branch.as_str()),
         tip,

@@ -335,9 +335,9 @@ pub fn branch_fact(
     (targets, base): (&[Target], Option<&CommitId>),
 ) -> Result<Option<BranchFact>> {
     let Some(tip) = around.reader.ref_commit(&branch.full_ref())? else { return Ok(None) };
-    let integrated = integration::integrated(repo, &around.proofs, branch, (&tip, base), targets)?;
     let own = branch.full_ref();
-    let others: Vec<&Target> = targets.iter().filter(|target| target.reference.as_ref() != Some(&own)).collect();
+    let integrated = integration::integrated(repo, &around.proofs, &own, (&tip, base), targets)?;
+    let others = integration::others(&own, targets);
     let target = others.first();
     let unmerged = match (&integrated, target) {
         (Err(_), Some(_)) => around.proofs.beyond(&tip, &others, || beyond(repo, &tip, &others))?,

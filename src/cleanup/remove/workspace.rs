@@ -163,7 +163,7 @@ fn act(
     if let (BranchFate::Delete { proof }, Some(tip)) = (&plan.branch, &plan.branch_tip)
         && proof.proof == Proof::ForgeAtTip
     {
-        let others = integration::others(&plan.record.branch, &looked.targets);
+        let others = integration::others(&plan.record.branch.full_ref(), &looked.targets);
         looked.around.proofs.learn((tip, Some(&plan.record.base.commit)), &others, &Ok(proof.clone()));
     }
     // One that is not whole yet must not be taken for one that is, should this process die now.

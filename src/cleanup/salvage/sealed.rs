@@ -210,9 +210,7 @@ impl Sealed<'_> {
         let changes: Vec<RefChange> = others.iter().map(change).collect();
         let kept = quarantine.migrate_packs()?;
         let held = (|| -> Result<()> {
-            if !changes.is_empty() {
-                update_refs(repo, &changes, MESSAGE)?;
-            }
+            update_refs(repo, &changes, MESSAGE)?;
             if self.work {
                 update_ref(repo, onto.reference, Some(&self.captured.commit), onto.expected, MESSAGE)?;
             }

@@ -159,10 +159,7 @@ pub fn hold(repo: &Repository, remote: &str, tips: &[RemoteTip], stamp: &str) ->
             made.push(RefChange { reference, new: Some(tip.clone()), expected: None });
         }
     }
-    match made.is_empty() {
-        true => Ok(()),
-        false => Ok(update_refs(repo, &made, "treehand: tip of a deleted branch of a remote")?),
-    }
+    Ok(update_refs(repo, &made, "treehand: tip of a deleted branch of a remote")?)
 }
 
 /// Lets go of those that did not go after all.
@@ -174,8 +171,5 @@ pub fn let_go(repo: &Repository, remote: &str, tips: &[RemoteTip], stamp: &str) 
             gone.push(RefChange { reference, new: None, expected: Some(tip.clone()) });
         }
     }
-    match gone.is_empty() {
-        true => Ok(()),
-        false => Ok(update_refs(repo, &gone, "treehand: not needed")?),
-    }
+    Ok(update_refs(repo, &gone, "treehand: not needed")?)
 }

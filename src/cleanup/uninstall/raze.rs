@@ -62,9 +62,7 @@ fn refs(repo: &Repository, store: &Store) -> Result<()> {
     }
     let change = |(reference, commit): (String, CommitId)| RefChange { reference, new: None, expected: Some(commit) };
     let changes: Vec<RefChange> = held::refs_at(repo, scan::OURS)?.into_iter().map(change).collect();
-    if !changes.is_empty() {
-        update_refs(repo, &changes, "treehand: uninstalled")?;
-    }
+    update_refs(repo, &changes, "treehand: uninstalled")?;
     for place in ["refs/treehand", "refs/heads/treehand"] {
         for root in [repo.common_dir.clone(), repo.common_dir.join("logs")] {
             without_empty(&root.join(place))?;
