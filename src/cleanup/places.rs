@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::clean::types::DirFact;
+use super::clean::facts::DirFact;
 use super::error::Result;
 use super::remove::scan::dir_id;
 use super::trash;

@@ -27,9 +27,28 @@ pub struct RunStore {
 /// The link in a store to where the repository's own LFS keeps content, which is where LFS looks beside borrowed objects.
 const CONTENT: &str = "lfs";
 
+/// What a store is called in its private directory.
+const STORE: &str = "base.git";
+
 /// Where that is, for the store that these objects are in; `None` where there is no LFS.
 pub fn content_beside(objects: &Path) -> Option<PathBuf> {
     std::fs::read_link(objects.parent()?.join(CONTENT)).ok()
+}
+
+/// The commits that were brought into the store in this private directory; none where there is none.
+pub fn brought_in(private: &Path) -> Result<Vec<CommitId>> {
+    // Nothing here ever packs refs.
+    let refs = private.join(STORE).join("refs/treehand");
+    if !fs::exists(&refs)? {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(&refs).map_err(fs::at("read", &refs))? {
+        let name = entry.map_err(fs::at("read", &refs))?.file_name();
+        found.extend(CommitId::parse(&name.to_string_lossy()).ok());
+    }
+    found.sort();
+    Ok(found)
 }
 
 impl RunStore {
@@ -41,7 +60,7 @@ impl RunStore {
     /// Opens the store in this private directory.
     pub fn at(repo: &Repository, private: &Path, like: &CommitId) -> Result<RunStore> {
         fs::create_private_dir_all(private)?;
-        RunStore::make(repo, private.join("base.git"), like, false)
+        RunStore::make(repo, private.join(STORE), like, false)
     }
 
     /// Opens the store of a submodule in the store of what is around it; `home` is the repository's own clone of it, and

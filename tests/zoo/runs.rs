@@ -93,18 +93,120 @@ fn moved_branch(world: &World, name: &str) -> Vec<Verdict> {
     vec![box_goes(&run, name, "run"), Goes("branch", branch(&run, name), "no-diff"), private_dir_goes(&run)]
 }
 
-fn unknown(world: &World, _: &str) -> Vec<Verdict> {
+/// Where private directories of runs are.
+fn sealed(world: &World) -> std::path::PathBuf {
     let id = std::fs::read_to_string(world.repo().join(".git/treehand/id")).expect("an id");
-    let place = world.path().join("state/treehand/sealed").join(id.trim()).join("0w253tzej6");
+    world.path().join("state/treehand/sealed").join(id.trim())
+}
+
+fn unknown(world: &World, _: &str) -> Vec<Verdict> {
+    let place = sealed(world).join("0w253tzej6");
     std::fs::create_dir_all(&place).expect("made");
     std::fs::write(place.join("precious"), "precious\n").expect("written");
-    vec![Kept("state", "/0w253tzej6".into(), "no run of this id is recorded"), Untouched(place)]
+    vec![Kept("state", "/0w253tzej6".into(), "it holds what is no task's: precious"), Untouched(place)]
+}
+
+/// A run of one task whose records are lost, as with a store that somebody deleted.
+fn forgotten(world: &World, name: &str, script: &str) -> String {
+    let run = run(world, name, script, &[], 1);
+    let store = rusqlite::Connection::open(world.repo().join(".git/treehand/state.db")).expect("a store");
+    store.execute("DELETE FROM run WHERE id = ?1", [&run]).expect("forgotten");
+    store.execute("DELETE FROM task WHERE run = ?1", [&run]).expect("forgotten");
+    run
+}
+
+fn long_ago(world: &World, run: &str, name: &str) {
+    let tree = world.trees().join(format!("{run}.{name}"));
+    let places = format!("'{}' '{}'", sealed(world).join(run).display(), tree.display());
+    world.shell(&format!("find {places} -exec touch -h -d '3 days ago' {{}} +")).expect(0);
+}
+
+const HALF: &str =
+    "echo c > c; git add c; git commit -q -m own; git branch aside; git rm -q c; echo half > half.txt; exit 1";
+
+fn of_no_run(world: &World, name: &str) -> Vec<Verdict> {
+    let run = forgotten(world, name, HALF);
+    long_ago(world, &run, name);
+    vec![
+        box_goes(&run, name, "no run of this id is recorded; what no branch holds"),
+        Goes("branch", branch(&run, name), "no task is recorded for it, "),
+        private_dir_goes(&run),
+    ]
+}
+
+/// Whose box is gone, and with it what was not committed.
+fn of_no_run_without_a_box(world: &World, name: &str) -> Vec<Verdict> {
+    let run = forgotten(world, name, HALF);
+    std::fs::remove_dir_all(world.trees().join(format!("{run}.{name}"))).expect("removed");
+    world.shell(&format!("mkdir -p '{}'", world.trees().display())).expect(0);
+    let place = sealed(world).join(&run).display().to_string();
+    world.shell(&format!("find '{place}' -exec touch -h -d '3 days ago' {{}} +")).expect(0);
+    vec![
+        box_goes(&run, name, "no run of this id is recorded; what no branch holds"),
+        Goes("branch", branch(&run, name), "no task is recorded for it, "),
+        private_dir_goes(&run),
+    ]
+}
+
+fn of_no_run_just_now(world: &World, name: &str) -> Vec<Verdict> {
+    let run = forgotten(world, name, HALF);
+    vec![
+        Kept("workspace", format!("{run}/{name}"), "no run of this id is recorded, and it is younger than 1h"),
+        Kept("branch", branch(&run, name), "it is in use in"),
+        Untouched(sealed(world).join(run)),
+    ]
+}
+
+fn of_no_run_without_objects(world: &World, name: &str) -> Vec<Verdict> {
+    let run = forgotten(world, name, HALF);
+    std::fs::remove_dir_all(sealed(world).join(&run).join("base.git")).expect("removed");
+    long_ago(world, &run, name);
+    vec![
+        Kept("workspace", format!("{run}/{name}"), "the objects that it borrows from are gone"),
+        Kept("branch", branch(&run, name), "it is in use in"),
+        Untouched(sealed(world).join(run)),
+    ]
+}
+
+fn of_no_run_elsewhere(world: &World, name: &str) -> Vec<Verdict> {
+    let run = forgotten(world, name, HALF);
+    let (tree, to) = (world.trees().join(format!("{run}.{name}/repo")), world.path().join("elsewhere"));
+    std::fs::rename(&tree, &to).expect("moved");
+    let admin = sealed(world).join(&run).join(name).join("common.git/worktrees/wt/gitdir");
+    std::fs::write(admin, format!("{}/.git\n", to.display())).expect("written");
+    long_ago(world, &run, name);
+    vec![
+        Kept("workspace", format!("{run}/{name}"), "its tree is not where the template puts it"),
+        Kept("branch", branch(&run, name), "it is in use in"),
+        Untouched(to),
+        Untouched(sealed(world).join(run)),
+    ]
+}
+
+/// A person's sealed workspace of which nobody knows: with its tree it may be worked in, without it is what a removal left.
+fn of_no_workspace(world: &World, name: &str) -> Vec<Verdict> {
+    let lost = format!("{name}-lost");
+    for name in [name, &lost] {
+        world.treehand(&["new", "--sealed", name]).expect(0);
+        std::fs::write(world.tree(name).join("half.txt"), "half\n").expect("written");
+        world.git_in(&world.tree(name), &["add", "--all"]);
+        world.git_in(&world.tree(name), &["commit", "-q", "-m", "inside"]);
+        let store = rusqlite::Connection::open(world.repo().join(".git/treehand/state.db")).expect("a store");
+        store.execute("DELETE FROM workspace WHERE name = ?1", [name]).expect("forgotten");
+    }
+    std::fs::remove_dir_all(world.trees().join(&lost)).expect("removed");
+    let place = sealed(world).join("named").display().to_string();
+    world.shell(&format!("find '{place}' -exec touch -h -d '3 days ago' {{}} +")).expect(0);
+    vec![
+        Kept("workspace", name.to_owned(), "no workspace of this name is recorded, and its tree is there"),
+        Untouched(world.trees().join(name)),
+        Goes("workspace", lost, "no workspace of this name is recorded; what no branch holds"),
+    ]
 }
 
 /// Of a run that died before it was on record: what its tasks were to borrow from, and no task.
 fn unknown_and_empty(world: &World, _: &str) -> Vec<Verdict> {
-    let id = std::fs::read_to_string(world.repo().join(".git/treehand/id")).expect("an id");
-    let sealed = world.path().join("state/treehand/sealed").join(id.trim());
+    let sealed = sealed(world);
     let (old, young) = (sealed.join("0w253tzej7"), sealed.join("0w253tzej8"));
     for place in [&old, &young] {
         std::fs::create_dir_all(place.join("base.git/objects")).expect("made");
@@ -156,6 +258,12 @@ pub const ALL: &[Specimen] = &[
     ("moved-branch", moved_branch),
     ("unknown", unknown),
     ("unknown-and-empty", unknown_and_empty),
+    ("of-no-run", of_no_run),
+    ("of-no-run-boxless", of_no_run_without_a_box),
+    ("of-no-run-young", of_no_run_just_now),
+    ("of-no-run-bare", of_no_run_without_objects),
+    ("of-no-run-moved", of_no_run_elsewhere),
+    ("of-no-workspace", of_no_workspace),
     ("abandoned", abandoned),
 ];
 
@@ -204,6 +312,19 @@ fn each_bundle_is_one_that_git_reads_and_the_rest_is_in_refs() {
     bundles.sort();
     assert_eq!(bundles, ["abandoned-beyond", "failed-beyond"]);
     assert_eq!(all["salvage"].as_array().map(Vec::len), Some(SAVED.len()), "{all}");
+}
+
+#[test]
+fn what_was_done_in_a_box_that_is_not_on_record_is_saved() {
+    let world = World::new();
+    of_no_run(&world, "t");
+    world.treehand(&["clean", "--yes", "--min-age", "0s"]).expect(0);
+    let saved = &world.treehand(&["salvage", "ls", "--json"]).expect(0).json()["salvage"];
+    let [one] = saved.as_array().expect("a list").as_slice() else { panic!("{saved}") };
+    assert!(one["from"].as_str().expect("a name").ends_with("/t"), "{one}");
+    let worktree = one["ref"].as_str().expect("a ref");
+    assert_eq!(world.git(&["show", &format!("{worktree}:half.txt")]), "half");
+    assert_eq!(world.git(&["show", &format!("{worktree}~:c")]), "c", "its own commit is below");
 }
 
 #[test]

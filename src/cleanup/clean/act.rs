@@ -7,31 +7,31 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::types::{CleanAction, DirFact, Step};
-use super::{locks, refs, remote_apply};
+use super::facts::DirFact;
+use super::types::{CleanAction, Step};
+use super::{boxes, locks, refs, remote_apply};
 use crate::cleanup::batch::{Batch, Takeaway};
 use crate::cleanup::done::Done;
-use crate::cleanup::error::{CleanupError, Result};
+use crate::cleanup::error::Result;
 use crate::cleanup::places::{children, is_of_the_run_alone};
 use crate::cleanup::ref_names::SALVAGE_PREFIX;
 use crate::cleanup::remove::decide::{DirId, RemovalPlan};
 use crate::cleanup::remove::scan::dir_id;
 use crate::cleanup::remove::{self, Attempt, BranchOutcome};
-use crate::cleanup::salvage::sealed::{Onto, Sealed};
-use crate::cleanup::salvage::{self, bundles};
+use crate::cleanup::salvage::bundles;
 use crate::cleanup::undo::restore;
 use crate::model::record::{AttemptRecord, RemovedItem, RunRecord, TaskRecord, WorkspaceRecord, WorkspaceState};
 use crate::model::{CommitId, Token};
 use crate::store::{Entry, Store};
 use crate::sys::lock::FileLock;
 use crate::sys::marks::Marks;
-use crate::sys::standing::Processes;
 use crate::sys::{fs, proc};
 use crate::worktree::import::update_ref;
-use crate::worktree::sealed::{SealedPaths, remove_if_empty};
+use crate::worktree::sealed::remove_if_empty;
 use crate::worktree::{Repository, WorktreeError, abandoned, import_submodules, plain};
 
-const CHANGED: &str = "it has changed since it was looked at";
+/// Why something is left as it is.
+pub(super) const CHANGED: &str = "it has changed since it was looked at";
 
 /// Carries out one action.
 pub fn apply(
@@ -51,9 +51,9 @@ pub fn apply(
             Ok(Done::plain())
         }
         Step::Task { run, task, paths, enclosure, salvage } => {
-            let goal = TaskBox { repo, store, run, task, paths };
-            goal.retire(batch, *enclosure, *salvage, summary)
+            boxes::retire(repo, store, batch, (run, task, paths), (*enclosure, *salvage), summary)
         }
+        Step::UnrecordedBox { found, base } => boxes::retire_unrecorded(repo, store, batch, (found, base), summary),
         Step::Orphans { run, task, token } => orphans(repo, store, run, task, token),
         Step::Entry(dir) => entry(repo, batch, dir, summary),
         Step::Ref(doomed) => {
@@ -132,67 +132,6 @@ fn orphans(repo: &Repository, store: &Store, run: &RunRecord, task: &TaskRecord,
     match marks.end(token, GRACE).map_err(at)? {
         0 => Ok(Done::Yes { salvage: Vec::new(), note: Some("they have ended by themselves".into()) }),
         _ => Ok(Done::plain()),
-    }
-}
-
-/// The box of a task with what belongs to it.
-struct TaskBox<'a> {
-    repo: &'a Repository,
-    store: &'a Store,
-    run: &'a RunRecord,
-    task: &'a TaskRecord,
-    paths: &'a SealedPaths,
-}
-
-impl TaskBox<'_> {
-    fn retire(&self, batch: &mut Batch<'_>, expected: Option<DirId>, salvage: bool, summary: &str) -> Result<Done> {
-        let (run, task, paths) = (self.run, self.task, self.paths);
-        let now = self.store.task(&run.id, &task.id)?;
-        if dir_id(&paths.enclosure)? != expected || now.state != task.state || now.attempts != task.attempts {
-            return Done::skipped(CHANGED);
-        }
-        if let Some(process) = Processes::scan()?.inside(&paths.enclosure).first() {
-            return Done::skipped(format!("{} (pid {}) works in it now", process.name, process.pid));
-        }
-        let saved = match if salvage { self.save(batch.stamp()) } else { Ok(Vec::new()) } {
-            Ok(saved) => saved,
-            // It stays, and the other things go.
-            Err(CleanupError::Worktree(WorktreeError::BadResult { message, .. })) => {
-                return Done::skipped(format!(
-                    "it cannot be saved, so it stays: {message}; what is needed of it has to be copied by hand"
-                ));
-            }
-            Err(error) => return Err(error),
-        };
-        let takeaway = Takeaway {
-            directories: vec![paths.entry.clone(), paths.enclosure.clone(), paths.private.clone()],
-            task: task.workspace.clone().map(|path| (run.id.clone(), task.id.clone(), path)),
-            saved,
-            ..Takeaway::default()
-        };
-        batch.take_away(&takeaway, summary)?;
-        remove_if_empty(paths.enclosure.parent());
-        plain::remove_entries_dir_if_empty(self.repo);
-        Ok(Done::Yes { salvage: takeaway.saved, note: None })
-    }
-
-    /// Saves what the box holds, unless the task's branch holds the same files.
-    fn save(&self, stamp: &str) -> Result<Vec<String>> {
-        let (repo, run, task) = (self.repo, self.run, self.task);
-        let base = task.base.as_ref().unwrap_or(&run.base.commit);
-        let store_dir = repo.run_dir(&run.id)?;
-        let captured = if fs::exists(&self.paths.tree)? {
-            salvage::sealed::capture_sealed(repo, self.paths, &store_dir, base)?
-        } else {
-            salvage::sealed::commits_of_sealed(repo, self.paths, &store_dir, base)?
-        };
-        let reader = repo.reader();
-        let tip = reader.ref_commit(&task.branch.full_ref())?.unwrap_or_else(|| base.clone());
-        let prefix = format!("{}{}/{}/{stamp}", SALVAGE_PREFIX, run.id, task.id);
-        let same = captured.commit == *base || salvage::sealed::captured_tree(&captured)? == reader.tree_of(&tip)?;
-        let sealed = Sealed { paths: self.paths, captured: &captured, work: !same, base, prefix: &prefix };
-        let onto = Onto { reference: &salvage::sealed::beside(&prefix), expected: None };
-        Ok(salvage::sealed::save(repo, sealed, onto)?.saved.into_iter().map(|saved| saved.name).collect())
     }
 }
 

@@ -1,8 +1,9 @@
 //! Decision file: which branches of people `clean --branches all` takes: those whose work is provably in the default branch or
 //! its upstream, that nobody uses and that have not moved for the least age.
 
+use super::facts::{Facts, OwnBranch};
 use super::runs::{put, untouchable};
-use super::types::{CleanPlan, CleanPolicy, Facts, OwnBranch, old_enough};
+use super::types::{CleanPlan, CleanPolicy, old_enough};
 
 /// Decides on all of them.
 pub fn decide(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {

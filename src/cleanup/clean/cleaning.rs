@@ -56,6 +56,7 @@ fn places(step: &Step) -> Vec<PathBuf> {
             [tree, plan.git_dir.clone()].into_iter().flatten().collect()
         }
         Step::Task { paths, .. } => vec![paths.enclosure.clone(), paths.private.clone()],
+        Step::UnrecordedBox { found, .. } => vec![found.paths.enclosure.clone(), found.paths.private.clone()],
         Step::Entry(dir) | Step::ExpireDir(dir) | Step::ExpireBundle(dir) | Step::EmptyDir(dir) => {
             vec![dir.path.clone()]
         }

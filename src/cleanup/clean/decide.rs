@@ -7,18 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::types::{
-    CleanAction, CleanPlan, CleanPolicy, DirFact, EntryFact, Facts, Kept, Kind, OpenIntent, RunStanding, Step,
-    StoredFact, WorkspaceFacts, action, old_enough,
-};
-use super::{branches, remote, runs};
+use super::facts::{DirFact, EntryFact, Facts, OpenIntent, RunStanding, StoredFact, WorkspaceFacts};
+use super::types::{CleanAction, CleanPlan, CleanPolicy, Kept, Kind, Step, action, old_enough};
+use super::{branches, remote, runs, unrecorded};
 use crate::cleanup::remove;
 use crate::cleanup::remove::decide::{BranchFate, RemovalPlan, RemoveOptions, TreeFact};
 use crate::model::record::{RemovedItem, WorkspaceState};
 use crate::model::{ByteSize, Span, Timestamp, WorkspaceName};
 
 /// While a run is at work, temporary directories younger than this may be in use.
-const IN_USE: Duration = Duration::from_secs(3600);
+pub(super) const IN_USE: Duration = Duration::from_secs(3600);
 
 /// Why what seems old enough is not deleted yet.
 const DOUBT: &str = "that went ahead further than this machine ran; it goes when the clock still says so 12h later";
@@ -40,6 +38,7 @@ pub fn plan(facts: &Facts, policy: &CleanPolicy) -> CleanPlan {
             }
         }
     }
+    unrecorded::decide(facts, policy, &mut plan);
     runs::decide(facts, policy, &mut plan);
     branches::decide(facts, policy, &mut plan);
     remote::decide(facts, policy, &mut plan);
@@ -213,13 +212,6 @@ fn leftovers(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
     let at_work = facts.runs.iter().any(|run| run.standing == RunStanding::AtWork);
     let least = if at_work { policy.min_age.max(IN_USE) } else { policy.min_age };
     let old = |at: Timestamp| policy.now.since(at) >= least;
-    // Whoever begins a run makes it before it is on record.
-    for dir in facts.empty_run_dirs.iter().filter(|dir| policy.now.since(dir.at) >= policy.min_age.max(IN_USE)) {
-        let (item, proof) =
-            (dir.path.display().to_string(), "no run of this id is recorded, and no task has a part in it");
-        let step = Step::RunDir { path: dir.path.clone(), id: dir.id };
-        plan.actions.push(action(Kind::State, item, proof, dir.id.to_string(), step));
-    }
     for dir in facts.quarantines.iter().filter(|dir| old(dir.at)) {
         plan.actions.push(expire(Kind::Temp, dir, "a quarantine that nothing uses any more", Step::ExpireDir));
     }

@@ -6,7 +6,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::types::LockFact;
+use super::facts::LockFact;
 use crate::cleanup::done::Done;
 use crate::cleanup::error::Result;
 use crate::cleanup::places::children;

@@ -4,9 +4,11 @@
 
 mod act;
 mod ahead;
+mod boxes;
 mod branches;
 mod cleaning;
 pub(super) mod decide;
+pub mod facts;
 mod locks;
 mod look;
 mod refs;
@@ -21,7 +23,9 @@ pub(super) mod scan;
 mod scan_branches;
 mod scan_remote;
 mod scan_runs;
+mod scan_unrecorded;
 pub mod types;
+mod unrecorded;
 mod whole;
 
 #[cfg(test)]

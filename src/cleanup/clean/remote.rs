@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use super::facts::{Facts, RemoteBranchFact};
 use super::runs::untouchable;
-use super::types::{CleanPlan, CleanPolicy, Facts, Kept, Kind, RemoteBranchFact, Step, action, old_enough};
+use super::types::{CleanPlan, CleanPolicy, Kept, Kind, Step, action, old_enough};
 use crate::model::{Span, WorkspaceName};
 
 /// Decides on all of them, after everything here.
@@ -60,7 +61,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cleanup::clean::types::{DoomedRemoteBranch, TaskBranch};
+    use crate::cleanup::clean::facts::TaskBranch;
+    use crate::cleanup::clean::types::DoomedRemoteBranch;
     use crate::cleanup::verdict::{Integration, NotIntegrated};
     use crate::model::{CommitId, Timestamp};
     use crate::worktree::landed::Proof;

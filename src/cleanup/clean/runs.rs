@@ -5,10 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use super::types::{
-    CleanAction, CleanPlan, CleanPolicy, Facts, Kept, Kind, OrphanFact, RunFacts, RunStanding, Step, StrayBranch,
-    TaskBranch, TaskFacts, action, old_enough,
-};
+use super::facts::{Facts, OrphanFact, RunFacts, RunStanding, StrayBranch, TaskBranch, TaskFacts};
+use super::types::{CleanAction, CleanPlan, CleanPolicy, Kept, Kind, Step, action, old_enough};
+use super::unrecorded;
 use crate::cleanup::doomed::DoomedRef;
 use crate::cleanup::integration::{NotIntegrated, Proof};
 use crate::model::record::RunRecord;
@@ -44,7 +43,7 @@ pub fn decide(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
         }
     }
     for stray in &facts.strays {
-        put(plan, &stray.branch, decide_stray(stray, policy));
+        put(plan, &stray.branch, decide_stray(facts, stray, policy));
     }
 }
 
@@ -193,8 +192,11 @@ fn decide_branch(
     }
 }
 
-fn decide_stray(stray: &StrayBranch, policy: &CleanPolicy) -> Result<String, String> {
+fn decide_stray(facts: &Facts, stray: &StrayBranch, policy: &CleanPolicy) -> Result<String, String> {
     untouchable(&stray.branch)?;
+    if let Some(tree) = unrecorded::stays_with(facts, &stray.branch.name, policy) {
+        return Err(format!("it is in use in {}", tree.display()));
+    }
     match &stray.branch.integrated {
         Ok(proof) => old_enough(stray.committed_at, policy).map(|()| format!("no task is recorded for it, {proof}")),
         Err(why) => Err(format!("no task is recorded for it, and {why}")),

@@ -8,14 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::ahead::{self, Question};
+use super::facts::{AgedRef, DirFact, EntryFact, Facts, OpenIntent, RunFacts, RunStanding, StoredFact, WorkspaceFacts};
 use super::look::Scan;
 use super::scan_branches::Branches;
 use super::scan_remote::Remotes;
 use super::scan_runs::{self, Runs};
-use super::types::{
-    AgedRef, CleanPolicy, DirFact, EntryFact, Facts, Kept, Kind, OpenIntent, RunFacts, RunStanding, StoredFact,
-    WorkspaceFacts,
-};
+use super::types::{CleanPolicy, Kept, Kind};
 use super::{decide, locks};
 use crate::cleanup::error::Result;
 use crate::cleanup::places::{children, directories, disk_there};
@@ -63,7 +61,7 @@ pub fn scan(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<Fa
     scan_runs::scan(&mut scan, runs, &mut facts)?;
     branches.scan(&scan, &mut facts)?;
     remotes.scan(&scan, &mut facts)?;
-    facts.entries = scan.entries(&facts.runs)?;
+    facts.entries = scan.entries(&facts)?;
     // After everything that makes quarantines of its own.
     facts.quarantines = directories(&repo.state_dir().join("quarantine"))?;
     facts.quarantines.retain(|dir| !abandoned::is_used(&dir.path));
@@ -167,12 +165,14 @@ impl Scan<'_> {
     }
 
     /// Entries of ours that no workspace and no task accounts for.
-    fn entries(&self, runs: &[RunFacts]) -> Result<Vec<EntryFact>> {
+    fn entries(&self, facts: &Facts) -> Result<Vec<EntryFact>> {
         let parent = self.repo.common_dir.join("worktrees");
         let name = |part: &str| parent.join(format!("treehand-{part}"));
         let mut owned: BTreeSet<PathBuf> = BTreeSet::new();
         owned.extend(self.records.iter().map(|record| name(&record.name.path_part())));
-        for run in runs {
+        let boxes = facts.unrecorded_runs.iter().flat_map(|run| &run.boxes).chain(&facts.unrecorded);
+        owned.extend(boxes.map(|one| one.paths.entry.clone()));
+        for run in &facts.runs {
             owned
                 .extend(self.store.tasks(&run.run.id)?.iter().map(|task| name(&format!("{}.{}", run.run.id, task.id))));
         }

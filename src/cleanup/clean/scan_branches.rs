@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ahead::Question;
+use super::facts::{Facts, OwnBranch};
 use super::look::Scan;
 use super::scan_runs::{is_named_like_a_tasks, task_branch};
-use super::types::{Facts, Kept, Kind, OwnBranch};
+use super::types::{Kept, Kind};
 use crate::cleanup::error::Result;
 use crate::cleanup::trunk::Trunk;
 use crate::cleanup::verdict::Target;

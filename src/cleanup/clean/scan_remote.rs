@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::ahead::Question;
+use super::facts::{Facts, RemoteBranchFact, TaskBranch};
 use super::look::Scan;
 use super::remote_asked::{self, Asked, Pulls};
 use super::remote_grace::Grace;
 use super::scan_branches::{based_upon, is_on_the_line_of_any};
 use super::scan_runs::is_named_like_a_tasks;
-use super::types::{CleanPolicy, DoomedRemoteBranch, Facts, Kept, Kind, RemoteBranchFact, TaskBranch};
+use super::types::{CleanPolicy, DoomedRemoteBranch, Kept, Kind};
 use super::whole;
 use crate::cleanup::error::Result;
 use crate::cleanup::integration;

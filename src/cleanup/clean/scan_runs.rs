@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::ahead::Question;
+use super::facts::{Facts, OrphanFact, RunFacts, RunStanding, StrayBranch, TaskBranch, TaskFacts};
 use super::look::Scan;
-use super::types::{Facts, Kept, Kind, OrphanFact, RunFacts, RunStanding, StrayBranch, TaskBranch, TaskFacts};
+use super::scan_unrecorded;
+use super::types::{Kept, Kind};
 use crate::cleanup::error::Result;
 use crate::cleanup::integration::{self, Target};
-use crate::cleanup::places::{children, directories, disk_there, is_of_the_run_alone};
+use crate::cleanup::places::disk_there;
 use crate::cleanup::remove::scan::dir_id;
 use crate::model::cause::chain;
 use crate::model::record::{AttemptRecord, RunRecord, TaskRecord};
@@ -95,7 +97,7 @@ pub fn scan(scan: &mut Scan<'_>, listed: Runs, facts: &mut Facts) -> Result<()> 
         }
         facts.runs.push(found);
     }
-    unknown_private(scan, facts)?;
+    scan_unrecorded::scan(scan, facts)?;
     strays(scan, facts, branches)
 }
 
@@ -213,28 +215,6 @@ pub(super) fn task_branch(
     })
 }
 
-/// Private directories of runs that the store does not know: where a task has a part in one, it may hold the only copy of something.
-fn unknown_private(scan: &Scan<'_>, facts: &mut Facts) -> Result<()> {
-    if !is_sealed_root(scan)? {
-        return Ok(());
-    }
-    let known: BTreeSet<String> = facts.runs.iter().map(|run| run.run.id.to_string()).collect();
-    for dir in directories(&scan.repo.sealed_root()?)? {
-        let name = dir.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if RunId::parse(&name).is_err() || known.contains(&name) {
-            continue;
-        }
-        let parts = children(&dir.path)?;
-        if parts.iter().all(|part| part.file_name().is_some_and(|n| is_of_the_run_alone(&n.to_string_lossy()))) {
-            facts.empty_run_dirs.push(dir);
-        } else {
-            let (item, reason) = (dir.path.display().to_string(), "no run of this id is recorded".to_owned());
-            facts.unreadable.push(Kept { kind: Kind::State, item, reason });
-        }
-    }
-    Ok(())
-}
-
 /// True for `treehand/RUN/TASK`.
 pub(super) fn is_named_like_a_tasks(branch: &str) -> bool {
     let parts: Vec<&str> = branch.split('/').collect();
@@ -253,7 +233,9 @@ fn strays(scan: &mut Scan<'_>, facts: &mut Facts, branches: BTreeMap<String, Com
         // No base is recorded: the default branch is where its work would be.
         let targets = scan.targets("")?;
         let committed_at = scan.committed_at(&tip)?;
-        let branch = task_branch(scan, &branch, (tip, None), &targets, None, None)?;
+        let mut boxes = facts.unrecorded_runs.iter().flat_map(|run| &run.boxes);
+        let own = boxes.find(|one| one.branch == name).map(|one| &one.paths);
+        let branch = task_branch(scan, &branch, (tip, None), &targets, None, own)?;
         facts.strays.push(StrayBranch { branch, committed_at });
     }
     Ok(())

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::bundled::{self, ABOUT, About, BASE, BundledPart, FILE, PLACE};
 use super::part::{Saved, keep};
 use super::saved;
-use crate::cleanup::clean::types::DirFact;
+use crate::cleanup::clean::facts::DirFact;
 use crate::cleanup::error::{CleanupError, Result};
 use crate::cleanup::places::directories;
 use crate::cleanup::remove::scan::dir_id;

@@ -7,9 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::types::{Goes, Refusal, Stays, UninstallFacts, UninstallPlan};
 use crate::cleanup::clean;
-use crate::cleanup::clean::types::{
-    CleanAction, CleanPlan, CleanPolicy, DirFact, Facts, Kept, Kind, RunStanding, Step, StoredFact,
-};
+use crate::cleanup::clean::facts::{DirFact, Facts, RunStanding, StoredFact};
+use crate::cleanup::clean::types::{CleanAction, CleanPlan, CleanPolicy, Kept, Kind, Step};
 use crate::cleanup::ref_names::{SALVAGE_PREFIX, UNDO_PREFIX};
 use crate::cleanup::trash::stamped_at;
 use crate::model::record::WorkspaceState;
@@ -114,6 +113,8 @@ fn judge_kept(
             Kind::Workspace if records.get(item) == Some(&false) => {}
             Kind::Workspace if records.contains_key(item) && facts.clean.unreadable.iter().all(|k| k.item != *item) => {
             }
+            // What nothing on record accounts for is counted below.
+            Kind::Workspace if is_unrecorded(&facts.clean, item) => {}
             Kind::Workspace => refused.push(format!("{item}: {reason}")),
             Kind::Branch => stays.push(Stays { kind: "branch", item: item.clone(), why: reason.clone() }),
             Kind::Entry => stays.push(Stays { kind: "entry", item: item.clone(), why: reason.clone() }),
@@ -121,6 +122,11 @@ fn judge_kept(
             Kind::State | Kind::Trash | Kind::Temp | Kind::Lock => {}
         }
     }
+}
+
+fn is_unrecorded(facts: &Facts, item: &str) -> bool {
+    let of_runs = facts.unrecorded_runs.iter().flat_map(|run| &run.boxes);
+    of_runs.chain(&facts.unrecorded).any(|one| one.owner.to_string() == item)
 }
 
 /// Of what `clean` would take: boxes and branches of tasks, and what died half-way. Workspaces of people stay, and everything
@@ -137,7 +143,9 @@ fn taken(plan: CleanPlan) -> CleanPlan {
         | Step::Reset(_)
         | Step::Entry(_)
         | Step::EmptyDir(_) => true,
-        Step::RemoteBranch(_)
+        // Named as what nothing on record accounts for.
+        Step::UnrecordedBox { .. }
+        | Step::RemoteBranch(_)
         | Step::RunDir { .. }
         | Step::ExpireRef { .. }
         | Step::ExpireDir(_)
@@ -202,6 +210,9 @@ fn content(facts: &UninstallFacts, policy: &CleanPolicy) -> Content {
     }
     let unknown = facts.clean.unreadable.iter().filter(|kept| kept.kind == Kind::State);
     content.unknown = unknown.map(|kept| kept.item.clone()).collect();
+    let of_runs = facts.clean.unrecorded_runs.iter();
+    let of_runs = of_runs.filter(|run| !run.boxes.is_empty() || run.kept_by.is_some());
+    content.unknown.extend(of_runs.map(|run| run.dir.path.display().to_string()));
     content
 }
 
@@ -284,7 +295,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cleanup::clean::types::AgedRef;
+    use crate::cleanup::clean::facts::AgedRef;
     use crate::cleanup::remove::decide::DirId;
     use crate::cleanup::uninstall::types::{IntentFact, RefFact};
     use crate::model::CommitId;

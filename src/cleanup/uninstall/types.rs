@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::cleanup::clean::types::{CleanPlan, DirFact, Facts};
+use crate::cleanup::clean::facts::{DirFact, Facts};
+use crate::cleanup::clean::types::CleanPlan;
 use crate::model::record::WorkspaceRecord;
 
 /// One thing that goes.
