@@ -164,9 +164,8 @@ impl Kind<'_> {
 
 /// Comes when a task may not start any more.
 async fn hindered(mut stop: Stop<'_>) {
-    let task = stop.task;
     // When nobody can say any more that it is to stop, the run is over.
-    let _gone = stop.news.wait_for(|stopping| stopping.hinders(task)).await;
+    let _gone = stop.news.wait_for(|stopping| stop.tasks.iter().any(|task| stopping.hinders(task))).await;
 }
 
 /// What of the waiting is on record.

@@ -52,9 +52,11 @@ pub struct Attempt<'a> {
     pub stop: Stop<'a>,
 }
 
-/// Waits until a task has to stop, or, when it was asked to before, until it has to at once; false when nobody can say so any more.
-async fn has_to_stop(news: &mut watch::Receiver<Stopping>, task: &TaskId, asked: bool) -> bool {
-    let has_to = |stopping: &Stopping| if asked { stopping.is_now() } else { stopping.wants(task) };
+/// Waits until one of the tasks has to stop, or, when it was asked to before, until it has to at once; false when nobody can say so
+/// any more.
+async fn has_to_stop(news: &mut watch::Receiver<Stopping>, tasks: &[TaskId], asked: bool) -> bool {
+    let wanted = |stopping: &Stopping| stopping.is_all() || tasks.iter().any(|task| stopping.wants(task));
+    let has_to = |stopping: &Stopping| if asked { stopping.is_now() } else { wanted(stopping) };
     news.wait_for(has_to).await.is_ok()
 }
 
@@ -260,7 +262,7 @@ async fn knock(orphan: &Orphan) -> Result<Option<UnixStream>, RunError> {
 /// the shim is gone, and with it the child.
 async fn follow(
     line: UnixStream,
-    Stop { task, mut news, mut signs }: Stop<'_>,
+    Stop { tasks, mut news, mut signs }: Stop<'_>,
     shim: Option<&ProcId>,
     told: impl Fn(Health),
 ) -> Result<Option<ExitRecord>, RunError> {
@@ -279,7 +281,7 @@ async fn follow(
                 }
                 None => return Ok(None),
             },
-            stopped = has_to_stop(&mut news, task, asked), if !killed => {
+            stopped = has_to_stop(&mut news, tasks, asked), if !killed => {
                 let grace = if asked { Duration::ZERO } else { GRACE };
                 (killed, asked) = (asked || !stopped, true);
                 if stopped {

@@ -3,7 +3,7 @@
 //! The board mirrors the states of the tasks. Effects are carried out by the executor in `supervisor`, which answers
 //! each with another event. Start and landing are handed out here alone, so nothing is started or landed twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::graph::{self, Readiness};
 use crate::model::{MergePolicy, TaskId, TaskState};
@@ -33,7 +33,8 @@ pub struct Board {
     index: BTreeMap<TaskId, usize>,
     jobs: u32,
     merge: MergePolicy,
-    landing: Option<TaskId>,
+    /// In the queue of the target.
+    landing: BTreeSet<TaskId>,
     cancelled: bool,
     paused: bool,
     finished: bool,
@@ -88,7 +89,7 @@ pub enum Effect {
         /// What it needs that did not end well.
         by: TaskId,
     },
-    /// Land its result.
+    /// Hand its result in to the queue.
     Land(TaskId),
     /// What it builds on did not land: refuse its result.
     RejectDependent {
@@ -111,7 +112,7 @@ impl Board {
     /// A board as the journal has it: nobody works on anything yet.
     pub fn new(slots: Vec<Slot>, jobs: u32, merge: MergePolicy) -> Board {
         let index = slots.iter().enumerate().map(|(n, slot)| (slot.id.clone(), n)).collect();
-        let (landing, jobs) = (None, jobs.max(1));
+        let (landing, jobs) = (BTreeSet::new(), jobs.max(1));
         Board { slots, index, jobs, merge, landing, cancelled: false, paused: false, finished: false }
     }
 
@@ -123,7 +124,7 @@ impl Board {
     /// True when no task is left to run and one lands.
     pub fn is_landing(&self) -> bool {
         let open = |slot: &Slot| slot.state.is_active() || slot.state == TaskState::Queued;
-        self.landing.is_some() && !self.slots.iter().any(open)
+        !self.landing.is_empty() && !self.slots.iter().any(open)
     }
 
     fn state_of(&self, id: &TaskId) -> Option<TaskState> {
@@ -168,9 +169,7 @@ impl Board {
             Event::Unpause => self.paused = false,
             Event::CancelTask(task) => effects.extend(self.cancel_task(&task)),
             Event::Settled { task, state } => {
-                if self.landing.as_ref() == Some(&task) {
-                    self.landing = None;
-                }
+                self.landing.remove(&task);
                 self.set(&task, state);
             }
             Event::Cancel if self.cancelled => {}
@@ -197,7 +196,7 @@ impl Board {
     /// One that waits is cancelled at once; one that is worked on answers by itself when it is stopped.
     fn cancel_task(&mut self, task: &TaskId) -> Option<Effect> {
         let state = self.state_of(task)?;
-        if state.is_active() || self.landing.as_ref() == Some(task) {
+        if state.is_active() || self.landing.contains(task) {
             return Some(Effect::Stop(task.clone()));
         }
         (!state.is_terminal()).then(|| {
@@ -210,7 +209,7 @@ impl Board {
     fn cancel_idle(&mut self, effects: &mut Vec<Effect>) {
         for slot in &mut self.slots {
             let idle = matches!(slot.state, TaskState::Queued | TaskState::Candidate);
-            if idle && self.landing.as_ref() != Some(&slot.id) {
+            if idle && !self.landing.contains(&slot.id) {
                 (slot.state, slot.rests) = (TaskState::Cancelled, false);
                 effects.push(Effect::Cancel(slot.id.clone()));
             }
@@ -239,7 +238,7 @@ impl Board {
             }
         }
         if !self.paused {
-            self.land_next(effects);
+            self.land_all(effects);
         }
     }
 
@@ -259,30 +258,24 @@ impl Board {
         (slot.id.clone(), slot.state, readiness)
     }
 
-    /// One landing at a time, in the order of the file, what is needed before what needs it.
-    fn land_next(&mut self, effects: &mut Vec<Effect>) {
-        if self.landing.is_some() {
-            return;
-        }
+    /// Everything that may land goes into the queue, in the order of the file, what is needed before what needs it.
+    fn land_all(&mut self, effects: &mut Vec<Effect>) {
         loop {
-            let lands = |slot: &&Slot| slot.state == TaskState::Candidate && self.may_land(slot);
-            let candidates = self.slots.iter().filter(lands);
-            let decision = candidates.filter_map(|slot| self.landing_of(slot)).next();
-            match decision {
-                None => return,
-                Some(Effect::Land(task)) => {
-                    self.landing = Some(task.clone());
-                    effects.push(Effect::Land(task));
-                    return;
+            let lands = |slot: &&Slot| {
+                slot.state == TaskState::Candidate && self.may_land(slot) && !self.landing.contains(&slot.id)
+            };
+            let Some(effect) = self.slots.iter().filter(lands).find_map(|slot| self.landing_of(slot)) else { return };
+            match &effect {
+                Effect::RejectDependent { task, .. } => {
+                    let task = task.clone();
+                    self.set(&task, TaskState::Rejected);
                 }
-                Some(effect) => {
-                    if let Effect::RejectDependent { task, .. } = &effect {
-                        let task = task.clone();
-                        self.set(&task, TaskState::Rejected);
-                    }
-                    effects.push(effect);
+                Effect::Land(task) => {
+                    self.landing.insert(task.clone());
                 }
+                _ => {}
             }
+            effects.push(effect);
         }
     }
 
@@ -294,6 +287,8 @@ impl Board {
         for need in &slot.needs {
             match self.state_of(need) {
                 Some(TaskState::Landed | TaskState::NoChange) => {}
+                // The queue lands it first, or refuses both.
+                Some(TaskState::Candidate) if self.landing.contains(need) => {}
                 Some(state) if state.is_terminal() => {
                     return Some(Effect::RejectDependent { task: slot.id.clone(), by: need.clone() });
                 }
@@ -307,7 +302,7 @@ impl Board {
         // One that may land and does not, although nothing lands and nothing pauses, builds on another that waits.
         let waits = |slot: &Slot| self.merge == MergePolicy::Manual && !(self.paused && slot.accepted);
         let at_rest = |slot: &Slot| slot.state.is_terminal() || (slot.state == TaskState::Candidate && waits(slot));
-        self.landing.is_none() && self.slots.iter().all(at_rest)
+        self.landing.is_empty() && self.slots.iter().all(at_rest)
     }
 }
 
@@ -342,10 +337,11 @@ mod tests {
         assert_eq!(board.handle_event(Event::Begin), [Effect::Start(id("a"))]);
         let effects = settled(&mut board, "a", TaskState::Candidate);
         assert_eq!(effects, [Effect::Start(id("b")), Effect::Start(id("c")), Effect::Land(id("a"))]);
-        assert_eq!(settled(&mut board, "c", TaskState::Candidate), [], "c waits until a has landed");
-        assert_eq!(settled(&mut board, "a", TaskState::Landed), [Effect::Land(id("c"))]);
-        assert_eq!(settled(&mut board, "b", TaskState::Candidate), [Effect::Start(id("d"))]);
-        assert_eq!(settled(&mut board, "c", TaskState::Landed), [Effect::Land(id("b"))]);
+        assert_eq!(settled(&mut board, "c", TaskState::Candidate), [Effect::Land(id("c"))], "behind a, in the queue");
+        assert_eq!(settled(&mut board, "a", TaskState::Landed), []);
+        let effects = settled(&mut board, "b", TaskState::Candidate);
+        assert_eq!(effects, [Effect::Start(id("d")), Effect::Land(id("b"))]);
+        assert_eq!(settled(&mut board, "c", TaskState::Landed), []);
         assert_eq!(settled(&mut board, "b", TaskState::Landed), []);
         assert_eq!(settled(&mut board, "d", TaskState::NoChange), [Effect::Finish]);
     }
@@ -366,9 +362,9 @@ mod tests {
         let mut board = board(&[("a", &[]), ("b", &["a"])], 8, MergePolicy::Auto);
         board.handle_event(Event::Begin);
         settled(&mut board, "a", TaskState::Candidate);
-        assert_eq!(settled(&mut board, "b", TaskState::Candidate), []);
+        assert_eq!(settled(&mut board, "a", TaskState::Rejected), [], "b is at work");
         let reject = Effect::RejectDependent { task: id("b"), by: id("a") };
-        assert_eq!(settled(&mut board, "a", TaskState::Rejected), [reject, Effect::Finish]);
+        assert_eq!(settled(&mut board, "b", TaskState::Candidate), [reject, Effect::Finish]);
     }
 
     #[test]
@@ -428,8 +424,8 @@ mod tests {
         let mut board = again(&board);
         assert_eq!(board.handle_event(Event::Pause), [], "it goes on after the pause");
         assert_eq!(accept(&mut board, "a"), []);
-        assert_eq!(board.handle_event(Event::Unpause), [Effect::Land(id("a"))]);
-        assert_eq!(settled(&mut board, "a", TaskState::Landed), [Effect::Land(id("b"))]);
+        assert_eq!(board.handle_event(Event::Unpause), [Effect::Land(id("a")), Effect::Land(id("b"))]);
+        assert_eq!(settled(&mut board, "a", TaskState::Landed), []);
         assert_eq!(settled(&mut board, "b", TaskState::Rejected), [Effect::Finish], "c waits for a person");
         let mut board = again(&board);
         assert_eq!(accept(&mut board, "b"), [Effect::Land(id("b"))], "once more");
@@ -478,8 +474,8 @@ mod tests {
             let effects = settled(&mut board, name, TaskState::Candidate);
             assert!(effects.iter().any(|effect| matches!(effect, Effect::Start(_))), "{name}: {effects:?}");
         }
-        assert_eq!(settled(&mut board, "t3", TaskState::Candidate), [], "four wait to land");
-        assert_eq!(settled(&mut board, "t0", TaskState::Landed), [Effect::Start(id("t4")), Effect::Land(id("t1"))]);
+        assert_eq!(settled(&mut board, "t3", TaskState::Candidate), [Effect::Land(id("t3"))], "four wait to land");
+        assert_eq!(settled(&mut board, "t0", TaskState::Landed), [Effect::Start(id("t4"))]);
     }
 
     #[test]
@@ -507,7 +503,7 @@ mod tests {
 
     proptest! {
         /// Whatever the ends of workers and landings are and in whatever order they come: never more than `jobs` at
-        /// work, one landing at a time, nothing started or landed twice, and the run ends.
+        /// work, nothing started or handed in twice, nothing handed in before what it needs, and the run ends.
         #[test]
         fn every_order_of_ends_finishes_the_run(
             edges in proptest::collection::vec(any::<u16>(), 1..9),
@@ -521,6 +517,11 @@ mod tests {
                 rests: false,
             accepted: false,
             }).collect();
+            let all = slots.clone();
+            let needs_of = |task: &TaskId| {
+                all.iter().find(|slot| slot.id == *task).map(|slot| slot.needs.clone()).unwrap_or_default()
+            };
+            let (mut ended, mut rejected) = (BTreeSet::new(), BTreeSet::new());
             let mut board = Board::new(slots, jobs, MergePolicy::Auto);
             let (mut at_work, mut landing, mut over) = (Vec::new(), Vec::new(), false);
             let mut started = std::collections::BTreeSet::new();
@@ -535,24 +536,35 @@ mod tests {
                         }
                         Effect::Land(task) => {
                             prop_assert!(landed.insert(task.clone()), "{} landed twice", task);
+                            let needs = needs_of(&task);
+                            let ready = needs.iter().all(|need| landed.contains(need) || ended.contains(need));
+                            prop_assert!(ready, "{} before what it needs", task);
                             landing.push(task);
                         }
                         Effect::Finish => over = true,
                         _ => {}
                     }
                 }
-                prop_assert!(at_work.len() <= jobs as usize && landing.len() <= 1);
+                prop_assert!(at_work.len() <= jobs as usize);
                 let from_landing = choice % 2 == 0 && !landing.is_empty() || at_work.is_empty();
                 let place = usize::from(*choice);
                 let (task, state) = match (from_landing, landing.is_empty(), at_work.is_empty()) {
                     (_, true, true) => break,
                     (true, false, _) => {
-                        let state = if choice % 3 == 0 { TaskState::Rejected } else { TaskState::Landed };
-                        (landing.remove(0), state)
+                        let task: TaskId = landing.remove(0);
+                        let lost = choice % 3 == 0 || needs_of(&task).iter().any(|need| rejected.contains(need));
+                        if lost {
+                            rejected.insert(task.clone());
+                        }
+                        (task, if lost { TaskState::Rejected } else { TaskState::Landed })
                     }
                     _ => {
                         let ends = [TaskState::Candidate, TaskState::Failed, TaskState::NoChange, TaskState::Candidate];
-                        (at_work.remove(place % at_work.len()), ends[place % 4])
+                        let task: TaskId = at_work.remove(place % at_work.len());
+                        if ends[place % 4] == TaskState::NoChange {
+                            ended.insert(task.clone());
+                        }
+                        (task, ends[place % 4])
                     }
                 };
                 effects = board.handle_event(Event::Settled { task, state });

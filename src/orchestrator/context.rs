@@ -38,8 +38,8 @@ pub use super::error::RunError;
 
 /// When what is done for a task has to stop.
 pub struct Stop<'a> {
-    /// The task that it is for.
-    pub task: &'a TaskId,
+    /// The tasks that it is for: it stops when one of them has to.
+    pub tasks: &'a [TaskId],
     /// What has to stop.
     pub news: watch::Receiver<Stopping>,
     /// What its shim has to hear.
@@ -84,6 +84,7 @@ pub struct Context {
     queues: Mutex<BTreeMap<String, Queue>>,
     bells: Mutex<BTreeMap<TaskId, Arc<Notify>>>,
     post: OnceLock<Option<Arc<Post>>>,
+    waiting: Mutex<BTreeSet<TaskId>>,
     moves: UnboundedSender<(TaskId, TaskState)>,
     moved: Mutex<Option<UnboundedReceiver<(TaskId, TaskState)>>>,
     /// What is kept out of what is kept; made when it is first wanted.
@@ -127,6 +128,7 @@ impl Context {
             queues,
             bells,
             post,
+            waiting: Mutex::default(),
             moves,
             moved,
             mask,
@@ -199,7 +201,23 @@ impl Context {
 
     /// When what is done for a task has to stop.
     pub fn stop_of<'a>(&self, task: &'a TaskId) -> Stop<'a> {
-        Stop { task, news: self.stop.subscribe(), signs: self.signs_of(task).subscribe() }
+        let signs = self.signs_of(task).subscribe();
+        Stop { tasks: std::slice::from_ref(task), news: self.stop.subscribe(), signs }
+    }
+
+    /// When what is done for several tasks at once has to stop. Nobody has anything to say to it but that.
+    pub fn stop_of_any<'a>(&self, tasks: &'a [TaskId]) -> Stop<'a> {
+        Stop { tasks, news: self.stop.subscribe(), signs: watch::Sender::new(Signs::default()).subscribe() }
+    }
+
+    /// Hears when what has to stop is otherwise.
+    pub fn stop_news(&self) -> watch::Receiver<Stopping> {
+        self.stop.subscribe()
+    }
+
+    /// The results that are handed in to the queue and of which it is not known yet what became of them.
+    pub fn handed_in<T>(&self, work: impl FnOnce(&mut BTreeSet<TaskId>) -> T) -> T {
+        work(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How a child of this run outlives this supervisor; `None` where it is to end with it.

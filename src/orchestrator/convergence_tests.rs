@@ -254,13 +254,18 @@ impl<'a> Supervisor<'a> {
             Step::Conclude => Next::Settled(self.conclude(&task, known().1)?),
             Step::Rest => Next::Rested,
             Step::Resume => self.resume(&task, attempt)?,
-            Step::Intend if !self.made(id).lands => {
-                Next::Settled(self.end(id, TaskEvent::Reject, ReasonKind::Conflict)?)
-            }
-            Step::Intend => {
-                let _open = store.intend(&EntryDraft::new(recover::KIND, json!({})).of_task(run, id))?;
-                Next::Do(Step::Move)
-            }
+            Step::Intend => match self.needs_of(&task)? {
+                Some(true) if !self.made(id).lands => {
+                    Next::Settled(self.end(id, TaskEvent::Reject, ReasonKind::Conflict)?)
+                }
+                Some(false) => Next::Settled(self.end(id, TaskEvent::Reject, ReasonKind::Skipped)?),
+                // The queue lands that first.
+                None => Next::Do(Step::Intend),
+                Some(true) => {
+                    let _open = store.intend(&EntryDraft::new(recover::KIND, json!({})).of_task(run, id))?;
+                    Next::Do(Step::Move)
+                }
+            },
             Step::Move => {
                 assert!(!self.world.target.contains(id), "{id} lands twice");
                 self.world.target.push(id.clone());
@@ -272,6 +277,19 @@ impl<'a> Supervisor<'a> {
                 Next::Settled(land(store, &store.run(run)?, id, intent.as_ref())?)
             }
         })
+    }
+
+    /// True when all that it needs has landed, false when something of it never will.
+    fn needs_of(&self, task: &TaskRecord) -> Result<Option<bool>, StoreError> {
+        let mut all = Some(true);
+        for need in &task.spec.needs {
+            match self.store.task(self.run, need)?.state {
+                TaskState::Landed | TaskState::NoChange => {}
+                state if state.is_terminal() => return Ok(Some(false)),
+                _ => all = None,
+            }
+        }
+        Ok(all)
     }
 
     fn conclude(&self, task: &TaskRecord, attempt: u32) -> Result<TaskState, StoreError> {
@@ -323,7 +341,7 @@ fn land(
 ) -> Result<TaskState, StoreError> {
     let (before, after) = (commit('a'), commit('b'));
     let landing = Landing { run: &run.id, task, into: &run.into, before: &before, after: &after, at: Timestamp(10) };
-    Ok(store.record_landing(&landing, intent)?.state)
+    Ok(store.record_landings(&[landing], intent)?.remove(0).state)
 }
 
 fn attempt_record(n: u32) -> AttemptRecord {

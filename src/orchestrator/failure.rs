@@ -12,7 +12,7 @@ use super::attempt::AttemptEnd;
 use super::backoff::{self, Failed};
 use super::context::{Context, RunError};
 use super::gates;
-use super::landing::cancel;
+use super::refusal::cancel;
 use crate::confine::shim::Stopped;
 use crate::model::record::{AttemptError, TaskRecord};
 use crate::model::{Delay, FailureClass, Reason, ReasonKind, Span, TaskEvent, TaskId, TaskState};

@@ -55,7 +55,7 @@ pub fn foresee_step(
     step: &SetupStep,
 ) -> Result<Foreseen, RunError> {
     seen(repo, plan, task, setup::argv(step), |launch, exported| {
-        launch.env.extend(own_setup::told(&plan.run.id, "TREEHAND_TASK", &task.id));
+        launch.env.extend(own_setup::told(&plan.run.id, "TREEHAND_TASK", task.id.as_str()));
         launch.env.extend(exported.variables());
         Ok(setup::give(launch, step)?)
     })

@@ -1,18 +1,20 @@
-//! Gates: commands that judge a merged tree on a fresh checkout of exactly that tree, before it lands.
+//! Gates: commands that judge a merged tree, of one result or of several, on a fresh checkout of exactly that tree, before it lands.
 //!
 //! The checkout is a sealed workspace of its own, made from the quarantined candidate and removed afterwards, so that
 //! neither leftovers of the task nor of another gate can make a tree look better than it is.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::attempt::{self, Attempt, AttemptEnd};
 use super::context::{Context, RunError, blocking};
-use super::setup::{self, GateSetup};
+use super::queue::terms;
+use super::setup::{self, GateSetup, GateTree};
 use crate::confine::shim::Stopped;
 use crate::model::record::{GateOutcome, GateRecord};
-use crate::model::{BranchName, CommitId, GateSpec, TaskId};
+use crate::model::{BranchName, CommitId, GateSpec, QueueEntry, RunId, TaskId};
 use crate::sys::random;
 use crate::worktree::WorktreeError;
 use crate::worktree::reach;
@@ -27,8 +29,26 @@ pub struct Judged {
     pub tree: CommitId,
     /// The quarantine that holds it, as a repository.
     pub source: PathBuf,
-    /// The task whose result it is.
-    pub task: TaskId,
+    /// The results that are in it, beside what has landed.
+    pub entries: Vec<QueueEntry>,
+}
+
+impl Judged {
+    /// Those of this run.
+    fn own(&self, run: &RunId) -> Vec<TaskId> {
+        self.entries.iter().filter(|entry| entry.run == *run).map(|entry| entry.task.clone()).collect()
+    }
+
+    /// The last of them, which logs are called after.
+    fn lead(&self) -> &str {
+        self.entries.last().map_or("none", |entry| entry.task.as_str())
+    }
+
+    /// How the gate is told of them: tasks of the run by their ids, those of others with their run.
+    fn names(&self, run: &RunId) -> String {
+        let name = |entry: &QueueEntry| if entry.run == *run { entry.task.to_string() } else { entry.name() };
+        self.entries.iter().map(name).collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// What the gates said.
@@ -38,9 +58,7 @@ pub enum Verdict {
     Passed,
     /// One failed.
     Failed {
-        /// Its command.
-        command: String,
-        /// How it ended.
+        /// Which, and how it ended.
         message: String,
         /// Its log.
         log: PathBuf,
@@ -55,9 +73,9 @@ pub async fn judge(context: &Arc<Context>, gates: &[GateSpec], judged: &Judged) 
     let mut verdict = Verdict::Passed;
     for gate in gates {
         if let Some(known) =
-            context.store(|store| store.gate_result(&judged.tree, &setup::key(gate, &context.run.setup)))?
+            context.store(|store| store.gate_result(&judged.tree, &terms::of_gate(&context.run, gate)))?
         {
-            record(context, GateRecord { cached: true, ms: 0, entries: vec![judged.task.clone()], ..known })?;
+            record(context, judged, &GateRecord { cached: true, ms: 0, ..known })?;
             continue;
         }
         if checkout.is_none() {
@@ -122,7 +140,9 @@ async fn check_out(context: &Arc<Context>, judged: &Judged) -> Result<SealedPath
             submodules: context.run.submodules,
         };
         let submodules = sealed::create(&context.repo, &paths, &request)?;
-        context.note_missing(&judged.task, "gate.submodules", &submodules)?;
+        if let Some(task) = judged.own(&context.run.id).last() {
+            context.note_missing(task, "gate.submodules", &submodules)?;
+        }
         reach::furnish(&paths, &context.identity)?;
         Ok(paths)
     })
@@ -137,14 +157,16 @@ async fn make_ready(
     paths: &SealedPaths,
 ) -> Result<Verdict, RunError> {
     let begun = Instant::now();
-    let (why, log) = match setup::in_gate(context, &judged.task, paths).await? {
+    let (names, own) = (judged.names(&context.run.id), judged.own(&context.run.id));
+    let tree = GateTree { paths, names: &names, lead: judged.lead(), own: &own };
+    let (why, log) = match setup::in_gate(context, &tree).await? {
         GateSetup::Ready => return Ok(Verdict::Passed),
         GateSetup::Cancelled => return Ok(Verdict::Cancelled),
         GateSetup::Failed(why, log) => (why, log),
     };
-    record(context, result(gate, judged, GateOutcome::Failed, begun, &log))?;
+    record(context, judged, &result(gate, judged, GateOutcome::Failed, begun, &log))?;
     let message = format!("the gate `{}` could not be tried: {why}", gate.run);
-    Ok(Verdict::Failed { command: gate.run.clone(), message, log })
+    Ok(Verdict::Failed { message, log })
 }
 
 fn result(gate: &GateSpec, judged: &Judged, outcome: GateOutcome, begun: Instant, log: &Path) -> GateRecord {
@@ -154,7 +176,7 @@ fn result(gate: &GateSpec, judged: &Judged, outcome: GateOutcome, begun: Instant
         outcome,
         cached: false,
         ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-        entries: vec![judged.task.clone()],
+        entries: Vec::new(),
         log: Some(log.to_owned()),
     }
 }
@@ -181,12 +203,12 @@ async fn run_gate(
     };
     let result = result(gate, judged, outcome, begun, &log);
     if outcome == GateOutcome::Passed {
-        context.store(|store| store.keep_gate_result(&setup::key(gate, &context.run.setup), &result))?;
+        context.store(|store| store.keep_gate_result(&terms::of_gate(&context.run, gate), &result))?;
     }
-    record(context, result)?;
+    record(context, judged, &result)?;
     if outcome == GateOutcome::Failed {
         let message = format!("the gate `{}` {}", gate.run, describe(&end));
-        return Ok(Verdict::Failed { command: gate.run.clone(), message, log });
+        return Ok(Verdict::Failed { message, log });
     }
     Ok(Verdict::Passed)
 }
@@ -218,22 +240,28 @@ async fn run_once(
     let argv = vec!["sh".to_owned(), "-c".to_owned(), gate.run.clone()];
     let mut launch = context.launch_in(paths, &context.gate_lenders()?, (argv, token.clone()))?;
     launch.env.push(("TREEHAND_RUN".into(), context.run.id.to_string()));
-    launch.env.push(("TREEHAND_GATE".into(), judged.task.to_string()));
+    launch.env.push(("TREEHAND_GATE".into(), judged.names(&context.run.id)));
     launch.give(&gate.env, &gate.secrets)?;
     launch.network = gate.net.clone().unwrap_or(launch.network);
     launch.timeout = gate.timeout.map(|span| span.0);
-    let name = format!("gate-{}-{}.{try_number}.log", judged.task, token.short());
+    let name = format!("gate-{}-{}.{try_number}.log", judged.lead(), token.short());
     let log = context.repo.state_dir().join("logs").join(context.run.id.as_str()).join(name);
     launch.log = Some(context.log_plan(&log));
-    let stop = context.stop_of(&judged.task);
+    let own = judged.own(&context.run.id);
+    let stop = context.stop_of_any(&own);
     let attempt = Attempt { launch: &launch, granted: context.granted, machine: &context.machine, stop };
     let end = attempt::run(attempt, |_| Ok(())).await?;
     Ok((end, log))
 }
 
-fn record(context: &Context, gate: GateRecord) -> Result<(), RunError> {
+/// Puts it down in every run that has something in the judged tree.
+fn record(context: &Context, judged: &Judged, gate: &GateRecord) -> Result<(), RunError> {
     let data =
         serde_json::json!({"command": gate.command, "outcome": gate.outcome, "tree": gate.tree, "cached": gate.cached});
-    context.store(|store| store.update_run(&context.run.id, "gate.ended", data, |run| run.gates.push(gate)))?;
+    let runs: BTreeSet<&RunId> = judged.entries.iter().map(|entry| &entry.run).collect();
+    for run in runs {
+        let gate = GateRecord { entries: judged.own(run), ..gate.clone() };
+        context.store(|store| store.update_run(run, "gate.ended", data.clone(), |run| run.gates.push(gate)))?;
+    }
     Ok(())
 }

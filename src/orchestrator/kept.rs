@@ -4,14 +4,17 @@
 use crate::model::{CommitId, RunId, TaskId};
 use crate::worktree::Repository;
 use crate::worktree::error::Result;
-use crate::worktree::import::update_ref;
+use crate::worktree::import::{RefChange, update_refs};
 
-/// Keeps the captured commit reachable after its branch is gone: `diff RUN/TASK` works from it.
-pub fn keep(repo: &Repository, run: &RunId, id: &TaskId, commit: &CommitId) -> Result<()> {
-    let name = format!("refs/treehand/merged/{run}/{id}");
-    let now = repo.reader().ref_commit(&name)?;
-    if now.as_ref() == Some(commit) {
-        return Ok(());
+/// Keeps captured commits reachable after their branches are gone: `diff RUN/TASK` works from them.
+pub fn keep(repo: &Repository, captured: &[((RunId, TaskId), CommitId)]) -> Result<()> {
+    let (reader, mut changes) = (repo.reader(), Vec::new());
+    for ((run, id), commit) in captured {
+        let reference = format!("refs/treehand/merged/{run}/{id}");
+        let expected = reader.ref_commit(&reference)?;
+        if expected.as_ref() != Some(commit) {
+            changes.push(RefChange { reference, new: Some(commit.clone()), expected });
+        }
     }
-    update_ref(repo, &name, Some(commit), now.as_ref(), "treehand: landed")
+    update_refs(repo, &changes, "treehand: landed")
 }

@@ -22,11 +22,12 @@ pub mod gates;
 pub mod graph;
 pub mod health;
 pub mod kept;
-pub mod landing;
 pub mod mail;
 pub mod messages;
 pub mod post;
+pub mod queue;
 pub mod recover;
+pub mod refusal;
 pub mod result;
 pub mod resumption;
 pub mod room;
@@ -39,7 +40,6 @@ pub mod start;
 pub mod stopping;
 pub mod supervisor;
 pub mod taskfile;
-pub mod turn;
 pub mod worker;
 
 #[cfg(test)]

@@ -5,12 +5,14 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::context::RunError;
 use super::kept;
-use crate::model::{BranchName, CommitId, RunId, TaskId};
-use crate::store::{Entry, Landing, Store};
+use super::queue::bell;
+use crate::model::{BranchName, CommitId, RunId, TaskId, Timestamp};
+use crate::store::{Entry, EntryDraft, Landing, Store};
 use crate::sys::lock::FileLock;
 use crate::sys::{clock, proc};
 use crate::worktree::Repository;
@@ -45,22 +47,27 @@ pub fn open(store: &Store) -> Result<Vec<Entry>, RunError> {
 }
 
 fn one(repo: &Repository, store: &Store, entry: &Entry, recovered: &mut Recovered) -> Result<(), RunError> {
-    let Some(Meant { run, task, into, before, after }) = Meant::read(entry) else {
+    let Some(Meant { into, before, after, landed: meant }) = Meant::read(entry) else {
         recovered.blocked.push(format!("journal entry {} cannot be read", entry.seq));
         return Ok(());
     };
-    let name = format!("{run}/{task} on `{into}`");
-    let message = format!("treehand: land {run}/{task}");
+    let names: Vec<String> = meant.iter().map(|one| format!("{}/{}", one.run, one.task)).collect();
+    let (message, name) = (reflog(&names), format!("{} on `{into}`", names.join(", ")));
     let request = Advance { branch: &into, from: &before, to: &after, message: &message, lock_wait: Duration::ZERO };
-    let landing = Landing { run: &run, task: &task, into: &into, before: &before, after: &after, at: clock::now() };
+    let at = clock::now();
+    let landings: Vec<Landing<'_>> = meant.iter().map(|one| one.on(&into, at)).collect();
     let resumed = resume(repo, &request)?;
     let landed = match &resumed {
         Resumed::Complete | Resumed::InTheWay(_) => true,
         Resumed::MovedOn => contains(repo, &into, &after)?,
         Resumed::NotMoved | Resumed::Busy { .. } => false,
     };
-    if landed && let Some(commit) = store.task(&run, &task)?.commit {
-        kept::keep(repo, &run, &task, &commit)?;
+    if landed {
+        let mut captured = Vec::new();
+        for One { run, task, .. } in &meant {
+            captured.extend(store.task(run, task)?.commit.map(|commit| ((run.clone(), task.clone()), commit)));
+        }
+        kept::keep(repo, &captured)?;
     }
     match resumed {
         Resumed::NotMoved => {
@@ -68,11 +75,11 @@ fn one(repo: &Repository, store: &Store, entry: &Entry, recovered: &mut Recovere
             recovered.settled.push(format!("{name}: the branch never moved"));
         }
         Resumed::Complete => {
-            store.record_landing(&landing, Some(&entry.intent()))?;
+            store.record_landings(&landings, Some(&entry.intent()))?;
             recovered.settled.push(format!("{name}: completed"));
         }
         Resumed::MovedOn if landed => {
-            store.record_landing(&landing, Some(&entry.intent()))?;
+            store.record_landings(&landings, Some(&entry.intent()))?;
             recovered.settled.push(format!("{name}: landed, and the branch has moved on since"));
         }
         Resumed::MovedOn => {
@@ -80,32 +87,75 @@ fn one(repo: &Repository, store: &Store, entry: &Entry, recovered: &mut Recovere
             recovered.settled.push(format!("{name}: the branch is elsewhere, without it"));
         }
         Resumed::InTheWay(obstacle) => {
-            store.record_landing(&landing, None)?;
+            store.record_landings(&landings, None)?;
             recovered.blocked.push(format!("{name}: {}: {}", obstacle.message, obstacle.paths.join(", ")));
         }
         Resumed::Busy { lock } => recovered.blocked.push(format!("{name}: {} is held", lock.display())),
     }
-    Ok(())
+    bell::ring(repo)
+}
+
+/// What the reflog of a branch says of a landing of these.
+pub fn reflog(names: &[String]) -> String {
+    format!("treehand: land {}", names.join(", "))
+}
+
+/// One result of several that land by one move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct One {
+    /// Its run.
+    pub run: RunId,
+    /// Its task.
+    pub task: TaskId,
+    /// What it is put on.
+    pub before: CommitId,
+    /// What that gives.
+    pub after: CommitId,
+}
+
+impl One {
+    fn on<'a>(&'a self, into: &'a BranchName, at: Timestamp) -> Landing<'a> {
+        let One { run, task, before, after } = self;
+        Landing { run, task, into, before, after, at }
+    }
 }
 
 /// What an intent says.
-struct Meant {
-    run: RunId,
-    task: TaskId,
-    into: BranchName,
-    before: CommitId,
-    after: CommitId,
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Meant {
+    /// The branch.
+    pub into: BranchName,
+    /// Where it is.
+    pub before: CommitId,
+    /// Where it goes.
+    pub after: CommitId,
+    /// What that lands, from the lowest to the highest; of intents of the first version the one task that they are about.
+    #[serde(default)]
+    pub landed: Vec<One>,
 }
 
 impl Meant {
+    /// The line of the journal that says it.
+    pub fn draft(&self) -> EntryDraft<'_> {
+        let Meant { into, before, after, landed } = self;
+        let data = json!({"into": into, "before": before, "after": after, "landed": landed, "owner": proc::own()});
+        let draft = EntryDraft::new(KIND, data);
+        match landed.as_slice() {
+            [One { run, task, .. }, ..] => draft.of_task(run, task),
+            [] => draft,
+        }
+    }
+
     fn read(entry: &Entry) -> Option<Meant> {
-        let text = |key: &str| entry.data[key].as_str();
-        Some(Meant {
-            run: RunId::parse(entry.run.as_deref()?).ok()?,
-            task: TaskId::parse(entry.task.as_deref()?).ok()?,
-            into: BranchName::parse(text("into")?).ok()?,
-            before: CommitId::parse(text("before")?).ok()?,
-            after: CommitId::parse(text("after")?).ok()?,
-        })
+        let mut meant: Meant = serde_json::from_value(entry.data.clone()).ok()?;
+        if meant.landed.is_empty() {
+            meant.landed.push(One {
+                run: RunId::parse(entry.run.as_deref()?).ok()?,
+                task: TaskId::parse(entry.task.as_deref()?).ok()?,
+                before: meant.before.clone(),
+                after: meant.after.clone(),
+            });
+        }
+        Some(meant)
     }
 }

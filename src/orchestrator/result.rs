@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::context::{Context, RunError};
 use super::failure::is_unanswered;
-use super::landing;
 use super::messages::{self, Origin};
+use super::refusal;
 use super::room;
 use crate::model::cause::chain;
 use crate::model::record::{ConfineLevel, TaskRecord};
@@ -72,9 +72,9 @@ pub fn take(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<TaskS
             Ok(task.state)
         }
         Err(RunError::Worktree(WorktreeError::BadResult { message, paths })) => {
-            landing::reject(context, id, Reason::new(ReasonKind::Policy, message).with_paths(paths))
+            refusal::reject(context, id, Reason::new(ReasonKind::Policy, message).with_paths(paths))
         }
-        Err(error) => landing::fail(context, id, "the result cannot be taken", error),
+        Err(error) => refusal::fail(context, id, "the result cannot be taken", error),
     }
 }
 

@@ -13,7 +13,7 @@ use super::context::{Context, RunError};
 use crate::confine::Launch;
 use crate::confine::shim::Stopped;
 use crate::model::record::AttemptRecord;
-use crate::model::{GateSpec, ProcId, RunId, SetupRecord, SetupStep, TaskId, Token};
+use crate::model::{ProcId, RunId, SetupRecord, SetupStep, TaskId, Token};
 use crate::sys::{clock, random};
 use crate::worktree::WorktreeError;
 use crate::worktree::exported::Exported;
@@ -43,7 +43,7 @@ pub async fn in_task(context: &Arc<Context>, tree: &TaskTree<'_>) -> Result<Opti
     for (number, step) in (1..).zip(steps) {
         let command = (setup::argv(step), tree.token.clone());
         let mut launch = context.launch_in(tree.paths, tree.lenders, command)?;
-        launch.env.extend(told(&context.run.id, "TREEHAND_TASK", tree.id));
+        launch.env.extend(told(&context.run.id, "TREEHAND_TASK", tree.id.as_str()));
         launch.env.extend(tree.exported.variables());
         setup::give(&mut launch, step)?;
         let log = context.repo.setup_log(&context.run.id, tree.id, tree.n, number);
@@ -73,8 +73,8 @@ pub async fn in_task(context: &Arc<Context>, tree: &TaskTree<'_>) -> Result<Opti
 }
 
 /// The variables that say which run a step is for, and what of it.
-pub fn told(run: &RunId, what: &str, task: &TaskId) -> [(String, String); 2] {
-    [("TREEHAND_RUN".to_owned(), run.to_string()), (what.to_owned(), task.to_string())]
+pub fn told(run: &RunId, what: &str, name: &str) -> [(String, String); 2] {
+    [("TREEHAND_RUN".to_owned(), run.to_string()), (what.to_owned(), name.to_owned())]
 }
 
 fn failure(step: &SetupStep, end: &AttemptEnd) -> Option<String> {
@@ -131,14 +131,26 @@ pub enum GateSetup {
     Cancelled,
 }
 
+/// The checkout that gates judge.
+pub struct GateTree<'a> {
+    /// Its parts.
+    pub paths: &'a SealedPaths,
+    /// The results that are in it, as its commands are told.
+    pub names: &'a str,
+    /// The one that logs are called after.
+    pub lead: &'a str,
+    /// The tasks of this run among them: it stops when one of them has to.
+    pub own: &'a [TaskId],
+}
+
 /// Runs the steps in the checkout of gates.
-pub async fn in_gate(context: &Arc<Context>, task: &TaskId, paths: &SealedPaths) -> Result<GateSetup, RunError> {
+pub async fn in_gate(context: &Arc<Context>, tree: &GateTree<'_>) -> Result<GateSetup, RunError> {
     for (number, step) in (1..).zip(&context.run.setup) {
         let token = random::token().map_err(WorktreeError::Random)?;
-        let log = context.repo.setup_log_of_gate(&context.run.id, task, &token, number);
-        let launch = for_gate(context, task, paths, step, token)?;
+        let log = context.repo.setup_log_of_gate(&context.run.id, tree.lead, &token, number);
+        let launch = for_gate(context, tree, step, token)?;
         let launch = Launch { log: Some(context.log_plan(&log)), ..launch };
-        let stop = context.stop_of(task);
+        let stop = context.stop_of_any(tree.own);
         let attempt = Attempt { launch: &launch, granted: context.granted, machine: &context.machine, stop };
         let end = attempt::run(attempt, |_| Ok(())).await?;
         match failure(step, &end) {
@@ -150,38 +162,9 @@ pub async fn in_gate(context: &Arc<Context>, task: &TaskId, paths: &SealedPaths)
     Ok(GateSetup::Ready)
 }
 
-fn for_gate(
-    context: &Context,
-    task: &TaskId,
-    paths: &SealedPaths,
-    step: &SetupStep,
-    token: Token,
-) -> Result<Launch, RunError> {
-    let mut launch = context.launch_in(paths, &context.gate_lenders()?, (setup::argv(step), token))?;
-    launch.env.extend(told(&context.run.id, "TREEHAND_GATE", task));
+fn for_gate(context: &Context, tree: &GateTree<'_>, step: &SetupStep, token: Token) -> Result<Launch, RunError> {
+    let mut launch = context.launch_in(tree.paths, &context.gate_lenders()?, (setup::argv(step), token))?;
+    launch.env.extend(told(&context.run.id, "TREEHAND_GATE", tree.names));
     setup::give(&mut launch, step)?;
     Ok(launch)
-}
-
-/// Under what a gate's result is kept: what setup steps made ready is part of what it judged.
-pub fn key(gate: &GateSpec, steps: &[SetupStep]) -> String {
-    if steps.is_empty() {
-        return gate.run.clone();
-    }
-    let commands: Vec<&str> = steps.iter().map(|step| step.run.as_str()).collect();
-    json!([gate.run, commands]).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_result_of_a_gate_is_that_of_its_setup() {
-        let (gate, step) = (GateSpec::plain("make test"), SetupStep::plain);
-        let keys = [key(&gate, &[]), key(&gate, &[step("a")]), key(&gate, &[step("a"), step("b")])];
-        assert_eq!(keys[0], "make test");
-        assert!(keys[1] != keys[2] && !keys[1..].contains(&keys[0]), "{keys:?}");
-        assert_ne!(key(&gate, &[step("a b")]), key(&gate, &[step("a"), step("b")]));
-    }
 }

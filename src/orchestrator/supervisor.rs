@@ -15,9 +15,10 @@ use tokio::task::JoinSet;
 use super::board::{Board, Effect, Event, Slot};
 use super::context::{Context, RunError};
 use super::control::Command;
+use super::queue::{attend, bell};
 use super::scoped::{self, Place};
 use super::stopping::Stopping;
-use super::{asking, control, gates, landing, recover, resumption, room, worker};
+use super::{asking, control, gates, recover, refusal, resumption, room, worker};
 use crate::confine::granted::Granted;
 use crate::model::mail::MessageKind;
 use crate::model::record::{RunRecord, TaskRecord};
@@ -105,13 +106,15 @@ fn patience(limit: Duration, hears: Arc<OnceLock<Weak<Context>>>) -> Patience {
     Patience { limit, tell: Arc::new(tell) }
 }
 
-/// A task's worker or landing that is over.
+/// A task's worker that is over.
 type Settled = (TaskId, Result<TaskState, RunError>);
 
 struct Driver<'a> {
     context: &'a Arc<Context>,
     board: Board,
     at_work: JoinSet<Settled>,
+    /// One at most: who attends to the queue while anything of the run is in it.
+    attending: JoinSet<Result<Vec<(TaskId, TaskState)>, RunError>>,
     reclaims: JoinSet<()>,
     rests: JoinSet<TaskId>,
     pending: Vec<Event>,
@@ -133,6 +136,7 @@ async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Re
         context,
         board,
         at_work: JoinSet::new(),
+        attending: JoinSet::new(),
         reclaims: JoinSet::new(),
         rests: JoinSet::new(),
         pending: beginning(&context.run, &tasks),
@@ -154,6 +158,7 @@ async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Re
                 let (task, state) = joined.map_err(RunError::panicked)?;
                 driver.settle(task, state?)?;
             }
+            Some(ended) = driver.attending.join_next() => driver.hear_of_queue(ended.map_err(RunError::panicked)??)?,
             Some(rested) = driver.rests.join_next() => {
                 driver.take(Event::Rested(rested.map_err(RunError::panicked)?))?;
             }
@@ -230,6 +235,7 @@ impl Driver<'_> {
             Command::Unpause => {
                 context.store(|store| asking::set_paused(store, run, false))?;
                 context.stopping(|stopping| stopping.pause(false));
+                bell::ring(&context.repo)?;
                 self.take(Event::Unpause)?;
             }
             Command::Say { task, kind, text } => {
@@ -297,11 +303,35 @@ impl Driver<'_> {
     }
 
     fn settle(&mut self, task: TaskId, state: TaskState) -> Result<(), RunError> {
+        self.ended(task, state)?;
+        self.carry_out()
+    }
+
+    /// The board is to hear of a task that has come to rest.
+    fn ended(&mut self, task: TaskId, state: TaskState) -> Result<(), RunError> {
         self.reclaim(&task, state);
         let rests = state == TaskState::Queued && self.rest(&self.context.task(&task)?);
         self.pending.push(Event::Settled { task: task.clone(), state });
         // The last is taken first.
         self.pending.extend(rests.then_some(Event::Rest(task)));
+        Ok(())
+    }
+
+    /// Has somebody attend to the queue, unless somebody does.
+    fn attend(&mut self) {
+        if self.attending.is_empty() {
+            self.attending.spawn(attend::attend(Arc::clone(self.context)));
+        }
+    }
+
+    /// What of this run's is in the queue no longer; the rest still is.
+    fn hear_of_queue(&mut self, ended: Vec<(TaskId, TaskState)>) -> Result<(), RunError> {
+        for (task, state) in ended {
+            self.ended(task, state)?;
+        }
+        if !self.context.handed_in(|waiting| waiting.is_empty()) {
+            self.attend();
+        }
         self.carry_out()
     }
 
@@ -354,13 +384,10 @@ impl Driver<'_> {
                 let context = Arc::clone(context);
                 self.at_work.spawn(async move { (task.clone(), resumption::resume(context, task).await) });
             }
-            Effect::Land(task) => {
-                let context = Arc::clone(context);
-                self.at_work.spawn(async move {
-                    let landed = landing::land(&context, &task).await;
-                    (task, landed)
-                });
-            }
+            Effect::Land(task) => match attend::hand_in(context, &task)? {
+                Some(state) => self.ended(task, state)?,
+                None => self.attend(),
+            },
             Effect::Skip { task, by } => {
                 let reason = Reason::new(ReasonKind::Skipped, format!("it needs `{by}`, which did not end well"));
                 let data = json!({"by": by});
@@ -368,10 +395,10 @@ impl Driver<'_> {
             }
             Effect::RejectDependent { task, by } => {
                 let message = format!("it builds on `{by}`, which did not land");
-                landing::reject(context, &task, Reason::new(ReasonKind::Skipped, message))?;
+                refusal::reject(context, &task, Reason::new(ReasonKind::Skipped, message))?;
             }
             Effect::Cancel(task) => {
-                landing::cancel(context, &task)?;
+                refusal::cancel(context, &task)?;
             }
             Effect::StopAll => {
                 context.store(|store| asking::note_cancel(store, run))?;

@@ -1,5 +1,5 @@
-//! Recording a landing: operation, run, task and journal in one transaction, so that no crash leaves a landing that
-//! cannot be taken back or a task that landed twice. Repeating it changes nothing.
+//! Recording landings: operations, runs, tasks and journal in one transaction for all that one move of a branch landed, so
+//! that no crash leaves a landing that cannot be taken back or a task that landed twice. Repeating it changes nothing.
 
 use rusqlite::Transaction;
 use serde_json::json;
@@ -29,15 +29,22 @@ pub struct Landing<'a> {
 }
 
 impl Store {
-    /// Records a landing and closes its intent, if it is whole.
-    pub fn record_landing(&self, landing: &Landing<'_>, intent: Option<&Intent>) -> Result<TaskRecord, StoreError> {
+    /// Records what one move of a branch has landed, in its order, and closes the intent, if it is whole.
+    pub fn record_landings(
+        &self,
+        landings: &[Landing<'_>],
+        intent: Option<&Intent>,
+    ) -> Result<Vec<TaskRecord>, StoreError> {
         self.write(|transaction| {
-            let known = read_task(transaction, landing.run, landing.task)?;
-            let task = if known.landed.is_none() { record(transaction, landing)? } else { known };
-            if let Some(intent) = intent {
-                append_closing(transaction, intent, Phase::Done, &json!({"after": landing.after}))?;
+            let mut tasks = Vec::new();
+            for landing in landings {
+                let known = read_task(transaction, landing.run, landing.task)?;
+                tasks.push(if known.landed.is_none() { record(transaction, landing)? } else { known });
             }
-            Ok(task)
+            if let (Some(intent), Some(last)) = (intent, landings.last()) {
+                append_closing(transaction, intent, Phase::Done, &json!({"after": last.after}))?;
+            }
+            Ok(tasks)
         })
     }
 }
@@ -91,11 +98,12 @@ mod tests {
         let landing = Landing { run: &run.id, task: &task.id, into, before: &before, after: &after, at };
         let intent = store.intend(&EntryDraft::new("land", json!({})).of_task(&run.id, &task.id)).expect("written");
         store.cut_after(0);
-        assert!(matches!(store.record_landing(&landing, Some(&intent)), Err(StoreError::Cut)));
+        let record = || store.record_landings(std::slice::from_ref(&landing), Some(&intent));
+        assert!(matches!(record(), Err(StoreError::Cut)));
         assert_eq!(store.operations().expect("read").len(), 0);
         store.cut_after(2);
         for _ in 0..2 {
-            let landed = store.record_landing(&landing, Some(&intent)).expect("recorded").landed.expect("landed");
+            let landed = record().expect("recorded").remove(0).landed.expect("landed");
             assert_eq!((landed.order, &landed.commit), (1, &after));
         }
         assert_eq!(store.operations().expect("read").len(), 1);

@@ -11,6 +11,7 @@ mod journal;
 mod landings;
 mod looking;
 mod operations;
+mod queue;
 mod repair;
 mod runs;
 mod schema;

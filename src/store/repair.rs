@@ -13,13 +13,15 @@ use super::{Store, StoreError};
 use crate::sys::{clock, fs};
 
 /// The tables, each with its columns in order. A child table comes after the one it refers to.
-const TABLES: [(&str, &str); 7] = [
+const TABLES: [(&str, &str); 9] = [
     ("run", "id, state, record"),
     ("task", "run, id, ordinal, state, record"),
     ("supervision", "run, epoch"),
     ("workspace", "name, state, record"),
     ("operation", "op, kind, undone, record"),
     ("gate_result", "tree, gate, record"),
+    ("queue", "number, target, run, task, record"),
+    ("queue_pause", "target, record"),
     ("journal", "seq, at, run, task, kind, phase, intent, data"),
 ];
 

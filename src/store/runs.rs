@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::journal::{Entry, EntryDraft, Phase, append};
-use super::{Store, StoreError};
+use super::{Store, StoreError, queue};
 use crate::model::record::{GateRecord, RunRecord, TaskRecord};
 use crate::model::{CommitId, ProcId, RunId, RunState, TaskEvent, TaskId};
 use crate::sys::proc;
@@ -212,6 +212,9 @@ fn write_task(transaction: &Transaction<'_>, run: &RunId, record: &TaskRecord) -
     let sql = "UPDATE task SET state = ?3, record = ?4 WHERE run = ?1 AND id = ?2";
     let row = params![run.as_str(), record.id.as_str(), record.state.word(), render("task", record)?];
     transaction.prepare_cached(sql)?.execute(row)?;
+    if record.state.is_terminal() {
+        queue::leave(transaction, run, &record.id)?;
+    }
     Ok(())
 }
 

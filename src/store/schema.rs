@@ -13,13 +13,27 @@ use crate::model::state::Illegal;
 use crate::sys::fs;
 
 /// The version of the schema that this program writes. A file with a higher one is refused.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
 
 /// How long a writer waits for another one.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What version 2 added: who supervised a run last, counted.
 const SUPERVISION: &str = "CREATE TABLE supervision (run TEXT PRIMARY KEY, epoch INTEGER NOT NULL) STRICT;";
+
+/// What version 3 added: what waits to land, and branches on which nothing lands for now.
+const QUEUE: &str = "
+CREATE TABLE queue (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    target TEXT NOT NULL,
+    run    TEXT NOT NULL,
+    task   TEXT NOT NULL,
+    record TEXT NOT NULL,
+    UNIQUE (run, task)
+) STRICT;
+CREATE INDEX queue_target ON queue (target, number);
+CREATE TABLE queue_pause (target TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;
+";
 
 const SCHEMA: &str = "
 CREATE TABLE journal (
@@ -249,6 +263,9 @@ impl Store {
             }
             if found < 2 {
                 transaction.execute_batch(SUPERVISION)?;
+            }
+            if found < 3 {
+                transaction.execute_batch(QUEUE)?;
                 transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
             }
             transaction.commit()?;
@@ -323,15 +340,15 @@ mod tests {
     fn a_store_of_the_first_version_is_brought_up() {
         let dir = tempfile::tempdir().expect("a temp dir");
         let store = Store::open(dir.path()).expect("a new store");
-        let old = "DROP TABLE supervision; PRAGMA user_version = 1;";
+        let old = "DROP TABLE supervision; DROP TABLE queue; DROP TABLE queue_pause; PRAGMA user_version = 1;";
         store.connection.execute_batch(old).expect("as it was");
         drop(store);
         let store = Store::open(dir.path()).expect("opened");
-        let rows: i64 = store
-            .connection
-            .query_row("SELECT count(*) FROM supervision", [], |row| row.get(0))
-            .expect("the table is there");
-        assert_eq!(rows, 0);
+        for table in ["supervision", "queue", "queue_pause"] {
+            let count = format!("SELECT count(*) FROM {table}");
+            let rows: i64 = store.connection.query_row(&count, [], |row| row.get(0)).expect("the table is there");
+            assert_eq!(rows, 0, "{table}");
+        }
     }
 
     #[test]

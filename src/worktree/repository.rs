@@ -241,9 +241,9 @@ impl Repository {
         self.attempt_log(run, task, n).with_extension(format!("setup-{step}.log"))
     }
 
-    /// The log of a setup step in the checkout of gates.
-    pub fn setup_log_of_gate(&self, run: &RunId, task: &TaskId, token: &Token, step: u32) -> PathBuf {
-        let name = format!("gate-{task}-{}.setup-{step}.log", token.short());
+    /// The log of a setup step in the checkout of gates, called after one of the results in it.
+    pub fn setup_log_of_gate(&self, run: &RunId, lead: &str, token: &Token, step: u32) -> PathBuf {
+        let name = format!("gate-{lead}-{}.setup-{step}.log", token.short());
         self.state_dir().join("logs").join(run.as_str()).join(name)
     }
 

@@ -1,0 +1,163 @@
+//! The part of a supervisor in the queue: it hands in results of its run, lands what is first when that is judged as one of its
+//! own is and nobody else is at it, and hears what became of its own, whoever landed them.
+//!
+//! A run lands also what others handed in, with the same gates and surroundings, so that many small runs are judged together. What
+//! is judged in another way is left to its own run.
+
+use std::sync::Arc;
+
+use super::bell::{self, Listener};
+use super::order;
+use super::round::{self, Round};
+use super::{scan, terms, turn};
+use crate::model::{QueueEntry, Reason, ReasonKind, TaskId, TaskState};
+use crate::orchestrator::context::{Context, RunError, blocking};
+use crate::orchestrator::refusal::{cancel, reject};
+use crate::sys::{clock, proc};
+
+/// Most results that are judged together.
+const BATCH: usize = 64;
+
+/// How often the target may move under one landing before it is given up as busy.
+const RACES: u32 = 50;
+
+/// Hands in the result of a task. A state is the answer where it cannot be: that is what it comes to.
+pub fn hand_in(context: &Context, id: &TaskId) -> Result<Option<TaskState>, RunError> {
+    let task = context.task(id)?;
+    let (Some(base), Some(commit)) = (task.base.clone(), task.commit.clone()) else {
+        let reason = Reason::new(ReasonKind::Empty, "there is no captured result to land");
+        return reject(context, id, reason).map(Some);
+    };
+    let entry = QueueEntry {
+        number: 0,
+        target: context.run.into.clone(),
+        run: context.run.id.clone(),
+        task: id.clone(),
+        base,
+        commit,
+        terms: terms::of(&context.run, &task.spec),
+        needs: task.spec.needs,
+        priority: 0,
+        submitted_at: clock::now(),
+        owner: proc::own(),
+        held: None,
+        judged_since: None,
+        refused: None,
+    };
+    context.store(|store| store.enter_queue(&entry))?;
+    context.handed_in(|waiting| waiting.insert(id.clone()));
+    bell::ring(&context.repo)?;
+    Ok(None)
+}
+
+/// Waits, and works on the queue, until something of what this run handed in is in it no longer; that, and the states that it
+/// came to. Nothing when nothing is handed in.
+pub async fn attend(context: Arc<Context>) -> Result<Vec<(TaskId, TaskState)>, RunError> {
+    let mut listener = Listener::begin(&context.repo)?;
+    let mut stop = context.stop_news();
+    let (mut races, mut singly, mut in_vain) = (0, 0_usize, false);
+    loop {
+        let ended = {
+            let context = Arc::clone(&context);
+            blocking(move || settle(&context)).await??
+        };
+        if !ended.is_empty() || context.handed_in(|waiting| waiting.is_empty()) {
+            return Ok(ended);
+        }
+        let most = if singly > 0 { 1 } else { BATCH };
+        if !in_vain && let Some(outcome) = work(&context, most).await? {
+            match outcome {
+                Round::Progress => (races, singly) = (0, singly.saturating_sub(1)),
+                // Whoever changed it rings, or it is this run's own doing.
+                Round::Changed => in_vain = true,
+                Round::Raced => {
+                    races += 1;
+                    if races == RACES {
+                        give_up(&context)?;
+                    }
+                }
+                Round::Divide => singly = BATCH,
+            }
+            continue;
+        }
+        in_vain = false;
+        tokio::select! {
+            heard = listener.heard() => heard?,
+            _ = stop.changed() => {}
+        }
+    }
+}
+
+/// Tries what is first, if that is for this run to try and nobody else is at it.
+async fn work(context: &Arc<Context>, most: usize) -> Result<Option<Round>, RunError> {
+    if first(context, most)?.is_none() {
+        return Ok(None);
+    }
+    let Some(turn) = turn::take(&context.repo, &context.run.into)? else { return Ok(None) };
+    // Whoever had the turn before may have changed everything.
+    let outcome = match first(context, most)? {
+        Some(entries) => Some(round::round(context, entries).await),
+        None => None,
+    };
+    drop(turn);
+    bell::ring(&context.repo)?;
+    outcome.transpose()
+}
+
+/// The batch that is first in the queue, where this run can judge it.
+fn first(context: &Context, most: usize) -> Result<Option<Vec<QueueEntry>>, RunError> {
+    let queue = context.store(|store| scan::queue(store, &context.run.into))?;
+    if queue.pause.is_some() {
+        return Ok(None);
+    }
+    let line = order::line(&queue.waiting);
+    let batch = order::batch(&line, most);
+    let own = batch.iter().any(|entry| entry.run == context.run.id);
+    Ok(own.then(|| batch.into_iter().cloned().collect()))
+}
+
+/// The branch moves all the time: what is first of this run's is refused.
+fn give_up(context: &Context) -> Result<(), RunError> {
+    let entries: Vec<QueueEntry> = first(context, 1)?.into_iter().flatten().collect();
+    let message = format!("`{}` moved {RACES} times while the result was to land", context.run.into);
+    round::refuse(context, &entries, &Reason::new(ReasonKind::Busy, message))
+}
+
+/// What of this run's is over: landed by whomever, refused, cancelled, or without what it needs.
+fn settle(context: &Context) -> Result<Vec<(TaskId, TaskState)>, RunError> {
+    let mut ended = Vec::new();
+    for id in context.handed_in(|waiting| waiting.clone()) {
+        let state = state_of(context, &id)?;
+        if let Some(state) = state {
+            context.handed_in(|waiting| waiting.remove(&id));
+            ended.push((id, state));
+        }
+    }
+    if !ended.is_empty() {
+        bell::ring(&context.repo)?;
+    }
+    Ok(ended)
+}
+
+fn state_of(context: &Context, id: &TaskId) -> Result<Option<TaskState>, RunError> {
+    let task = context.task(id)?;
+    if task.state != TaskState::Candidate {
+        return Ok(Some(task.state));
+    }
+    if context.has_to_stop(id) {
+        return cancel(context, id).map(Some);
+    }
+    for need in &task.spec.needs {
+        let state = context.task(need)?.state;
+        if state.is_terminal() && !matches!(state, TaskState::Landed | TaskState::NoChange) {
+            let message = format!("it builds on `{need}`, which did not land");
+            return reject(context, id, Reason::new(ReasonKind::Skipped, message)).map(Some);
+        }
+    }
+    match context.store(|store| store.queued(&context.run.id, id))? {
+        Some(QueueEntry { refused: Some(reason), .. }) => reject(context, id, reason).map(Some),
+        Some(_) => Ok(None),
+        // A store that was mended may have lost it.
+        None => hand_in(context, id),
+    }
+}

@@ -1,0 +1,54 @@
+//! Ends of tasks that do not land: refused, failed, cancelled, each with its reason, from which secrets are left out.
+//! What landed is recorded where it lands.
+
+use serde_json::json;
+
+use super::context::{Context, RunError};
+use super::room;
+use crate::model::cause::chain;
+use crate::model::record::TaskRecord;
+use crate::model::{Reason, ReasonKind, TaskEvent, TaskId, TaskState};
+use crate::worktree::WorktreeError;
+
+/// Refuses the result of a task for this reason.
+pub fn reject(context: &Context, id: &TaskId, reason: Reason) -> Result<TaskState, RunError> {
+    let reason = context.without_secrets(reason)?;
+    let (run, data) = (&context.run.id, json!({"reason": reason}));
+    let change = |task: &mut TaskRecord| task.reason = Some(reason);
+    Ok(context.store(|store| store.move_task(run, id, TaskEvent::Reject, data, change))?.state)
+}
+
+/// Ends a task that has nothing to land, for this reason. A full disk is none: then the run waits for room.
+pub fn fail(context: &Context, id: &TaskId, what: &str, error: RunError) -> Result<TaskState, RunError> {
+    if room::is_full(&error) {
+        return Err(error);
+    }
+    let kind = match &error {
+        RunError::Worktree(WorktreeError::Locked { .. }) => ReasonKind::Busy,
+        _ => ReasonKind::Failed,
+    };
+    let reason = context.without_secrets(Reason::new(kind, format!("{what}: {}", chain(&error))))?;
+    let data = json!({"reason": reason});
+    let task = context.store(|store| {
+        store.move_task(&context.run.id, id, TaskEvent::Fail, data, |task| task.reason = Some(reason))
+    })?;
+    Ok(task.state)
+}
+
+fn cancelled(words: Option<&str>) -> String {
+    match words {
+        None => "the run was cancelled".into(),
+        Some("") => "it was cancelled".into(),
+        Some(words) => format!("it was cancelled: {words}"),
+    }
+}
+
+/// Cancels a task.
+pub fn cancel(context: &Context, id: &TaskId) -> Result<TaskState, RunError> {
+    let asked = context.task(id)?.stop;
+    let reason = context.without_secrets(Reason::new(ReasonKind::Cancelled, cancelled(asked.as_deref())))?;
+    let task = context.store(|store| {
+        store.move_task(&context.run.id, id, TaskEvent::Cancel, json!({}), |task| task.reason = Some(reason))
+    })?;
+    Ok(task.state)
+}
