@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::clean_args::CleanArgs;
+use super::queue_args::QueueArgs;
 use super::uninstall_args::UninstallArgs;
 use crate::model::record::ConfineLevel;
 use crate::model::{BranchName, MergePolicy, Network, Span, StalePolicy, Strategy, UpdateBy, Variable, VariableName};
@@ -106,6 +107,8 @@ pub enum Verb {
     Retry(AgainArgs),
     /// Land results of a run that wait for a person, or did not land
     Merge(MergeArgs),
+    /// What waits to land on a branch: list, hold back, put first, drop; pause a branch
+    Queue(QueueArgs),
     /// List what treehand did
     Log,
     /// Take back the last operation, or the one named

@@ -17,6 +17,7 @@ pub mod fit;
 pub mod health;
 pub mod listing;
 pub mod output;
+mod queue_args;
 pub mod session;
 pub mod setup;
 pub mod submodules;

@@ -268,7 +268,8 @@ fn target(repo: &Repository, spec: &RunSpec, base: &ResolvedBase) -> Result<Bran
     }
 }
 
-fn current_branch(repo: &Repository) -> Result<BranchName, RunError> {
+/// The branch that one stands on.
+pub fn current_branch(repo: &Repository) -> Result<BranchName, RunError> {
     let head = repo.reader().symbolic_target("HEAD").map_err(WorktreeError::from)?.unwrap_or_default();
     Ok(BranchName::parse(head.strip_prefix("refs/heads/").unwrap_or(&head)).map_err(WorktreeError::Name)?)
 }

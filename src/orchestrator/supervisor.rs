@@ -120,6 +120,7 @@ struct Driver<'a> {
     pending: Vec<Event>,
     over: bool,
     told_landing: bool,
+    has_handed_in: bool,
 }
 
 async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Result<(), RunError> {
@@ -142,6 +143,7 @@ async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Re
         pending: beginning(&context.run, &tasks),
         over: false,
         told_landing: context.run.state == RunState::Landing,
+        has_handed_in: false,
     };
     tasks.iter().filter(|task| task.workspace.is_some()).for_each(|task| driver.reclaim(&task.id, task.state));
     for task in tasks.iter().filter(|task| task.state == TaskState::Queued) {
@@ -263,9 +265,10 @@ impl Driver<'_> {
                 if let Some(why) = self.take_up(&tasks, TaskEvent::Merge, "merge")? {
                     return Ok(Err(why));
                 }
-                for task in context.store(|store| asking::accept(store, run, &tasks))? {
-                    self.take(Event::Accepted(task.id))?;
-                }
+                let accepted = context.store(|store| asking::accept(store, run, &tasks))?;
+                // The last is taken first.
+                self.pending.extend(accepted.into_iter().rev().map(|task| Event::Accepted(task.id)));
+                self.carry_out()?;
             }
             Command::Retry { tasks } => {
                 if let Some(why) = self.take_up(&tasks, TaskEvent::Retry, "retry")? {
@@ -366,6 +369,9 @@ impl Driver<'_> {
                 self.apply(effect)?;
             }
         }
+        if std::mem::take(&mut self.has_handed_in) {
+            self.attend();
+        }
         if self.board.is_landing() && !self.told_landing {
             self.told_landing = true;
             self.context.store(|store| store.set_run_state(&self.context.run.id, RunState::Landing))?;
@@ -386,7 +392,8 @@ impl Driver<'_> {
             }
             Effect::Land(task) => match attend::hand_in(context, &task)? {
                 Some(state) => self.ended(task, state)?,
-                None => self.attend(),
+                // When all that can be are handed in, so that they are judged together.
+                None => self.has_handed_in = true,
             },
             Effect::Skip { task, by } => {
                 let reason = Reason::new(ReasonKind::Skipped, format!("it needs `{by}`, which did not end well"));

@@ -50,6 +50,8 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("wait", "runs", Kind::Unfinished),
     ("restore", "workspace", Kind::Free),
     ("clean", "only", Kind::Words(&CleanKind::WORDS)),
+    ("", "entry", Kind::Target),
+    ("", "entries", Kind::Target),
     ("", "name", Kind::Workspace),
     ("", "names", Kind::Workspace),
     ("", "target", Kind::Target),

@@ -27,6 +27,7 @@ mod new;
 mod path;
 mod pause;
 mod ps;
+mod queue;
 mod redo;
 mod resume;
 mod retry;

@@ -4,6 +4,7 @@
 //! Whoever has the turn (`turn`) lands what is first (`round`), in the order of `order`, on the tip of the branch (`stack`); a red
 //! batch is searched for what fails (`search`). `attend` is the part of a supervisor in it.
 
+pub mod asked;
 pub mod attend;
 pub mod bell;
 pub mod order;

@@ -29,13 +29,18 @@ pub fn queue(store: &Store, target: &BranchName) -> Result<Queue, StoreError> {
             runs.insert(entry.run.clone(), store.run(&entry.run)?);
         }
         waiting.push(Waiting {
-            attended: entry.owner.as_ref().is_some_and(proc::is_alive),
+            attended: is_attended(&entry),
             run_paused: runs.get(&entry.run).is_some_and(|run| run.paused),
             open_needs: open_needs(store, &entry)?,
             entry,
         });
     }
     Ok(Queue { waiting, pause })
+}
+
+/// True when who waits for an entry lives.
+pub fn is_attended(entry: &QueueEntry) -> bool {
+    entry.owner.as_ref().is_some_and(proc::is_alive)
 }
 
 /// What an entry needs that has not landed.
