@@ -1,15 +1,16 @@
-//! Apply: what `clean` keeps of the clock from one call to the next, in the repository's state directory.
+//! Apply: what `clean` keeps of the clock from one call to the next, in the repository's state directory; and in the user's own
+//! state, for what is deleted of repositories that are gone.
 //!
 //! Looking writes nothing. A file that cannot be read as an account counts as none: then something is deleted later, never earlier.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::clock_account::{self, Account};
 use super::error::Result;
 use crate::model::{Reading, Timestamp};
 use crate::store::Store;
-use crate::sys::fs;
-use crate::worktree::Repository;
+use crate::sys::{env, fs};
+use crate::worktree::{Repository, WorktreeError};
 
 /// What the clock says, and how far that is believed.
 pub struct Believed {
@@ -22,11 +23,19 @@ pub struct Believed {
 
 /// Weighs a reading of the clock against the earlier ones.
 pub fn look(repo: &Repository, store: &Store, now: &Reading) -> Result<Believed> {
-    let path = file(repo);
-    let kept = if fs::exists(&path)? { std::fs::read(&path).map_err(fs::at("read", &path))? } else { Vec::new() };
+    weighed(&file(repo), || Ok(store.newest_entry()?.map(|(_, at)| at)), now)
+}
+
+/// The same with what is kept for the user: nothing else vouches for the first reading of all.
+pub fn look_of_user(now: &Reading) -> Result<Believed> {
+    weighed(&file_of_user()?, || Ok(None), now)
+}
+
+fn weighed(path: &Path, newest: impl FnOnce() -> Result<Option<Timestamp>>, now: &Reading) -> Result<Believed> {
+    let kept = if fs::exists(path)? { std::fs::read(path).map_err(fs::at("read", path))? } else { Vec::new() };
     let account = match serde_json::from_slice(&kept) {
         Ok(account) => account,
-        Err(_) => Account::from_journal(store.newest_entry()?.map(|(_, at)| at)),
+        Err(_) => Account::from_journal(newest()?),
     };
     let (proven_now, account) = clock_account::weigh(&account, now);
     Ok(Believed { now: now.wall, proven_now, account })
@@ -34,11 +43,27 @@ pub fn look(repo: &Repository, store: &Store, now: &Reading) -> Result<Believed>
 
 /// Keeps the reading for the next one.
 pub fn keep(repo: &Repository, believed: &Believed) -> Result<()> {
-    Ok(fs::write_atomic(&file(repo), &serde_json::to_vec(&believed.account).unwrap_or_default())?)
+    write(&file(repo), believed)
+}
+
+/// The same for the user.
+pub fn keep_of_user(believed: &Believed) -> Result<()> {
+    let file = file_of_user()?;
+    file.parent().map_or(Ok(()), fs::create_private_dir_all)?;
+    write(&file, believed)
+}
+
+fn write(file: &Path, believed: &Believed) -> Result<()> {
+    Ok(fs::write_atomic(file, &serde_json::to_vec(&believed.account).unwrap_or_default())?)
 }
 
 fn file(repo: &Repository) -> PathBuf {
     repo.state_dir().join("clock.json")
+}
+
+fn file_of_user() -> Result<PathBuf> {
+    let home = env::state_home().ok_or_else(WorktreeError::no_home)?;
+    Ok(home.join("treehand/clock.json"))
 }
 
 #[cfg(test)]

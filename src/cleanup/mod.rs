@@ -10,6 +10,7 @@ mod clock_account;
 pub mod clock_kept;
 mod config_lock;
 mod config_text;
+pub mod departed;
 mod done;
 mod doomed;
 pub mod error;

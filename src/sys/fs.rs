@@ -188,6 +188,18 @@ pub fn move_path_within(from: &Path, to: &Path) -> Result<(), FsError> {
     })
 }
 
+/// Renames a file or directory onto nothing, within one file system: what is there already is never replaced.
+pub fn rename_onto_nothing(from: &Path, to: &Path) -> Result<(), FsError> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that cannot look and rename in one (network shares, FUSE).
+        Err(Errno::INVAL | Errno::NOSYS) if !exists(to)? => fs::rename(from, to).map_err(at("move", from)),
+        Err(Errno::INVAL | Errno::NOSYS) => Err(at("move", from)(Errno::EXIST.into())),
+        renamed => renamed.map_err(|errno| at("move", from)(errno.into())),
+    }
+}
+
 fn copy_then_remove(from: &Path, to: &Path) -> Result<(), FsError> {
     let other = |error: fs_extra::error::Error| at("copy", from)(io::Error::other(error.to_string()));
     if from.is_dir() {
@@ -376,6 +388,15 @@ const SHARED: [i64; 14] = [
     0x6573_5546, // FUSE
 ];
 
+/// True for a directory of this user's; a link to one is none.
+pub fn is_own_directory(path: &Path) -> Result<bool, FsError> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) => Ok(meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+        Err(error) => Err(at("look at", path)(error)),
+    }
+}
+
 /// The number of the user that something belongs to.
 pub fn owner(path: &Path) -> Result<u32, FsError> {
     use std::os::unix::fs::MetadataExt;
@@ -530,5 +551,22 @@ mod tests {
         remove_tree(&tree).expect("removed");
         assert!(!tree.exists() && other.join("kept").exists());
         remove_tree(&tree).expect("absent is fine");
+    }
+
+    #[test]
+    fn a_rename_onto_something_leaves_both() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let [one, other, link] = ["one", "other", "link"].map(|name| dir.path().join(name));
+        fs::create_dir(&one).expect("made");
+        fs::create_dir(&other).expect("made");
+        std::os::unix::fs::symlink(&one, &link).expect("linked");
+        for taken in [&other, &link] {
+            let error = rename_onto_nothing(&one, taken).expect_err("it is taken");
+            assert_eq!(error.source.kind(), io::ErrorKind::AlreadyExists);
+        }
+        assert!(is_own_directory(&one).expect("looked") && !is_own_directory(&link).expect("looked"));
+        fs::remove_dir(&other).expect("removed");
+        rename_onto_nothing(&one, &other).expect("renamed");
+        assert!(other.is_dir() && !is_own_directory(&one).expect("looked"));
     }
 }

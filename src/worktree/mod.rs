@@ -19,6 +19,7 @@ mod conflict_paths;
 pub mod conversion;
 pub mod copy;
 pub mod copy_plan;
+pub mod departed;
 pub mod disk;
 pub mod error;
 pub mod exact;

@@ -59,7 +59,7 @@ pub fn repair(repo: &Repository, store: &Store, template: &str) -> Result<Vec<St
 }
 
 /// Most bytes that a file with one path in it has.
-pub(super) const LINK_MAX: u64 = 64 << 10;
+pub const LINK_MAX: u64 = 64 << 10;
 
 /// From where to where the repository moved: main worktree or bare repository.
 pub(super) struct Shift {

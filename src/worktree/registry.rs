@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::departed::Departed;
 use super::error::{Result, WorktreeError};
 use super::place;
 use super::repository::Repository;
@@ -104,20 +105,53 @@ impl Known {
         unreachable("it is not there, but its disk may not be mounted")
     }
 
-    /// Where something is left of the private git dirs of its sealed workspaces, which may be the only copy.
-    pub fn left(&self) -> Result<Option<PathBuf>> {
-        let Some(root) = env::state_home().map(|home| home.join("treehand/sealed").join(&self.id)) else {
-            return Ok(None);
-        };
-        if !fs::exists(&root)? {
+    /// The same, as the registry has it now; `None` when it is known no longer.
+    pub fn again(&self) -> Result<Option<Known>> {
+        if !fs::exists(&self.file)? {
             return Ok(None);
         }
-        let mut entries = std::fs::read_dir(&root).map_err(fs::at("read", &root))?;
-        Ok(entries.next().is_some().then_some(root))
+        let now = |(holder, common_dir)| Known { holder, common_dir, ..self.clone() };
+        Ok(read(&self.file)?.map(now))
     }
 
-    /// Knows it no longer; when it is used again, it is known again.
+    /// The directory of treehand's own in the user's state, which has the registry and what is outside of repositories.
+    pub fn state(&self) -> &Path {
+        self.file.parent().and_then(Path::parent).unwrap_or(&self.file)
+    }
+
+    /// Where private git dirs of its sealed workspaces are.
+    pub fn sealed(&self) -> PathBuf {
+        self.state().join("sealed").join(&self.id)
+    }
+
+    /// Where its store is, if that is not in the repository.
+    pub fn store(&self) -> PathBuf {
+        self.state().join("repos").join(&self.id)
+    }
+
+    /// What it left that was put away, and since when it is known to be gone.
+    pub fn departed(&self) -> Departed {
+        Departed::at(self.state(), &self.id)
+    }
+
+    /// Where something is left of it outside of the repository, which may be the only copy: private git dirs of its sealed
+    /// workspaces, its store, what was put away of both.
+    pub fn left(&self) -> Result<Option<PathBuf>> {
+        let away = || Ok(self.departed().read()?.is_some_and(|record| record.away.is_some()));
+        for place in [self.sealed(), self.store()] {
+            if fs::exists(&place)? {
+                let mut entries = std::fs::read_dir(&place).map_err(fs::at("read", &place))?;
+                if entries.next().is_some() {
+                    return Ok(Some(place));
+                }
+            }
+        }
+        away().map(|away: bool| away.then(|| self.departed().record()))
+    }
+
+    /// Knows it no longer; when it is used again, it is known again. Only where nothing of it is left.
     pub fn forget(&self) -> Result<()> {
+        self.departed().forget(None)?;
         Ok(fs::remove_file(&self.file)?)
     }
 }

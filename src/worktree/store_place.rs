@@ -6,6 +6,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use super::departed;
 use super::error::{Result, WorktreeError};
 use super::place::{self, Place};
 use super::registry;
@@ -23,6 +24,7 @@ pub const UNINSTALLING: &str = "uninstalling";
 impl Repository {
     /// Opens the store.
     pub fn store(&self) -> Result<Store> {
+        come_back(self);
         let store = open(self)?;
         // Who uses it again has done with an uninstall that died: what is saved from now on is a person's.
         fs::remove_file(&self.state_dir().join(UNINSTALLING))?;
@@ -39,9 +41,18 @@ impl Repository {
         Ok(store)
     }
 
-    /// The store for who only looks: nothing is made, and what cannot be written can be read.
+    /// The store for who only looks: nothing is made, and what cannot be written can be read. What was put away while the
+    /// repository was not to be found comes back even so.
     pub fn look(&self) -> Result<Store> {
+        come_back(self);
         look(self)
+    }
+}
+
+/// What does not come back is told by `clean --all-repos` and `doctor`, too, and keeps nobody from working.
+fn come_back(repo: &Repository) {
+    if let Err(error) = departed::come_back(repo) {
+        tracing::warn!("what this repository left at its former place may still be put away: {}", chain(&error));
     }
 }
 
@@ -68,6 +79,7 @@ fn open(repo: &Repository) -> Result<Store> {
         refuse_by_sudo(repo)?;
     }
     if dir != repo.state_dir() {
+        departed::require_back(repo, &dir)?;
         fs::create_private_dir_all(&dir)?;
         fs::write_atomic(&repo.state_dir().join(POINTER), dir.as_os_str().as_bytes())?;
     }
@@ -78,6 +90,7 @@ fn open(repo: &Repository) -> Result<Store> {
 fn look(repo: &Repository) -> Result<Store> {
     let Some(elsewhere) = pointer(repo)? else { return Ok(Store::look(&repo.state_dir())?) };
     refuse_in_copy(repo)?;
+    departed::require_back(repo, &elsewhere)?;
     Ok(Store::look(&elsewhere)?)
 }
 

@@ -51,8 +51,9 @@ fn what_can_be_reached_is_cleaned_and_what_cannot_is_left_as_it_is() {
     let world = World::bare_of_repositories();
     std::fs::create_dir(world.repo()).expect("where commands start");
     std::fs::create_dir(world.path().join("disk")).expect("a mount point");
-    let names = ["healthy", "moved", "disk/unplugged", "damaged", "deleted"];
-    let [healthy, moved, unplugged, damaged, deleted] = names.map(|name| used(&world, name));
+    let names = ["healthy", "moved", "disk/unplugged", "damaged", "deleted", "leaver"];
+    let [healthy, moved, unplugged, damaged, deleted, leaver] = names.map(|name| used(&world, name));
+    world.treehand(&["-C", &leaver.to_string_lossy(), "new", "shut", "--sealed"]).expect(0);
     let now_at = world.path().join("moved-to");
     std::fs::rename(&moved, &now_at).expect("renamed");
     let drawer = world.path().join("drawer");
@@ -63,12 +64,16 @@ fn what_can_be_reached_is_cleaned_and_what_cannot_is_left_as_it_is() {
         let _it_may_be_absent = std::fs::remove_file(damaged.join(".git/treehand").join(part));
     }
     std::fs::remove_dir_all(&deleted).expect("removed");
-    let left = [now_at.clone(), trees(&moved), drawer.clone(), damaged.clone(), trees(&damaged), trees(&deleted)];
+    std::fs::remove_dir_all(&leaver).expect("removed");
+    let mut left =
+        vec![now_at.clone(), trees(&moved), drawer.clone(), damaged.clone(), trees(&damaged), trees(&deleted)];
+    left.extend([trees(&leaver), world.path().join("state/treehand/sealed")]);
     let before = here(&left);
     let check = |document: &Value, healthy_is: &str| {
         assert_eq!(outcome(document, &healthy), healthy_is, "{document}");
         assert_eq!(outcome(document, &unplugged), "kept", "{document}");
         assert_eq!(outcome(document, &damaged), "failed", "{document}");
+        assert_eq!(outcome(document, &leaver), "kept", "its time has not come: {document}");
     };
     check(&clean(&world, &[], 1), "planned");
     assert!(trees(&healthy).join("landed").exists(), "a plan changes nothing");

@@ -11,9 +11,10 @@ use crate::cleanup::error::Result;
 use crate::cleanup::places::children;
 use crate::cleanup::schedule::{self, Schedule};
 use crate::sys::{env, fs};
+use crate::worktree::departed;
 
 /// What belongs to repositories, below the directory of the user's own state.
-const OF_REPOSITORIES: [&str; 3] = ["known", "sealed", "repos"];
+const OF_REPOSITORIES: [&str; 4] = ["known", "sealed", "repos", departed::DIRECTORY];
 
 /// Start files in which people put the line of `shell-init`, below their home.
 const START_FILES: [&str; 6] =
@@ -57,7 +58,7 @@ pub fn look(need: Need, leaving: &BTreeSet<String>, own: &Path) -> Result<Accoun
 fn state_of(state: &Path, need: Need, leaving: &BTreeSet<String>, account: &mut Account) -> Result<()> {
     let named = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut foreign = Vec::new();
-    for part in ["sealed", "repos"] {
+    for part in ["sealed", "repos", departed::DIRECTORY] {
         foreign.extend(children(&state.join(part))?.into_iter().filter(|path| !leaving.contains(&named(path))));
     }
     let whole = need == Need::Nobody && foreign.is_empty();

@@ -78,7 +78,7 @@ impl Extent {
     fn clean(&self, global: &Global, args: &CleanArgs, out: &Output) -> Result<Cleaned, CliError> {
         match self {
             Extent::Here(session) => clean::act(session, args),
-            Extent::Everywhere(settings) => clean_all::act(global, args, settings.clean.deadline.0, out),
+            Extent::Everywhere(settings) => clean_all::act(global, args, settings, out),
         }
     }
 

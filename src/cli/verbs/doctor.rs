@@ -11,6 +11,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::{Output, Paint, plain};
 use crate::cli::session::{directory, resolve_config};
 use crate::confine;
+use crate::model::cause::chain;
 use crate::orchestrator;
 use crate::store::Store;
 use crate::sys::git::{Git, MINIMUM_VERSION};
@@ -18,7 +19,7 @@ use crate::sys::scope::{self, Manager};
 use crate::worktree::moved;
 use crate::worktree::place::{self, Place};
 use crate::worktree::sealed::Identity;
-use crate::worktree::{Repository, parted, reach, store_place, update};
+use crate::worktree::{Repository, departed, parted, reach, store_place, update};
 
 /// One thing that was looked at.
 struct Check {
@@ -63,6 +64,7 @@ pub fn run(global: &Global, args: &DoctorArgs, out: &Output) -> Result<u8, CliEr
                 repair(global, repo, &mut repaired)?;
             }
             checks.push(Check::new("place", whereabouts(repo)));
+            checks.push(Check::new("departed", put_away(repo)));
             checks.push(Check::new("identity", identity(repo)));
             checks.push(Check::new("store", store(repo)));
             checks.push(Check::new("interrupted", interrupted(repo)));
@@ -80,6 +82,13 @@ fn copy(error: &CliError) -> CliError {
 /// Mends what can be mended without asking; what was done, in sentences.
 fn repair(global: &Global, repo: &Repository, repaired: &mut Vec<String>) -> Result<(), CliError> {
     repaired.extend(parted::part(repo)?);
+    // What follows goes by where things are.
+    let stuck = departed::come_back(repo).and_then(|()| departed::stuck_of(repo));
+    let stuck = stuck.unwrap_or_else(|error| vec![chain(&error)]);
+    if !stuck.is_empty() {
+        repaired.extend(stuck.into_iter().map(|why| format!("not repaired: {why}")));
+        return Ok(());
+    }
     if let Some(mended) = Store::repair(&store_place::store_dir(repo)?)? {
         let place = mended.set_aside.display();
         repaired
@@ -104,6 +113,14 @@ fn whereabouts(repo: &Repository) -> Result<String, CliError> {
     };
     let error = CliError { code: 1, kind: "moved", message, hint: None };
     Err(error.hint("bring its workspaces in order: treehand doctor --repair"))
+}
+
+/// Whether all is back that was put away while the repository was not to be found.
+fn put_away(repo: &Repository) -> Result<String, CliError> {
+    let stuck = departed::stuck_of(repo)?;
+    let Some(first) = stuck.first() else { return Ok("nothing of it is put away".into()) };
+    let error = CliError { code: 1, kind: "put_away", message: plain(first), hint: None };
+    Err(error.hint("bring it back, or see why it does not come: treehand doctor --repair"))
 }
 
 fn identity(repo: &Repository) -> Result<String, CliError> {

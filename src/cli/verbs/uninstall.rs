@@ -21,7 +21,7 @@ use crate::orchestrator::{recover, sockets};
 use crate::store::Store;
 use crate::sys::clock;
 use crate::worktree::place::{self, Place};
-use crate::worktree::store_place;
+use crate::worktree::{departed, store_place};
 
 /// The schema.
 pub(super) const SCHEMA: &str = "treehand/uninstall/v1";
@@ -58,6 +58,10 @@ fn here(session: &Session, args: &UninstallArgs) -> Result<Outcome, CliError> {
             from.display()
         );
         return Ok(refused(Refusal { busy: false, reason }));
+    }
+    departed::come_back(repo)?;
+    if let Some(reason) = departed::stuck_of(repo)?.into_iter().next() {
+        return Ok(refused(Refusal { busy: false, reason: format!("{reason}: treehand doctor --repair") }));
     }
     if uninstall::is_gone(repo)? {
         return Ok(("done", Done::default(), Some("nothing of treehand is here".into())));
