@@ -24,7 +24,7 @@ pub enum Merged {
 const TAKES_A_BASE: Version = Version(2, 40, 0);
 
 /// The first git that reads attributes from a commit.
-const TAKES_ATTRIBUTES: Version = Version(2, 41, 0);
+pub(super) const TAKES_ATTRIBUTES: Version = Version(2, 41, 0);
 
 /// Merges two commits; new objects go to the quarantine. Without a `base` the history's own merge bases count.
 pub fn merge_trees(
@@ -57,7 +57,7 @@ pub fn merge_trees(
     }
 }
 
-fn merge_tree(quarantine: &Quarantine, ours: &CommitId) -> GitCommand {
+pub(super) fn merge_tree(quarantine: &Quarantine, ours: &CommitId) -> GitCommand {
     // In a directory without `.gitattributes`: those of wherever one stands would count otherwise.
     let command = quarantine.command(["merge-tree"]).directory(quarantine.git_dir());
     match quarantine.git_version() >= TAKES_ATTRIBUTES {

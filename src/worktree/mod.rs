@@ -45,6 +45,7 @@ pub mod landed_many;
 mod lfs_content;
 pub mod links;
 pub mod merge;
+pub mod merging;
 pub mod moved;
 mod moved_submodules;
 mod moved_trash;

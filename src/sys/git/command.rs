@@ -275,6 +275,16 @@ impl GitCommand {
         self
     }
 
+    /// How long it may take.
+    pub(super) fn limit(&self) -> Option<Duration> {
+        self.deadline
+    }
+
+    /// True when it is started at the other end of a line.
+    pub(super) fn is_apart(&self) -> bool {
+        self.line.is_some()
+    }
+
     /// Runs it; any exit status is an answer.
     pub fn output(self) -> Result<GitOutput, GitError> {
         let name = self.name();
@@ -368,7 +378,7 @@ impl GitCommand {
 
     /// Starts it with this input. The command that holds the pipe's end ends here: as long as it lived, whoever writes into the
     /// pipe would wait for a reader that is gone.
-    fn start_with(&self, input: Stdio) -> io::Result<Child> {
+    pub(super) fn start_with(&self, input: Stdio) -> io::Result<Child> {
         let mut command = self.build();
         command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn()
@@ -439,9 +449,9 @@ impl GitOutput {
 }
 
 /// How long git may take.
-struct Until {
-    deadline: Option<Duration>,
-    called_off: Option<Arc<OwnedFd>>,
+pub(super) struct Until {
+    pub(super) deadline: Option<Duration>,
+    pub(super) called_off: Option<Arc<OwnedFd>>,
 }
 
 fn communicate(mut child: Child, stdin: Option<Vec<u8>>, until: Until, command: String) -> Result<GitOutput, GitError> {
@@ -475,7 +485,7 @@ fn communicate(mut child: Child, stdin: Option<Vec<u8>>, until: Until, command: 
 
 /// Why git is not waited for any longer.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ended {
+pub(super) enum Ended {
     ByItself,
     TooLate(Duration),
     CalledOff,
@@ -483,7 +493,7 @@ enum Ended {
 
 impl Until {
     /// Waits for the child where it may have to be ended before it ends.
-    fn wait(&self, child: &Child) -> io::Result<Ended> {
+    pub(super) fn wait(&self, child: &Child) -> io::Result<Ended> {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let (Some(pid), true) = (pid, self.deadline.is_some() || self.called_off.is_some()) else {
             return Ok(Ended::ByItself);
@@ -499,7 +509,7 @@ impl Until {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the child is not reaped yet, so its pid is still its own")]
-fn kill_group(child: &mut Child) -> io::Result<()> {
+pub(super) fn kill_group(child: &mut Child) -> io::Result<()> {
     let group = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
     match nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL) {
         Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),

@@ -8,9 +8,11 @@ mod index;
 mod line;
 mod read;
 mod serve;
+mod stream;
 
 pub use command::{Git, GitCommand, GitError, GitOutput, MINIMUM_VERSION, Version, is_program};
 pub use index::{IndexFacts, index_facts};
 pub use line::Line;
 pub use read::{ReadError, Reader, RefLog, user_file};
 pub use serve::serve;
+pub use stream::GitStream;
