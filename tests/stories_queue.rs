@@ -149,7 +149,10 @@ fn a_local_change_in_the_way_stops_what_it_is_in_the_way_of_and_nothing_else() {
     world.write("f3", "of a person\n");
     world.write("other", "of a person\n");
     let merged = merge(&world, &run, 4);
-    assert_eq!((&rejected(&merged, "t3")["kind"], &rejected(&merged, "t3")["paths"]), (&json!("in_the_way"), &json!(["f3"])));
+    assert_eq!(
+        (&rejected(&merged, "t3")["kind"], &rejected(&merged, "t3")["paths"]),
+        (&json!("in_the_way"), &json!(["f3"]))
+    );
     assert_eq!(subjects(&world, 7), "t1 t2 t4 t5 t6 t7 t8");
     assert_eq!(world.git(&["status", "--porcelain"]), " M f3\n M other");
     world.git(&["checkout", "--", "f3"]);

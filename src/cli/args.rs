@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::clean_args::CleanArgs;
+use super::merge_args::MergeArgs;
 use super::queue_args::QueueArgs;
 use super::uninstall_args::UninstallArgs;
 use crate::model::record::ConfineLevel;
@@ -105,7 +106,7 @@ pub enum Verb {
     Steer(MessageArgs),
     /// Do again what failed or was cancelled in a run, or one task of it
     Retry(AgainArgs),
-    /// Land results of a run that wait for a person, or did not land
+    /// Land workspaces, or results of a run that wait for a person or did not land
     Merge(MergeArgs),
     /// What waits to land on a branch: list, hold back, put first, drop; pause a branch
     Queue(QueueArgs),
@@ -440,14 +441,6 @@ pub struct AgainArgs {
     /// Return at once, the run goes on
     #[arg(long)]
     pub detach: bool,
-}
-
-/// Arguments of `merge`.
-#[derive(Args, Debug)]
-pub struct MergeArgs {
-    /// RUN for all its results that can land, or RUN/TASK (a unique prefix of each is enough)
-    #[arg(required = true, value_name = "RUN[/TASK]")]
-    pub targets: Vec<String>,
 }
 
 /// Arguments of `wait`.

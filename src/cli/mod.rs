@@ -16,6 +16,7 @@ pub mod every_repository;
 pub mod fit;
 pub mod health;
 pub mod listing;
+pub mod merge_args;
 pub mod output;
 mod queue_args;
 pub mod session;

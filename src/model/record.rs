@@ -175,12 +175,20 @@ pub struct TaskRecord {
     /// A person wants its result to land.
     #[serde(default)]
     pub accepted: bool,
+    /// Whose work it is, where that was not done by the run: a workspace or a branch that a person wants to land.
+    #[serde(default)]
+    pub offered: Option<String>,
     /// What it waits for while it is queued, beside a place in its run and what it needs.
     #[serde(default)]
     pub delay: Option<Delay>,
 }
 
 impl TaskRecord {
+    /// How a person calls it: the workspace or branch that was offered, or its id.
+    pub fn label(&self) -> &str {
+        self.offered.as_deref().unwrap_or(self.id.as_str())
+    }
+
     /// How many of its attempts count.
     pub fn attempts_used(&self) -> u32 {
         u32::try_from(self.attempts.len()).unwrap_or(u32::MAX).saturating_sub(self.pardoned)

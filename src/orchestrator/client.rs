@@ -9,6 +9,7 @@ use super::context::RunError;
 use super::control::{self, Command};
 use super::{ending, room, scoped};
 use crate::confine::environment;
+use crate::model::record::RunRecord;
 use crate::model::{RunId, TaskEvent, TaskId};
 use crate::store::{Store, StoreError};
 use crate::sys::lock::{FileLock, LockError};
@@ -135,6 +136,18 @@ pub fn end_here(repo: &Repository, store: &Store, run: &RunId) -> Result<(), Run
     let holder = format!("pid {}, cancelling", std::process::id());
     let _right = FileLock::acquire_within(&repo.run_lock(run), &holder, LAST_MOMENTS)?;
     if is_over(store, run)? { Ok(()) } else { ending::end(repo, store, run) }
+}
+
+/// Settles anew how results of a run that is over land: on which branch, in which way, judged by what.
+pub fn change_terms(repo: &Repository, store: &Store, wanted: &RunRecord) -> Result<RunRecord, RunError> {
+    let run = &wanted.id;
+    let _right = right_to_reopen(repo, store, run, (&[], TaskEvent::Merge))?;
+    let data = serde_json::json!({"into": wanted.into, "strategy": wanted.strategy, "gates": wanted.spec.gates});
+    let change = |run: &mut RunRecord| {
+        (run.into, run.strategy, run.confine) = (wanted.into.clone(), wanted.strategy, wanted.confine);
+        run.spec.gates.clone_from(&wanted.spec.gates);
+    };
+    Ok(store.update_run(run, "run.terms", data, change)?)
 }
 
 /// Has results of a run that is over land, by a supervisor that is to be started.

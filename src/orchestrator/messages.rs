@@ -28,6 +28,52 @@ pub fn squash(task: &TaskSpec, subjects: &[String], origin: &Origin<'_>) -> Stri
     with_trailers(&text, origin, true)
 }
 
+/// A commit of what a person offers to land.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The first paragraph of its message in one line.
+    pub subject: String,
+    /// Its message.
+    pub message: String,
+    /// Who wrote it: `Name <address>`.
+    pub author: String,
+}
+
+/// The message of a squash of what a person offers: of one commit its own, of several their subjects below the name; whoever
+/// wrote some of it and is not its author is named as git forges do.
+pub fn squash_offered(label: &str, commits: &[Told], author: &str) -> String {
+    let mut text = match commits {
+        [one] if !one.message.trim().is_empty() => one.message.trim_end().to_owned(),
+        _ => {
+            let list: Vec<String> = commits.iter().map(|told| format!("* {}", told.subject)).collect();
+            [label.to_owned(), list.join("\n")].join("\n\n").trim_end().to_owned()
+        }
+    };
+    let mut others: Vec<&str> = Vec::new();
+    for told in commits {
+        let named = text.contains(&format!("Co-authored-by: {}", told.author));
+        if told.author != author && !named && !others.contains(&told.author.as_str()) {
+            others.push(&told.author);
+        }
+    }
+    if !others.is_empty() {
+        let last_paragraph = text.rsplit("\n\n").next().unwrap_or("");
+        let joined = text.contains("\n\n") && last_paragraph.lines().all(is_trailer);
+        text.push_str(if joined { "\n" } else { "\n\n" });
+        text.push_str(&others.iter().map(|other| format!("Co-authored-by: {other}")).collect::<Vec<_>>().join("\n"));
+    }
+    text.push('\n');
+    text
+}
+
+/// The message of a commit that merges what a person offers, as git words it.
+pub fn merge_offered(label: &str, into: &str) -> String {
+    match into {
+        "main" | "master" => format!("Merge branch '{label}'\n"),
+        _ => format!("Merge branch '{label}' into {into}\n"),
+    }
+}
+
 /// The message of a merge commit.
 pub fn merge(task: &TaskSpec, origin: &Origin<'_>) -> String {
     with_trailers(&format!("Merge task '{}': {}", task.id, subject(task)), origin, true)
@@ -70,6 +116,25 @@ fn is_trailer(line: &str) -> bool {
 mod tests {
     use super::*;
     use crate::model::Timestamp;
+
+    #[test]
+    fn a_squash_of_a_persons_work_speaks_in_their_words_and_names_all_who_wrote_it() {
+        let told = |message: &str, author: &str| Told {
+            subject: message.lines().next().unwrap_or_default().into(),
+            message: message.into(),
+            author: author.into(),
+        };
+        let (a, b) = ("A <a@x>", "B <b@x>");
+        let one = told("fix: it\n\nbecause\n\nSigned-off-by: A <a@x>\n", a);
+        assert_eq!(squash_offered("w", std::slice::from_ref(&one), a), one.message);
+        let by_another = squash_offered("w", std::slice::from_ref(&one), b);
+        assert_eq!(by_another, format!("{}Co-authored-by: A <a@x>\n", one.message), "it joins the trailers");
+        let several = [told("one\n\nx", a), told("two", b), told("three", b)];
+        assert_eq!(squash_offered("w", &several, a), "w\n\n* one\n* two\n* three\n\nCo-authored-by: B <b@x>\n");
+        assert_eq!(squash_offered("w", &[], a), "w\n");
+        assert_eq!(merge_offered("w", "main"), "Merge branch 'w'\n");
+        assert_eq!(merge_offered("w", "next"), "Merge branch 'w' into next\n");
+    }
 
     #[test]
     fn trailers_come_once_and_join_those_that_are_there() {

@@ -24,6 +24,7 @@ pub mod health;
 pub mod kept;
 pub mod mail;
 pub mod messages;
+pub mod offer;
 pub mod post;
 pub mod queue;
 pub mod recover;

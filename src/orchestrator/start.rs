@@ -92,21 +92,30 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
     if matches!(settings.confine, ConfineLevel::Off | ConfineLevel::External) {
         warnings.extend(restricts_network(&spec, &settings.setup).then(|| NET_IS_NOT_ENFORCED.to_owned()));
     }
-    let into = target(repo, &spec, &base)?;
+    let into = target(repo, spec.into.as_ref(), spec.merge == Some(MergePolicy::Manual), &base)?;
     let before = target_tip(repo, &into, &accepted.report)?;
-    let now = clock::now();
-    let id = RunId::new(now, random::bits().map_err(WorktreeError::Random)?);
-    let jobs = spec.jobs.unwrap_or(settings.jobs).max(1);
-    let tasks = tasks(&id, &spec)?;
     refuse_name_clash(repo)?;
-    let run = RunRecord {
-        id,
+    let run = run_record(repo, spec.clone(), settings, (accepted.report, into, before))?;
+    let tasks = tasks(&run.id, &spec)?;
+    Ok(RunPlan { run, tasks, warnings, kept: accepted.kept })
+}
+
+/// A run that begins now.
+pub(super) fn run_record(
+    repo: &Repository,
+    spec: RunSpec,
+    settings: &StartSettings,
+    (base, into, before): (BaseReport, BranchName, CommitId),
+) -> Result<RunRecord, RunError> {
+    let now = clock::now();
+    Ok(RunRecord {
+        id: RunId::new(now, random::bits().map_err(WorktreeError::Random)?),
         state: RunState::Queued,
-        base: accepted.report,
+        base,
         into,
         strategy: spec.strategy.unwrap_or(settings.strategy),
         merge: spec.merge.unwrap_or(MergePolicy::Auto),
-        jobs,
+        jobs: spec.jobs.unwrap_or(settings.jobs).max(1),
         confine: settings.confine,
         lock_wait: settings.lock_wait,
         hooks: repo.hooks,
@@ -136,12 +145,11 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
         error: None,
         // Each task has its own record: what changes of the run is not to be written with all of them every time.
         spec: RunSpec { tasks: Vec::new(), ..spec },
-    };
-    Ok(RunPlan { run, tasks, warnings, kept: accepted.kept })
+    })
 }
 
 /// An error unless every secret is there, and written down nowhere: what is written here is kept and shown.
-fn check_secrets(spec: &RunSpec, setup: &[SetupStep]) -> Result<(), RunError> {
+pub(super) fn check_secrets(spec: &RunSpec, setup: &[SetupStep]) -> Result<(), RunError> {
     let tasks = spec.tasks.iter();
     let named =
         tasks.clone().flat_map(|task| task.secrets.iter().chain(task.gates.iter().flat_map(|gate| &gate.secrets)));
@@ -213,7 +221,8 @@ fn rename(plan: &mut RunPlan) -> Result<(), RunError> {
     Ok(())
 }
 
-fn tasks(run: &RunId, spec: &RunSpec) -> Result<Vec<TaskRecord>, RunError> {
+/// The tasks of a run as they begin.
+pub(super) fn tasks(run: &RunId, spec: &RunSpec) -> Result<Vec<TaskRecord>, RunError> {
     let one = |(n, task): (usize, &crate::model::TaskSpec)| {
         Ok(TaskRecord {
             id: task.id.clone(),
@@ -237,14 +246,20 @@ fn tasks(run: &RunId, spec: &RunSpec) -> Result<Vec<TaskRecord>, RunError> {
             unanswered: false,
             delay: None,
             accepted: false,
+            offered: None,
         })
     };
     spec.tasks.iter().enumerate().map(one).collect()
 }
 
-/// The branch that results land on: as said, else the local branch of the base.
-fn target(repo: &Repository, spec: &RunSpec, base: &ResolvedBase) -> Result<BranchName, RunError> {
-    if let Some(into) = &spec.into {
+/// The branch that results land on: as said, else the local branch of the base; `by_hand`: no one has to know now.
+pub fn target(
+    repo: &Repository,
+    into: Option<&BranchName>,
+    by_hand: bool,
+    base: &ResolvedBase,
+) -> Result<BranchName, RunError> {
+    if let Some(into) = into {
         let reader = repo.reader();
         let here = reader.ref_commit(&into.full_ref()).map_err(WorktreeError::from)?;
         let tracked = reader.ref_commit(&format!("refs/remotes/{into}")).map_err(WorktreeError::from)?;
@@ -259,7 +274,7 @@ fn target(repo: &Repository, spec: &RunSpec, base: &ResolvedBase) -> Result<Bran
         BaseTarget::Branch { remote: Some(remote), .. } => {
             Ok(BranchName::parse(&remote.branch).map_err(WorktreeError::Name)?)
         }
-        _ if spec.merge == Some(MergePolicy::Manual) => Ok(current_branch(repo)?),
+        _ if by_hand => Ok(current_branch(repo)?),
         _ => {
             let message =
                 format!("the base `{}` is no branch, so it is not clear where results land", base.report.reference);
@@ -275,13 +290,13 @@ pub fn current_branch(repo: &Repository) -> Result<BranchName, RunError> {
 }
 
 /// The tip of the target. A target that is only on the remote so far will begin at the base.
-fn target_tip(repo: &Repository, into: &BranchName, base: &BaseReport) -> Result<CommitId, RunError> {
+pub(super) fn target_tip(repo: &Repository, into: &BranchName, base: &BaseReport) -> Result<CommitId, RunError> {
     let tip = repo.reader().ref_commit(&into.full_ref()).map_err(WorktreeError::from)?;
     Ok(tip.unwrap_or_else(|| base.commit.clone()))
 }
 
 /// Task branches are `treehand/RUN/TASK`: a branch called `treehand` would make every one of them impossible.
-fn refuse_name_clash(repo: &Repository) -> Result<(), RunError> {
+pub(super) fn refuse_name_clash(repo: &Repository) -> Result<(), RunError> {
     match repo.reader().ref_commit("refs/heads/treehand").map_err(WorktreeError::from)? {
         None => Ok(()),
         Some(_) => Err(WorktreeError::refused(

@@ -360,7 +360,9 @@ pub fn release_pins(context: &Context) -> Result<(), RunError> {
 /// Removes what a task no longer needs: workspace and branch of one that landed, changed nothing or was skipped.
 pub fn reclaim(context: &Context, id: &TaskId) -> Result<(), RunError> {
     let task = context.task(id)?;
-    if !matches!(task.state, TaskState::Landed | TaskState::NoChange | TaskState::Skipped) {
+    let done = matches!(task.state, TaskState::Landed | TaskState::NoChange | TaskState::Skipped);
+    // What a person offered is on their own branch, whatever became of it.
+    if !done && task.offered.is_none() {
         return Ok(());
     }
     if task.accepted {

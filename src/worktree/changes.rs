@@ -106,6 +106,20 @@ fn of_sealed(repo: &Repository, store: &Store, record: &WorkspaceRecord, templat
     Ok(changes)
 }
 
+/// Brings all that a sealed workspace holds now onto its branch; where that is then.
+pub fn bring_onto_branch(
+    repo: &Repository,
+    store: &Store,
+    record: &WorkspaceRecord,
+    template: &str,
+) -> Result<CommitId> {
+    let paths = named_sealed(repo, template, &record.name)?;
+    let captured = capture_in(repo, &paths, &paths.private, &record.base.commit, Touch::Nothing)?;
+    let commit = captured.commit.clone();
+    import_work(repo, store, record, captured)?;
+    Ok(commit)
+}
+
 /// Brings the work of a sealed workspace onto its branch, if it is not there already.
 pub(super) fn import_work(
     repo: &Repository,

@@ -53,6 +53,7 @@ mod narrated;
 pub mod nested;
 pub mod originals;
 pub mod overlap;
+pub mod own_work;
 pub mod parted;
 mod patches;
 pub mod patience;

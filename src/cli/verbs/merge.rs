@@ -1,117 +1,101 @@
-//! `merge`: lands results of a run that wait for a person, or did not land when they could have.
+//! `merge`: lands workspaces of a person's, and results of a run that wait for a person or did not land when they could have.
 //!
-//! What lands is what was captured, through the gates of the run and its supervisor. A branch that somebody moved since is theirs.
+//! Both go through the queue and the gates, by a supervisor. What lands is what was there when it was said: of a task what was
+//! captured, of a workspace what is committed.
 
-use std::collections::BTreeSet;
-
-use serde_json::json;
-
-use crate::cli::args::MergeArgs;
+use super::{merge_offers, merge_preview, merge_results};
 use crate::cli::error::CliError;
+use crate::cli::merge_args::MergeArgs;
 use crate::cli::output::plain;
 use crate::cli::session::Session;
-use crate::model::record::{RunRecord, TaskRecord};
+use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord};
 use crate::model::{BranchName, CommitId, ReasonKind, TaskId, state};
-use crate::orchestrator::acceptance::choose;
-use crate::orchestrator::client;
-use crate::orchestrator::context::RunError;
-use crate::orchestrator::control::Command;
-use crate::orchestrator::follow::{self, Followed, OnInterrupt};
 use crate::store::Store;
 use crate::worktree::WorktreeError;
 
-/// How often it is looked anew what can land, where others land at the same time.
-const ROUNDS: usize = 5;
+use serde_json::json;
 
-/// Lands results.
+/// What is named.
+pub(super) enum Named {
+    /// A workspace.
+    Workspace(Box<WorkspaceRecord>),
+    /// A branch that no workspace has, by its full name.
+    Branch(String),
+    /// A run, or one of its tasks.
+    Result(Box<RunRecord>, Option<TaskId>),
+}
+
+/// Lands what is named.
 pub fn run(session: &Session, args: &MergeArgs) -> Result<u8, CliError> {
     let store = session.store()?;
-    let (run, named) = targets(session, &store, &args.targets)?;
-    let before = tip(session, &run.into)?;
-    let mut wanted = BTreeSet::new();
-    let mut followed = Followed::Over;
-    for round in 1..=ROUNDS {
-        let tasks = store.tasks(&run.id)?;
-        let chosen = match choose(&tasks, &named) {
-            Ok(chosen) => chosen,
-            // Somebody else has landed them meanwhile.
-            Err(_) if round > 1 => break,
-            Err(why) => {
-                return Err(CliError::refused(format!("nothing of {} lands: {why}", args.targets.join(", "))));
-            }
-        };
-        for task in tasks.iter().filter(|task| chosen.contains(&task.id)) {
-            require_untouched(session, task)?;
-        }
-        wanted.extend(chosen.iter().cloned());
-        match land(session, &store, &run, &chosen) {
-            Err(RunError::Refused { .. }) if round < ROUNDS => {}
-            landed => {
-                followed = landed?;
-                break;
-            }
+    let (mut offers, mut results) = (Vec::new(), Vec::new());
+    for text in &args.targets {
+        match named(session, &store, text)? {
+            Named::Result(run, task) => results.push((run, task)),
+            offer => offers.push((text.as_str(), offer)),
         }
     }
-    let code = report(session, &store, (&run, before), &wanted)?;
-    Ok(match followed {
-        Followed::Interrupted(signal) => signal,
-        _ => code,
+    match (offers.is_empty(), results.is_empty()) {
+        (false, true) => {
+            let plan = merge_offers::plan(session, &store, args, &offers)?;
+            if args.dry_run { merge_preview::offers(session, &plan) } else { merge_offers::land(session, &store, plan) }
+        }
+        (true, false) => {
+            let (run, tasks) = merge_results::one_run(results)?;
+            if args.dry_run {
+                merge_preview::results(session, &store, args, (&run, &tasks))
+            } else {
+                merge_results::land(session, &store, args, (run, tasks))
+            }
+        }
+        _ => Err(CliError::usage("workspaces, or results of a run, at a time")),
+    }
+}
+
+/// A workspace by its whole name, a run or a task, a workspace by a prefix, a branch: the first that there is.
+fn named(session: &Session, store: &Store, text: &str) -> Result<Named, CliError> {
+    if let Some(exact) = store.workspaces()?.into_iter().find(|record| record.name.as_str() == text) {
+        return Ok(Named::Workspace(Box::new(exact)));
+    }
+    let target = match session.target(store, text) {
+        Ok((run, task)) => return Ok(Named::Result(Box::new(run), task.map(|task| task.id))),
+        Err(error) => error,
+    };
+    let workspace = match session.workspace(store, text) {
+        Ok(record) => return Ok(Named::Workspace(Box::new(record))),
+        Err(error) => error,
+    };
+    let reader = session.repo.reader();
+    for name in [format!("refs/heads/{text}"), format!("refs/remotes/{text}")] {
+        if reader.ref_commit(&name).map_err(WorktreeError::from)?.is_some() {
+            return Ok(Named::Branch(name));
+        }
+    }
+    // Of what could be several more is said than that there is none.
+    let error = if target.code == 3 { workspace } else { target };
+    Err(if error.code == 3 {
+        CliError::not_found(format!("there is no workspace, run or branch `{}`", text.escape_debug()))
+            .hint("list them: treehand ls, treehand ps")
+    } else {
+        error
     })
 }
 
-/// The run, and the tasks of it that are named.
-fn targets(session: &Session, store: &Store, targets: &[String]) -> Result<(RunRecord, Vec<TaskId>), CliError> {
-    let mut found: Option<(RunRecord, Vec<TaskId>)> = None;
-    for target in targets {
-        let (run, task) = session.target(store, target)?;
-        let known = found.get_or_insert_with(|| (run.clone(), Vec::new()));
-        if known.0.id != run.id || task.is_none() && targets.len() > 1 {
-            return Err(CliError::usage("one run, or tasks of one run, at a time"));
-        }
-        known.1.extend(task.map(|task| task.id));
-    }
-    found.ok_or_else(|| CliError::usage("nothing is named"))
-}
-
-/// An error where a result is not on its branch as it was captured.
-fn require_untouched(session: &Session, task: &TaskRecord) -> Result<(), CliError> {
-    let branch = &task.branch;
-    match tip(session, branch)? {
-        None => Err(CliError::refused(format!("the branch `{branch}` is gone"))),
-        now if now == task.commit => Ok(()),
-        Some(_) => Err(CliError::refused(format!("the branch `{branch}` has moved since its result was captured"))
-            .hint(format!("git merge {branch} lands what is there now"))),
-    }
-}
-
-fn tip(session: &Session, branch: &BranchName) -> Result<Option<CommitId>, CliError> {
+/// The tip of a branch.
+pub(super) fn tip(session: &Session, branch: &BranchName) -> Result<Option<CommitId>, CliError> {
     Ok(session.repo.reader().ref_commit(&branch.full_ref()).map_err(WorktreeError::from)?)
 }
 
-/// Has them landed, and waits until each has or has not.
-fn land(session: &Session, store: &Store, run: &RunRecord, chosen: &[TaskId]) -> Result<Followed, RunError> {
-    let (repo, id) = (&session.repo, &run.id);
-    if store.run(id)?.state.is_terminal() {
-        client::reopen_to_land(repo, store, id, chosen)?;
-        client::ensure_supervised(repo, store, id)?;
-        return follow::follow(repo, store, id, None, OnInterrupt::Leave, |_| Ok(()));
-    }
-    client::command(repo, store, id, &Command::Accept { tasks: chosen.to_vec() }, |_| Ok(()))?;
-    follow::follow_until(repo, store, id, |store| {
-        let tasks = store.tasks(id)?;
-        Ok(tasks.iter().filter(|task| chosen.contains(&task.id)).all(|task| task.state.is_terminal()))
-    })
-}
-
-fn report(
+/// How it came out with these tasks of a run; `before` is where the target was, `gates` how many had run by then.
+pub(super) fn report(
     session: &Session,
     store: &Store,
     (run, before): (&RunRecord, Option<CommitId>),
-    wanted: &BTreeSet<TaskId>,
+    wanted: impl Fn(&TaskRecord) -> bool,
 ) -> Result<u8, CliError> {
     let (now, after) = (store.run(&run.id)?, tip(session, &run.into)?);
     let mut tasks = store.tasks(&run.id)?;
-    tasks.retain(|task| wanted.contains(&task.id));
+    tasks.retain(wanted);
     let landed = || tasks.iter().filter_map(|task| Some((task, task.landed.as_ref()?)));
     let rejected = || tasks.iter().filter(|task| task.landed.is_none());
     let document = json!({
@@ -119,19 +103,19 @@ fn report(
         "target": run.into,
         "before": before,
         "after": after,
-        "strategy": run.strategy,
-        "landed": landed().map(|(task, landed)| json!({"task": task.id, "commit": landed.commit})).collect::<Vec<_>>(),
-        "rejected": rejected().map(|task| json!({"task": task.id, "reason": task.reason})).collect::<Vec<_>>(),
+        "strategy": now.strategy,
+        "landed": landed().map(|(task, landed)| json!({"task": task.label(), "commit": landed.commit})).collect::<Vec<_>>(),
+        "rejected": rejected().map(|task| json!({"task": task.label(), "reason": task.reason})).collect::<Vec<_>>(),
         "gates": now.gates.iter().skip(run.gates.len()).collect::<Vec<_>>(),
     });
     session.out.answer("treehand/merge/v1", document, || {
         let mut text = String::new();
         for (task, landed) in landed() {
-            text.push_str(&format!("landed {} on {} as {}\n", task.id, run.into, landed.commit.short()));
+            text.push_str(&format!("landed {} on {} as {}\n", plain(task.label()), run.into, landed.commit.short()));
         }
         for task in rejected() {
             let why = task.reason.as_ref().map_or(task.state.word(), |reason| reason.message.as_str());
-            text.push_str(&format!("not landed {}: {}\n", task.id, plain(why)));
+            text.push_str(&format!("not landed {}: {}\n", plain(task.label()), plain(why)));
         }
         text
     })?;

@@ -13,7 +13,7 @@ use crate::cli::output::{Paint, narrate, plain, with_schema};
 use crate::cli::session::Session;
 use crate::cli::{document, tasks_source};
 use crate::model::record::{ConfineLevel, TaskRecord};
-use crate::model::{Bounds, GateSpec, Network, RunId, RunSpec, Span, TaskState, Variable, VariableName};
+use crate::model::{Bounds, GateSpec, Network, RunId, RunSpec, Span, Strategy, TaskState, Variable, VariableName};
 use crate::orchestrator::client;
 use crate::orchestrator::context::{RunError, WAITING};
 use crate::orchestrator::follow::{self, Choice, Followed, OnInterrupt};
@@ -67,14 +67,21 @@ pub fn follow_to_end(
 }
 
 fn settings(session: &Session, args: &RunArgs) -> StartSettings {
+    let settings = settings_for(session, args.confine, args.strategy);
+    let jobs = args.jobs.unwrap_or(settings.jobs);
+    StartSettings { lookup: session.lookup(args.offline), jobs, ..settings }
+}
+
+/// What the configuration says, where these flags do not.
+pub fn settings_for(session: &Session, confine: Option<ConfineLevel>, strategy: Option<Strategy>) -> StartSettings {
     let config = &session.settings;
     let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
     StartSettings {
-        lookup: session.lookup(args.offline),
+        lookup: session.lookup(false),
         stale: config.worktree.stale,
-        confine: args.confine.unwrap_or(config.confine.level),
-        jobs: args.jobs.unwrap_or_else(|| config.supervise.jobs.on(cores)),
-        strategy: args.strategy.unwrap_or(config.merge.strategy),
+        confine: confine.unwrap_or(config.confine.level),
+        jobs: config.supervise.jobs.on(cores),
+        strategy: strategy.unwrap_or(config.merge.strategy),
         lock_wait: config.merge.lock_wait,
         orphan_grace: config.supervise.orphan_grace,
         retry: config.supervise.retry,

@@ -10,6 +10,7 @@ use super::bell::{self, Listener};
 use super::order;
 use super::round::{self, Round};
 use super::{scan, terms, turn};
+use crate::model::record::{RunRecord, TaskRecord};
 use crate::model::{QueueEntry, Reason, ReasonKind, TaskId, TaskState};
 use crate::orchestrator::context::{Context, RunError, blocking};
 use crate::orchestrator::refusal::{cancel, reject};
@@ -23,31 +24,34 @@ const RACES: u32 = 50;
 
 /// Hands in the result of a task. A state is the answer where it cannot be: that is what it comes to.
 pub fn hand_in(context: &Context, id: &TaskId) -> Result<Option<TaskState>, RunError> {
-    let task = context.task(id)?;
-    let (Some(base), Some(commit)) = (task.base.clone(), task.commit.clone()) else {
+    let Some(entry) = entry_of(&context.run, &context.task(id)?) else {
         let reason = Reason::new(ReasonKind::Empty, "there is no captured result to land");
         return reject(context, id, reason).map(Some);
     };
-    let entry = QueueEntry {
+    context.store(|store| store.enter_queue(&entry))?;
+    context.handed_in(|waiting| waiting.insert(id.clone()));
+    bell::ring(&context.repo)?;
+    Ok(None)
+}
+
+/// The entry of a task's result, as this process hands it in; `None` where there is no result.
+pub fn entry_of(run: &RunRecord, task: &TaskRecord) -> Option<QueueEntry> {
+    Some(QueueEntry {
         number: 0,
-        target: context.run.into.clone(),
-        run: context.run.id.clone(),
-        task: id.clone(),
-        base,
-        commit,
-        terms: terms::of(&context.run, &task.spec),
-        needs: task.spec.needs,
+        target: run.into.clone(),
+        run: run.id.clone(),
+        task: task.id.clone(),
+        base: task.base.clone()?,
+        commit: task.commit.clone()?,
+        terms: terms::of(run, &task.spec),
+        needs: task.spec.needs.clone(),
         priority: 0,
         submitted_at: clock::now(),
         owner: proc::own(),
         held: None,
         judged_since: None,
         refused: None,
-    };
-    context.store(|store| store.enter_queue(&entry))?;
-    context.handed_in(|waiting| waiting.insert(id.clone()));
-    bell::ring(&context.repo)?;
-    Ok(None)
+    })
 }
 
 /// Waits, and works on the queue, until something of what this run handed in is in it no longer; that, and the states that it

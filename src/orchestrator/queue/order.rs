@@ -196,7 +196,8 @@ pub(super) mod tests {
         assert_eq!(why(&all, 3), Some(Obstacle::Needs(TaskId::parse("x").expect("an id"))));
         all[3].open_needs.clear();
         assert_eq!(tried(&all), ["a", "b", "c", "d"], "it has landed");
-        let changes: [(fn(&mut Waiting), Obstacle); 4] = [
+        type Change = fn(&mut Waiting);
+        let changes: [(Change, Obstacle); 4] = [
             (|one| one.entry.held = Some("later".into()), Obstacle::Held("later".into())),
             (|one| one.attended = false, Obstacle::Unattended),
             (|one| one.run_paused = true, Obstacle::RunPaused),

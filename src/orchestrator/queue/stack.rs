@@ -9,7 +9,7 @@ use crate::model::cause::chain;
 use crate::model::record::{RunRecord, TaskRecord};
 use crate::model::{BranchName, CommitId, GateSpec, QueueEntry, Reason, ReasonKind, RunId, Strategy, TaskId, TaskSpec};
 use crate::orchestrator::context::RunError;
-use crate::orchestrator::messages::{self, Origin};
+use crate::orchestrator::messages::{self, Origin, Told};
 use crate::orchestrator::room;
 use crate::worktree::error::Result as WorktreeResult;
 use crate::worktree::merge::{self, Merged, Signature, merge_trees};
@@ -30,13 +30,18 @@ pub struct Subject {
     pub run_base: CommitId,
     /// What judges it.
     pub gates: Vec<GateSpec>,
+    /// How a person calls it, where it is their own work that they offered.
+    pub offered: Option<String>,
 }
 
 impl Subject {
     /// The entry of a task of this run.
     pub fn of(entry: QueueEntry, run: &RunRecord, task: TaskRecord) -> Subject {
         let gates = run.spec.gates.iter().chain(&task.spec.gates).cloned().collect();
-        Subject { entry, spec: task.spec, strategy: run.strategy, run_base: run.base.commit.clone(), gates }
+        let offered = task.offered;
+        // What was offered is not on top of the run's base, but on its own.
+        let run_base = if offered.is_some() { entry.base.clone() } else { run.base.commit.clone() };
+        Subject { entry, spec: task.spec, strategy: run.strategy, run_base, gates, offered }
     }
 }
 
@@ -195,12 +200,30 @@ fn squash(quarantine: &Quarantine, subject: &Subject, top: &CommitId) -> Made {
     if tree == top_tree {
         return Ok(Ok(top.clone()));
     }
-    let range = format!("{base}..{commit}");
-    let log = quarantine.command(["log", "--first-parent", "--reverse", "--format=%s", "-z", &range, "--"]).run()?;
-    let subjects: Vec<String> = log.records().map(|line| String::from_utf8_lossy(line).trim().to_owned()).collect();
-    let message = messages::squash(&subject.spec, &subjects, &origin(&subject.entry));
+    let told = told(quarantine, &format!("{base}..{commit}"))?;
+    let author = told.last().map(|told| told.author.clone()).unwrap_or_default();
+    let message = match &subject.offered {
+        Some(label) => messages::squash_offered(label, &told, &author),
+        None => {
+            let subjects: Vec<String> = told.iter().map(|told| told.subject.clone()).collect();
+            messages::squash(&subject.spec, &subjects, &origin(&subject.entry))
+        }
+    };
     let signature = merge::author_of(quarantine, commit)?;
     merge::commit_tree(quarantine, &tree, &[top], &message, &signature).map(Ok)
+}
+
+/// What the commits of a range say, the first one first.
+fn told(quarantine: &Quarantine, range: &str) -> WorktreeResult<Vec<Told>> {
+    let format = "--format=%an <%ae>%n%s%n%B";
+    let log = quarantine.command(["log", "--first-parent", "--reverse", format, "-z", range, "--"]).run()?;
+    let one = |record: &[u8]| {
+        let text = String::from_utf8_lossy(record).into_owned();
+        let mut parts = text.splitn(3, '\n').map(str::to_owned);
+        let mut part = || parts.next().unwrap_or_default();
+        Told { author: part(), subject: part().trim().to_owned(), message: part() }
+    };
+    Ok(log.records().map(one).collect())
 }
 
 fn merge_commit(quarantine: &Quarantine, subject: &Subject, top: &CommitId) -> Made {
@@ -209,7 +232,10 @@ fn merge_commit(quarantine: &Quarantine, subject: &Subject, top: &CommitId) -> M
         Merged::Conflict(paths) => return Ok(Err(paths)),
         Merged::Clean(tree) => tree,
     };
-    let message = messages::merge(&subject.spec, &origin(&subject.entry));
+    let message = match &subject.offered {
+        Some(label) => messages::merge_offered(label, subject.entry.target.as_str()),
+        None => messages::merge(&subject.spec, &origin(&subject.entry)),
+    };
     merge::commit_tree(quarantine, &tree, &[top, commit], &message, &Signature::default()).map(Ok)
 }
 
@@ -224,7 +250,10 @@ fn rebase(quarantine: &Quarantine, subject: &Subject, top: &CommitId) -> Made {
     }
     let last = picks.last().map(|pick| pick.commit.clone());
     let origin = origin(&subject.entry);
-    let message = |pick: &Pick| messages::replayed(&pick.message, &origin, Some(&pick.commit) == last.as_ref());
+    let message = |pick: &Pick| match subject.offered {
+        Some(_) => pick.message.clone(),
+        None => messages::replayed(&pick.message, &origin, Some(&pick.commit) == last.as_ref()),
+    };
     Ok(match replay::replay(quarantine, &picks, top, Some(&message))? {
         Replayed::Done(commit) => Ok(commit),
         Replayed::Conflict { paths, .. } => Err(paths),
