@@ -3,7 +3,7 @@
 //! Reads lines as git does when it removes a section: from its header to the next one, comments included. Bytes are moved as
 //! they are, so that what is cut and put in again into the same text gives the same text.
 
-use crate::model::record::ConfigSection;
+use crate::model::operation::ConfigSection;
 
 /// The text without the sections of a branch, and those; `None` when it has none, or one that cannot be recorded as text.
 pub fn cut(text: &[u8], branch: &str) -> Option<(Vec<u8>, Vec<ConfigSection>)> {

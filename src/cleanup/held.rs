@@ -12,7 +12,7 @@ use super::named::{self, Kinds};
 use super::ref_names::UNDO_PREFIX;
 use super::undo::print::is_git_dir;
 use crate::model::CommitId;
-use crate::model::record::RemovedItem;
+use crate::model::operation::RemovedItem;
 use crate::sys::git::GitCommand;
 use crate::sys::{clock, fs};
 use crate::worktree::Repository;

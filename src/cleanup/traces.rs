@@ -8,7 +8,7 @@ use super::ref_names::UNDO_PREFIX;
 use super::{branch_log, config_lock, config_text};
 use crate::model::CommitId;
 use crate::model::cause::chain;
-use crate::model::record::{BranchTraces, RefFate, RemovedItem};
+use crate::model::operation::{BranchTraces, RefFate, RemovedItem};
 use crate::worktree::Repository;
 use crate::worktree::import::update_ref;
 

@@ -9,7 +9,8 @@ use super::undo::redo as redo_room;
 use super::undo::redo_crash_tests::{cut, dead, die};
 use super::undo::redo_tests::{redo, rm, undo};
 use super::{config_lock, remove, undo as undo_room};
-use crate::model::record::{OperationRecord, RemovedItem, UndoData, WorkspaceRecord};
+use crate::model::operation::{OperationRecord, RemovedItem, UndoData};
+use crate::model::record::WorkspaceRecord;
 use crate::sys::git::Version;
 use crate::worktree::fixture::{Fixture, TEMPLATE};
 

@@ -39,6 +39,7 @@ pub mod ids;
 pub mod mail;
 pub mod names;
 pub mod network;
+pub mod operation;
 pub mod process;
 pub mod queue;
 pub mod reason;

@@ -8,7 +8,8 @@ use super::journal::{Intent, Phase, append_closing};
 use super::operations::insert_operation;
 use super::runs::{edit, edit_run, read_task};
 use super::{Store, StoreError};
-use crate::model::record::{LandedRecord, TaskRecord, UndoData};
+use crate::model::operation::UndoData;
+use crate::model::record::{LandedRecord, TaskRecord};
 use crate::model::{BranchName, CommitId, RunId, TaskEvent, TaskId, Timestamp};
 
 /// A landing that has happened.

@@ -9,7 +9,7 @@ use super::runs::{parse, render};
 use super::workspaces::set_base;
 use super::{Store, StoreError};
 use crate::model::Timestamp;
-use crate::model::record::{OperationRecord, PutBack, RemovedItem, TakenBack, UndoData};
+use crate::model::operation::{OperationRecord, PutBack, RemovedItem, TakenBack, UndoData};
 use crate::sys::clock;
 
 /// Writes an operation and its line in the journal; the answer is its number.

@@ -9,7 +9,7 @@ use super::operations::{insert_operation, last_of};
 use super::workspaces::set_base;
 use super::{Store, StoreError};
 use crate::model::Timestamp;
-use crate::model::record::{UndoData, UpdateRecord};
+use crate::model::operation::{UndoData, UpdateRecord};
 
 impl Store {
     /// Records an update and closes its intent, if it is whole. One that moved no branch only puts the base on record.

@@ -14,7 +14,8 @@ use super::moved_submodules::{self, Pair};
 use super::plain::named_sealed;
 use super::repository::{Repository, bytes_path, lexical};
 use super::sealed::{SealedPaths, link_line, path_line};
-use crate::model::record::{RemovedItem, RunRecord, UndoData};
+use crate::model::operation::{RemovedItem, UndoData};
+use crate::model::record::RunRecord;
 use crate::store::{EntryDraft, Store};
 use crate::sys::{fs, proc};
 

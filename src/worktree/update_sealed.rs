@@ -18,7 +18,8 @@ use super::stamp::stamp;
 use super::update::{self, KIND, UpdateRequest, Updated};
 use crate::model::CommitId;
 use crate::model::cause::chain;
-use crate::model::record::{SealedHeads, UpdateRecord, WorkspaceRecord};
+use crate::model::operation::{SealedHeads, UpdateRecord};
+use crate::model::record::WorkspaceRecord;
 use crate::store::{EntryDraft, Store};
 use crate::sys::{clock, proc};
 

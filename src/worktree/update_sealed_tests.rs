@@ -8,7 +8,7 @@ use super::sealed_move::Still;
 use super::update::{Foreign, KIND, UpdateRequest, Updated, recover, update};
 use super::update_sealed::{states, swap};
 use crate::model::UpdateBy;
-use crate::model::record::{PutBack, UndoData, UpdateRecord};
+use crate::model::operation::{PutBack, UndoData, UpdateRecord};
 use crate::store::EntryDraft;
 
 /// A sealed workspace that was brought up to its base, and what is on record of that.

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 
 use super::fixture::Fixture;
 use super::update::{Foreign, UpdateRequest, Updated, recover, update};
-use crate::model::record::{PutBack, UndoData, WorkspaceRecord};
+use crate::model::operation::{PutBack, UndoData};
+use crate::model::record::WorkspaceRecord;
 use crate::model::{BaseReport, CommitId, UpdateBy};
 use crate::store::EntryDraft;
 

@@ -11,9 +11,8 @@ use crate::cleanup::remove::workspace_tests::make_a_mess;
 use crate::cleanup::remove::{self, RemoveOptions};
 use crate::cleanup::trash;
 use crate::cleanup::undo::{self, recover};
-use crate::model::record::{
-    AttemptRecord, LandedRecord, RefFate, RemovedItem, RunRecord, TaskRecord, UndoData, WorkspaceRecord, WorkspaceState,
-};
+use crate::model::operation::{RefFate, RemovedItem, UndoData};
+use crate::model::record::{AttemptRecord, LandedRecord, RunRecord, TaskRecord, WorkspaceRecord, WorkspaceState};
 use crate::model::{BranchName, CommitId, ProcId, RunState, Submodules, Timestamp, Token};
 use crate::store::{Entry, EntryDraft};
 use crate::sys::{clock, fs, proc};

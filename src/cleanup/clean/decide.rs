@@ -12,7 +12,8 @@ use super::types::{CleanAction, CleanPlan, CleanPolicy, Kept, Kind, Step, action
 use super::{branches, remote, runs, unrecorded};
 use crate::cleanup::remove;
 use crate::cleanup::remove::decide::{BranchFate, RemovalPlan, RemoveOptions, TreeFact};
-use crate::model::record::{RemovedItem, WorkspaceState};
+use crate::model::operation::RemovedItem;
+use crate::model::record::WorkspaceState;
 use crate::model::{ByteSize, Span, Timestamp, WorkspaceName};
 
 /// While a run is at work, temporary directories younger than this may be in use.

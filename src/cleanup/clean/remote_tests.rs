@@ -11,7 +11,7 @@ use super::cleaning::{self, CleanPlan, CleanPolicy, CleanReport, Outcome};
 use super::cleaning_tests::policy;
 use crate::cleanup::undo;
 use crate::model::CommitId;
-use crate::model::record::RemovedItem;
+use crate::model::operation::RemovedItem;
 use crate::store::EntryDraft;
 use crate::sys::proc;
 use crate::worktree::fixture::Fixture;

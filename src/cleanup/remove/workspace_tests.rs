@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::workspace::{self, BranchOutcome, RemoveOptions, Removed};
 use crate::cleanup::{CleanupError, Result, undo};
-use crate::model::record::{UndoData, WorkspaceRecord};
+use crate::model::operation::UndoData;
+use crate::model::record::WorkspaceRecord;
 use crate::model::{BranchName, CommitId, RunId, Timestamp};
 use crate::sys::standing::Processes;
 use crate::worktree::advance::{Advance, Advanced, advance};

@@ -5,7 +5,8 @@
 use super::{revert, taking_back};
 use crate::cleanup::CleanupError;
 use crate::cleanup::remove::{self, BranchOutcome, RemoveOptions};
-use crate::model::record::{UndoData, WorkspaceRecord};
+use crate::model::operation::UndoData;
+use crate::model::record::WorkspaceRecord;
 use crate::model::{BranchName, Timestamp};
 use crate::worktree::advance::{Advance, Advanced, advance};
 use crate::worktree::fixture::{Fixture, TEMPLATE};

@@ -3,7 +3,7 @@
 //! A branch moves back only from exactly where the landing put it, and forward again only from where the undo left it; what
 //! was built on either is never dropped.
 
-use crate::model::record::OperationRecord;
+use crate::model::operation::OperationRecord;
 use crate::model::{CommitId, WorkspaceName};
 
 /// A commit that lies on top of a landing.
@@ -129,7 +129,7 @@ impl Upon {
 mod tests {
     use super::*;
     use crate::model::Timestamp;
-    use crate::model::record::{PutBack, TakenBack, UndoData};
+    use crate::model::operation::{PutBack, TakenBack, UndoData};
     use crate::store::Store;
     use proptest::prelude::*;
 

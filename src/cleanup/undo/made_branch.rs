@@ -5,7 +5,7 @@
 
 use crate::cleanup::error::Result;
 use crate::cleanup::traces;
-use crate::model::record::{OperationRecord, UndoData};
+use crate::model::operation::{OperationRecord, UndoData};
 use crate::model::{BranchName, CommitId, RunId};
 use crate::store::Store;
 use crate::worktree::import::update_ref;

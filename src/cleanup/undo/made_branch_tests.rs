@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::redo_tests::{redo, refused, undo};
 use super::taking_back;
-use crate::model::record::UndoData;
+use crate::model::operation::UndoData;
 use crate::model::{BranchName, Timestamp};
 use crate::worktree::advance::{Advance, Advanced, advance};
 use crate::worktree::fixture::{self, Fixture};

@@ -16,7 +16,7 @@ use super::taking_back::alone;
 use crate::cleanup::error::{CleanupError, Result};
 use crate::cleanup::{traces, trash};
 use crate::model::cause::chain;
-use crate::model::record::{OperationRecord, RefFate, RemovedItem, UndoData};
+use crate::model::operation::{OperationRecord, RefFate, RemovedItem, UndoData};
 use crate::model::{BaseReport, BranchName, CommitId};
 use crate::store::{EntryDraft, Store};
 use crate::sys::proc;

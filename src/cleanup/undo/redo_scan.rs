@@ -9,9 +9,8 @@ use super::print::{changed_since, print};
 use super::remote_back::Answers;
 use crate::cleanup::error::Result;
 use crate::cleanup::salvage;
-use crate::model::record::{
-    OperationRecord, PutBackDirectory, RemovedItem, TakenBack, WorkspaceRecord, WorkspaceState,
-};
+use crate::model::operation::{OperationRecord, PutBackDirectory, RemovedItem, TakenBack};
+use crate::model::record::{WorkspaceRecord, WorkspaceState};
 use crate::store::{Store, StoreError};
 use crate::sys::standing::Processes;
 use crate::sys::{fs, proc};

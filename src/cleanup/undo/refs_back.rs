@@ -11,7 +11,7 @@ use super::upon::on_top;
 use crate::cleanup::error::Result;
 use crate::cleanup::salvage::saved::in_the_way;
 use crate::model::CommitId;
-use crate::model::record::{RefFate, RemovedItem};
+use crate::model::operation::{RefFate, RemovedItem};
 use crate::sys::fs;
 use crate::worktree::Repository;
 

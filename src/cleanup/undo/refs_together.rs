@@ -8,7 +8,7 @@ use crate::cleanup::branch_log;
 use crate::cleanup::error::Result;
 use crate::model::CommitId;
 use crate::model::cause::chain;
-use crate::model::record::RemovedItem;
+use crate::model::operation::RemovedItem;
 use crate::worktree::Repository;
 
 /// Makes those again that can be made at once; whoever puts back one after the other passes over those that this names.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::cleanup::error::{CleanupError, Result};
 use crate::cleanup::traces::kept_as;
 use crate::model::CommitId;
-use crate::model::record::RemovedItem;
+use crate::model::operation::RemovedItem;
 use crate::worktree::import::{RefChange, update_refs};
 use crate::worktree::remote_push::{self, RemoteTip};
 use crate::worktree::remote_refs::{Advertised, advertised, silence, tracking};

@@ -13,7 +13,7 @@ use crate::cleanup::error::{CleanupError, Result};
 use crate::cleanup::remove::scan::linked_git_dir;
 use crate::cleanup::{traces, trash};
 use crate::model::cause::chain;
-use crate::model::record::{PutBack, PutBackDirectory, RemovedItem};
+use crate::model::operation::{PutBack, PutBackDirectory, RemovedItem};
 use crate::store::Store;
 use crate::sys::fs;
 use crate::worktree::checkouts::{self, Checkout};

@@ -12,7 +12,7 @@ use super::shift::{Shifted, forward, require_commit, sealed_update};
 use super::taking_back::{alone, require};
 use crate::cleanup::error::{CleanupError, Result};
 use crate::model::cause::chain;
-use crate::model::record::{OperationRecord, UndoData};
+use crate::model::operation::{OperationRecord, UndoData};
 use crate::model::{BranchName, CommitId};
 use crate::store::{EntryDraft, Store, StoreError};
 use crate::sys::proc;

@@ -6,7 +6,7 @@ use super::redo_tests::{land, landings, refusal};
 use super::revert::{self, Reverted};
 use super::{redo, taking_back};
 use crate::cleanup::CleanupError;
-use crate::model::record::{UndoData, UpdateRecord};
+use crate::model::operation::{UndoData, UpdateRecord};
 use crate::model::{CommitId, ProcId, Timestamp};
 use crate::store::EntryDraft;
 use crate::sys::{clock, proc};

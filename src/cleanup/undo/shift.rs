@@ -9,7 +9,7 @@ use crate::cleanup::error::{CleanupError, Result};
 use crate::cleanup::ref_names::UNDO_PREFIX;
 use crate::cleanup::trash;
 use crate::model::cause::chain;
-use crate::model::record::{OperationRecord, UndoData, UpdateRecord};
+use crate::model::operation::{OperationRecord, UndoData, UpdateRecord};
 use crate::model::{BranchName, CommitId};
 use crate::store::Store;
 use crate::worktree::advance::{Advance, Advanced, advance};

@@ -12,7 +12,7 @@ use super::{made_branch, recover, refs_back, remote_back, restore, upon};
 use crate::cleanup::error::{CleanupError, Result};
 use crate::cleanup::held;
 use crate::model::cause::chain;
-use crate::model::record::{OperationRecord, PutBack, RemovedItem, UndoData};
+use crate::model::operation::{OperationRecord, PutBack, RemovedItem, UndoData};
 use crate::model::{BranchName, CommitId};
 use crate::store::{EntryDraft, Store, StoreError};
 use crate::sys::lock::FileLock;
