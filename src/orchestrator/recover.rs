@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::context::RunError;
-use super::kept;
+use super::kept::{self, Captured};
 use super::queue::{bell, place};
 use crate::model::{BranchName, CommitId, PushTarget, RunId, TaskId, Timestamp};
 use crate::store::{Entry, EntryDraft, Landing, Store};
@@ -98,7 +98,7 @@ fn one(repo: &Repository, store: &Store, entry: &Entry, recovered: &mut Recovere
 }
 
 /// What was captured of each.
-fn captured(store: &Store, landed: &[One]) -> Result<Vec<((RunId, TaskId), CommitId)>, RunError> {
+fn captured(store: &Store, landed: &[One]) -> Result<Vec<Captured>, RunError> {
     let mut captured = Vec::new();
     for One { run, task, .. } in landed {
         captured.extend(store.task(run, task)?.commit.map(|commit| ((run.clone(), task.clone()), commit)));

@@ -134,6 +134,7 @@ mod tests {
     fn branch_and_results_move_together_once_and_only_from_where_they_must_be() {
         let (fixture, remote, target) = with_remote();
         let before = fixture.tip("refs/heads/main");
+        fixture.git(&["branch", "work"]);
         let result = fixture.commit_on("work", &[("work", "1\n")]);
         let landed = fixture.commit("landed", "1\n");
         let there = |results: &[&CommitId]| look(&fixture.repo, &target, results).expect("asked");
@@ -149,7 +150,9 @@ mod tests {
             There { tip: Some(landed.clone()), landed: BTreeMap::from(marks.clone()) }
         );
         let more = fixture.commit("more", "1\n");
-        assert_eq!(push(&landed, &more, &marks), Pushed::Raced, "that result has landed");
+        assert_eq!(push(&before, &landed, &marks), Pushed::Done, "the same once more is there");
+        let again = [(result.clone(), more.clone())];
+        assert_eq!(push(&landed, &more, &again), Pushed::Raced, "that result has landed");
         assert_eq!(there(&[]).tip, Some(landed.clone()), "nothing of it moved");
         let hook = remote.join("hooks/update");
         std::fs::write(&hook, "#!/bin/sh\nexit 1\n").expect("written");

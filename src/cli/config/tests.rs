@@ -204,7 +204,7 @@ fn what_is_not_taken_is_said_with_its_place() {
     let ignored = "/p/.treehand.toml:2:9: `confine.level` is the user's, a project file can only tighten it: ignored, it stays \"strict\"";
     check("", "[confine]\nlevel = 'off'", &[], &[], ignored);
     let refused = "is the user's, a project file cannot set it: ignored";
-    check("", "merge.push = true", &[], &[], &format!("/p/.treehand.toml:1:7: `merge.push` {refused}"));
+    check("", "merge.push = true", &[], &[], &format!("/p/.treehand.toml:1:14: `merge.push` {refused}"));
     check("", "clean.min_age = '1s'", &[], &[], &format!("/p/.treehand.toml:1:17: `clean.min_age` {refused}"));
     let variable =
         "environment TREEHAND_WORKTREE__STAEL: unknown key `worktree.stael`, did you mean `TREEHAND_WORKTREE__STALE`";
