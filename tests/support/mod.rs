@@ -382,7 +382,13 @@ impl World {
 
 /// Runs a command to its end.
 pub fn answer(mut command: Command) -> Answer {
-    let output = command.output().expect("the command starts");
+    let output = loop {
+        match command.output() {
+            // A program that this test has just written is open for writing in what another test is forking at this moment.
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+            output => break output.expect("the command starts"),
+        }
+    };
     Answer {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

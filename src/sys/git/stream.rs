@@ -180,6 +180,7 @@ impl Drop for GitStream {
 mod tests {
     use super::*;
     use crate::sys::git::Git;
+    use crate::sys::proc;
 
     fn alias(script: &str) -> GitCommand {
         let git = Git::open().expect("git is there");
@@ -226,11 +227,11 @@ mod tests {
         let command = alias("sleep 60 & echo $!; wait #").deadline(Duration::from_millis(300));
         let mut stream = GitStream::open(command).expect("started");
         let helper = stream.next_until(b'\n').expect("an answer");
+        let helper = String::from_utf8_lossy(&helper).parse().ok().and_then(proc::identify).expect("it lives");
         assert!(matches!(stream.next_until(b'\n'), Err(GitError::Deadline { .. })));
         let started = std::time::Instant::now();
         drop(stream);
         assert!(started.elapsed() < Duration::from_secs(20), "it was waited for");
-        let state = std::fs::read_to_string(format!("/proc/{}/stat", String::from_utf8_lossy(&helper)));
-        assert!(state.is_err() || state.is_ok_and(|state| state.contains(") Z ")), "its helper lives");
+        assert!(proc::wait_gone(&helper, Duration::from_secs(20)).expect("waited"), "its helper lives");
     }
 }
