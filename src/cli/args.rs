@@ -77,7 +77,7 @@ pub enum Verb {
     Cd(CdArg),
     /// Run a command in a workspace, confined
     Exec(ExecArgs),
-    /// Report how fresh workspaces are
+    /// Report how fresh workspaces and tasks are
     Fresh(FreshArgs),
     /// Print all that a workspace or a task changed since its base
     Diff(NameArg),
@@ -294,7 +294,7 @@ pub struct ExecArgs {
 /// Arguments of `fresh`.
 #[derive(Args, Debug)]
 pub struct FreshArgs {
-    /// Workspaces (default: all)
+    /// Workspaces (default: all), or tasks as RUN/TASK
     pub names: Vec<String>,
     /// Do not ask the remote
     #[arg(long)]

@@ -270,6 +270,9 @@ pub struct AttemptError {
 /// Where a result landed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LandedRecord {
+    /// The tip of the target before it; `None` for one that an older treehand landed.
+    #[serde(default)]
+    pub before: Option<CommitId>,
     /// The tip of the target after it.
     pub commit: CommitId,
     /// Its place in the run's landings, from 1.

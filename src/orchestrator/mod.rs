@@ -9,6 +9,7 @@ pub mod again;
 pub mod asking;
 pub mod attempt;
 pub mod backoff;
+pub mod behind;
 pub mod board;
 pub mod client;
 pub mod context;

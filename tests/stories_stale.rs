@@ -1,0 +1,76 @@
+//! Stories of tasks whose target moves while they run, or while their results wait.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::followed::Followed;
+use support::{World, state};
+
+/// A pipe on which tasks wait until somebody writes a line into it.
+fn pipe(world: &World, name: &str) -> String {
+    let pipe = world.path().join(name).to_string_lossy().into_owned();
+    world.shell(&format!("mkfifo '{pipe}'")).expect(0);
+    pipe
+}
+
+fn task(id: &str, script: &str) -> String {
+    format!("[[task]]\nid = \"{id}\"\ncommand = [\"sh\", \"-ec\", '''{script}''']\n")
+}
+
+fn start(world: &World, tasks: &str, flags: &[&str]) -> Followed {
+    let file = world.path().join("tasks.toml");
+    std::fs::write(&file, tasks).expect("written");
+    let file = file.to_string_lossy().into_owned();
+    Followed::start(world, &[&["--confine", "off", "--tasks", &file], flags].concat())
+}
+
+fn shown(world: &World) -> Value {
+    world.treehand(&["show", &world.only_run(), "--json"]).json()
+}
+
+#[test]
+fn a_task_at_work_is_stale_when_its_target_moves_and_says_which_of_its_files_that_concerns() {
+    let world = World::with_remote();
+    let (begun, go) = (pipe(&world, "begun"), pipe(&world, "go"));
+    let script = format!("echo mine > a.txt; echo mine > mine.txt; echo > '{begun}'; read line < '{go}'");
+    let mut run = start(&world, &task("a", &script), &["--merge", "manual"]);
+    run.next("attempt.started");
+    std::fs::read(&begun).expect("it has begun");
+    let name = format!("{}/a", world.only_run());
+    let fresh = json!({"state": "fresh", "missing": [], "touches": []});
+    assert_eq!(shown(&world)["tasks"][0]["fresh"], fresh);
+    assert_eq!(world.treehand(&["ls", "--json"]).expect(0).json()["workspaces"][0]["fresh"], fresh);
+    world.commit("theirs", &[("a.txt", "theirs\n"), ("src/lib.txt", "theirs\n")]);
+    let stale = json!({"state": "stale", "missing": ["theirs"], "touches": null});
+    assert_eq!(shown(&world)["tasks"][0]["fresh"], stale);
+    assert_eq!(world.treehand(&["ls", "--json"]).expect(0).json()["workspaces"][0]["fresh"], stale);
+    let listed = world.treehand(&["ls"]).expect(0).stdout;
+    assert!(listed.contains("stale") && listed.contains("main -1"), "{listed}");
+    let told = world.treehand(&["fresh", &name, "--check", "--json"]).expect(6).json();
+    let (run_id, tip) = (world.only_run(), world.git(&["rev-parse", "main"]));
+    let expected = json!({"run": run_id, "task": "a", "state": "stale", "missing": ["theirs"], "touches": ["a.txt"],
+        "target": "main", "tip": tip});
+    assert_eq!(told["tasks"], json!([expected]));
+    let text = world.treehand(&["fresh", &name, "--offline"]).expect(0).stdout;
+    assert!(text.contains("changes files that these change too: a.txt"), "{text}");
+    world.treehand(&["fresh", &name, "--update", "rebase"]).expect(4);
+    std::fs::write(&go, "go\n").expect("written");
+    run.ends();
+    let waits = shown(&world);
+    assert_eq!((state(&waits, "a"), &waits["tasks"][0]["fresh"]["touches"]), ("candidate", &json!(["a.txt"])));
+    let text = world.treehand(&["show", &run_id]).expect(0).stdout;
+    assert!(text.contains("stale: `main` has 1 commit that it lacks: theirs; both change a.txt"), "{text}");
+}
+
+#[test]
+fn what_the_remote_of_the_target_has_is_missing_once_it_is_known_here() {
+    let world = World::with_remote();
+    let run = world.run_tasks(&task("a", "echo mine > mine.txt"), &["--merge", "manual"]).expect(0).json();
+    let name = format!("{}/a", run["run"].as_str().expect("an id"));
+    assert_eq!(run["tasks"][0]["fresh"]["state"], "fresh");
+    world.commit_upstream("theirs", "theirs.txt", "theirs\n");
+    assert_eq!(shown(&world)["tasks"][0]["fresh"]["state"], "fresh", "nobody asked the remote");
+    let asked = world.treehand(&["fresh", &name, "--json"]).expect(0).json();
+    assert_eq!((&asked["tasks"][0]["state"], &asked["tasks"][0]["missing"]), (&json!("stale"), &json!(["theirs"])));
+    assert_eq!(shown(&world)["tasks"][0]["fresh"]["missing"], json!(["theirs"]));
+}
