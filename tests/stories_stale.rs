@@ -74,3 +74,42 @@ fn what_the_remote_of_the_target_has_is_missing_once_it_is_known_here() {
     assert_eq!((&asked["tasks"][0]["state"], &asked["tasks"][0]["missing"]), (&json!("stale"), &json!(["theirs"])));
     assert_eq!(shown(&world)["tasks"][0]["fresh"]["missing"], json!(["theirs"]));
 }
+
+/// Shell words: waits until what the task is told of its base has this in it, and keeps that.
+fn hear(words: &str) -> String {
+    format!(
+        "until grep -q '{words}' \"$TREEHAND_MAIL/fresh.json\"; do sleep 0.02; done; cp \"$TREEHAND_MAIL/fresh.json\" .\n"
+    )
+}
+
+#[test]
+fn a_task_at_work_is_told_when_its_target_moves_and_when_a_fetch_brings_something() {
+    let world = World::with_remote();
+    let (begun, go) = (pipe(&world, "begun"), pipe(&world, "go"));
+    let wait = format!("echo > '{begun}'; read line < '{go}'");
+    let script =
+        format!("{}{wait}\n{}echo mine > a.txt; {wait}\n{}", hear("\"fresh\""), hear("\"ours\""), hear("\"theirs\""));
+    let mut run = start(&world, &task("a", &script), &["--merge", "manual"]);
+    std::fs::read(&begun).expect("it was told that its base is fresh");
+    let before = world.git(&["rev-parse", "main"]);
+    std::fs::write(&go, "go\n").expect("written");
+    let ours = world.commit("ours", &[("ours.txt", "ours\n")]);
+    std::fs::read(&begun).expect("it was told of the commit");
+    world.commit_upstream("theirs", "a.txt", "theirs\n");
+    std::fs::write(&go, "go\n").expect("written");
+    world.git(&["fetch", "-q", "origin"]);
+    let stale: Vec<Value> = run.rest().filter(|event| event["kind"] == "task.stale").collect();
+    assert_eq!(stale.len(), 1, "only a change of state is told: {stale:?}");
+    assert_eq!((&stale[0]["data"]["state"], &stale[0]["data"]["missing"]), (&json!("stale"), &json!(["ours"])));
+    let told: Value = serde_json::from_str(&world.show(&format!("treehand/{}/a", world.only_run()), "fresh.json"))
+        .expect("a document");
+    assert_eq!(
+        (&told["state"], &told["touches"], &told["target"]),
+        (&json!("stale"), &json!(["a.txt"]), &json!("main"))
+    );
+    let mut missing: Vec<&str> = told["missing"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    missing.sort_unstable();
+    assert_eq!(missing, ["ours", "theirs"]);
+    assert_ne!(before, ours);
+    assert_eq!(told["tip"], ours);
+}

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use super::health::{HealthRecord, HealthSpans};
 use super::mail::{Message, Question};
 use super::{
-    AdmissionPolicy, BaseReport, Bounds, BranchName, ByteSize, CommitId, Delay, FailureClass, Hooks, MergePolicy,
-    ProcId, Reason, RetryPolicy, RunId, RunSpec, RunState, Sensitive, SetupRecord, SetupStep, Span, Strategy,
-    Submodules, TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
+    AdmissionPolicy, BaseReport, Bounds, BranchName, ByteSize, CommitId, Delay, FailureClass, Freshness, Hooks,
+    MergePolicy, ProcId, Reason, RetryPolicy, RunId, RunSpec, RunState, Sensitive, SetupRecord, SetupStep, Span,
+    Strategy, Submodules, TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
 };
 
 /// A run, with everything that was decided when it started: nothing is looked up again later.
@@ -181,6 +181,9 @@ pub struct TaskRecord {
     /// What it waits for while it is queued, beside a place in its run and what it needs.
     #[serde(default)]
     pub delay: Option<Delay>,
+    /// How its base stood when that was told last; `None` while it was fresh.
+    #[serde(default)]
+    pub told: Option<Freshness>,
 }
 
 impl TaskRecord {

@@ -23,6 +23,7 @@ pub mod gates;
 pub mod graph;
 pub mod health;
 pub mod kept;
+pub mod lookout;
 pub mod mail;
 pub mod messages;
 pub mod offer;

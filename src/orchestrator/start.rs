@@ -245,6 +245,7 @@ pub(super) fn tasks(run: &RunId, spec: &RunSpec) -> Result<Vec<TaskRecord>, RunE
             question: None,
             unanswered: false,
             delay: None,
+            told: None,
             accepted: false,
             offered: None,
         })
