@@ -113,3 +113,95 @@ fn a_task_at_work_is_told_when_its_target_moves_and_when_a_fetch_brings_somethin
     assert_ne!(before, ours);
     assert_eq!(told["tip"], ours);
 }
+
+/// Runs a task that writes these files while its target gets a commit with those, and says how the run ended.
+fn overtaken(world: &World, script: &str, theirs: &[(&str, &str)], flags: &[&str]) -> Option<i32> {
+    let (begun, go) = (pipe(world, "begun"), pipe(world, "go"));
+    let script = format!("{script}; echo > '{begun}'; read line < '{go}'");
+    let run = start(world, &task("a", &script), flags);
+    std::fs::read(&begun).expect("it has begun");
+    world.commit("theirs", theirs);
+    std::fs::write(&go, "go\n").expect("written");
+    run.ends()
+}
+
+#[test]
+fn under_block_a_result_whose_base_has_become_stale_is_rejected_and_lands_when_a_person_says_so() {
+    let world = World::new();
+    let theirs = [("theirs.txt", "theirs\n"), ("src/lib.txt", "theirs\n")];
+    assert_eq!(overtaken(&world, "echo mine > mine.txt", &theirs, &["--stale", "block"]), Some(6));
+    let run = shown(&world);
+    let reason = &run["tasks"][0]["reason"];
+    assert_eq!((state(&run, "a"), &reason["kind"]), ("rejected", &json!("stale")));
+    assert_eq!(reason["message"], "its base is stale: `main` has 1 commit that it lacks: theirs");
+    let id = world.only_run();
+    assert_eq!(world.show(&format!("treehand/{id}/a"), "mine.txt"), "mine\n");
+    let text = world.treehand(&["show", &id]).expect(0).stdout;
+    assert!(text.contains(&format!("`treehand merge {id}/a` lands it")), "{text}");
+    world.treehand(&["merge", &format!("{id}/a")]).expect(0);
+    assert_eq!(
+        (world.show("main", "mine.txt"), world.show("main", "theirs.txt")),
+        ("mine\n".into(), "theirs\n".into())
+    );
+}
+
+#[test]
+fn what_a_run_has_landed_itself_makes_none_of_its_results_stale() {
+    let world = World::new();
+    let go = pipe(&world, "go");
+    let tasks = [task("a", "echo a > a.txt"), task("b", &format!("read line < '{go}'; echo b > b.txt"))].concat();
+    let mut run = start(&world, &tasks, &["--stale", "block", "--jobs", "2"]);
+    run.next("task.land");
+    std::fs::write(&go, "go\n").expect("written");
+    assert_eq!(run.ends(), Some(0));
+    assert_eq!(world.show("main", "b.txt"), "b\n");
+}
+
+#[test]
+fn the_policy_of_a_task_stands_over_that_of_its_run() {
+    let world = World::new();
+    let (begun, go) = (pipe(&world, "begun"), pipe(&world, "go"));
+    let tasks = task("a", &format!("echo mine > mine.txt; echo > '{begun}'; read line < '{go}'"));
+    let run = start(&world, &format!("stale = \"block\"\n{tasks}stale = \"warn\"\n"), &[]);
+    std::fs::read(&begun).expect("it has begun");
+    world.commit("theirs", &[("theirs.txt", "theirs\n")]);
+    std::fs::write(&go, "go\n").expect("written");
+    assert_eq!(run.ends(), Some(0));
+    assert_eq!(world.show("main", "mine.txt"), "mine\n");
+}
+
+#[test]
+fn under_update_a_result_is_brought_forward_and_as_it_was_captured_it_is_kept() {
+    let world = World::new();
+    let script = "echo one > one.txt; git add -A; git commit -q -m one; echo two > two.txt";
+    let flags = ["--stale", "update", "--merge", "manual"];
+    assert_eq!(overtaken(&world, script, &[("theirs.txt", "theirs\n")], &flags), Some(0));
+    let (run, id, tip) = (shown(&world), world.only_run(), world.git(&["rev-parse", "main"]));
+    let task = &run["tasks"][0];
+    assert_eq!((state(&run, "a"), &task["base"], &task["files_changed"]), ("candidate", &json!(tip), &json!(2)));
+    let branch = format!("treehand/{id}/a");
+    assert_eq!(task["commit"], world.git(&["rev-parse", &branch]));
+    assert_eq!(world.git(&["log", "--format=%s", &format!("main..{branch}")]).lines().last(), Some("one"));
+    assert_eq!(world.show(&branch, "theirs.txt"), "theirs\n");
+    assert_eq!(task["fresh"], json!({"state": "fresh", "missing": [], "touches": []}));
+    let captured = format!("refs/treehand/merged/{id}/a.captured");
+    assert_eq!(world.git(&["ls-tree", "--name-only", &captured]), "a.txt\none.txt\nsrc\ntwo.txt");
+    let patch = world.treehand(&["diff", &branch["treehand/".len()..], "--json"]).expect(0).json();
+    assert_eq!(patch["files"].as_array().map(Vec::len), Some(2));
+    world.treehand(&["merge", &id, "--strategy", "ff"]).expect(0);
+    assert_eq!(world.git(&["rev-parse", "main"]), task["commit"].as_str().expect("an id"));
+    world.git(&["fsck", "--strict"]);
+}
+
+#[test]
+fn a_result_that_conflicts_with_the_tip_stays_as_it_was_and_goes_on() {
+    let world = World::new();
+    let flags = ["--stale", "update"];
+    let script = "echo mine > a.txt";
+    let base = world.git(&["rev-parse", "main"]);
+    assert_eq!(overtaken(&world, script, &[("a.txt", "theirs\n")], &flags), Some(5), "the queue says so");
+    let run = shown(&world);
+    assert_eq!((state(&run, "a"), &run["tasks"][0]["base"]), ("rejected", &json!(base)));
+    assert_eq!(run["tasks"][0]["reason"]["kind"], "conflict");
+    assert_eq!(run["tasks"][0]["fresh"]["touches"], json!(["a.txt"]));
+}

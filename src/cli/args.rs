@@ -342,7 +342,7 @@ pub struct RunArgs {
     /// Do not ask the remote
     #[arg(long)]
     pub offline: bool,
-    /// What a base that is not fresh means: warn, block or update (bring it up to date first)
+    /// What a base that is not fresh means, at first and for results: warn, block or update (bring up to date)
     #[arg(long)]
     pub stale: Option<StalePolicy>,
     /// The branch that results land on

@@ -190,7 +190,8 @@ fn task_detail(run: &RunRecord, task: &TaskRecord) -> Vec<String> {
         if task.commit.is_some() {
             parts.push(format!("kept on {}", task.branch));
         }
-        if task.commit.is_some() && task.state == TaskState::NeedsAttention {
+        let stale = task.state == TaskState::Rejected && reason.kind == ReasonKind::Stale;
+        if task.commit.is_some() && (stale || task.state == TaskState::NeedsAttention) {
             parts.push(format!("`treehand merge {}/{}` lands it", run.id, task.id));
         }
         if let Some(log) = &reason.log {

@@ -184,6 +184,9 @@ pub struct TaskRecord {
     /// How its base stood when that was told last; `None` while it was fresh.
     #[serde(default)]
     pub told: Option<Freshness>,
+    /// That its result was brought forward, or is about to be.
+    #[serde(default)]
+    pub forward: Option<ForwardRecord>,
 }
 
 impl TaskRecord {
@@ -202,6 +205,17 @@ impl TaskRecord {
         let most = if policy.attempts == 0 { u64::MAX } else { policy.attempts };
         u64::from(self.attempts_used()) < u64::from(self.spec.attempts_allowed()).min(most)
     }
+}
+
+/// A result that was put onto a newer tip of its target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardRecord {
+    /// The result as it was captured.
+    pub from: CommitId,
+    /// The tip.
+    pub base: CommitId,
+    /// What it is there.
+    pub commit: CommitId,
 }
 
 /// How much a result changes.

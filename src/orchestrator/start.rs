@@ -144,7 +144,7 @@ pub(super) fn run_record(
         gates: Vec::new(),
         error: None,
         // Each task has its own record: what changes of the run is not to be written with all of them every time.
-        spec: RunSpec { tasks: Vec::new(), ..spec },
+        spec: RunSpec { tasks: Vec::new(), stale: spec.stale.or(Some(settings.stale)), ..spec },
     })
 }
 
@@ -246,6 +246,7 @@ pub(super) fn tasks(run: &RunId, spec: &RunSpec) -> Result<Vec<TaskRecord>, RunE
             unanswered: false,
             delay: None,
             told: None,
+            forward: None,
             accepted: false,
             offered: None,
         })
