@@ -360,6 +360,9 @@ pub struct RunArgs {
     /// A command that must pass on the merged tree before it lands; repeat for more
     #[arg(long = "gate", value_name = "CMD")]
     pub gates: Vec<String>,
+    /// Land results on the branch's counterpart on its remote, too
+    #[arg(long)]
+    pub push: bool,
     /// Deadline of each attempt
     #[arg(long, value_name = "D", value_parser = deadline)]
     pub timeout: Option<Span>,

@@ -24,6 +24,9 @@ pub struct MergeArgs {
     /// How far gates are confined: strict, landlock, external or off
     #[arg(long)]
     pub confine: Option<ConfineLevel>,
+    /// Land on the branch's counterpart on its remote, too
+    #[arg(long)]
+    pub push: bool,
     /// Print what would land, and what conflicts
     #[arg(long)]
     pub dry_run: bool,

@@ -64,7 +64,7 @@ pub use ids::{RunId, TaskId, TaskRef, Token};
 pub use names::{BranchName, WorkspaceName};
 pub use network::{HostPort, Network};
 pub use process::{ProcId, Standing};
-pub use queue::{QueueEntry, QueuePause};
+pub use queue::{PushTarget, QueueEntry, QueuePause};
 pub use reason::{Reason, ReasonKind};
 pub use retry::{Delay, FailureClass, RetryPolicy};
 pub use sensitive::{Handling, Sensitive};

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BranchName, CommitId, ProcId, Reason, RunId, TaskId, Timestamp};
+use super::{BranchName, CommitId, ProcId, Reason, RunId, Span, TaskId, Timestamp};
 
 /// A result that waits to land: this commit and no later one of its task.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -47,6 +47,23 @@ impl QueueEntry {
     /// How it is called: `RUN/TASK`.
     pub fn name(&self) -> String {
         format!("{}/{}", self.run, self.task)
+    }
+}
+
+/// The branch of a remote on which results land, too.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PushTarget {
+    /// The remote.
+    pub remote: String,
+    /// The branch there, without `refs/heads/`.
+    pub branch: String,
+    /// How long the remote may take to answer.
+    pub deadline: Span,
+}
+
+impl std::fmt::Display for PushTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.remote, self.branch)
     }
 }
 

@@ -8,8 +8,8 @@ use super::health::{HealthRecord, HealthSpans};
 use super::mail::{Message, Question};
 use super::{
     AdmissionPolicy, BaseReport, Bounds, BranchName, ByteSize, CommitId, Delay, FailureClass, Freshness, Hooks,
-    MergePolicy, ProcId, Reason, RetryPolicy, RunId, RunSpec, RunState, Sensitive, SetupRecord, SetupStep, Span,
-    Strategy, Submodules, TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
+    MergePolicy, ProcId, PushTarget, Reason, RetryPolicy, RunId, RunSpec, RunState, Sensitive, SetupRecord, SetupStep,
+    Span, Strategy, Submodules, TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
 };
 
 /// A run, with everything that was decided when it started: nothing is looked up again later.
@@ -25,6 +25,9 @@ pub struct RunRecord {
     pub base: BaseReport,
     /// The branch that results land on.
     pub into: BranchName,
+    /// The branch of a remote that they land on, too.
+    #[serde(default)]
+    pub push: Option<PushTarget>,
     /// How results land.
     pub strategy: Strategy,
     /// Whether they land by themselves.

@@ -142,10 +142,12 @@ pub fn end_here(repo: &Repository, store: &Store, run: &RunId) -> Result<(), Run
 pub fn change_terms(repo: &Repository, store: &Store, wanted: &RunRecord) -> Result<RunRecord, RunError> {
     let run = &wanted.id;
     let _right = right_to_reopen(repo, store, run, (&[], TaskEvent::Merge))?;
-    let data = serde_json::json!({"into": wanted.into, "strategy": wanted.strategy, "gates": wanted.spec.gates});
+    let data = serde_json::json!({"into": wanted.into, "strategy": wanted.strategy, "gates": wanted.spec.gates,
+        "push": wanted.push});
     let change = |run: &mut RunRecord| {
         (run.into, run.strategy, run.confine) = (wanted.into.clone(), wanted.strategy, wanted.confine);
         run.spec.gates.clone_from(&wanted.spec.gates);
+        run.push.clone_from(&wanted.push);
     };
     Ok(store.update_run(run, "run.terms", data, change)?)
 }

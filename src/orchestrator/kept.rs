@@ -6,8 +6,11 @@ use crate::worktree::Repository;
 use crate::worktree::error::Result;
 use crate::worktree::import::{RefChange, update_refs};
 
+/// A task, and what was captured of it.
+pub type Captured = ((RunId, TaskId), CommitId);
+
 /// Keeps captured commits reachable after their branches are gone: `diff RUN/TASK` works from them.
-pub fn keep(repo: &Repository, captured: &[((RunId, TaskId), CommitId)]) -> Result<()> {
+pub fn keep(repo: &Repository, captured: &[Captured]) -> Result<()> {
     let (reader, mut changes) = (repo.reader(), Vec::new());
     for ((run, id), commit) in captured {
         let reference = format!("refs/treehand/merged/{run}/{id}");

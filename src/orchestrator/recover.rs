@@ -9,14 +9,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::context::RunError;
-use super::kept;
-use super::queue::bell;
-use crate::model::{BranchName, CommitId, RunId, TaskId, Timestamp};
+use super::kept::{self, Captured};
+use super::queue::{bell, place};
+use crate::model::{BranchName, CommitId, PushTarget, RunId, TaskId, Timestamp};
 use crate::store::{Entry, EntryDraft, Landing, Store};
 use crate::sys::lock::FileLock;
 use crate::sys::{clock, proc};
 use crate::worktree::Repository;
 use crate::worktree::advance::Advance;
+use crate::worktree::remote_landing;
+use crate::worktree::remote_refs;
 use crate::worktree::resume::{Recovered, Resumed, contains, resume};
 
 /// The kind of a landing's journal entries.
@@ -47,10 +49,14 @@ pub fn open(store: &Store) -> Result<Vec<Entry>, RunError> {
 }
 
 fn one(repo: &Repository, store: &Store, entry: &Entry, recovered: &mut Recovered) -> Result<(), RunError> {
-    let Some(Meant { into, before, after, landed: meant }) = Meant::read(entry) else {
+    let Some(meant) = Meant::read(entry) else {
         recovered.blocked.push(format!("journal entry {} cannot be read", entry.seq));
         return Ok(());
     };
+    if let Some(target) = &meant.push {
+        return pushed(repo, store, (entry, &meant, target), recovered);
+    }
+    let Meant { into, before, after, landed: meant, .. } = meant;
     let names: Vec<String> = meant.iter().map(|one| format!("{}/{}", one.run, one.task)).collect();
     let (message, name) = (reflog(&names), format!("{} on `{into}`", names.join(", ")));
     let request = Advance { branch: &into, from: &before, to: &after, message: &message, lock_wait: Duration::ZERO };
@@ -63,11 +69,7 @@ fn one(repo: &Repository, store: &Store, entry: &Entry, recovered: &mut Recovere
         Resumed::NotMoved | Resumed::Busy { .. } => false,
     };
     if landed {
-        let mut captured = Vec::new();
-        for One { run, task, .. } in &meant {
-            captured.extend(store.task(run, task)?.commit.map(|commit| ((run.clone(), task.clone()), commit)));
-        }
-        kept::keep(repo, &captured)?;
+        kept::keep(repo, &captured(store, &meant)?)?;
     }
     match resumed {
         Resumed::NotMoved => {
@@ -91,6 +93,62 @@ fn one(repo: &Repository, store: &Store, entry: &Entry, recovered: &mut Recovere
             recovered.blocked.push(format!("{name}: {}: {}", obstacle.message, obstacle.paths.join(", ")));
         }
         Resumed::Busy { lock } => recovered.blocked.push(format!("{name}: {} is held", lock.display())),
+    }
+    bell::ring(repo)
+}
+
+/// What was captured of each.
+fn captured(store: &Store, landed: &[One]) -> Result<Vec<Captured>, RunError> {
+    let mut captured = Vec::new();
+    for One { run, task, .. } in landed {
+        captured.extend(store.task(run, task)?.commit.map(|commit| ((run.clone(), task.clone()), commit)));
+    }
+    Ok(captured)
+}
+
+/// A landing on a remote: that knows whether it happened, and it alone. The branch here is brought along, where it can be.
+fn pushed(
+    repo: &Repository,
+    store: &Store,
+    (entry, meant, target): (&Entry, &Meant, &PushTarget),
+    recovered: &mut Recovered,
+) -> Result<(), RunError> {
+    let names: Vec<String> = meant.landed.iter().map(|one| format!("{}/{}", one.run, one.task)).collect();
+    let name = format!("{} on {target}", names.join(", "));
+    let captured = captured(store, &meant.landed)?;
+    let results: Vec<&CommitId> = captured.iter().map(|(_, commit)| commit).collect();
+    let there = match remote_landing::look(repo, target, &results) {
+        Ok(there) => there,
+        Err(error) => {
+            recovered.blocked.push(format!("{name}: {}: {}", target.remote, remote_refs::silence(&error)));
+            return Ok(());
+        }
+    };
+    // All of them have, or none.
+    let landed = meant.landed.iter().zip(&results).all(|(one, result)| there.landed.get(*result) == Some(&one.after));
+    if landed && !results.is_empty() {
+        kept::keep(repo, &captured)?;
+        let message = reflog(&names);
+        if let Some(here) = &meant.here {
+            let (into, after) = (&meant.into, &meant.after);
+            let begun = Advance { branch: into, from: here, to: after, message: &message, lock_wait: Duration::ZERO };
+            let why = match resume(repo, &begun)? {
+                Resumed::Complete | Resumed::MovedOn => None,
+                Resumed::NotMoved => place::bring_along(repo, into, after, (&message, Duration::ZERO))?,
+                Resumed::InTheWay(obstacle) => Some(obstacle.message),
+                Resumed::Busy { lock } => Some(format!("{} is held", lock.display())),
+            };
+            if let Some(why) = why {
+                recovered.settled.push(format!("{name}: the branch here stays: {why}"));
+            }
+        }
+        let at = clock::now();
+        let landings: Vec<Landing<'_>> = meant.landed.iter().map(|one| one.on(&meant.into, at)).collect();
+        store.record_landings(&landings, Some(&entry.intent()))?;
+        recovered.settled.push(format!("{name}: landed"));
+    } else {
+        store.failed(entry.intent(), json!({"why": "its process died, and the remote has not got it"}))?;
+        recovered.settled.push(format!("{name}: the remote has not got it"));
     }
     bell::ring(repo)
 }
@@ -129,6 +187,12 @@ pub struct Meant {
     pub before: CommitId,
     /// Where it goes.
     pub after: CommitId,
+    /// The branch of a remote that has to go there first.
+    #[serde(default)]
+    pub push: Option<PushTarget>,
+    /// Where the branch here is then, which follows.
+    #[serde(default)]
+    pub here: Option<CommitId>,
     /// What that lands, from the lowest to the highest; of intents of the first version the one task that they are about.
     #[serde(default)]
     pub landed: Vec<One>,
@@ -137,8 +201,10 @@ pub struct Meant {
 impl Meant {
     /// The line of the journal that says it.
     pub fn draft(&self) -> EntryDraft<'_> {
-        let Meant { into, before, after, landed } = self;
-        let data = json!({"into": into, "before": before, "after": after, "landed": landed, "owner": proc::own()});
+        let Meant { into, before, after, push, here, landed } = self;
+        let data = json!({
+            "into": into, "before": before, "after": after, "push": push, "here": here, "landed": landed, "owner": proc::own(),
+        });
         let draft = EntryDraft::new(KIND, data);
         match landed.as_slice() {
             [One { run, task, .. }, ..] => draft.of_task(run, task),

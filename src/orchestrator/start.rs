@@ -7,8 +7,8 @@ use crate::confine::{self, environment};
 use crate::model::health::HealthSpans;
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord};
 use crate::model::{
-    AdmissionPolicy, BaseReport, Bounds, BranchName, ByteSize, CommitId, MergePolicy, Network, RetryPolicy, RunId,
-    RunSpec, RunState, Sensitive, SetupStep, Span, StalePolicy, Strategy, Submodules, TaskState, Variable,
+    AdmissionPolicy, BaseReport, Bounds, BranchName, ByteSize, CommitId, MergePolicy, Network, PushTarget, RetryPolicy,
+    RunId, RunSpec, RunState, Sensitive, SetupStep, Span, StalePolicy, Strategy, Submodules, TaskState, Variable,
     VariableName,
 };
 use crate::store::{Store, StoreError};
@@ -18,7 +18,7 @@ use crate::worktree::base::{self, ResolvedBase};
 use crate::worktree::base_name::BaseTarget;
 use crate::worktree::import::update_ref;
 use crate::worktree::quarantine::Kept;
-use crate::worktree::remote::Lookup;
+use crate::worktree::remote::{Lookup, RemoteBranch};
 use crate::worktree::sealed::Identity;
 use crate::worktree::{Repository, WorktreeError, reach};
 
@@ -38,6 +38,8 @@ pub struct StartSettings {
     pub jobs: u32,
     /// How results land, unless the specification says.
     pub strategy: Strategy,
+    /// They land on the branch's counterpart on a remote, too.
+    pub push: bool,
     /// How long landing waits for a lock of git's.
     pub lock_wait: Span,
     /// How long attempts wait for a successor of a supervisor that died.
@@ -108,11 +110,13 @@ pub(super) fn run_record(
     (base, into, before): (BaseReport, BranchName, CommitId),
 ) -> Result<RunRecord, RunError> {
     let now = clock::now();
+    let push = if settings.push { Some(push_target(repo, &into, settings.lookup)?) } else { None };
     Ok(RunRecord {
         id: RunId::new(now, random::bits().map_err(WorktreeError::Random)?),
         state: RunState::Queued,
         base,
         into,
+        push,
         strategy: spec.strategy.unwrap_or(settings.strategy),
         merge: spec.merge.unwrap_or(MergePolicy::Auto),
         jobs: spec.jobs.unwrap_or(settings.jobs).max(1),
@@ -281,6 +285,20 @@ pub fn target(
             let message =
                 format!("the base `{}` is no branch, so it is not clear where results land", base.report.reference);
             Err(WorktreeError::refused(message, "say where: --into BRANCH").into())
+        }
+    }
+}
+
+/// The branch of a remote that is the counterpart of the one that results land on.
+pub fn push_target(repo: &Repository, into: &BranchName, lookup: Lookup) -> Result<PushTarget, RunError> {
+    let base = base::resolve(repo, Some(into.as_str()), Lookup { offline: true, ..lookup })?;
+    match base.target {
+        BaseTarget::Branch { remote: Some(RemoteBranch { remote, branch, .. }), .. } => {
+            Ok(PushTarget { remote, branch, deadline: Span(lookup.deadline) })
+        }
+        _ => {
+            let message = format!("`{into}` has no counterpart on a remote to push to");
+            Err(WorktreeError::refused(message, format!("give it one: git push -u REMOTE {into}")).into())
         }
     }
 }

@@ -64,6 +64,7 @@ pub mod quarantine;
 pub mod reach;
 pub mod registry;
 pub mod remote;
+pub mod remote_landing;
 pub mod remote_push;
 pub mod remote_refs;
 pub mod replay;

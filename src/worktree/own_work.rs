@@ -22,7 +22,9 @@ pub fn base(
     let (Some(based_on), Some(shared)) = (based_on, &shared) else { return Ok(shared) };
     let is_below =
         |lower: &CommitId, upper: &CommitId| Ok::<_, super::WorktreeError>(reader.is_ancestor(lower, upper)?);
-    if based_on == shared || !reader.has_commit(based_on)? || !is_below(based_on, tip)? || is_below(based_on, shared)? {
+    // Only what lies between: something of the other that was brought in since is above both.
+    if based_on == shared || !reader.has_commit(based_on)? || !is_below(based_on, tip)? || !is_below(shared, based_on)?
+    {
         return Ok(Some(shared.clone()));
     }
     let has_come = landed::has_landed(repo, based_on, target)?;

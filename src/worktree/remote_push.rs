@@ -51,7 +51,7 @@ pub fn create(repo: &Repository, remote: &str, tips: &[RemoteTip], deadline: Dur
 
 /// Brings a ref that tracks a branch to where that is now. Where that cannot be done the next fetch says so, too; on the remote it
 /// is done.
-fn track(repo: &Repository, tracking: &str, new: Option<&CommitId>, expected: Option<&CommitId>) {
+pub(super) fn track(repo: &Repository, tracking: &str, new: Option<&CommitId>, expected: Option<&CommitId>) {
     if let Err(error) = update_ref(repo, tracking, new, expected, "treehand: as it is on the remote now") {
         tracing::debug!("{tracking} stays where it is: {}", chain(&error));
     }

@@ -103,6 +103,23 @@ word_form!(Submodules, "never");
 word_form!(ConfineLevel, "strict");
 word_form!(Strategy, "squash");
 
+impl Form for bool {
+    type Value = bool;
+    const EXAMPLE: &'static str = "true";
+    fn expected() -> String {
+        "true or false".to_owned()
+    }
+    fn from_text(text: &str) -> Result<bool, String> {
+        text.parse().map_err(|_| found(text))
+    }
+    fn from_toml(node: &Node<'_>, _notes: &mut Notes) -> Result<bool, Fault> {
+        node.get_ref().as_bool().ok_or_else(|| Fault::at(node, found_type(node)))
+    }
+    fn to_toml(value: &bool) -> Option<Value> {
+        Some(Value::Boolean(*value))
+    }
+}
+
 impl Form for Span {
     type Value = Span;
     const EXAMPLE: &'static str = "90s";

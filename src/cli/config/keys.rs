@@ -102,6 +102,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "merge.into" => merge.into: Maybe<BranchName>, Project::Free;
     "merge.strategy" => merge.strategy: Strategy, Project::Free;
     "merge.gates" => merge.gates: Gates, Project::Tighten(gates_take_nothing);
+    "merge.push" => merge.push: bool, Project::Refused;
     "merge.lock_wait" => merge.lock_wait: Span, Project::Free;
     "merge.sensitive.ci" => merge.sensitive.ci: Handling, Project::Tighten(sensitive_is_no_looser);
     "merge.sensitive.hooks" => merge.sensitive.hooks: Handling, Project::Tighten(sensitive_is_no_looser);
@@ -123,7 +124,7 @@ pub(super) const KEYS: &[Key] = keys! {
 };
 
 /// Keys and sections that the documentation names and nothing reads yet; all of them are the user's.
-const UNSUPPORTED: [&str; 4] = ["agent", "merge.push", "worktree.branch", "worktree.pool"];
+const UNSUPPORTED: [&str; 3] = ["agent", "worktree.branch", "worktree.pool"];
 
 fn stale_is_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
     let (user, project) = (user.worktree.stale, with_project.worktree.stale);

@@ -169,6 +169,8 @@ pub struct MergeSettings {
     pub strategy: Strategy,
     /// The commands that judge a merged tree.
     pub gates: Vec<GateSpec>,
+    /// Results land on the branch's counterpart on its remote, too.
+    pub push: bool,
     /// How long to wait for a lock of git's.
     pub lock_wait: Span,
     /// What becomes of results that change what runs by itself.
@@ -233,6 +235,7 @@ impl Default for MergeSettings {
             into: None,
             strategy: Strategy::default(),
             gates: Vec::new(),
+            push: false,
             lock_wait: seconds(10),
             sensitive: Sensitive::default(),
         }

@@ -66,6 +66,7 @@ fn without_layers_everything_is_the_documented_default() {
         ("merge.into", ""),
         ("merge.strategy", "\"squash\""),
         ("merge.gates", "[]"),
+        ("merge.push", "false"),
         ("merge.lock_wait", "\"10s\""),
         ("merge.sensitive.ci", "\"needs_person\""),
         ("merge.sensitive.hooks", "\"needs_person\""),
@@ -203,7 +204,7 @@ fn what_is_not_taken_is_said_with_its_place() {
     let ignored = "/p/.treehand.toml:2:9: `confine.level` is the user's, a project file can only tighten it: ignored, it stays \"strict\"";
     check("", "[confine]\nlevel = 'off'", &[], &[], ignored);
     let refused = "is the user's, a project file cannot set it: ignored";
-    check("", "merge.push = true", &[], &[], &format!("/p/.treehand.toml:1:7: `merge.push` {refused}"));
+    check("", "merge.push = true", &[], &[], &format!("/p/.treehand.toml:1:14: `merge.push` {refused}"));
     check("", "clean.min_age = '1s'", &[], &[], &format!("/p/.treehand.toml:1:17: `clean.min_age` {refused}"));
     let variable =
         "environment TREEHAND_WORKTREE__STAEL: unknown key `worktree.stael`, did you mean `TREEHAND_WORKTREE__STALE`";
@@ -212,7 +213,13 @@ fn what_is_not_taken_is_said_with_its_place() {
         "environment TREEHAND_worktree__base: unknown key `worktree.base`, did you mean `TREEHAND_WORKTREE__BASE`";
     check("", "", &[("TREEHAND_worktree__base", "x")], &[], case);
     check("", "", &[], &["confine.limits=1"], "--set: `confine.limits` is a section: name a key in it");
-    check("", "", &[], &["merge.push=true"], "--set: `merge.push` is not supported by this version and has no effect");
+    check(
+        "",
+        "",
+        &[],
+        &["worktree.pool=true"],
+        "--set: `worktree.pool` is not supported by this version and has no effect",
+    );
 }
 
 #[test]
@@ -291,7 +298,7 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 42] = [
+const ACCEPTED: [(&str, &[&str]); 43] = [
     ("worktree.path", &["'/x/{workspace}'", "'../{workspace}/{repo}'"]),
     ("worktree.base", &["'main'", "'origin/\u{e9}~3'"]),
     ("worktree.stale", &["'warn'", "'block'"]),
@@ -324,6 +331,7 @@ const ACCEPTED: [(&str, &[&str]); 42] = [
     ("merge.into", &["'dev'"]),
     ("merge.strategy", &["'squash'", "'merge'", "'rebase'", "'ff'"]),
     ("merge.gates", &["[]", "['x', \"a'b\\n\\u001b\"]", "[{ run = 'x', flaky = true, timeout = '5m', net = 'none' }]"]),
+    ("merge.push", &["true", "false"]),
     ("merge.lock_wait", &["'0s'", "'1h'"]),
     ("clean.min_age", &["'0s'", "'90d'"]),
     ("clean.retention", &["'0s'", "'90d'"]),

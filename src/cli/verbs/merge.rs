@@ -3,6 +3,7 @@
 //! Both go through the queue and the gates, by a supervisor. What lands is what was there when it was said: of a task what was
 //! captured, of a workspace what is committed.
 
+use super::run::left;
 use super::{merge_offers, merge_preview, merge_results};
 use crate::cli::error::CliError;
 use crate::cli::merge_args::MergeArgs;
@@ -10,6 +11,7 @@ use crate::cli::output::plain;
 use crate::cli::session::Session;
 use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord};
 use crate::model::{BranchName, CommitId, ReasonKind, TaskId, state};
+use crate::orchestrator::queue::place::LEFT;
 use crate::store::Store;
 use crate::worktree::WorktreeError;
 
@@ -90,28 +92,33 @@ pub(super) fn tip(session: &Session, branch: &BranchName) -> Result<Option<Commi
 pub(super) fn report(
     session: &Session,
     store: &Store,
-    (run, before): (&RunRecord, Option<CommitId>),
+    (of, before): (&RunRecord, Option<CommitId>),
     wanted: impl Fn(&TaskRecord) -> bool,
 ) -> Result<u8, CliError> {
-    let (now, after) = (store.run(&run.id)?, tip(session, &run.into)?);
-    let mut tasks = store.tasks(&run.id)?;
+    let (now, after) = (store.run(&of.id)?, tip(session, &of.into)?);
+    for entry in store.entries_after(0, Some(&of.id))?.iter().filter(|entry| entry.kind == LEFT) {
+        if let (Some(pushed), Some(why)) = (entry.data["pushed"].as_str(), entry.data["why"].as_str()) {
+            session.out.warn(left(pushed, why));
+        }
+    }
+    let mut tasks = store.tasks(&of.id)?;
     tasks.retain(wanted);
     let landed = || tasks.iter().filter_map(|task| Some((task, task.landed.as_ref()?)));
     let rejected = || tasks.iter().filter(|task| task.landed.is_none());
     let document = json!({
-        "run": run.id,
-        "target": run.into,
+        "run": of.id,
+        "target": of.into,
         "before": before,
         "after": after,
-        "strategy": now.strategy,
+        "strategy": now.strategy, "pushed": now.push.as_ref().map(ToString::to_string),
         "landed": landed().map(|(task, landed)| json!({"task": task.label(), "commit": landed.commit})).collect::<Vec<_>>(),
         "rejected": rejected().map(|task| json!({"task": task.label(), "reason": task.reason})).collect::<Vec<_>>(),
-        "gates": now.gates.iter().skip(run.gates.len()).collect::<Vec<_>>(),
+        "gates": now.gates.iter().skip(of.gates.len()).collect::<Vec<_>>(),
     });
     session.out.answer("treehand/merge/v1", document, || {
         let mut text = String::new();
         for (task, landed) in landed() {
-            text.push_str(&format!("landed {} on {} as {}\n", plain(task.label()), run.into, landed.commit.short()));
+            text.push_str(&format!("landed {} on {} as {}\n", plain(task.label()), of.into, landed.commit.short()));
         }
         for task in rejected() {
             let why = task.reason.as_ref().map_or(task.state.word(), |reason| reason.message.as_str());

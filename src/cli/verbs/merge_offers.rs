@@ -14,7 +14,7 @@ use crate::model::{BranchName, CommitId, GateSpec, RunSpec};
 use crate::orchestrator::client;
 use crate::orchestrator::follow::{self, Followed, OnInterrupt};
 use crate::orchestrator::offer::{self, Offer};
-use crate::orchestrator::start::{self, RunPlan};
+use crate::orchestrator::start::{self, RunPlan, StartSettings};
 use crate::store::Store;
 use crate::worktree::index_copy;
 use crate::worktree::{WorktreeError, base, changes, checkouts, own_work};
@@ -55,6 +55,7 @@ pub(super) fn plan(
         tasks: Vec::new(),
     };
     let settings = run::settings_for(session, args.confine, args.strategy);
+    let settings = StartSettings { push: settings.push || args.push, ..settings };
     let plan = offer::plan(&session.repo, &offers, (&into, &tip), spec, &settings)?;
     if !plan.run.spec.gates.is_empty()
         && let Some(caution) = crate::confine::level::caution(plan.run.confine)

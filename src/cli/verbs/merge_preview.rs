@@ -34,7 +34,7 @@ pub(super) fn results(
     let chosen = choose(&tasks, named)
         .map_err(|why| CliError::refused(format!("nothing of {} lands: {why}", args.targets.join(", "))))?;
     let chosen: Vec<TaskRecord> = tasks.into_iter().filter(|task| chosen.contains(&task.id)).collect();
-    preview(session, &with_flags(run, args), &chosen)
+    preview(session, &with_flags(session, run, args)?, &chosen)
 }
 
 fn preview(session: &Session, run: &RunRecord, tasks: &[TaskRecord]) -> Result<u8, CliError> {

@@ -15,6 +15,7 @@ use crate::orchestrator::client;
 use crate::orchestrator::context::RunError;
 use crate::orchestrator::control::Command;
 use crate::orchestrator::follow::{self, Followed, OnInterrupt};
+use crate::orchestrator::start;
 use crate::store::Store;
 
 /// How often it is looked anew what can land, where others land at the same time.
@@ -35,15 +36,19 @@ pub(super) fn one_run(results: Vec<(Box<RunRecord>, Option<TaskId>)>) -> Result<
 }
 
 /// The run with what the flags say of it.
-pub(super) fn with_flags(run: &RunRecord, args: &MergeArgs) -> RunRecord {
+pub(super) fn with_flags(session: &Session, run: &RunRecord, args: &MergeArgs) -> Result<RunRecord, CliError> {
     let mut run = run.clone();
+    let moves = args.into.as_ref().is_some_and(|into| *into != run.into);
     run.into = args.into.clone().unwrap_or(run.into);
     run.strategy = args.strategy.unwrap_or(run.strategy);
     run.confine = args.confine.unwrap_or(run.confine);
     if !args.gates.is_empty() {
         run.spec.gates = args.gates.iter().map(GateSpec::plain).collect();
     }
-    run
+    if args.push || run.push.is_some() && moves {
+        run.push = Some(start::push_target(&session.repo, &run.into, session.lookup(true))?);
+    }
+    Ok(run)
 }
 
 /// Lands them.
@@ -88,7 +93,7 @@ pub(super) fn land(
 
 /// What the flags say holds for the run from now on: its supervisor knows nothing else.
 fn take_up_flags(session: &Session, store: &Store, run: RunRecord, args: &MergeArgs) -> Result<RunRecord, CliError> {
-    let wanted = with_flags(&run, args);
+    let wanted = with_flags(session, &run, args)?;
     if wanted == run {
         return Ok(run);
     }

@@ -21,6 +21,7 @@ use crate::orchestrator::context::{RunError, WAITING};
 use crate::orchestrator::follow::{self, Choice, Followed, OnInterrupt};
 use crate::orchestrator::foresight::{Foreseen, foresee, foresee_step};
 use crate::orchestrator::health::{self, Looked};
+use crate::orchestrator::queue::place::LEFT;
 use crate::orchestrator::start::{self, RunPlan, StartSettings};
 use crate::store::Store;
 use crate::sys::scope;
@@ -71,7 +72,8 @@ pub fn follow_to_end(
 fn settings(session: &Session, args: &RunArgs) -> StartSettings {
     let settings = settings_for(session, args.confine, args.strategy);
     let jobs = args.jobs.unwrap_or(settings.jobs);
-    StartSettings { lookup: session.lookup(args.offline), jobs, ..settings }
+    let push = settings.push || args.push;
+    StartSettings { lookup: session.lookup(args.offline), jobs, push, ..settings }
 }
 
 /// What the configuration says, where these flags do not.
@@ -84,6 +86,7 @@ pub fn settings_for(session: &Session, confine: Option<ConfineLevel>, strategy: 
         confine: confine.unwrap_or(config.confine.level),
         jobs: config.supervise.jobs.on(cores),
         strategy: strategy.unwrap_or(config.merge.strategy),
+        push: config.merge.push,
         lock_wait: config.merge.lock_wait,
         orphan_grace: config.supervise.orphan_grace,
         retry: config.supervise.retry,
@@ -259,6 +262,11 @@ pub fn follow(session: &Session, store: &Store, run: &RunId, events: bool) -> Re
             if let (WAITING, Some(lock)) = (entry.kind.as_str(), entry.data["lock"].as_str()) {
                 session.out.warn(plain(&waiting_for(Path::new(lock))));
             }
+            if let (LEFT, Some(pushed), Some(why)) =
+                (entry.kind.as_str(), entry.data["pushed"].as_str(), entry.data["why"].as_str())
+            {
+                session.out.warn(left(pushed, why));
+            }
             if let ("setup.started", Some(task), Some(step)) =
                 (entry.kind.as_str(), &entry.task, entry.data["command"].as_str())
             {
@@ -276,6 +284,11 @@ pub fn follow(session: &Session, store: &Store, run: &RunId, events: bool) -> Re
         Ok(())
     };
     Ok(follow::follow(&session.repo, store, run, None, on_interrupt(), news)?)
+}
+
+/// Says that the branch here did not follow the one of a remote.
+pub fn left(pushed: &str, why: &str) -> String {
+    format!("it has landed on {}, and the branch here stays: {}", plain(pushed), plain(why))
 }
 
 /// Ctrl-C asks who is there to answer; without a terminal it cancels.

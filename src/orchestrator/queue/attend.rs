@@ -19,6 +19,9 @@ use crate::sys::{clock, proc};
 /// Most results that are judged together.
 const BATCH: usize = 64;
 
+/// How often a remote may say nothing before it is given up.
+const SILENCES: u32 = 3;
+
 /// How often the target may move under one landing before it is given up as busy.
 const RACES: u32 = 50;
 
@@ -59,7 +62,7 @@ pub fn entry_of(run: &RunRecord, task: &TaskRecord) -> Option<QueueEntry> {
 pub async fn attend(context: Arc<Context>) -> Result<Vec<(TaskId, TaskState)>, RunError> {
     let mut listener = Listener::begin(&context.repo)?;
     let mut stop = context.stop_news();
-    let (mut races, mut singly, mut in_vain) = (0, 0_usize, false);
+    let (mut races, mut silent, mut singly, mut in_vain) = (0, 0, 0_usize, false);
     loop {
         let ended = {
             let context = Arc::clone(&context);
@@ -71,13 +74,22 @@ pub async fn attend(context: Arc<Context>) -> Result<Vec<(TaskId, TaskState)>, R
         let most = if singly > 0 { 1 } else { BATCH };
         if !in_vain && let Some(outcome) = work(&context, most).await? {
             match outcome {
-                Round::Progress => (races, singly) = (0, singly.saturating_sub(1)),
+                Round::Progress => (races, silent, singly) = (0, 0, singly.saturating_sub(1)),
+                Round::Silent(why) => {
+                    (silent, in_vain) = (silent + 1, true);
+                    if silent == SILENCES {
+                        silent = 0;
+                        give_up(&context, ReasonKind::Failed, why)?;
+                    }
+                }
                 // Whoever changed it rings, or it is this run's own doing.
                 Round::Changed => in_vain = true,
                 Round::Raced => {
                     races += 1;
                     if races == RACES {
-                        give_up(&context)?;
+                        let into = &context.run.into;
+                        let why = format!("`{into}` moved {RACES} times while the result was to land");
+                        give_up(&context, ReasonKind::Busy, why)?;
                     }
                 }
                 Round::Divide => singly = BATCH,
@@ -120,11 +132,10 @@ fn first(context: &Context, most: usize) -> Result<Option<Vec<QueueEntry>>, RunE
     Ok(own.then(|| batch.into_iter().cloned().collect()))
 }
 
-/// The branch moves all the time: what is first of this run's is refused.
-fn give_up(context: &Context) -> Result<(), RunError> {
+/// What is first of what this run can land is refused.
+fn give_up(context: &Context, kind: ReasonKind, why: String) -> Result<(), RunError> {
     let entries: Vec<QueueEntry> = first(context, 1)?.into_iter().flatten().collect();
-    let message = format!("`{}` moved {RACES} times while the result was to land", context.run.into);
-    round::refuse(context, &entries, &Reason::new(ReasonKind::Busy, message))
+    round::refuse(context, &entries, &Reason::new(kind, why))
 }
 
 /// What of this run's is over: landed by whomever, refused, cancelled, or without what it needs.

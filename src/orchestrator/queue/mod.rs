@@ -8,6 +8,7 @@ pub mod asked;
 pub mod attend;
 pub mod bell;
 pub mod order;
+pub mod place;
 pub mod round;
 pub mod scan;
 pub mod search;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::bell;
+use super::place::{self, Ground};
 use super::scan;
 use super::search::{Found, Search, Trial};
 use super::stack::{Link, Stack, Subject};
@@ -21,13 +22,15 @@ use crate::orchestrator::{kept, recover, room};
 use crate::store::{Intent, Landing};
 use crate::sys::clock;
 use crate::worktree::WorktreeError;
-use crate::worktree::advance::{Advance, Advanced, advance};
+use crate::worktree::advance::Advanced;
 use crate::worktree::housekeeping;
 use crate::worktree::index_lock::Obstacle;
 
 /// How a round went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Round {
+    /// The remote that is to be landed on does not answer, for this reason.
+    Silent(String),
     /// Something landed or was refused.
     Progress,
     /// Something that it rested on is otherwise now; it has to be looked at anew.
@@ -40,11 +43,23 @@ pub enum Round {
 
 /// Tries these entries, which are first in the queue of the run's branch and are judged in the same way.
 pub async fn round(context: &Arc<Context>, entries: Vec<QueueEntry>) -> Result<Round, RunError> {
-    let Some(tip) = tip(context)? else {
+    let ground = {
+        let (context, entries) = (Arc::clone(context), entries.clone());
+        blocking(move || place::look(&context, &entries)).await?
+    };
+    let Ground { tip, landed } = match (ground, &context.run.push) {
+        (Err(RunError::Worktree(error)), Some(target)) => return Ok(Round::Silent(place::silence(target, &error))),
+        (ground, _) => ground?,
+    };
+    let Some(tip) = tip else {
         let message = format!("the branch `{}` is gone", context.run.into);
         refuse(context, &entries, &Reason::new(ReasonKind::InTheWay, message))?;
         return Ok(Round::Progress);
     };
+    if !landed.is_empty() {
+        record_elsewhere(context, &landed)?;
+        return Ok(Round::Progress);
+    }
     let stack = {
         let (context, tip) = (Arc::clone(context), tip.clone());
         blocking(move || -> Result<Stack, RunError> {
@@ -88,7 +103,7 @@ async fn refuse_culprit(context: &Arc<Context>, stack: Stack, found: Found, why:
     let reason = why.reason(found.with.and_then(|with| stack.links.get(with - 1)));
     let stands = if before == 0 {
         stack.quarantine.discard()?;
-        self::tip(context)?.as_ref() == Some(&tip)
+        place::stands(context, &tip)?
     } else {
         match land(context, stack, before).await? {
             Round::Progress => true,
@@ -100,10 +115,6 @@ async fn refuse_culprit(context: &Arc<Context>, stack: Stack, found: Found, why:
     }
     refuse(context, &[culprit], &reason)?;
     Ok(Round::Progress)
-}
-
-fn tip(context: &Context) -> Result<Option<CommitId>, RunError> {
-    Ok(context.repo.reader().ref_commit(&context.run.into.full_ref()).map_err(WorktreeError::from)?)
 }
 
 /// What judging a batch came to.
@@ -222,6 +233,11 @@ async fn land(context: &Arc<Context>, stack: Stack, count: usize) -> Result<Roun
             Ok(Round::Progress)
         }
         Ok(Moved::Unwanted) => Ok(Round::Changed),
+        Ok(Moved::Refused(_)) if count > 1 => Ok(Round::Divide),
+        Ok(Moved::Refused(why)) => {
+            let target = context.run.push.as_ref().map(ToString::to_string).unwrap_or_default();
+            refuse_lowest(ReasonKind::Policy, format!("{target} does not take it: {why}"))
+        }
         Ok(Moved::Not(Advanced::InTheWay(_) | Advanced::Busy { .. })) if count > 1 => Ok(Round::Divide),
         Ok(Moved::Not(Advanced::InTheWay(Obstacle { message, paths }))) => {
             refuse(context, lowest.as_slice(), &Reason::new(ReasonKind::InTheWay, message).with_paths(paths))?;
@@ -272,6 +288,8 @@ enum Moved {
     Landed,
     /// One of them is held back, dropped or cancelled since.
     Unwanted,
+    /// The remote does not want it.
+    Refused(String),
     Not(Advanced),
 }
 
@@ -285,7 +303,7 @@ fn move_target(context: &Context, mut stack: Stack, count: usize) -> Result<Move
         return Ok(Moved::Unwanted);
     }
     let after = links.last().map_or(&tip, |link| &link.after);
-    if self::tip(context)?.as_ref() != Some(&tip) {
+    if !place::stands(context, &tip)? {
         quarantine.discard()?;
         return Ok(Moved::Not(Advanced::Raced));
     }
@@ -303,22 +321,36 @@ fn move_target(context: &Context, mut stack: Stack, count: usize) -> Result<Move
         into: into.clone(),
         before: tip.clone(),
         after: after.clone(),
+        here: place::tip_here(&context.repo, &into)?.filter(|_| context.run.push.is_some()),
+        push: context.run.push.clone(),
         landed: links.iter().map(one).collect(),
     };
     let intent = context.store(|store| store.intend(&meant.draft()))?;
     let message = recover::reflog(&entries.iter().map(QueueEntry::name).collect::<Vec<_>>());
-    let lock_wait = context.run.lock_wait.0;
-    let moved = advance(&context.repo, &Advance { branch: &into, from: &tip, to: after, message: &message, lock_wait });
+    let moved = place::move_on(context, (&tip, after), &links, &message);
     let outcome = match moved {
-        Ok(Advanced::Done) => record(context, &links, Some(&intent)).map(|()| Moved::Landed),
+        // The branch here comes along while the intent is open: who dies in between has a successor that sees to it.
+        Ok(place::Moved::Done) => place::follow(context, after, &message)
+            .and_then(|()| record(context, &links, Some(&intent)))
+            .map(|()| Moved::Landed),
         // The intent stays open: it is what recovery completes the files from.
-        Ok(Advanced::Behind { message }) => {
+        Ok(place::Moved::Not(Advanced::Behind { message })) => {
             record(context, &links, None)?;
             Err(RunError::Behind { message })
         }
+        // Should a remote have taken it although nobody heard so, the next round there finds what says that it has landed.
         other => {
-            context.store(|store| store.failed(intent, json!({"why": format!("{other:?}")})))?;
-            other.map(Moved::Not).map_err(RunError::from)
+            let why = match &other {
+                Ok(place::Moved::Not(why)) => format!("{why:?}"),
+                Ok(place::Moved::Refused(why)) => why.clone(),
+                Ok(place::Moved::Done) => String::new(),
+                Err(error) => chain(error),
+            };
+            context.store(|store| store.failed(intent, json!({"why": why})))?;
+            match other? {
+                place::Moved::Not(why) => Ok(Moved::Not(why)),
+                _ => Ok(Moved::Refused(why)),
+            }
         }
     };
     kept.release()?;
@@ -334,6 +366,29 @@ fn record(context: &Context, links: &[Link], intent: Option<&Intent>) -> Result<
     let at = clock::now();
     let landings: Vec<Landing<'_>> = links.iter().map(|link| landing(link, at)).collect();
     context.store(|store| store.record_landings(&landings, intent))?;
+    Ok(())
+}
+
+/// What another machine has landed on the remote already is no operation of this one.
+fn record_elsewhere(context: &Context, landed: &[(QueueEntry, CommitId)]) -> Result<(), RunError> {
+    let captured = landed.iter().map(|(entry, _)| ((entry.run.clone(), entry.task.clone()), entry.commit.clone()));
+    kept::keep(&context.repo, &captured.collect::<Vec<_>>())?;
+    let at = clock::now();
+    let landings: Vec<Landing<'_>> = landed
+        .iter()
+        .map(|(QueueEntry { run, task, target, .. }, commit)| Landing {
+            run,
+            task,
+            into: target,
+            before: commit,
+            after: commit,
+            at,
+        })
+        .collect();
+    context.store(|store| store.record_landings(&landings, None))?;
+    if let Some((_, last)) = landed.last() {
+        place::follow(context, last, "treehand: landed on the remote")?;
+    }
     Ok(())
 }
 

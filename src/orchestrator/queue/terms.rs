@@ -16,13 +16,14 @@ pub fn of(run: &RunRecord, task: &TaskSpec) -> String {
     let gates: Vec<&GateSpec> = run.spec.gates.iter().chain(&task.gates).collect();
     if gates.is_empty() {
         // Who commits is said by where the run was asked for.
-        return run.asked_in.as_ref().map_or_else(String::new, |place| digest(&json!([place])));
+        let told = run.asked_in.is_some() || run.push.is_some();
+        return if told { digest(&json!([run.asked_in, run.push])) } else { String::new() };
     }
     // What is secret, or set where its run was asked for, is known to the supervisor of that run alone.
     let by_one_alone = gates.iter().any(|gate| !gate.secrets.is_empty() || !gate.env.is_empty())
         || run.setup.iter().any(|step| !step.secrets.is_empty() || !step.env.is_empty());
     let run_alone = by_one_alone.then(|| run.id.to_string());
-    digest(&json!([gates, surroundings(run), run.asked_in, run_alone]))
+    digest(&json!([gates, surroundings(run), run.asked_in, run.push, run_alone]))
 }
 
 /// Under what the result of a gate on a tree is kept.
