@@ -58,6 +58,20 @@ command = ["sh", "-c", '''
   echo asks > asks.txt; echo '{"question": "May I?", "deadline": "10ms"}' > "$TREEHAND_MAIL/question.json"; exec sleep 1000''']
 "#;
 
+/// The second is told of the landing of the first, and what it makes is brought forward onto that.
+const FORWARD: &str = r#"
+stale = "update"
+jobs = 2
+
+[[task]]
+id = "a"
+command = ["sh", "-c", "echo a > a.txt"]
+
+[[task]]
+id = "b"
+command = ["sh", "-c", '''until grep -q stale "$TREEHAND_MAIL/fresh.json"; do sleep 0.02; done; echo b > b.txt''']
+"#;
+
 fn world() -> World {
     let world = World::new();
     world.commit("base", &[("base.txt", "base\n")]);
@@ -148,6 +162,11 @@ fn a_supervisor_that_dies_at_any_moment_of_its_journal_has_a_successor_that_come
 #[test]
 fn what_a_question_that_nobody_answers_leaves_is_the_same_whenever_its_supervisor_dies() {
     every_moment((QUESTION, 9), true);
+}
+
+#[test]
+fn a_result_is_brought_forward_once_whenever_its_supervisor_dies() {
+    every_moment((FORWARD, 0), true);
 }
 
 fn every_moment(tasks: (&str, i32), everything: bool) {

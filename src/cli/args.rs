@@ -77,7 +77,7 @@ pub enum Verb {
     Cd(CdArg),
     /// Run a command in a workspace, confined
     Exec(ExecArgs),
-    /// Report how fresh workspaces are
+    /// Report how fresh workspaces and tasks are
     Fresh(FreshArgs),
     /// Print all that a workspace or a task changed since its base
     Diff(NameArg),
@@ -294,7 +294,7 @@ pub struct ExecArgs {
 /// Arguments of `fresh`.
 #[derive(Args, Debug)]
 pub struct FreshArgs {
-    /// Workspaces (default: all)
+    /// Workspaces (default: all), or tasks as RUN/TASK
     pub names: Vec<String>,
     /// Do not ask the remote
     #[arg(long)]
@@ -342,7 +342,7 @@ pub struct RunArgs {
     /// Do not ask the remote
     #[arg(long)]
     pub offline: bool,
-    /// What a base that is not fresh means: warn, block or update (bring it up to date first)
+    /// What a base that is not fresh means, at first and for results: warn, block or update (bring up to date)
     #[arg(long)]
     pub stale: Option<StalePolicy>,
     /// The branch that results land on

@@ -2,17 +2,22 @@
 //!
 //! Field names are those of `docs/cli.md`; a change needs a new schema version.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::health;
 use super::output::plain;
 use crate::model::mail::Question;
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord, WorkspaceRecord};
-use crate::model::{BaseReport, Delay, ReasonKind, TaskState, state};
+use crate::model::{BaseReport, Delay, ReasonKind, TaskFreshness, TaskId, TaskState, state};
 use crate::orchestrator::health::Looked;
 
+/// How the bases of tasks stand, as far as that was looked at.
+pub type Standings = BTreeMap<TaskId, TaskFreshness>;
+
 /// `treehand/run/v1`; `looked` is how its attempts are.
-pub fn run(run: &RunRecord, tasks: &[TaskRecord], looked: &Looked) -> Value {
+pub fn run(run: &RunRecord, tasks: &[TaskRecord], looked: &Looked, fresh: &Standings) -> Value {
     json!({
         "run": run.id,
         "state": run.state,
@@ -24,7 +29,7 @@ pub fn run(run: &RunRecord, tasks: &[TaskRecord], looked: &Looked) -> Value {
         "merge": run.merge,
         "jobs": run.jobs,
         "confine": run.confine,
-        "tasks": tasks.iter().map(|one| task(one, looked)).collect::<Vec<_>>(),
+        "tasks": tasks.iter().map(|one| task(one, looked, fresh)).collect::<Vec<_>>(),
         "gates": run.gates,
         "before": run.before,
         "after": run.after,
@@ -36,7 +41,7 @@ pub fn run(run: &RunRecord, tasks: &[TaskRecord], looked: &Looked) -> Value {
 }
 
 /// One task of `treehand/run/v1`.
-pub fn task(task: &TaskRecord, looked: &Looked) -> Value {
+pub fn task(task: &TaskRecord, looked: &Looked, fresh: &Standings) -> Value {
     let attempts: Vec<Value> = task
         .attempts
         .iter()
@@ -72,6 +77,7 @@ pub fn task(task: &TaskRecord, looked: &Looked) -> Value {
         "reason": task.reason,
         "waits_for": waits_for(task),
         "question": question(task),
+        "fresh": fresh.get(&task.id),
     })
 }
 
@@ -109,7 +115,7 @@ pub fn run_exit_code(run: &RunRecord, tasks: &[TaskRecord]) -> u8 {
 }
 
 /// A run for people: what landed, what did not and why.
-pub fn run_text(run: &RunRecord, tasks: &[TaskRecord], looked: &Looked) -> String {
+pub fn run_text(run: &RunRecord, tasks: &[TaskRecord], looked: &Looked, fresh: &Standings) -> String {
     let level = if run.confine == ConfineLevel::Strict { String::new() } else { format!(" (confine {})", run.confine) };
     let paused = if run.paused && !run.state.is_terminal() { " (paused)" } else { "" };
     let mut text = format!("run {} {}{paused}{level}", run.id, run.state.word());
@@ -122,7 +128,8 @@ pub fn run_text(run: &RunRecord, tasks: &[TaskRecord], looked: &Looked) -> Strin
         .map(|task| {
             let seen = looked.of_task(task);
             let state = health::beside(task.state.word(), seen.and_then(health::words));
-            let parts = seen.and_then(health::last_tool).into_iter().chain(task_detail(run, task));
+            let behind = fresh.get(&task.id).and_then(|fresh| behind(run, fresh));
+            let parts = seen.and_then(health::last_tool).into_iter().chain(task_detail(run, task)).chain(behind);
             vec![format!("  {}", task.id), state, parts.collect::<Vec<_>>().join("; ")]
         })
         .collect();
@@ -144,6 +151,17 @@ pub fn run_text(run: &RunRecord, tasks: &[TaskRecord], looked: &Looked) -> Strin
         text.push_str(&format!("  the supervisor gave up: {}\n", plain(error)));
     }
     text
+}
+
+/// What a task lacks, in words: `stale: main has 2 commits that it lacks: …`.
+pub fn behind(run: &RunRecord, fresh: &TaskFreshness) -> Option<String> {
+    let newest = fresh.missing.first()?;
+    let (count, more) = (fresh.missing.len(), if fresh.missing.len() == 1 { "" } else { ", …" });
+    let commits = if count == 1 { "commit" } else { "commits" };
+    let touches = fresh.touches.as_deref().filter(|paths| !paths.is_empty());
+    let touches = touches.map(|paths| format!("; both change {}", shorten_list(paths))).unwrap_or_default();
+    let word = fresh.state.word();
+    Some(format!("{word}: `{}` has {count} {commits} that it lacks: {}{more}{touches}", run.into, plain(newest)))
 }
 
 fn task_detail(run: &RunRecord, task: &TaskRecord) -> Vec<String> {
@@ -172,7 +190,8 @@ fn task_detail(run: &RunRecord, task: &TaskRecord) -> Vec<String> {
         if task.commit.is_some() {
             parts.push(format!("kept on {}", task.branch));
         }
-        if task.commit.is_some() && task.state == TaskState::NeedsAttention {
+        let stale = task.state == TaskState::Rejected && reason.kind == ReasonKind::Stale;
+        if task.commit.is_some() && (stale || task.state == TaskState::NeedsAttention) {
             parts.push(format!("`treehand merge {}/{}` lands it", run.id, task.id));
         }
         if let Some(log) = &reason.log {

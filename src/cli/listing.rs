@@ -13,7 +13,7 @@ use super::health;
 use super::output::{Output, Paint, age, plain, size};
 use crate::model::health::{HealthLevel, Seen};
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord, WorkspaceRecord, WorkspaceState};
-use crate::model::{Freshness, Standing, TaskState};
+use crate::model::{Freshness, Standing, TaskFreshness, TaskState};
 use crate::sys::standing::Processes;
 use crate::sys::{clock, proc};
 use crate::worktree::index_copy::{Dirt, LookedAt};
@@ -54,6 +54,8 @@ pub enum Line {
         task: Box<TaskRecord>,
         /// How its attempt is, where one is under way.
         seen: Option<Seen>,
+        /// How its base stands, where that is looked at, or why it cannot be.
+        fresh: Result<Option<TaskFreshness>, String>,
     },
 }
 
@@ -143,7 +145,7 @@ impl Line {
 
     fn state(&self, found: &Found) -> Cell {
         match self {
-            Line::Task { run, task, seen } => {
+            Line::Task { run, task, seen, .. } => {
                 let level =
                     if run.confine == ConfineLevel::Strict { String::new() } else { format!(", {}", run.confine) };
                 let state = health::beside(task.state.word(), seen.as_ref().and_then(health::words));
@@ -165,7 +167,11 @@ impl Line {
     fn standing(&self) -> (Cell, Cell) {
         let (freshness, base) = match self {
             Line::Main { .. } => return ((String::new(), None), (String::new(), None)),
-            Line::Task { run, .. } => (run.base.freshness, plain(&run.base.reference)),
+            Line::Task { run, fresh: Ok(Some(fresh)), .. } => {
+                (fresh.state, format!("{} -{}", plain(run.into.as_str()), fresh.missing.len()))
+            }
+            Line::Task { run, fresh: Ok(None), .. } => (run.base.freshness, plain(&run.base.reference)),
+            Line::Task { run, fresh: Err(_), .. } => (Freshness::Unknown, plain(run.into.as_str())),
             Line::Workspace { record, looked } => match looked.as_ref() {
                 Ok(status) if record.state == WorkspaceState::Ready => {
                     let base = &status.base;
@@ -190,7 +196,7 @@ impl Line {
         let mut document = match self {
             Line::Main { .. } => return None,
             Line::Workspace { record, looked } => workspace_document(record, looked, found),
-            Line::Task { run, task, seen } => task_document(run, task, seen.as_ref()),
+            Line::Task { run, task, seen, fresh } => task_document(run, task, seen.as_ref(), fresh),
         };
         for (key, value) in shared.as_object().into_iter().flatten() {
             document[key] = value.clone();
@@ -310,12 +316,18 @@ fn workspace_document(record: &WorkspaceRecord, looked: &Result<WorkspaceStatus,
     document["age_s"] = json!(clock::now().since(record.created_at).as_secs());
     document["confine"] = Value::Null;
     document["health"] = Value::Null;
+    document["fresh"] = Value::Null;
     document["run"] = Value::Null;
     document["task"] = Value::Null;
     document
 }
 
-fn task_document(run: &RunRecord, task: &TaskRecord, seen: Option<&Seen>) -> Value {
+fn task_document(
+    run: &RunRecord,
+    task: &TaskRecord,
+    seen: Option<&Seen>,
+    fresh: &Result<Option<TaskFreshness>, String>,
+) -> Value {
     json!({
         "name": format!("{}/{}", run.id, task.id),
         "path": task.workspace,
@@ -331,7 +343,8 @@ fn task_document(run: &RunRecord, task: &TaskRecord, seen: Option<&Seen>) -> Val
         "changes": Value::Null,
         "elsewhere": Value::Null,
         "operations": [],
-        "error": Value::Null,
+        "error": fresh.as_ref().err(),
+        "fresh": fresh.as_ref().ok(),
         "age_s": clock::now().since(run.created_at).as_secs(),
         "run": run.id,
         "task": task.id,

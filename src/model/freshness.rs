@@ -136,3 +136,14 @@ impl BaseReport {
 
 /// Most subjects listed in [`BaseReport::missing`].
 pub const MISSING_MAX: usize = 50;
+
+/// How the base of a task stands to the newest known tip of the branch that its result is to land on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TaskFreshness {
+    /// Its standing.
+    pub state: Freshness,
+    /// Subjects of the commits that came there since the run began and that it lacks, newest first, at most [`MISSING_MAX`].
+    pub missing: Vec<String>,
+    /// Files that it and those commits have changed; `None` where that was not looked for.
+    pub touches: Option<Vec<String>>,
+}

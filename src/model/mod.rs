@@ -58,7 +58,7 @@ pub mod variable;
 pub use admission::{AdmissionPolicy, Free, ProfileSlots};
 pub use bounds::{Bounds, Confinement};
 pub use commit::CommitId;
-pub use freshness::{BaseReport, Freshness, Proof, StalePolicy, UpdateBy};
+pub use freshness::{BaseReport, Freshness, Proof, StalePolicy, TaskFreshness, UpdateBy};
 pub use hooks::Hooks;
 pub use ids::{RunId, TaskId, TaskRef, Token};
 pub use names::{BranchName, WorkspaceName};

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use super::health::{HealthRecord, HealthSpans};
 use super::mail::{Message, Question};
 use super::{
-    AdmissionPolicy, BaseReport, Bounds, BranchName, ByteSize, CommitId, Delay, FailureClass, Hooks, MergePolicy,
-    ProcId, PushTarget, Reason, RetryPolicy, RunId, RunSpec, RunState, Sensitive, SetupRecord, SetupStep, Span,
-    Strategy, Submodules, TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
+    AdmissionPolicy, BaseReport, Bounds, BranchName, ByteSize, CommitId, Delay, FailureClass, Freshness, Hooks,
+    MergePolicy, ProcId, PushTarget, Reason, RetryPolicy, RunId, RunSpec, RunState, Sensitive, SetupRecord, SetupStep,
+    Span, Strategy, Submodules, TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
 };
 
 /// A run, with everything that was decided when it started: nothing is looked up again later.
@@ -184,6 +184,12 @@ pub struct TaskRecord {
     /// What it waits for while it is queued, beside a place in its run and what it needs.
     #[serde(default)]
     pub delay: Option<Delay>,
+    /// How its base stood when that was told last; `None` while it was fresh.
+    #[serde(default)]
+    pub told: Option<Freshness>,
+    /// That its result was brought forward, or is about to be.
+    #[serde(default)]
+    pub forward: Option<ForwardRecord>,
 }
 
 impl TaskRecord {
@@ -202,6 +208,17 @@ impl TaskRecord {
         let most = if policy.attempts == 0 { u64::MAX } else { policy.attempts };
         u64::from(self.attempts_used()) < u64::from(self.spec.attempts_allowed()).min(most)
     }
+}
+
+/// A result that was put onto a newer tip of its target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardRecord {
+    /// The result as it was captured.
+    pub from: CommitId,
+    /// The tip.
+    pub base: CommitId,
+    /// What it is there.
+    pub commit: CommitId,
 }
 
 /// How much a result changes.
@@ -273,6 +290,9 @@ pub struct AttemptError {
 /// Where a result landed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LandedRecord {
+    /// The tip of the target before it; `None` for one that an older treehand landed.
+    #[serde(default)]
+    pub before: Option<CommitId>,
     /// The tip of the target after it.
     pub commit: CommitId,
     /// Its place in the run's landings, from 1.

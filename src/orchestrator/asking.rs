@@ -75,7 +75,7 @@ pub fn queue_again(store: &Store, run: &RunId, tasks: &[TaskId]) -> Result<Vec<T
         (task.delivered, task.question, task.unanswered, task.delay) = (0, None, false, None);
         task.mail.clear();
         task.tampered.clear();
-        task.accepted = false;
+        (task.accepted, task.told, task.forward) = (false, None, None);
     };
     let one = |id: &TaskId| store.move_task(run, id, TaskEvent::Retry, json!({}), again);
     tasks.iter().map(one).collect()

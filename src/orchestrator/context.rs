@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, watch};
 
+use super::behind::Target;
 use super::post::{Post, Rung};
 use super::slots::Queue;
 use super::sockets;
@@ -81,6 +82,7 @@ pub struct Context {
     scope: Option<Arc<Scope>>,
     store: Mutex<Store>,
     changed: watch::Sender<u64>,
+    target: watch::Sender<Option<Arc<Target>>>,
     queues: Mutex<BTreeMap<String, Queue>>,
     bells: Mutex<BTreeMap<TaskId, Arc<Notify>>>,
     post: OnceLock<Option<Arc<Post>>>,
@@ -125,6 +127,7 @@ impl Context {
             scope,
             store,
             changed,
+            target: watch::Sender::new(None),
             queues,
             bells,
             post,
@@ -158,8 +161,31 @@ impl Context {
 
     /// Rings the bell of a task when something happens in this directory; `None` where that cannot be.
     pub fn watch_mail(&self, task: &TaskId, directory: &Path) -> Option<Rung> {
-        let post = self.post.get_or_init(Post::open).as_ref()?;
-        post.watch(directory, &self.bell(task))
+        self.watch_directory(directory, &self.bell(task))
+    }
+
+    /// Rings any bell when something happens in this directory; `None` where that cannot be.
+    pub fn watch_directory(&self, directory: &Path, bell: &Arc<Notify>) -> Option<Rung> {
+        self.post.get_or_init(Post::open).as_ref()?.watch(directory, bell)
+    }
+
+    /// The branch that the run lands on, as it was known last.
+    pub fn known_target(&self) -> Option<Arc<Target>> {
+        self.target.borrow().clone()
+    }
+
+    /// Keeps what is known of the branch that the run lands on, and wakes everybody who waits for news of it.
+    pub fn know_target(&self, target: &Arc<Target>) {
+        self.target.send_if_modified(|known| {
+            let moved = known.as_ref() != Some(target);
+            *known = Some(Arc::clone(target));
+            moved
+        });
+    }
+
+    /// News of the branch that the run lands on.
+    pub fn target_news(&self) -> watch::Receiver<Option<Arc<Target>>> {
+        self.target.subscribe()
     }
 
     /// Changes what the shim of a task has to hear.

@@ -1,5 +1,5 @@
 //! The mail of a task at work: what a person says comes into its inbox, and when it asks something, it is parked until it has an
-//! answer. That it uses a tool it says there, too.
+//! answer. That it uses a tool it says there, too, and how its base stands is told there (`lookout`).
 //!
 //! Messages are files that are there whole or not at all, numbered in the order in which they were said; the question is a file
 //! that the command writes. The directory is the command's own: nothing there is followed, and nothing that is wrong with it
@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
@@ -14,6 +15,7 @@ use serde_json::json;
 
 use super::asking;
 use super::context::{Context, RunError};
+use super::lookout;
 use crate::model::mail::{Message, MessageKind, Question};
 use crate::model::record::TaskRecord;
 use crate::model::{Span, TaskEvent, TaskId, TaskState};
@@ -58,7 +60,7 @@ pub fn open(home: &Path) -> Result<(String, String), RunError> {
 
 /// Follows an attempt to its end, and sees to its mail meanwhile. Afterwards it is not parked any more.
 pub async fn attended<T>(
-    context: &Context,
+    context: &Arc<Context>,
     id: &TaskId,
     home: PathBuf,
     attempt: impl Future<Output = Result<T, RunError>>,
@@ -93,14 +95,18 @@ fn told_running(context: &Context, id: &TaskId, moved: Result<(), StoreError>) -
 }
 
 /// Never comes back but with an error of the store.
-async fn attend(context: &Context, id: &TaskId, home: &Path) -> Result<std::convert::Infallible, RunError> {
+async fn attend(context: &Arc<Context>, id: &TaskId, home: &Path) -> Result<std::convert::Infallible, RunError> {
     let (bell, watched) = (context.bell(id), context.watch_mail(id, &home.join(DIRECTORY)));
     let (mut half_written, mut listens) = (false, true);
+    let (mut news, mut untold) = (context.target_news(), true);
     if context.task(id)?.unanswered {
         // Whoever wrote that down did not live to end it.
         context.stopping(|stopping| stopping.stop(id));
     }
     loop {
+        if std::mem::take(&mut untold) {
+            lookout::tell(context, id, home).await?;
+        }
         let task = deliver(context, context.task(id)?, home)?;
         if let Some((name, at)) = tool_used(home) {
             let name = context.masked(&name)?;
@@ -132,6 +138,7 @@ async fn attend(context: &Context, id: &TaskId, home: &Path) -> Result<std::conv
         let left = question.and_then(|question| question.left(clock::now()));
         tokio::select! {
             () = bell.notified() => {}
+            moved = news.changed() => untold = moved.is_ok(),
             () = after(look_again) => {}
             () = after(left) => overdue(context, id, question)?,
         }

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::context::{Context, RunError};
 use super::failure::is_unanswered;
+use super::forward::{self, Made};
 use super::messages::{self, Origin};
 use super::refusal;
 use super::room;
@@ -52,19 +53,19 @@ pub fn take(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<TaskS
         }
         Ok(Some((commit, changes, verdict))) => {
             let run = &context.run.id;
-            let captured = (TaskEvent::Capture, json!({"commit": commit, "changes": changes.count}));
-            let (event, reason) = match verdict {
-                Some((Handling::Refuse, why)) => (TaskEvent::Reject, Some((ReasonKind::Policy, why))),
-                Some((Handling::NeedsPerson, why)) => (TaskEvent::Hold, Some((ReasonKind::Attention, why))),
-                Some((Handling::Allow, _)) | None => (TaskEvent::Enqueue, None),
+            let made = Made { base: prepared.base.clone(), commit, changes };
+            let (made, event, reason) = match rule(context, &task, made, verdict) {
+                Ok(ruled) => ruled,
+                Err(error) => return refusal::fail(context, id, "the result cannot be taken", error),
             };
-            let reason = reason.map(|(kind, why)| Reason::new(kind, why.message).with_paths(why.paths));
+            let Made { base, commit, changes } = made;
+            let captured = (TaskEvent::Capture, json!({"commit": commit, "changes": changes.count}));
             let reason = reason.map(|reason| context.without_secrets(reason)).transpose()?;
             // What was captured and what is to come of it are one step: nobody has to find the verdict again.
             let judged = (event, json!({"reason": reason}));
             let task = context.store(|store| {
                 store.move_task_through(run, id, &[captured, judged], |task| {
-                    task.commit = Some(commit);
+                    (task.base, task.commit) = (Some(base), Some(commit));
                     task.changes = Some(changes.count);
                     task.reason = reason.or(task.reason.take());
                 })
@@ -75,6 +76,29 @@ pub fn take(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<TaskS
             refusal::reject(context, id, Reason::new(ReasonKind::Policy, message).with_paths(paths))
         }
         Err(error) => refusal::fail(context, id, "the result cannot be taken", error),
+    }
+}
+
+/// What is to come of a result by the rules, and, where these let it go on, by the policy on stale bases.
+fn rule(
+    context: &Context,
+    task: &TaskRecord,
+    made: Made,
+    verdict: Verdict,
+) -> Result<(Made, TaskEvent, Option<Reason>), RunError> {
+    let reason = |kind, why: Refusal| Some(Reason::new(kind, why.message).with_paths(why.paths));
+    match verdict {
+        Some((Handling::Refuse, why)) => Ok((made, TaskEvent::Reject, reason(ReasonKind::Policy, why))),
+        Some((Handling::NeedsPerson, why)) => Ok((made, TaskEvent::Hold, reason(ReasonKind::Attention, why))),
+        Some((Handling::Allow, _)) | None => {
+            let allows = |made: &Made| {
+                let verdict = judge(context, &task.spec.paths, (&made.base, &made.commit), &made.changes)?;
+                Ok(!matches!(verdict, Some((Handling::Refuse | Handling::NeedsPerson, _))))
+            };
+            let (made, refused) = forward::settle(context, task, made, allows)?;
+            let event = if refused.is_some() { TaskEvent::Reject } else { TaskEvent::Enqueue };
+            Ok((made, event, refused))
+        }
     }
 }
 
@@ -124,6 +148,7 @@ fn capture_and_import(
         return Err(WorktreeError::Refused { message, hint: None }.into());
     }
     let task = context.task(id)?;
+    forward::take_back(context, &task)?;
     let replaced = ties(context, &task, prepared)?;
     let origin = Origin { run: &context.run.id, task: id };
     let message = messages::capture(&task.spec, &origin);

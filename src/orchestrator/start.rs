@@ -148,7 +148,7 @@ pub(super) fn run_record(
         gates: Vec::new(),
         error: None,
         // Each task has its own record: what changes of the run is not to be written with all of them every time.
-        spec: RunSpec { tasks: Vec::new(), ..spec },
+        spec: RunSpec { tasks: Vec::new(), stale: spec.stale.or(Some(settings.stale)), ..spec },
     })
 }
 
@@ -249,6 +249,8 @@ pub(super) fn tasks(run: &RunId, spec: &RunSpec) -> Result<Vec<TaskRecord>, RunE
             question: None,
             unanswered: false,
             delay: None,
+            told: None,
+            forward: None,
             accepted: false,
             offered: None,
         })

@@ -18,7 +18,7 @@ use super::control::Command;
 use super::queue::{attend, bell};
 use super::scoped::{self, Place};
 use super::stopping::Stopping;
-use super::{asking, control, gates, recover, refusal, resumption, room, worker};
+use super::{asking, control, gates, lookout, recover, refusal, resumption, room, worker};
 use crate::confine::granted::Granted;
 use crate::model::mail::MessageKind;
 use crate::model::record::{RunRecord, TaskRecord};
@@ -131,6 +131,7 @@ async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Re
     let mut hangup = signal(SignalKind::hangup()).map_err(RunError::io("cannot watch signals"))?;
     gates::sweep(context)?;
     let server = tokio::spawn(control::serve(listener, Arc::clone(context), asking));
+    let lookout = tokio::spawn(lookout::watch(Arc::clone(context)));
     let tasks = context.store(|store| store.tasks(&context.run.id))?;
     let board = Board::new(tasks.iter().map(slot).collect(), context.run.jobs, context.run.merge);
     let mut driver = Driver {
@@ -178,6 +179,7 @@ async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Re
         }
     }
     server.abort();
+    lookout.abort();
     while let Some(reclaimed) = driver.reclaims.join_next().await {
         reclaimed.map_err(RunError::panicked)?;
     }

@@ -72,7 +72,7 @@ fn record(transaction: &Transaction<'_>, landing: &Landing<'_>) -> Result<TaskRe
         edit_run(transaction, run, "run.advanced", json!({"after": after}), |run| run.after = Some(after.clone()))?;
     }
     let order = count_landed(transaction, run)?.saturating_add(1);
-    let landed = LandedRecord { commit: after.clone(), order, at };
+    let landed = LandedRecord { before: Some(before.clone()), commit: after.clone(), order, at };
     edit(transaction, run, task, |record| {
         // A task whose run was ended meanwhile stays ended, but what landed has landed.
         record.state = record.state.next(TaskEvent::Land).unwrap_or(record.state);

@@ -9,6 +9,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::model::Timestamp;
+
 /// An error of the file system, with the path it is about.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}", .path.display())]
@@ -277,6 +279,25 @@ pub fn is_directory_beneath(root: &Path, relative: &Path) -> Result<bool, FsErro
     }
 }
 
+/// When what is at this path beneath `root` was changed last, by the clock that nobody who writes it sets; `None` where nothing
+/// is, or only behind a link.
+pub fn changed_beneath(root: &Path, relative: &Path) -> Result<Option<Timestamp>, FsError> {
+    use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+    use rustix::io::Errno;
+
+    let full = root.join(relative);
+    let dir = File::open(root).map_err(at("look at", root))?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let file = match openat2(&dir, relative, flags, Mode::empty(), beneath) {
+        Ok(fd) => File::from(fd),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => return Ok(None),
+        Err(errno) => return Err(at("look at", &full)(errno.into())),
+    };
+    let meta = file.metadata().map_err(at("look at", &full))?;
+    Ok(Some(Timestamp(meta.ctime().saturating_mul(1000).saturating_add(meta.ctime_nsec() / 1_000_000))))
+}
+
 /// Reads a small file that another party may have made, beneath `root` and without following links.
 pub fn read_beneath(root: &Path, relative: &Path, limit: u64) -> Result<Option<Vec<u8>>, FsError> {
     Ok(read_beneath_with_time(root, relative, limit)?.map(|(content, _)| content))
@@ -399,7 +420,6 @@ pub fn is_own_directory(path: &Path) -> Result<bool, FsError> {
 
 /// The number of the user that something belongs to.
 pub fn owner(path: &Path) -> Result<u32, FsError> {
-    use std::os::unix::fs::MetadataExt;
     Ok(fs::metadata(path).map_err(at("look at", path))?.uid())
 }
 

@@ -448,7 +448,8 @@ fn a_landed_task_leaves_nothing_whatever_its_age_and_a_run_at_work_is_left_alone
         let commit = branch(fixture, &task.branch, run.id.as_str());
         fixture.git(&["merge", "-q", "--squash", task.branch.as_str()]);
         fixture.git(&["commit", "-q", "-m", "landed"]);
-        let landed = Some(LandedRecord { commit: fixture.tip("refs/heads/main"), order: 1, at: Timestamp(0) });
+        let landed =
+            Some(LandedRecord { before: None, commit: fixture.tip("refs/heads/main"), order: 1, at: Timestamp(0) });
         let task = TaskRecord { commit: Some(commit), landed, ..task };
         let run = RunRecord { supervisor: proc::own(), ended_at: run.ended_at.map(|_| clock::now()), ..run };
         fixture.store.create_run(&run, std::slice::from_ref(&task)).expect("stored");

@@ -39,6 +39,7 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("run", "name", Kind::Free),
     ("path", "name", Kind::Place),
     ("cd", "name", Kind::Place),
+    ("fresh", "names", Kind::Place),
     ("diff", "name", Kind::Place),
     ("cancel", "target", Kind::Unfinished),
     ("answer", "target", Kind::Unfinished),

@@ -1,5 +1,5 @@
-//! `fresh`: how workspaces stand to the newest tips of their bases, the remotes asked; with `--update` they are brought up
-//! to them.
+//! `fresh`: how workspaces stand to the newest tips of their bases, and tasks to that of their target, the remotes asked; with
+//! `--update` workspaces are brought up to them.
 //!
 //! Without `--update` nothing in a workspace changes. With `--check`, exit 6 when any is stale or diverged in the end.
 
@@ -10,9 +10,10 @@ use crate::cli::args::FreshArgs;
 use crate::cli::error::CliError;
 use crate::cli::output::{plain, table};
 use crate::cli::session::Session;
-use crate::model::record::WorkspaceRecord;
-use crate::model::{BaseReport, Freshness, StalePolicy, UpdateBy};
+use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord};
+use crate::model::{BaseReport, CommitId, Freshness, StalePolicy, TaskFreshness, UpdateBy};
 use crate::orchestrator;
+use crate::orchestrator::behind::Looks;
 use crate::store::Store;
 use crate::worktree::base::{self, ResolvedBase};
 use crate::worktree::index_lock::Obstacle;
@@ -28,11 +29,20 @@ const WORST_LAST: [u8; 6] = [0, 8, 6, 4, 5, 1];
 pub fn run(session: &Session, args: &FreshArgs) -> Result<u8, CliError> {
     let store = if args.update.is_some() { session.store()? } else { session.look()? };
     let all = store.workspaces()?;
-    let records = if args.names.is_empty() {
-        all.clone()
-    } else {
-        args.names.iter().map(|name| session.workspace(&store, name)).collect::<Result<_, _>>()?
-    };
+    let (mut records, mut tasks) = (Vec::new(), Vec::new());
+    for name in &args.names {
+        match named(session, &store, name)? {
+            Named::Workspace(record) => records.push(*record),
+            Named::Task(_) if args.update.is_some() => {
+                let message = format!("`{name}` is a task: what it makes is brought forward when it has ended");
+                return Err(CliError::refused(message).hint("start runs with --stale update"));
+            }
+            Named::Task(task) => tasks.push(*task),
+        }
+    }
+    if args.names.is_empty() {
+        records.clone_from(&all);
+    }
     if args.update.is_some() {
         orchestrator::recover::recover(&session.repo, &store)?;
         cleanup::undo::recover::recover(&session.repo, &store)?;
@@ -47,13 +57,62 @@ pub fn run(session: &Session, args: &FreshArgs) -> Result<u8, CliError> {
         let record = store.workspace(&record.name)?.unwrap_or_else(|| record.clone());
         lines.push(look(session, &mut survey, &record, outcome)?);
     }
-    answer(session, &lines)?;
-    let behind = lines.iter().any(|line| matches!(line.base.freshness, Freshness::Stale | Freshness::Diverged));
+    let tasks = look_at_tasks(session, &store, tasks, args.offline)?;
+    answer(session, &lines, &tasks)?;
+    let states = lines.iter().map(|line| line.base.freshness).chain(tasks.iter().map(|line| line.fresh.state));
+    let behind = { states }.any(|state| matches!(state, Freshness::Stale | Freshness::Diverged));
     let worst = lines.iter().map(|line| line.outcome.code).max_by_key(|code| WORST_LAST.iter().position(|c| c == code));
     Ok(match worst.unwrap_or(0) {
         0 if args.check && behind => 6,
         code => code,
     })
+}
+
+/// What a name stands for.
+enum Named {
+    Workspace(Box<WorkspaceRecord>),
+    Task(Box<(RunRecord, TaskRecord)>),
+}
+
+fn named(session: &Session, store: &Store, name: &str) -> Result<Named, CliError> {
+    match session.workspace(store, name) {
+        Ok(record) => Ok(Named::Workspace(Box::new(record))),
+        Err(error) => match session.target(store, name) {
+            Ok((run, Some(task))) => Ok(Named::Task(Box::new((run, task)))),
+            _ => Err(error),
+        },
+    }
+}
+
+/// A task as it is reported.
+struct TaskLine {
+    run: RunRecord,
+    task: TaskRecord,
+    fresh: TaskFreshness,
+    tip: Option<CommitId>,
+}
+
+fn look_at_tasks(
+    session: &Session,
+    store: &Store,
+    tasks: Vec<(RunRecord, TaskRecord)>,
+    offline: bool,
+) -> Result<Vec<TaskLine>, CliError> {
+    let mut lines = Vec::new();
+    if tasks.is_empty() {
+        return Ok(lines);
+    }
+    let mut looks = Looks::begin(&session.repo, store, session.lookup(offline))?;
+    for (run, task) in tasks {
+        let Some(fresh) = looks.of(&run, &task, true)? else {
+            let message =
+                format!("{}/{} has nothing that could be stale: it is {}", run.id, task.id, task.state.word());
+            return Err(CliError::refused(message));
+        };
+        let tip = looks.newest(&run)?;
+        lines.push(TaskLine { run, task, fresh, tip });
+    }
+    Ok(lines)
 }
 
 /// What became of bringing a workspace up to its base.
@@ -155,7 +214,7 @@ fn try_bring_up(
     })
 }
 
-fn answer(session: &Session, lines: &[Line]) -> Result<(), CliError> {
+fn answer(session: &Session, lines: &[Line], tasks: &[TaskLine]) -> Result<(), CliError> {
     let mut rows = vec![["NAME", "FRESHNESS", "BASE", "AHEAD", "BEHIND", ""].map(str::to_owned).to_vec()];
     let mut missing = String::new();
     for Line { record, base, overlap, outcome } in lines {
@@ -171,8 +230,22 @@ fn answer(session: &Session, lines: &[Line]) -> Result<(), CliError> {
             missing.push_str(&format!("  {} changes files that these change too: {}\n", record.name, files.join(", ")));
         }
     }
+    for TaskLine { run, task, fresh, .. } in tasks {
+        let (name, lacks) = (format!("{}/{}", run.id, task.id), fresh.missing.len().to_string());
+        for subject in &fresh.missing {
+            missing.push_str(&format!("  {name} lacks: {}\n", plain(subject)));
+        }
+        if let Some(touches) = fresh.touches.as_ref().filter(|touches| !touches.is_empty()) {
+            let files: Vec<String> = touches.iter().map(|path| plain(path)).collect();
+            missing.push_str(&format!("  {name} changes files that these change too: {}\n", files.join(", ")));
+        }
+        let word = fresh.state.word().to_owned();
+        rows.push(vec![name, word, run.into.to_string(), String::new(), lacks, String::new()]);
+    }
     let documents: Vec<Value> = lines.iter().map(document).collect();
-    session.out.answer("treehand/freshness/v1", json!({"workspaces": documents}), || table(&rows) + &missing)?;
+    let of_tasks: Vec<Value> = tasks.iter().map(task_document).collect();
+    let document = json!({"workspaces": documents, "tasks": of_tasks});
+    session.out.answer("treehand/freshness/v1", document, || table(&rows) + &missing)?;
     Ok(())
 }
 
@@ -184,5 +257,17 @@ fn document(line: &Line) -> Value {
         "reason": line.outcome.reason,
         "paths": line.outcome.paths,
         "overlap": line.overlap,
+    })
+}
+
+fn task_document(TaskLine { run, task, fresh, tip }: &TaskLine) -> Value {
+    json!({
+        "run": run.id,
+        "task": task.id,
+        "state": fresh.state,
+        "missing": fresh.missing,
+        "touches": fresh.touches,
+        "target": run.into,
+        "tip": tip,
     })
 }

@@ -15,6 +15,7 @@ use crate::cli::output::print;
 use crate::cli::session::Session;
 use crate::model::Standing;
 use crate::model::cause::chain;
+use crate::orchestrator::behind::Looks;
 use crate::orchestrator::health;
 use crate::store::Store;
 use crate::sys::footprint::footprint;
@@ -95,12 +96,17 @@ fn gather<'s>(session: &'s Session, store: &Store, quick: bool) -> Result<(Vec<L
         let looked = survey.status(&record).map_err(|error| chain(&error));
         lines.push(Line::Workspace { record: Box::new(record), looked: Box::new(looked) });
     }
+    let mut looks = None;
     for run in store.runs()? {
-        let tasks = store.tasks(&run.id)?.into_iter().filter(|task| task.workspace.is_some());
-        lines.extend(tasks.map(|task| {
+        for task in store.tasks(&run.id)?.into_iter().filter(|task| task.workspace.is_some()) {
+            let looks = match &mut looks {
+                Some(looks) => looks,
+                none => none.insert(Looks::begin(&session.repo, store, lookup)?),
+            };
+            let fresh = looks.of(&run, &task, false).map_err(|error| chain(&error));
             let seen = health::on_record(&run, std::slice::from_ref(&task)).of_task(&task).cloned();
-            Line::Task { run: Box::new(run.clone()), task: Box::new(task), seen }
-        }));
+            lines.push(Line::Task { run: Box::new(run.clone()), task: Box::new(task), seen, fresh });
+        }
     }
     let seen = if quick { None } else { Some(survey.seen()?) };
     Ok((lines, seen))

@@ -8,10 +8,12 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::cli::args::RunArgs;
+use crate::cli::document::{self, Standings};
 use crate::cli::error::CliError;
 use crate::cli::output::{Paint, narrate, plain, with_schema};
 use crate::cli::session::Session;
-use crate::cli::{document, tasks_source};
+use crate::cli::tasks_source;
+use crate::cli::verbs::show::standings;
 use crate::model::record::{ConfineLevel, TaskRecord};
 use crate::model::{Bounds, GateSpec, Network, RunId, RunSpec, Span, Strategy, TaskState, Variable, VariableName};
 use crate::orchestrator::client;
@@ -126,7 +128,7 @@ fn apply_flags(session: &Session, mut spec: RunSpec, args: &RunArgs) -> RunSpec 
 }
 
 fn dry_run(session: &Session, plan: &RunPlan) -> Result<u8, CliError> {
-    let mut document = document::run(&plan.run, &plan.tasks, &Looked::default());
+    let mut document = document::run(&plan.run, &plan.tasks, &Looked::default(), &Standings::new());
     document["dry_run"] = json!(true);
     let mut foreseen = Vec::new();
     for task in &plan.tasks {
@@ -328,8 +330,9 @@ fn progress(session: &Session, task: &TaskRecord) {
 pub fn report(session: &Session, store: &Store, run: &RunId) -> Result<u8, CliError> {
     let (record, tasks) = (store.run(run)?, store.tasks(run)?);
     let looked = health::on_record(&record, &tasks);
-    let text = || document::run_text(&record, &tasks, &looked);
-    session.out.answer("treehand/run/v1", document::run(&record, &tasks, &looked), text)?;
+    let fresh = standings(session, store, &record, &tasks)?;
+    let text = || document::run_text(&record, &tasks, &looked, &fresh);
+    session.out.answer("treehand/run/v1", document::run(&record, &tasks, &looked, &fresh), text)?;
     Ok(document::run_exit_code(&record, &tasks))
 }
 

@@ -238,12 +238,18 @@ impl Reader {
 
     /// Id and subject of the commits that `tip` has beyond `without`, newest first, at most `limit`.
     pub fn commits_between(&self, without: &CommitId, tip: &CommitId, limit: usize) -> Answer<Vec<(CommitId, String)>> {
-        if let (Some(library), Some(without), Some(tip)) = (&self.library, oid(without), oid(tip)) {
+        self.commits(&[tip], &[without], limit)
+    }
+
+    /// Id and subject of the commits that the first have and none of the others has, newest first, at most `limit`.
+    pub fn commits(&self, of: &[&CommitId], without: &[&CommitId], limit: usize) -> Answer<Vec<(CommitId, String)>> {
+        let ids = |commits: &[&CommitId]| commits.iter().map(|commit| oid(commit)).collect::<Option<Vec<Oid>>>();
+        if let (Some(library), Some(of), Some(without)) = (&self.library, ids(of), ids(without)) {
             let walk = || {
                 let mut walk = library.revwalk()?;
                 walk.set_sorting(Sort::TOPOLOGICAL | Sort::TIME)?;
-                walk.push(tip)?;
-                walk.hide(without)?;
+                of.iter().try_for_each(|tip| walk.push(*tip))?;
+                without.iter().try_for_each(|tip| walk.hide(*tip))?;
                 let subject = |oid: Oid| {
                     let commit = library.find_commit(oid)?;
                     Ok((id(oid), String::from_utf8_lossy(commit.summary_bytes().unwrap_or_default()).into_owned()))
@@ -252,13 +258,43 @@ impl Reader {
             };
             return walk().map_err(self.fail());
         }
-        let (range, count) = (format!("{without}..{tip}"), format!("-{limit}"));
-        let text = self.git.bare(&self.git_dir, ["log", "--format=%H %s", &count, &range, "--"]).text()?;
+        let args = ["log", "--no-show-signature", "--topo-order", "--format=%H %s", &format!("-{limit}"), "--stdin"];
+        let text = self.git.bare(&self.git_dir, args).stdin(range(of, without)).text()?;
         let line = |line: &str| {
             let (commit, subject) = line.split_once(' ')?;
             Some((CommitId::parse(commit).ok()?, subject.to_owned()))
         };
         Ok(text.lines().filter_map(line).collect())
+    }
+
+    /// The files that differ between two commits, renames not followed.
+    pub fn changed_files(&self, from: &CommitId, to: &CommitId) -> Answer<BTreeSet<Vec<u8>>> {
+        if let (Some(library), Some(from), Some(to)) = (&self.library, oid(from), oid(to)) {
+            let files = || {
+                let (from, to) = (library.find_commit(from)?.tree()?, library.find_commit(to)?.tree()?);
+                Ok(deltas(library, Some(&from), &to)?.into_iter().map(|(path, _)| path).collect())
+            };
+            return files().map_err(self.fail());
+        }
+        let args = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", from.as_str(), to.as_str()];
+        Ok(self.git.bare(&self.git_dir, args).run()?.records().map(<[u8]>::to_vec).collect())
+    }
+
+    /// The files that a commit changes against its first parent, renames not followed, and whether it adds them.
+    pub fn changed_by(&self, commit: &CommitId) -> Answer<Vec<(Vec<u8>, bool)>> {
+        if let (Some(library), Some(oid)) = (&self.library, oid(commit)) {
+            let files = || {
+                let commit = library.find_commit(oid)?;
+                let before = if commit.parent_count() == 0 { None } else { Some(commit.parent(0)?.tree()?) };
+                deltas(library, before.as_ref(), &commit.tree()?)
+            };
+            return files().map_err(self.fail());
+        }
+        let args = ["diff-tree", "-r", "-z", "--name-status", "--no-renames", "--no-commit-id", "--root", "-m"];
+        let output = self.git.bare(&self.git_dir, args).args(["--first-parent", commit.as_str()]).run()?;
+        let records: Vec<&[u8]> = output.records().collect();
+        let pair = |pair: &[&[u8]]| Some((pair.get(1)?.to_vec(), *pair.first()? == b"A"));
+        Ok(records.chunks(2).filter_map(pair).collect())
     }
 
     /// The best common ancestor of two commits; `None` for histories that have nothing in common.
@@ -340,6 +376,19 @@ fn range(of: &[&CommitId], without: &[&CommitId]) -> String {
     lines.collect()
 }
 
+fn deltas(
+    library: &Repository,
+    from: Option<&git2::Tree<'_>>,
+    to: &git2::Tree<'_>,
+) -> Result<Vec<(Vec<u8>, bool)>, git2::Error> {
+    let diff = library.diff_tree_to_tree(from, Some(to), None)?;
+    let path = |delta: git2::DiffDelta<'_>| {
+        let path = delta.new_file().path_bytes().or_else(|| delta.old_file().path_bytes())?;
+        Some((path.to_vec(), delta.status() == git2::Delta::Added))
+    };
+    Ok(diff.deltas().filter_map(path).collect())
+}
+
 fn oid(commit: &CommitId) -> Option<Oid> {
     Oid::from_str(commit.as_str()).ok().filter(|_| commit.as_str().len() == 40)
 }
@@ -358,6 +407,38 @@ mod tests {
         check("core.sshCommand", "core.sshcommand");
         check("branch.Feature/X.merge", "branch.Feature/X.merge");
         check("remote.Up.Stream.pushURL", "remote.Up.Stream.pushurl");
+    }
+
+    #[test]
+    fn what_commits_change_is_the_same_read_in_process_and_by_git() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let git = Git::open().expect("git");
+        let run = |args: &[&str]| git.within(dir.path(), args).text().expect("git works");
+        let commit = |name: &str, text: Option<&str>| {
+            match text {
+                Some(text) => std::fs::write(dir.path().join(name), text).expect("written"),
+                None => std::fs::remove_file(dir.path().join(name)).expect("removed"),
+            }
+            run(&["add", "--all"]);
+            run(&["-c", "user.name=T", "-c", "user.email=t@example.com", "commit", "-q", "-m", name]);
+            CommitId::parse(&run(&["rev-parse", "HEAD"])).expect("an id")
+        };
+        run(&["init", "-q", "-b", "main"]);
+        let first = commit("a b", Some("one"));
+        let commits = [commit("c", Some("two")), commit("a b", Some("three")), commit("c", None)];
+        let knows = Reader::open(&git, &dir.path().join(".git"));
+        let asks = Reader { library: None, ..Reader::open(&git, &dir.path().join(".git")) };
+        for reader in [&knows, &asks] {
+            let by = |commit| reader.changed_by(commit).expect("read");
+            assert_eq!(by(&first), [(b"a b".to_vec(), true)]);
+            assert_eq!(by(&commits[0]), [(b"c".to_vec(), true)]);
+            assert_eq!([by(&commits[1]), by(&commits[2])].concat(), [(b"a b".to_vec(), false), (b"c".to_vec(), false)]);
+            let files = reader.changed_files(&first, &commits[2]).expect("read");
+            assert_eq!(files.into_iter().collect::<Vec<_>>(), [b"a b"]);
+            let told = reader.commits(&[&commits[2]], &[&first, &commits[0]], 9).expect("read");
+            assert_eq!(told, [(commits[2].clone(), "c".to_owned()), (commits[1].clone(), "a b".to_owned())]);
+            assert_eq!(reader.commits(&[&commits[2]], &[&first], 1).expect("read").len(), 1);
+        }
     }
 
     #[test]
