@@ -182,6 +182,6 @@ fn a_supervisor_that_dies_at_any_moment_lands_once_there_and_knows_it() {
             assert!(moment > 5, "it died at no moment");
             return;
         }
-        moment += 1;
+        moment += 2;
     }
 }

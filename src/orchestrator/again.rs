@@ -20,6 +20,9 @@ pub enum NotAgain {
     /// It has not come to an end.
     #[error("`{0}` is not over yet")]
     NotOver(TaskId),
+    /// A person did it, and nothing that could be done again.
+    #[error("`{0}` is a person's own work: it is handed in again by treehand merge {0}")]
+    Offered(String),
     /// Something that it needs did not end well, and would have to be done again first.
     #[error("`{task}` needs `{need}`, which did not end well: retry that one, and this comes after it")]
     NeedsAnother {
@@ -36,7 +39,8 @@ pub fn choose(tasks: &[TaskRecord], only: Option<&TaskId>) -> Result<Vec<TaskId>
         Some(id) => BTreeSet::from([named(tasks, id)?]),
         None => {
             let failed = |task: &&TaskRecord| matches!(task.state, TaskState::Failed | TaskState::Cancelled);
-            tasks.iter().filter(failed).map(|task| &task.id).collect()
+            let ours = |task: &&TaskRecord| task.offered.is_none();
+            tasks.iter().filter(failed).filter(ours).map(|task| &task.id).collect()
         }
     };
     // What needs one of them comes after it in a file without circles, but not in its order.
@@ -55,13 +59,18 @@ pub fn choose(tasks: &[TaskRecord], only: Option<&TaskId>) -> Result<Vec<TaskId>
         }
     }
     let chosen: Vec<TaskId> = tasks.iter().map(|task| &task.id).filter(|id| chosen.contains(id)).cloned().collect();
-    if chosen.is_empty() { Err(NotAgain::Nothing) } else { Ok(chosen) }
+    match (chosen.is_empty(), tasks.iter().find_map(|task| task.offered.clone())) {
+        (false, _) => Ok(chosen),
+        (true, Some(offered)) => Err(NotAgain::Offered(offered)),
+        (true, None) => Err(NotAgain::Nothing),
+    }
 }
 
 fn named<'a>(tasks: &'a [TaskRecord], id: &TaskId) -> Result<&'a TaskId, NotAgain> {
     use TaskState as S;
     let task = tasks.iter().find(|task| task.id == *id).ok_or(NotAgain::Nothing)?;
     match task.state {
+        _ if task.offered.is_some() => Err(NotAgain::Offered(task.label().to_owned())),
         S::Failed | S::Cancelled | S::Skipped | S::Rejected | S::NeedsAttention => Ok(&task.id),
         S::Landed | S::NoChange => Err(NotAgain::EndedWell(id.clone())),
         S::Queued | S::Waiting | S::Leased | S::Running | S::Captured | S::Candidate => {
@@ -104,6 +113,15 @@ mod tests {
     use super::*;
     use crate::model::Reason;
     use crate::store::fixture::tasks;
+
+    #[test]
+    fn what_a_person_offered_is_never_done_again() {
+        let mut offered = tasks(&[("w", "rejected", &[])]);
+        offered[0].offered = Some("feature/w".into());
+        for only in [None, Some(&id("w"))] {
+            assert_eq!(choose(&offered, only), Err(NotAgain::Offered("feature/w".into())));
+        }
+    }
 
     fn id(name: &str) -> TaskId {
         TaskId::parse(name).expect("a task id")

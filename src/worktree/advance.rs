@@ -69,9 +69,13 @@ pub fn advance(repo: &Repository, request: &Advance<'_>) -> Result<Advanced> {
         return Ok(Advanced::InTheWay(Obstacle { message, paths: Vec::new() }));
     }
     let deadline = Instant::now() + request.lock_wait;
-    let moving = changes(repo.bare([] as [&str; 0]), request.from, request.to)?.raw;
+    let checkouts: Vec<(&Checkout, &Path)> = present(&usage.checkouts).collect();
+    let moving = match checkouts.is_empty() {
+        true => Vec::new(),
+        false => changes(repo.bare([] as [&str; 0]), request.from, request.to)?.raw,
+    };
     let mut held = Vec::new();
-    for (checkout, tree) in present(&usage.checkouts) {
+    for (checkout, tree) in checkouts {
         let Some(lock) = IndexLock::take(repo, &checkout.git_dir, tree, deadline)? else {
             return Ok(Advanced::Busy { lock: checkout.git_dir.join("index.lock") });
         };

@@ -179,13 +179,3 @@ pub fn commit_tree(
 
 /// How long a signing program may take.
 const SIGNING_DEADLINE: Duration = Duration::from_secs(60);
-
-/// The author of a commit, to be kept by a commit that takes its place.
-pub fn author_of(quarantine: &Quarantine, commit: &CommitId) -> Result<Signature> {
-    let format = "--format=%an%x00%ae%x00%ad";
-    let args = ["show", "-s", "--no-show-signature", "--date=raw", format, commit.as_str(), "--"];
-    let text = quarantine.command(args).text()?;
-    let mut fields = text.split('\0');
-    let mut field = || fields.next().unwrap_or_default();
-    Ok(Signature::of_author(field(), field(), field()))
-}

@@ -262,6 +262,13 @@ pub fn follow(session: &Session, store: &Store, run: &RunId, events: bool) -> Re
             if let (WAITING, Some(lock)) = (entry.kind.as_str(), entry.data["lock"].as_str()) {
                 session.out.warn(plain(&waiting_for(Path::new(lock))));
             }
+            if let ("queue.entered", Some(task), Some(target)) =
+                (entry.kind.as_str(), &entry.task, entry.data["target"].as_str())
+                && let Some(pause) = store.queue_pauses()?.iter().find(|pause| pause.target.as_str() == target)
+            {
+                let why = if pause.reason.is_empty() { String::new() } else { format!(": {}", plain(&pause.reason)) };
+                session.out.say(format!("  {task} waits: nothing lands on {target} for now{why}"));
+            }
             if let (LEFT, Some(pushed), Some(why)) =
                 (entry.kind.as_str(), entry.data["pushed"].as_str(), entry.data["why"].as_str())
             {

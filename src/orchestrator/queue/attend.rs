@@ -92,7 +92,7 @@ pub async fn attend(context: Arc<Context>) -> Result<Vec<(TaskId, TaskState)>, R
                         give_up(&context, ReasonKind::Busy, why)?;
                     }
                 }
-                Round::Divide => singly = BATCH,
+                Round::Divide(count) => singly = count,
             }
             continue;
         }

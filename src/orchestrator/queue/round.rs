@@ -37,8 +37,8 @@ pub enum Round {
     Changed,
     /// The branch moved meanwhile.
     Raced,
-    /// Together they cannot land: one at a time.
-    Divide,
+    /// So many cannot land together: one at a time.
+    Divide(usize),
 }
 
 /// Tries these entries, which are first in the queue of the run's branch and are judged in the same way.
@@ -233,12 +233,12 @@ async fn land(context: &Arc<Context>, stack: Stack, count: usize) -> Result<Roun
             Ok(Round::Progress)
         }
         Ok(Moved::Unwanted) => Ok(Round::Changed),
-        Ok(Moved::Refused(_)) if count > 1 => Ok(Round::Divide),
+        Ok(Moved::Refused(_)) if count > 1 => Ok(Round::Divide(count)),
         Ok(Moved::Refused(why)) => {
             let target = context.run.push.as_ref().map(ToString::to_string).unwrap_or_default();
             refuse_lowest(ReasonKind::Policy, format!("{target} does not take it: {why}"))
         }
-        Ok(Moved::Not(Advanced::InTheWay(_) | Advanced::Busy { .. })) if count > 1 => Ok(Round::Divide),
+        Ok(Moved::Not(Advanced::InTheWay(_) | Advanced::Busy { .. })) if count > 1 => Ok(Round::Divide(count)),
         Ok(Moved::Not(Advanced::InTheWay(Obstacle { message, paths }))) => {
             refuse(context, lowest.as_slice(), &Reason::new(ReasonKind::InTheWay, message).with_paths(paths))?;
             Ok(Round::Progress)
@@ -255,7 +255,7 @@ async fn land(context: &Arc<Context>, stack: Stack, count: usize) -> Result<Roun
         Ok(Moved::Not(_)) => Ok(Round::Raced),
         // It is the disk's doing, and no result's.
         Err(error) if room::is_full(&error) => Err(error),
-        Err(RunError::Worktree(_)) if count > 1 => Ok(Round::Divide),
+        Err(RunError::Worktree(_)) if count > 1 => Ok(Round::Divide(count)),
         Err(RunError::Worktree(error @ WorktreeError::Locked { .. })) => refuse_lowest(ReasonKind::Busy, chain(&error)),
         // What git cannot do with this result is this result's end, not the run's. Nothing of it has landed.
         Err(RunError::Worktree(error)) if !matches!(error, WorktreeError::Store(_)) => {

@@ -5,6 +5,8 @@
 //! one. A dependent is merged with its recorded base (the merged needs it started from) as merge base, so that a squashed
 //! predecessor gives no false conflict.
 
+use std::collections::BTreeMap;
+
 use crate::model::cause::chain;
 use crate::model::record::{RunRecord, TaskRecord};
 use crate::model::{BranchName, CommitId, GateSpec, QueueEntry, Reason, ReasonKind, RunId, Strategy, TaskId, TaskSpec};
@@ -71,11 +73,13 @@ pub struct Stack {
     pub refused: Vec<(QueueEntry, Reason)>,
     /// What was passed over, refused or not.
     left: Vec<(RunId, TaskId)>,
+    /// Trees of commits in it, as far as they are known.
+    trees: BTreeMap<CommitId, CommitId>,
 }
 
 /// What putting one result on a commit gave.
 enum Put {
-    On(CommitId),
+    On(New),
     /// Files in conflict; none at all where a fast-forward is not one any more.
     Conflict(Vec<String>),
     Refused(Reason),
@@ -90,7 +94,15 @@ impl Stack {
     ) -> Result<Stack, RunError> {
         let quarantine = Quarantine::create(repo, tip)?;
         let (into, tip) = (into.clone(), tip.clone());
-        let mut stack = Stack { quarantine, into, tip, links: Vec::new(), refused: Vec::new(), left: Vec::new() };
+        let mut stack = Stack {
+            quarantine,
+            into,
+            tip,
+            links: Vec::new(),
+            refused: Vec::new(),
+            left: Vec::new(),
+            trees: BTreeMap::new(),
+        };
         for subject in subjects {
             if let Err(error) = stack.put(repo, subject) {
                 stack.quarantine.discard()?;
@@ -119,7 +131,10 @@ impl Stack {
         };
         match self.try_put(repo, &subject, &onto)? {
             // Where the target is merely behind the run's base, it is brought up to that by the same move.
-            Put::On(after) => self.links.push(Link { subject, before: top, after }),
+            Put::On(New { commit: after, tree }) => {
+                self.trees.extend(tree.map(|tree| (after.clone(), tree)));
+                self.links.push(Link { subject, before: top, after });
+            }
             Put::Conflict(paths) => {
                 self.left.push(name(&subject));
                 if top == tip {
@@ -138,13 +153,15 @@ impl Stack {
     /// What git cannot do with this result is this result's end, not that of the others.
     fn try_put(&self, repo: &Repository, subject: &Subject, onto: &CommitId) -> Result<Put, RunError> {
         let made = match subject.strategy {
-            Strategy::Squash => squash(&self.quarantine, subject, onto),
+            Strategy::Squash => {
+                self.known_tree(repo, onto).and_then(|tree| squash(&self.quarantine, subject, (onto, &tree)))
+            }
             Strategy::Merge => merge_commit(&self.quarantine, subject, onto),
             Strategy::Rebase => rebase(&self.quarantine, subject, onto),
             Strategy::Ff => fast_forward(repo, &subject.entry, onto),
         };
         match made {
-            Ok(Ok(commit)) => Ok(Put::On(commit)),
+            Ok(Ok(new)) => Ok(Put::On(new)),
             Ok(Err(paths)) => Ok(Put::Conflict(paths)),
             Err(error @ WorktreeError::Unsigned { .. }) => {
                 Ok(Put::Refused(Reason::new(ReasonKind::Attention, chain(&error))))
@@ -166,13 +183,26 @@ impl Stack {
         let Some(Link { subject, .. }) = self.links.get(number) else { return Ok(None) };
         let Some(onto) = self::onto(repo, (&self.tip, onto), subject)? else { return Ok(None) };
         Ok(match self.try_put(repo, subject, &onto)? {
-            Put::On(commit) => Some(commit),
+            Put::On(New { commit, .. }) => Some(commit),
             Put::Conflict(_) | Put::Refused(_) => None,
         })
     }
 
+    /// The tree of a commit that may be in the repository, too.
+    fn known_tree(&self, repo: &Repository, commit: &CommitId) -> WorktreeResult<CommitId> {
+        let reader = repo.reader();
+        match self.trees.get(commit) {
+            Some(tree) => Ok(tree.clone()),
+            None if reader.has_commit(commit)? => Ok(reader.tree_of(commit)?),
+            None => self.tree_of(commit),
+        }
+    }
+
     /// The tree of a commit in it.
     pub fn tree_of(&self, commit: &CommitId) -> WorktreeResult<CommitId> {
+        if let Some(tree) = self.trees.get(commit) {
+            return Ok(tree.clone());
+        }
         Ok(self.quarantine.command(["rev-parse", "--verify", &format!("{commit}^{{tree}}")]).object_id()?)
     }
 }
@@ -187,20 +217,31 @@ fn onto(repo: &Repository, (tip, top): (&CommitId, &CommitId), subject: &Subject
     Ok((top == tip).then(|| base.clone()))
 }
 
-/// A commit, or the files in conflict; no files at all means that the target moved under a fast-forward.
-type Made = WorktreeResult<Result<CommitId, Vec<String>>>;
+/// A commit, and its tree where that is known.
+struct New {
+    commit: CommitId,
+    tree: Option<CommitId>,
+}
 
-fn squash(quarantine: &Quarantine, subject: &Subject, top: &CommitId) -> Made {
+impl From<CommitId> for New {
+    fn from(commit: CommitId) -> New {
+        New { commit, tree: None }
+    }
+}
+
+/// A commit, or the files in conflict; no files at all means that the target moved under a fast-forward.
+type Made = WorktreeResult<Result<New, Vec<String>>>;
+
+fn squash(quarantine: &Quarantine, subject: &Subject, (top, top_tree): (&CommitId, &CommitId)) -> Made {
     let QueueEntry { base, commit, .. } = &subject.entry;
     let tree = match merge_trees(quarantine, Some(base), top, commit)? {
         Merged::Conflict(paths) => return Ok(Err(paths)),
         Merged::Clean(tree) => tree,
     };
-    let top_tree = quarantine.command(["rev-parse", "--verify", &format!("{top}^{{tree}}")]).object_id()?;
-    if tree == top_tree {
-        return Ok(Ok(top.clone()));
+    if tree == *top_tree {
+        return Ok(Ok(New { commit: top.clone(), tree: Some(tree) }));
     }
-    let told = told(quarantine, &format!("{base}..{commit}"))?;
+    let (told, signature) = told(quarantine, &format!("{base}..{commit}"))?;
     let author = told.last().map(|told| told.author.clone()).unwrap_or_default();
     let message = match &subject.offered {
         Some(label) => messages::squash_offered(label, &told, &author),
@@ -209,21 +250,26 @@ fn squash(quarantine: &Quarantine, subject: &Subject, top: &CommitId) -> Made {
             messages::squash(&subject.spec, &subjects, &origin(&subject.entry))
         }
     };
-    let signature = merge::author_of(quarantine, commit)?;
-    merge::commit_tree(quarantine, &tree, &[top], &message, &signature).map(Ok)
+    let made = merge::commit_tree(quarantine, &tree, &[top], &message, &signature)?;
+    Ok(Ok(New { commit: made, tree: Some(tree) }))
 }
 
-/// What the commits of a range say, the first one first.
-fn told(quarantine: &Quarantine, range: &str) -> WorktreeResult<Vec<Told>> {
-    let format = "--format=%an <%ae>%n%s%n%B";
-    let log = quarantine.command(["log", "--first-parent", "--reverse", format, "-z", range, "--"]).run()?;
-    let one = |record: &[u8]| {
+/// What the commits of a range say, the first one first, and the author of the last.
+fn told(quarantine: &Quarantine, range: &str) -> WorktreeResult<(Vec<Told>, Signature)> {
+    let format = ["--format=%an%n%ae%n%ad%n%s%n%B", "--date=raw", "--no-show-signature"];
+    let log =
+        quarantine.command(["log", "--first-parent", "--reverse", "-z"]).args(format).args([range, "--"]).run()?;
+    let (mut all, mut signature) = (Vec::new(), Signature::default());
+    for record in log.records() {
         let text = String::from_utf8_lossy(record).into_owned();
-        let mut parts = text.splitn(3, '\n').map(str::to_owned);
+        let mut parts = text.splitn(5, '\n');
         let mut part = || parts.next().unwrap_or_default();
-        Told { author: part(), subject: part().trim().to_owned(), message: part() }
-    };
-    Ok(log.records().map(one).collect())
+        let (name, address, date) = (part(), part(), part());
+        signature = Signature::of_author(name, address, date);
+        let (author, subject) = (format!("{name} <{address}>"), part().trim().to_owned());
+        all.push(Told { author, subject, message: part().to_owned() });
+    }
+    Ok((all, signature))
 }
 
 fn merge_commit(quarantine: &Quarantine, subject: &Subject, top: &CommitId) -> Made {
@@ -236,7 +282,8 @@ fn merge_commit(quarantine: &Quarantine, subject: &Subject, top: &CommitId) -> M
         Some(label) => messages::merge_offered(label, subject.entry.target.as_str()),
         None => messages::merge(&subject.spec, &origin(&subject.entry)),
     };
-    merge::commit_tree(quarantine, &tree, &[top, commit], &message, &Signature::default()).map(Ok)
+    let made = merge::commit_tree(quarantine, &tree, &[top, commit], &message, &Signature::default())?;
+    Ok(Ok(New { commit: made, tree: Some(tree) }))
 }
 
 /// Replays each commit of the task; what becomes empty is left out, as git does.
@@ -255,14 +302,14 @@ fn rebase(quarantine: &Quarantine, subject: &Subject, top: &CommitId) -> Made {
         None => messages::replayed(&pick.message, &origin, Some(&pick.commit) == last.as_ref()),
     };
     Ok(match replay::replay(quarantine, &picks, top, Some(&message))? {
-        Replayed::Done(commit) => Ok(commit),
+        Replayed::Done(commit) => Ok(commit.into()),
         Replayed::Conflict { paths, .. } => Err(paths),
     })
 }
 
 fn fast_forward(repo: &Repository, entry: &QueueEntry, top: &CommitId) -> Made {
     let ahead = repo.reader().is_ancestor(top, &entry.commit)?;
-    Ok(if ahead { Ok(entry.commit.clone()) } else { Err(Vec::new()) })
+    Ok(if ahead { Ok(entry.commit.clone().into()) } else { Err(Vec::new()) })
 }
 
 fn origin(entry: &QueueEntry) -> Origin<'_> {
