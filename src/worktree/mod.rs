@@ -43,6 +43,7 @@ pub mod landed;
 pub mod landed_many;
 mod lfs_content;
 pub mod links;
+pub mod memo;
 pub mod merge;
 pub mod merging;
 pub mod moved;
