@@ -106,6 +106,11 @@ pub enum Verb {
     Retry(AgainArgs),
     /// Land results of a run that wait for a person, or did not land
     Merge(MergeArgs),
+    /// Tell which open results would conflict, and in which files
+    ///
+    /// Open is what has not landed: workspaces as they are, uncommitted changes included, tasks at work, and results that wait or were
+    /// rejected. Nothing is changed.
+    Conflicts(ConflictsArgs),
     /// List what treehand did
     Log,
     /// Take back the last operation, or the one named
@@ -445,6 +450,14 @@ pub struct MergeArgs {
     /// RUN for all its results that can land, or RUN/TASK (a unique prefix of each is enough)
     #[arg(required = true, value_name = "RUN[/TASK]")]
     pub targets: Vec<String>,
+}
+
+/// Arguments of `conflicts`.
+#[derive(Args, Debug)]
+pub struct ConflictsArgs {
+    /// What is meant for this branch (default: the branch that the workspace one stands in is meant for, else the current one)
+    #[arg(long, value_name = "BRANCH")]
+    pub into: Option<String>,
 }
 
 /// Arguments of `wait`.

@@ -36,7 +36,8 @@ impl Memo {
 
     /// Keeps this instead.
     pub fn write<T: Serialize>(&self, what: &T) {
-        let written = serde_json::to_vec(what).map(|bytes| fs::write_atomic(&self.directory.join(self.name), &bytes));
+        let file = self.directory.join(self.name);
+        let written = serde_json::to_vec(what).map(|bytes| fs::write_replaceable(&file, &bytes));
         if let Ok(Err(error)) = written {
             // The next one finds it anew.
             tracing::debug!("{} is not kept: {}", self.name, chain(&error));

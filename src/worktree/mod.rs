@@ -60,6 +60,7 @@ pub mod place;
 pub mod plain;
 pub mod private_refs;
 pub mod quarantine;
+pub mod radar;
 pub mod reach;
 pub mod registry;
 pub mod remote;
