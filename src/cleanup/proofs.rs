@@ -5,23 +5,18 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::Result;
 use super::verdict::{Integration, NotIntegrated, Target, Verdict};
-use crate::model::cause::chain;
 use crate::model::{CommitId, Timestamp};
-use crate::sys::fs;
 use crate::worktree::Repository;
 use crate::worktree::landed::Proof;
+use crate::worktree::memo::Memo;
 
 /// What the file begins with; with another number it is another treehand's, whose rungs may be others.
 const VERSION: u32 = 3;
-
-/// Largest file that is read.
-const SIZE_MAX: u64 = 64 << 20;
 
 /// A verdict, with the place of its target among those that were asked.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -48,7 +43,7 @@ struct All {
 /// What is known already.
 #[derive(Debug, Default)]
 pub struct Proofs {
-    file: Option<PathBuf>,
+    memo: Option<Memo>,
     before: RefCell<All>,
     now: RefCell<All>,
 }
@@ -56,13 +51,12 @@ pub struct Proofs {
 impl Proofs {
     /// What was kept.
     pub fn open(repo: &Repository) -> Proofs {
-        let (directory, name) = (repo.state_dir(), "proofs.json");
-        let read = fs::read_beneath(&directory, name.as_ref(), SIZE_MAX).ok().flatten();
-        let kept: Option<All> = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let memo = Memo::of(repo, "proofs.json");
+        let kept: Option<All> = memo.read();
         let nothing = All { version: VERSION, ..All::default() };
         let before = kept.filter(|kept| kept.version == VERSION).unwrap_or_else(|| nothing.clone());
         let now = RefCell::new(nothing);
-        Proofs { file: Some(directory.join(name)), before: RefCell::new(before), now }
+        Proofs { memo: Some(memo), before: RefCell::new(before), now }
     }
 
     /// The verdict on this work, found now if it is not known.
@@ -132,14 +126,9 @@ impl Proofs {
 
     /// Keeps what was asked for.
     pub fn keep(&self) {
-        let (Some(file), now) = (&self.file, self.now.borrow()) else { return };
-        if *now == *self.before.borrow() {
-            return;
-        }
-        let written = serde_json::to_vec(&*now).map(|bytes| fs::write_atomic(file, &bytes));
-        if let Ok(Err(error)) = written {
-            // The next one finds it anew.
-            tracing::debug!("what was proved is not kept: {}", chain(&error));
+        let (Some(memo), now) = (&self.memo, self.now.borrow()) else { return };
+        if *now != *self.before.borrow() {
+            memo.write(&*now);
         }
     }
 }

@@ -110,6 +110,11 @@ pub enum Verb {
     Merge(MergeArgs),
     /// What waits to land on a branch: list, hold back, put first, drop; pause a branch
     Queue(QueueArgs),
+    /// Tell which open results would conflict, and in which files
+    ///
+    /// Open is what has not landed: workspaces as they are, uncommitted changes included, tasks at work, and results that wait or were
+    /// rejected. Nothing is changed.
+    Conflicts(ConflictsArgs),
     /// List what treehand did
     Log,
     /// Take back the last operation, or the one named
@@ -444,6 +449,14 @@ pub struct AgainArgs {
     /// Return at once, the run goes on
     #[arg(long)]
     pub detach: bool,
+}
+
+/// Arguments of `conflicts`.
+#[derive(Args, Debug)]
+pub struct ConflictsArgs {
+    /// What is meant for this branch (default: the branch that the workspace one stands in is meant for, else the current one)
+    #[arg(long, value_name = "BRANCH")]
+    pub into: Option<String>,
 }
 
 /// Arguments of `wait`.

@@ -11,12 +11,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::args::Global;
-use super::at_once;
 use super::error::CliError;
 use super::output::{Output, plain};
 use crate::model::cause::chain;
-use crate::sys::env;
 use crate::sys::proc::{self, InTime};
+use crate::sys::{at_once, env};
 use crate::worktree::registry::{self, Known};
 
 /// What is to be done in each.

@@ -4,7 +4,6 @@
 //! the command fails; never a prompt. Decides nothing about git or runs: it asks the rooms and renders.
 
 pub mod args;
-mod at_once;
 pub mod clean_args;
 pub mod complete;
 pub mod config;

@@ -39,6 +39,15 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), FsError> {
     File::open(parent).and_then(|dir| dir.sync_all()).map_err(at("write", path))
 }
 
+/// Writes a file so that readers see the old or the new content; a power failure may leave it empty (no fsync): for what can be
+/// found again.
+pub fn write_replaceable(path: &Path, content: &[u8]) -> Result<(), FsError> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let mut temp = tempfile::NamedTempFile::new_in(parent).map_err(at("write", path))?;
+    temp.write_all(content).map_err(at("write", path))?;
+    temp.persist(path).map(drop).map_err(|error| at("write", path)(error.error))
+}
+
 /// Creates a file that nobody has a use for until it is whole (no fsync, no replacement): admin files of a new directory.
 pub fn write_new(path: &Path, content: &[u8]) -> Result<(), FsError> {
     let mut options = OpenOptions::new();

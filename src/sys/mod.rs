@@ -4,6 +4,7 @@
 //! (`clippy.toml` bans the raw calls). Knows nothing of workspaces or runs. Uses `model` only.
 
 mod aside;
+pub mod at_once;
 pub mod carry;
 pub mod clock;
 pub mod crew;

@@ -22,9 +22,9 @@ use super::quarantine::{alternates_file, copy_shallow, object_format, write_bare
 use super::repository::{Repository, bytes_path};
 use super::sealed::{Identity, SealedPaths};
 use crate::model::{CommitId, Timestamp};
-use crate::sys::fs;
 use crate::sys::git::{Git, GitCommand};
 use crate::sys::walk::trap;
+use crate::sys::{fs, random};
 
 /// Largest index that is taken over: some four million files.
 pub(super) const INDEX_MAX: u64 = 512 << 20;
@@ -86,8 +86,35 @@ pub fn capture_commits(
 
 /// Captures a workspace in which nothing runs any more.
 pub fn capture(repo: &Repository, paths: &SealedPaths, request: &CaptureRequest<'_>) -> Result<Captured> {
-    let apart = Arc::new(apart::git(repo, paths, request.lenders, &scratch_of(paths), request.touch)?);
-    let place = Place::top(repo, &apart.git, paths, request.base, request.lenders);
+    capture_at(repo, paths, request, &scratch_of(paths))
+}
+
+/// Captures a workspace as it is, whatever runs in it, for who only looks, into a directory of its own: whoever captures it for
+/// good at the same time is not disturbed. What changes meanwhile is in it or not, or makes it fail.
+pub fn look<T>(
+    repo: &Repository,
+    paths: &SealedPaths,
+    request: &CaptureRequest<'_>,
+    act: impl FnOnce(&Captured) -> Result<T>,
+) -> Result<T> {
+    let token = random::token().map_err(WorktreeError::Random)?;
+    let scratch = scratch_of(paths).join(format!("look-{}", token.as_str()));
+    let looked = capture_at(repo, paths, request, &scratch).and_then(|captured| act(&captured));
+    fs::remove_tree(&scratch)?;
+    looked
+}
+
+fn capture_at(
+    repo: &Repository,
+    paths: &SealedPaths,
+    request: &CaptureRequest<'_>,
+    scratch: &Path,
+) -> Result<Captured> {
+    let apart = Arc::new(apart::git(repo, paths, request.lenders, scratch, request.touch)?);
+    let place = Place {
+        scratch: scratch.join("capture.git"),
+        ..Place::top(repo, &apart.git, paths, request.base, request.lenders)
+    };
     let mut submodules = Vec::new();
     let commit = place.capture(request, &mut submodules)?;
     Ok(Captured { commit, scratch: place.scratch, submodules, apart })

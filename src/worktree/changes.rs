@@ -3,10 +3,10 @@
 //! Reads a plain workspace through a temporary copy of its index and objects that go nowhere: the workspace is left as
 //! it was. A sealed one is captured, and its work comes onto its branch.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::apart::Touch;
-use super::capture::{CaptureRequest, Captured, capture};
+use super::capture::{self, CaptureRequest, Captured};
 use super::checkouts;
 use super::error::{Result, WorktreeError};
 use super::import::{ImportRequest, import};
@@ -69,7 +69,11 @@ pub fn of_box(repo: &Repository, paths: &SealedPaths, run_dir: &Path, base: &Com
     if !fs::exists(&paths.tree)? {
         return Err(WorktreeError::NotFound { kind: "workspace any more at", name: paths.tree.display().to_string() });
     }
-    captured_changes(repo, paths, run_dir, base).map(|(_, changes)| changes)
+    let lenders = [RunStore::at(repo, run_dir, base)?.objects()];
+    let identity = Identity::of_user(repo)?;
+    let request = work_in_progress(base, &lenders, &identity, Touch::Nothing);
+    // It may be at work, and its supervisor may capture it this moment.
+    capture::look(repo, paths, &request, |captured| changes_of(captured, base))
 }
 
 fn of_plain(repo: &Repository, record: &WorkspaceRecord) -> Result<Changes> {
@@ -83,12 +87,19 @@ fn of_plain(repo: &Repository, record: &WorkspaceRecord) -> Result<Changes> {
 }
 
 fn changes_in(repo: &Repository, quarantine: &Quarantine, git_dir: &Path, record: &WorkspaceRecord) -> Result<Changes> {
-    let copy = IndexCopy::take(repo, git_dir, &record.path, quarantine.git_dir())?;
+    let tree = whole_tree(repo, quarantine, git_dir, &record.path)?;
+    collect(|args| quarantine.command(args), record.base.commit.as_str(), tree.as_str())
+}
+
+/// All that a plain worktree holds, uncommitted and untracked files included, as a tree in the quarantine. The worktree is
+/// left as it was.
+pub(super) fn whole_tree(repo: &Repository, quarantine: &Quarantine, git_dir: &Path, tree: &Path) -> Result<CommitId> {
+    let temp = repo.scratch()?;
+    let copy = IndexCopy::take(repo, git_dir, tree, temp.path())?;
     copy.unhide()?;
     let here = |args: &[&str]| copy.git(args).env("GIT_OBJECT_DIRECTORY", quarantine.objects());
     here(&["add", "--all", "--sparse", "--", "."]).run()?;
-    let tree = here(&["write-tree"]).object_id()?;
-    collect(|args| quarantine.command(args), record.base.commit.as_str(), tree.as_str())
+    Ok(here(&["write-tree"]).object_id()?)
 }
 
 fn of_sealed(repo: &Repository, store: &Store, record: &WorkspaceRecord, template: &str) -> Result<Changes> {
@@ -171,9 +182,13 @@ fn captured_changes(
     base: &CommitId,
 ) -> Result<(Captured, Changes)> {
     let captured = capture_in(repo, paths, store_dir, base, Touch::Nothing)?;
-    let command = |args: &[&str]| captured.git().bare(&captured.scratch, args);
-    let changes = collect(command, base.as_str(), captured.commit.as_str())?;
+    let changes = changes_of(&captured, base)?;
     Ok((captured, changes))
+}
+
+fn changes_of(captured: &Captured, base: &CommitId) -> Result<Changes> {
+    let command = |args: &[&str]| captured.git().bare(&captured.scratch, args);
+    collect(command, base.as_str(), captured.commit.as_str())
 }
 
 fn capture_in(
@@ -185,8 +200,16 @@ fn capture_in(
 ) -> Result<Captured> {
     let lenders = [RunStore::at(repo, store_dir, base)?.objects()];
     let identity = Identity::of_user(repo)?;
-    let message = "treehand: work in progress\n";
-    capture(repo, paths, &CaptureRequest { base, lenders: &lenders, identity: &identity, message, touch, at: None })
+    capture::capture(repo, paths, &work_in_progress(base, &lenders, &identity, touch))
+}
+
+fn work_in_progress<'a>(
+    base: &'a CommitId,
+    lenders: &'a [PathBuf],
+    identity: &'a Identity,
+    touch: Touch,
+) -> CaptureRequest<'a> {
+    CaptureRequest { base, lenders, identity, message: "treehand: work in progress\n", touch, at: None }
 }
 
 fn collect(command: impl Fn(&[&str]) -> GitCommand, from: &str, to: &str) -> Result<Changes> {

@@ -8,6 +8,7 @@ use super::error::{Result, WorktreeError};
 use super::quarantine::Quarantine;
 use crate::model::CommitId;
 use crate::model::cause::chain;
+use crate::sys::fs;
 use crate::sys::git::{GitCommand, GitError, Version};
 
 /// What a merge in memory gave.
@@ -18,6 +19,24 @@ pub enum Merged {
     Clean(CommitId),
     /// The files that both sides changed in ways that do not go together.
     Conflict(Vec<String>),
+}
+
+/// All that a merge in memory tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The tree that it made. Where there is a conflict, files in it have marks.
+    pub tree: CommitId,
+    /// The files in conflict, in order; `None` when it is clean.
+    pub conflicts: Option<Vec<String>>,
+}
+
+impl From<Outcome> for Merged {
+    fn from(outcome: Outcome) -> Merged {
+        match outcome.conflicts {
+            None => Merged::Clean(outcome.tree),
+            Some(paths) => Merged::Conflict(paths),
+        }
+    }
 }
 
 /// The first git whose `merge-tree` takes a merge base from outside.
@@ -33,6 +52,16 @@ pub fn merge_trees(
     ours: &CommitId,
     theirs: &CommitId,
 ) -> Result<Merged> {
+    outcome_of(quarantine, base, ours, theirs).map(Merged::from)
+}
+
+/// The same with the tree that it made in any case.
+pub fn outcome_of(
+    quarantine: &Quarantine,
+    base: Option<&CommitId>,
+    ours: &CommitId,
+    theirs: &CommitId,
+) -> Result<Outcome> {
     let mut command = merge_tree(quarantine, ours).args(["--write-tree", "-z", "--name-only", "--messages"]);
     match base {
         Some(base) if quarantine.git_version() < TAKES_A_BASE => {
@@ -50,8 +79,8 @@ pub fn merge_trees(
     let output = command.output()?;
     let told = conflict_paths::parse(&output.stdout).and_then(|(id, paths)| Some((CommitId::parse(&id).ok()?, paths)));
     match (output.code(), told) {
-        (0, Some((tree, _))) => Ok(Merged::Clean(tree)),
-        (1, Some((_, paths))) => Ok(Merged::Conflict(paths)),
+        (0, Some((tree, _))) => Ok(Outcome { tree, conflicts: None }),
+        (1, Some((tree, paths))) => Ok(Outcome { tree, conflicts: Some(paths) }),
         (0, None) => Err(GitError::Unexpected { command: name, output: "no tree".into() }.into()),
         _ => Err(output.into_error(name).into()),
     }
@@ -119,6 +148,30 @@ fn stand_in(quarantine: &Quarantine, like: &CommitId, parent: Option<&CommitId>)
             command.env(format!("GIT_{who}_NAME"), "treehand").env(format!("GIT_{who}_EMAIL"), "treehand@localhost");
     }
     Ok(command.object_id()?)
+}
+
+/// Commits for trees, each with one parent, for who needs nothing of them but that they are commits: the same two make the same one.
+pub fn stand_ins(quarantine: &Quarantine, trees: &[(&CommitId, &CommitId)]) -> Result<Vec<CommitId>> {
+    const WHO: &str = "treehand <treehand@localhost> 0 +0000";
+    if trees.is_empty() {
+        return Ok(Vec::new());
+    }
+    let place =
+        tempfile::tempdir_in(quarantine.git_dir()).map_err(fs::at("make a directory in", quarantine.git_dir()))?;
+    let mut names = Vec::new();
+    for (at, (tree, parent)) in trees.iter().enumerate() {
+        let file = place.path().join(at.to_string());
+        let text = format!("tree {tree}\nparent {parent}\nauthor {WHO}\ncommitter {WHO}\n\nstand-in\n");
+        fs::write_new(&file, text.as_bytes())?;
+        names.extend_from_slice(format!("{at}\n").as_bytes());
+    }
+    let args = ["hash-object", "-t", "commit", "-w", "--no-filters", "--stdin-paths"];
+    let made = quarantine.command(args).directory(place.path()).stdin(names).text()?;
+    let ids: Vec<CommitId> = made.lines().filter_map(|line| CommitId::parse(line).ok()).collect();
+    if ids.len() == trees.len() {
+        return Ok(ids);
+    }
+    Err(GitError::Unexpected { command: "hash-object --stdin-paths".into(), output: made }.into())
 }
 
 /// A commit with no files and no parent, to merge a root commit against.

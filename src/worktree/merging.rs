@@ -1,12 +1,13 @@
 //! Many merges in memory by one git that stays: `git merge-tree --stdin`, one question after the other, for those who need the
 //! result of one merge before they know the next, or who have thousands.
 //!
-//! The answers are those of [`merge_trees`], and objects go to the quarantine as there; what other processes write there
+//! The answers are those of [`outcome_of`], and objects go to the quarantine as there; what other processes write there
 //! meanwhile is seen, because git looks again for an object that it does not find.
 //!
 //! Attributes. git reads those of our side (`GIT_ATTR_SOURCE`) once for a process and keeps them. So a merge goes to the process that
-//! stays only when no `.gitattributes` of our side differs from those that it has; another git tells that (`diff-tree --stdin`),
-//! which compares only the directories in which something differs. Where they differ, both are started anew.
+//! stays only when no `.gitattributes` of our side differs from those that it has. Who asks may know that, from what changed
+//! ([`Merger::know_same_attributes`]); else another git tells (`diff-tree --stdin`), which compares only the directories in which
+//! something differs. Where they differ, all is started anew.
 //!
 //! Buffers. git 2.49 empties its buffer after each answer. Before that, what comes after the messages of an answer stays there; the
 //! messages themselves do not, because git empties the buffer where it would warn of too many renames (`merge_display_update_messages`
@@ -15,12 +16,12 @@
 //!
 //! git before 2.41 takes no base there (2.40) or no source of attributes: then each merge is a process of its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::conflict_paths;
 use super::error::Result;
-use super::merge::{Merged, TAKES_ATTRIBUTES, merge_trees};
+use super::merge::{Merged, Outcome, TAKES_ATTRIBUTES, merge_tree, outcome_of};
 use super::quarantine::Quarantine;
 use crate::model::CommitId;
 use crate::sys::git::{GitError, GitStream};
@@ -29,6 +30,8 @@ use crate::sys::git::{GitError, GitStream};
 pub struct Merger<'a> {
     quarantine: &'a Quarantine,
     running: Option<Running>,
+    /// Commits whose attributes are known to be those of another.
+    like: HashMap<CommitId, CommitId>,
 }
 
 /// Two commits to merge, and the base where that is not for history to tell.
@@ -48,54 +51,66 @@ const SILENCE_MAX: Duration = Duration::from_secs(600);
 impl<'a> Merger<'a> {
     /// One that merges into this quarantine. git is started when there is something to merge.
     pub fn open(quarantine: &'a Quarantine) -> Merger<'a> {
-        Merger { quarantine, running: None }
+        Merger { quarantine, running: None, like: HashMap::new() }
     }
 
-    /// Merges two commits, as [`merge_trees`] does.
+    /// Takes it for known that no `.gitattributes` of one commit differs from those of another, so that git need not be asked.
+    pub fn know_same_attributes(&mut self, commit: &CommitId, of: &CommitId) {
+        self.like.insert(commit.clone(), of.clone());
+    }
+
+    /// The commit that stands for our side where attributes are compared.
+    fn source<'c>(&'c self, pair: &Pair<'c>) -> &'c CommitId {
+        self.like.get(pair.ours).unwrap_or(pair.ours)
+    }
+
+    /// Merges two commits, as [`super::merge::merge_trees`] does.
     pub fn merge(&mut self, base: Option<&CommitId>, ours: &CommitId, theirs: &CommitId) -> Result<Merged> {
         let mut merged = self.merge_all(&[Pair { base, ours, theirs }])?;
-        merged.pop().ok_or_else(|| unexpected("no answer").into())
+        merged.pop().map(Merged::from).ok_or_else(|| unexpected("no answer").into())
     }
 
     /// Merges each of them; the answers are in their order. git is asked all at once as long as attributes are the same.
-    pub fn merge_all(&mut self, pairs: &[Pair<'_>]) -> Result<Vec<Merged>> {
+    pub fn merge_all(&mut self, pairs: &[Pair<'_>]) -> Result<Vec<Outcome>> {
         if self.quarantine.git_version() < TAKES_ATTRIBUTES {
-            return pairs.iter().map(|pair| merge_trees(self.quarantine, pair.base, pair.ours, pair.theirs)).collect();
+            return pairs.iter().map(|pair| outcome_of(self.quarantine, pair.base, pair.ours, pair.theirs)).collect();
         }
         let mut merged = Vec::with_capacity(pairs.len());
         let mut left = pairs;
         while let Some(first) = left.first() {
-            let mut running = self.running_for(first.ours)?;
-            let mut together = 1;
-            while let Some(pair) = left.get(together)
-                && running.has_attributes_of(pair.ours)?
-            {
-                together += 1;
+            let mut running = match self.running.take() {
+                Some(running) => running,
+                None => Running::start(self.quarantine, self.source(first))?,
+            };
+            running.compare_attributes(self.quarantine, left.iter().map(|pair| self.source(pair)))?;
+            let fit = left.iter().take_while(|pair| running.has_attributes_of(self.source(pair)));
+            let (now, later) = left.split_at(fit.count());
+            if !now.is_empty() {
+                merged.extend(running.merge(now)?);
             }
-            let (now, later) = left.split_at(together);
-            merged.extend(running.merge(now)?);
             left = later;
-            // One that has failed is not asked again.
-            self.running = Some(running);
+            // One that has failed is not asked again, nor one that has other attributes than the next needs.
+            self.running = Some(running).filter(|_| left.is_empty());
         }
         Ok(merged)
     }
 
-    fn running_for(&mut self, ours: &CommitId) -> Result<Running> {
-        if let Some(mut running) = self.running.take()
-            && running.has_attributes_of(ours)?
-        {
-            return Ok(running);
+    /// The same where one that git cannot merge at all (histories that have nothing in common, a fault of git's) must not hide the
+    /// others: each has an answer or an error of its own.
+    pub fn merge_each(&mut self, pairs: &[Pair<'_>]) -> Vec<Result<Outcome>> {
+        match self.merge_all(pairs) {
+            Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+            Err(error) if pairs.len() == 1 => vec![Err(error)],
+            Err(_) => pairs.iter().flat_map(|pair| self.merge_each(std::slice::from_ref(pair))).collect(),
         }
-        Running::start(self.quarantine, ours)
     }
 }
 
-/// The two processes that stay.
+/// The processes that stay.
 struct Running {
     merges: GitStream,
-    /// Tells whether the attributes of two commits differ.
-    attributes: GitStream,
+    /// Tells whether the attributes of two commits differ; started when that is asked.
+    attributes: Option<GitStream>,
     /// The commit whose attributes `merges` reads.
     source: CommitId,
     /// Commits that were held against the source, and whether they have the same attributes.
@@ -121,32 +136,52 @@ const END: &str = "end";
 impl Running {
     fn start(quarantine: &Quarantine, source: &CommitId) -> Result<Running> {
         let flags = ["--stdin", "--name-only", "--messages"];
-        let merges = super::merge::merge_tree(quarantine, source).args(flags).deadline(SILENCE_MAX);
-        let attributes = quarantine.command(DIFFERS).directory(quarantine.git_dir()).deadline(SILENCE_MAX);
+        let merges = merge_tree(quarantine, source).args(flags).deadline(SILENCE_MAX);
         Ok(Running {
             merges: GitStream::open(merges)?,
-            attributes: GitStream::open(attributes)?,
+            attributes: None,
             source: source.clone(),
             same: HashMap::from([(source.clone(), true)]),
             owed: false,
         })
     }
 
-    fn has_attributes_of(&mut self, commit: &CommitId) -> Result<bool> {
-        if let Some(same) = self.same.get(commit) {
-            return Ok(*same);
+    /// Finds out which of these have the same attributes, all at once.
+    fn compare_attributes<'c>(
+        &mut self,
+        quarantine: &Quarantine,
+        commits: impl Iterator<Item = &'c CommitId>,
+    ) -> Result<()> {
+        let fresh: BTreeSet<&CommitId> = commits.filter(|commit| !self.same.contains_key(commit)).collect();
+        if fresh.is_empty() {
+            return Ok(());
         }
-        // A commit and what is to count as its parent.
-        self.attributes.ask(format!("{commit} {}\n{END}\n", self.source).as_bytes());
-        let mut same = true;
-        while self.attributes.next_until(b'\n')? != END.as_bytes() {
-            same = false;
+        let attributes = match &mut self.attributes {
+            Some(attributes) => attributes,
+            none => {
+                let command = quarantine.command(DIFFERS).directory(quarantine.git_dir()).deadline(SILENCE_MAX);
+                none.insert(GitStream::open(command)?)
+            }
+        };
+        for commit in &fresh {
+            // A commit and what is to count as its parent.
+            attributes.ask(format!("{commit} {}\n{END}\n", self.source).as_bytes());
         }
-        self.same.insert(commit.clone(), same);
-        Ok(same)
+        for commit in fresh {
+            let mut same = true;
+            while attributes.next_until(b'\n')? != END.as_bytes() {
+                same = false;
+            }
+            self.same.insert(commit.clone(), same);
+        }
+        Ok(())
     }
 
-    fn merge(&mut self, pairs: &[Pair<'_>]) -> Result<Vec<Merged>> {
+    fn has_attributes_of(&self, commit: &CommitId) -> bool {
+        self.same.get(commit) == Some(&true)
+    }
+
+    fn merge(&mut self, pairs: &[Pair<'_>]) -> Result<Vec<Outcome>> {
         let mut lines = String::new();
         for Pair { base, ours, theirs } in pairs {
             match base {
@@ -158,14 +193,14 @@ impl Running {
         lines.push_str(&format!("{source} -- {source} {source}\n"));
         self.merges.ask(lines.as_bytes());
         if self.owed {
-            let _itself = self.answer()?;
+            self.answer()?;
         }
         self.owed = true;
         pairs.iter().map(|_| self.answer()).collect()
     }
 
     /// Reads whether it is clean, the tree and the files in conflict up to an empty field, the messages up to another.
-    fn answer(&mut self) -> Result<Merged> {
+    fn answer(&mut self) -> Result<Outcome> {
         let is_clean = self.merges.next_until(0)?;
         let mut told = Vec::new();
         let mut copy = |merges: &mut GitStream| -> Result<Vec<u8>> {
@@ -189,8 +224,8 @@ impl Running {
         let parsed = conflict_paths::parse(&told);
         let (tree, paths) = parsed.ok_or_else(|| unexpected(&String::from_utf8_lossy(&told)))?;
         match (&is_clean[..], CommitId::parse(&tree)) {
-            (b"1", Ok(tree)) => Ok(Merged::Clean(tree)),
-            (b"0", Ok(_)) => Ok(Merged::Conflict(paths)),
+            (b"1", Ok(tree)) => Ok(Outcome { tree, conflicts: None }),
+            (b"0", Ok(tree)) => Ok(Outcome { tree, conflicts: Some(paths) }),
             _ => Err(unexpected(&String::from_utf8_lossy(&is_clean)).into()),
         }
     }
@@ -222,12 +257,13 @@ mod tests {
                 pairs.push(Pair { base: Some(&base), ours, theirs });
             }
         }
-        let alone = |pair: &Pair<'_>| merge_trees(&quarantine, pair.base, pair.ours, pair.theirs).expect("merged");
-        let expected: Vec<Merged> = pairs.iter().map(alone).collect();
+        let alone = |pair: &Pair<'_>| outcome_of(&quarantine, pair.base, pair.ours, pair.theirs).expect("merged");
+        let expected: Vec<Outcome> = pairs.iter().map(alone).collect();
         let mut merger = Merger::open(&quarantine);
         assert_eq!(merger.merge_all(&pairs).expect("merged"), expected);
         for (pair, expected) in pairs.iter().zip(&expected) {
-            assert_eq!(&merger.merge(pair.base, pair.ours, pair.theirs).expect("merged"), expected, "{pair:?}");
+            let merged = merger.merge(pair.base, pair.ours, pair.theirs).expect("merged");
+            assert_eq!(merged, Merged::from(expected.clone()), "{pair:?}");
         }
         quarantine.discard().expect("discarded");
     }
@@ -266,6 +302,11 @@ mod tests {
             assert!(!is_clean(&plain, &union) && is_clean(&union, &plain) && is_clean(&also, &plain));
         }
         assert!(!is_clean(&other, &also));
+        // Who says so is believed, even where it is not so.
+        merger.know_same_attributes(&plain, &union);
+        if quarantine.git_version() >= TAKES_ATTRIBUTES {
+            assert!(matches!(merger.merge(None, &plain, &union), Ok(Merged::Clean(_))));
+        }
         quarantine.discard().expect("discarded");
     }
 
@@ -305,6 +346,9 @@ mod tests {
         let root = fixture.commit("b", "another root\n");
         let quarantine = Quarantine::create(&fixture.repo, &main).expect("a quarantine");
         let mut merger = Merger::open(&quarantine);
+        let pair = |theirs| Pair { base: None, ours: &main, theirs };
+        let each = merger.merge_each(&[pair(&one), pair(&root), pair(&main)]);
+        assert_eq!(each.iter().map(|merged| merged.is_ok()).collect::<Vec<_>>(), [true, false, true]);
         let error = merger.merge(None, &main, &root).expect_err("they have nothing in common").to_string();
         assert!(error.contains("unrelated histories"), "{error}");
         assert!(matches!(merger.merge(None, &main, &one), Ok(Merged::Clean(_))));

@@ -26,6 +26,9 @@ const FILE: &str = "seen";
 /// How much older than the look a change has to be, in seconds: file systems have clocks that tick every two.
 const SETTLED: i64 = 5;
 
+/// So many answers of an earlier look are kept beside those of another.
+const BESIDE_MAX: usize = 10_000;
+
 /// Answers by their prints, as text: in JSON a number of 64 bits is not safe.
 type Answers = BTreeMap<String, Dirt>;
 
@@ -99,6 +102,18 @@ impl<'a> Seen<'a> {
         Some(format!("{:016x}", hasher.finish()))
     }
 
+    /// Keeps the answers of this look beside those of the last, unless these become too many: for who does not look at everything.
+    pub fn close_beside(self) -> Result<()> {
+        if let Ok(mut now) = self.now.lock()
+            && self.before.len() < BESIDE_MAX
+        {
+            for (print, dirt) in &self.before {
+                now.entry(print.clone()).or_insert(*dirt);
+            }
+        }
+        self.close()
+    }
+
     /// Keeps the answers of this look instead of those of the last, if there are others and they can be.
     pub fn close(self) -> Result<()> {
         let answers = self.now.into_inner().unwrap_or_default();
@@ -115,7 +130,7 @@ fn version() -> String {
 }
 
 /// A print of the settings that decide what counts as a change, in whatever file they are.
-fn settings(repo: &Repository, reader: &Reader) -> Result<Option<u64>> {
+pub(super) fn settings(repo: &Repository, reader: &Reader) -> Result<Option<u64>> {
     let Some(config) = reader.config_print() else { return Ok(None) };
     let mut hasher = DefaultHasher::new();
     config.hash(&mut hasher);

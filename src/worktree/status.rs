@@ -253,7 +253,13 @@ impl<'a> Survey<'a> {
         })
     }
 
-    fn looked_at(&self, record: &WorkspaceRecord) -> Result<LookedAt> {
+    /// What it reads branches and settings with.
+    pub(super) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Where the files of a plain workspace are.
+    pub(super) fn looked_at(&self, record: &WorkspaceRecord) -> Result<LookedAt> {
         let Some(checkout) = self.checkout(record) else {
             let message = format!("{} is no worktree of this repository any more", record.path.display());
             let hint = "see `git worktree list`; `git worktree repair` mends moved ones";

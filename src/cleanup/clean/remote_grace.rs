@@ -4,21 +4,16 @@
 //! is forgotten. A branch that moves is another question.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use super::types::DoomedRemoteBranch;
 use crate::model::Timestamp;
-use crate::model::cause::chain;
-use crate::sys::fs;
 use crate::worktree::Repository;
-
-/// Largest file that is read.
-const SIZE_MAX: u64 = 16 << 20;
+use crate::worktree::memo::Memo;
 
 /// What is known.
 #[derive(Debug)]
 pub struct Grace {
-    file: PathBuf,
+    memo: Memo,
     before: BTreeMap<String, Timestamp>,
     now: BTreeMap<String, Timestamp>,
 }
@@ -26,10 +21,9 @@ pub struct Grace {
 impl Grace {
     /// What was kept.
     pub fn open(repo: &Repository) -> Grace {
-        let (directory, name) = (repo.state_dir(), "remote-proofs.json");
-        let read = fs::read_beneath(&directory, name.as_ref(), SIZE_MAX).ok().flatten();
-        let before = read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        Grace { file: directory.join(name), before, now: BTreeMap::new() }
+        let memo = Memo::of(repo, "remote-proofs.json");
+        let before = memo.read().unwrap_or_default();
+        Grace { memo, before, now: BTreeMap::new() }
     }
 
     /// Since when the work of this branch is known to have landed: since now, if that was not known before.
@@ -50,13 +44,9 @@ impl Grace {
 
     /// Keeps what was asked for.
     pub fn keep(&self) {
-        if self.now == self.before {
-            return;
-        }
-        let written = serde_json::to_vec(&self.now).map(|bytes| fs::write_atomic(&self.file, &bytes));
-        if let Ok(Err(error)) = written {
-            // The time begins anew the next time, and what could go stays a little longer.
-            tracing::debug!("since when branches of remotes are proved is not kept: {}", chain(&error));
+        // Where it cannot be kept, what could go stays a little longer.
+        if self.now != self.before {
+            self.memo.write(&self.now);
         }
     }
 }

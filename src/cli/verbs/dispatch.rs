@@ -55,6 +55,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
         Verb::Retry(args) => retry::run(&session, &args),
         Verb::Merge(args) => merge::run(&session, &args),
         Verb::Queue(args) => queue::run(&session, &args.action),
+        Verb::Conflicts(args) => conflicts::run(&session, &args),
         Verb::Log => log::run(&session),
         Verb::Undo(args) => undo::run(&session, &args),
         Verb::Redo => redo::run(&session),

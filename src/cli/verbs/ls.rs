@@ -8,7 +8,6 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::cli::args::LsArgs;
-use crate::cli::at_once;
 use crate::cli::error::CliError;
 use crate::cli::listing::{self, Cell, Found, HEAD, LEGEND, Line};
 use crate::cli::output::print;
@@ -20,7 +19,7 @@ use crate::orchestrator::health;
 use crate::store::Store;
 use crate::sys::footprint::footprint;
 use crate::sys::standing::Processes;
-use crate::sys::{clock, env};
+use crate::sys::{at_once, clock, env};
 use crate::worktree::WorktreeError;
 use crate::worktree::remote::Lookup;
 use crate::worktree::seen::Seen;

@@ -11,6 +11,7 @@ mod clean_report;
 mod clean_schedule;
 mod complete;
 mod config;
+mod conflicts;
 mod demo;
 mod diff;
 mod dispatch;

@@ -84,6 +84,18 @@ impl GitStream {
         }
     }
 
+    /// So many bytes of its answers.
+    pub fn next_exactly(&mut self, count: usize) -> Result<Vec<u8>, GitError> {
+        while self.incoming.len() - self.given < count {
+            self.incoming.drain(..self.given);
+            self.given = 0;
+            self.exchange()?;
+        }
+        let piece = self.incoming.get(self.given..self.given + count).unwrap_or_default().to_vec();
+        self.given += count;
+        Ok(piece)
+    }
+
     /// Writes and reads what goes without waiting; waits where nothing does.
     fn exchange(&mut self) -> Result<(), GitError> {
         let (readable, writable) = self.wait().map_err(|errno| self.fail(errno.into()))?;
@@ -178,6 +190,10 @@ impl Drop for GitStream {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
     use super::*;
     use crate::sys::git::Git;
     use crate::sys::proc;
@@ -210,6 +226,8 @@ mod tests {
         for _ in 0..4096 {
             assert_eq!(stream.next_until(b'\n').expect("an answer"), piece);
         }
+        stream.ask(&piece);
+        assert_eq!(stream.next_exactly(piece.len()).expect("an answer"), piece);
     }
 
     #[test]
@@ -224,14 +242,14 @@ mod tests {
 
     #[test]
     fn one_that_is_silent_for_too_long_is_an_error_and_is_killed_with_its_helpers() {
-        let command = alias("sleep 60 & echo $!; wait #").deadline(Duration::from_millis(300));
+        let command = alias("sleep 60 & echo $!; wait #").deadline(Duration::from_secs(2));
         let mut stream = GitStream::open(command).expect("started");
         let helper = stream.next_until(b'\n').expect("an answer");
-        let helper = String::from_utf8_lossy(&helper).parse().ok().and_then(proc::identify).expect("it lives");
+        let helper = std::str::from_utf8(&helper).ok().and_then(|text| Pid::from_raw(text.parse().ok()?));
+        let helper = pidfd_open(helper.expect("a number"), PidfdFlags::empty()).expect("it lives");
         assert!(matches!(stream.next_until(b'\n'), Err(GitError::Deadline { .. })));
-        let started = std::time::Instant::now();
         drop(stream);
-        assert!(started.elapsed() < Duration::from_secs(20), "it was waited for");
-        assert!(proc::wait_gone(&helper, Duration::from_secs(20)).expect("waited"), "its helper lives");
+        let gone = proc::first_readable(&[helper.as_fd()], Some(Duration::from_secs(30))).expect("waited");
+        assert_eq!(gone, Some(0), "its helper lives");
     }
 }

@@ -1,8 +1,8 @@
 """Landing results in the queue against `git merge` in a worktree; called by `scripts/bench queue`.
 
-usage: bench_landing.py TREEHAND PLACE FILES CHANGED
+usage: bench_queue_landing.py TREEHAND PLACE RESULTS FILES
 
-Makes a repository of so many files and branches that each change so many of them. One after the other is merged by git into a
+Makes a repository of so many files and branches that each change a hundred of them, a dozen at most. One after the other is merged by git into a
 branch that a worktree has checked out, and landed by treehand on one that nothing has checked out, and on one that a worktree has.
 What landing takes is read from the journal: from the entry in the queue to the end of its task, which is all that treehand does
 beyond the gates. The ratios are of medians in the same run.
@@ -15,10 +15,11 @@ import sys
 import time
 
 TREEHAND, PLACE = sys.argv[1], sys.argv[2]
-FILES, CHANGED = (int(word) for word in sys.argv[3:5])
+RESULTS, FILES = (int(word) for word in sys.argv[3:5])
 REPO = os.path.join(PLACE, "repo")
-BRANCHES = 12
-TOGETHER = 10
+BRANCHES = max(3, min(12, RESULTS))
+TOGETHER = BRANCHES - 2
+CHANGED = max(1, min(100, FILES // (3 * BRANCHES)))
 
 
 def git(*args, **more):
