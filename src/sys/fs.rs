@@ -571,10 +571,8 @@ mod tests {
     fn remove_tree_stops_at_links_and_copes_with_unwritable_directories() {
         let dir = tempfile::tempdir().expect("a temp dir");
         let (tree, other) = (dir.path().join("tree"), dir.path().join("other"));
-        fs::create_dir_all(tree.join("a/b")).expect("dirs");
-        fs::create_dir_all(&other).expect("dirs");
-        fs::write(other.join("kept"), "x").expect("write");
-        fs::write(tree.join("a/b/file"), "x").expect("write");
+        [&tree.join("a/b"), &other].iter().for_each(|place| fs::create_dir_all(place).expect("dirs"));
+        [other.join("kept"), tree.join("a/b/file")].iter().for_each(|file| fs::write(file, "x").expect("write"));
         std::os::unix::fs::symlink(&other, tree.join("link")).expect("link");
         fs::set_permissions(tree.join("a/b"), fs::Permissions::from_mode(0o500)).expect("chmod");
         remove_tree(&tree).expect("removed");
@@ -586,8 +584,7 @@ mod tests {
     fn a_rename_onto_something_leaves_both() {
         let dir = tempfile::tempdir().expect("a temp dir");
         let [one, other, link] = ["one", "other", "link"].map(|name| dir.path().join(name));
-        fs::create_dir(&one).expect("made");
-        fs::create_dir(&other).expect("made");
+        [&one, &other].iter().for_each(|place| fs::create_dir(place).expect("made"));
         std::os::unix::fs::symlink(&one, &link).expect("linked");
         for taken in [&other, &link] {
             let error = rename_onto_nothing(&one, taken).expect_err("it is taken");
