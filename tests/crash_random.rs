@@ -237,7 +237,7 @@ fn of_world(world: &Path) -> Vec<String> {
 #[test]
 fn no_kill_at_any_moment_loses_doubles_or_leaves_anything() {
     let seed = number("TREEHAND_CRASH_SEED", u64::from(std::process::id()));
-    for round in 0..number("TREEHAND_CRASH_ROUNDS", 20) {
+    for round in 0..number("TREEHAND_CRASH_ROUNDS", 12) {
         let mut chance = Chance::of(seed, round);
         let mut one = Round::begin();
         for _ in 0..=chance.below(5) {
