@@ -43,21 +43,7 @@ fn one_command(args: &RunArgs) -> Result<RunSpec, CliError> {
         Some(name) => TaskId::parse(name).map_err(|error| CliError::usage(error.to_string()))?,
         None => task_name(&args.command),
     };
-    let task = TaskSpec {
-        id,
-        agent: COMMAND.to_owned(),
-        command: args.command.clone(),
-        prompt: None,
-        needs: Vec::new(),
-        paths: Vec::new(),
-        timeout: None,
-        net: None,
-        env: Vec::new(),
-        secrets: Vec::new(),
-        stale: None,
-        retries: 0,
-        gates: Vec::new(),
-    };
+    let task = TaskSpec::plain(id, COMMAND, args.command.clone());
     Ok(RunSpec {
         goal: None,
         base: None,

@@ -77,3 +77,10 @@ pub struct QueuePause {
     /// Since when.
     pub at: Timestamp,
 }
+
+impl std::fmt::Display for QueuePause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "nothing lands on {} for now", self.target)?;
+        if self.reason.is_empty() { Ok(()) } else { write!(f, ": {}", self.reason) }
+    }
+}

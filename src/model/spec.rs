@@ -105,6 +105,25 @@ pub struct TaskSpec {
 }
 
 impl TaskSpec {
+    /// A task of which nothing is said but its profile and its command.
+    pub fn plain(id: TaskId, agent: &str, command: Vec<String>) -> Self {
+        TaskSpec {
+            id,
+            agent: agent.to_owned(),
+            command,
+            prompt: None,
+            needs: Vec::new(),
+            paths: Vec::new(),
+            timeout: None,
+            net: None,
+            env: Vec::new(),
+            secrets: Vec::new(),
+            stale: None,
+            retries: 0,
+            gates: Vec::new(),
+        }
+    }
+
     /// How many attempts it may have in all.
     pub fn attempts_allowed(&self) -> u32 {
         self.retries.saturating_add(1)

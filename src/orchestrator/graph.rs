@@ -142,21 +142,8 @@ mod tests {
     }
 
     fn task(name: &str, needs: &[&str]) -> TaskSpec {
-        TaskSpec {
-            id: id(name),
-            agent: "command".into(),
-            command: vec!["true".into()],
-            prompt: None,
-            needs: needs.iter().map(|need| id(need)).collect(),
-            paths: Vec::new(),
-            timeout: None,
-            net: None,
-            env: Vec::new(),
-            secrets: Vec::new(),
-            stale: None,
-            retries: 0,
-            gates: Vec::new(),
-        }
+        let needs = needs.iter().map(|need| id(need)).collect();
+        TaskSpec { needs, ..TaskSpec::plain(id(name), "command", vec!["true".into()]) }
     }
 
     fn cycle_of(tasks: &[(&str, &[&str])]) -> String {

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use super::context::RunError;
 use super::start::{self, RunPlan, StartSettings};
+use crate::agent::profile::COMMAND;
 use crate::confine;
 use crate::model::record::TaskRecord;
 use crate::model::{BaseReport, BranchName, CommitId, RunSpec, TaskId, TaskSpec, TaskState};
@@ -65,21 +66,7 @@ pub fn hold(repo: &Repository, tasks: &[TaskRecord]) -> Result<(), WorktreeError
 }
 
 fn spec_of(id: &TaskId, label: &str) -> TaskSpec {
-    TaskSpec {
-        id: id.clone(),
-        agent: "command".into(),
-        command: Vec::new(),
-        prompt: Some(label.to_owned()),
-        needs: Vec::new(),
-        paths: Vec::new(),
-        timeout: None,
-        net: None,
-        env: Vec::new(),
-        secrets: Vec::new(),
-        stale: None,
-        retries: 0,
-        gates: Vec::new(),
-    }
+    TaskSpec { prompt: Some(label.to_owned()), ..TaskSpec::plain(id.clone(), COMMAND, Vec::new()) }
 }
 
 /// Most letters of a label in an id.

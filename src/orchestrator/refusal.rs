@@ -18,6 +18,12 @@ pub fn reject(context: &Context, id: &TaskId, reason: Reason) -> Result<TaskStat
     Ok(context.store(|store| store.move_task(run, id, TaskEvent::Reject, data, change))?.state)
 }
 
+/// Refuses the result of a task that builds on another which did not land.
+pub fn reject_dependent(context: &Context, id: &TaskId, need: &TaskId) -> Result<TaskState, RunError> {
+    let message = format!("it builds on `{need}`, which did not land");
+    reject(context, id, Reason::new(ReasonKind::Skipped, message))
+}
+
 /// Ends a task that has nothing to land, for this reason. A full disk is none: then the run waits for room.
 pub fn fail(context: &Context, id: &TaskId, what: &str, error: RunError) -> Result<TaskState, RunError> {
     if room::is_full(&error) {

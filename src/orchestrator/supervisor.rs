@@ -403,8 +403,7 @@ impl Driver<'_> {
                 context.store(|s| s.move_task(run, &task, TaskEvent::Skip, data, |task| task.reason = Some(reason)))?;
             }
             Effect::RejectDependent { task, by } => {
-                let message = format!("it builds on `{by}`, which did not land");
-                refusal::reject(context, &task, Reason::new(ReasonKind::Skipped, message))?;
+                refusal::reject_dependent(context, &task, &by)?;
             }
             Effect::Cancel(task) => {
                 refusal::cancel(context, &task)?;

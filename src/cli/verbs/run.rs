@@ -266,8 +266,7 @@ pub fn follow(session: &Session, store: &Store, run: &RunId, events: bool) -> Re
                 (entry.kind.as_str(), &entry.task, entry.data["target"].as_str())
                 && let Some(pause) = store.queue_pauses()?.iter().find(|pause| pause.target.as_str() == target)
             {
-                let why = if pause.reason.is_empty() { String::new() } else { format!(": {}", plain(&pause.reason)) };
-                session.out.say(format!("  {task} waits: nothing lands on {target} for now{why}"));
+                session.out.say(format!("  {task} waits: {}", plain(&pause.to_string())));
             }
             if let (LEFT, Some(pushed), Some(why)) =
                 (entry.kind.as_str(), entry.data["pushed"].as_str(), entry.data["why"].as_str())

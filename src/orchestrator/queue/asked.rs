@@ -87,11 +87,7 @@ pub fn standing(entry: &QueueEntry, obstacle: Option<&Obstacle>, pause: Option<&
         }
         Some(Obstacle::Needs(need)) => ("blocked", format!("{need} lands first")),
         None if entry.judged_since.is_some() => ("judged", String::new()),
-        None => match pause {
-            Some(pause) if pause.reason.is_empty() => ("waiting", format!("nothing lands on {} for now", pause.target)),
-            Some(pause) => ("waiting", format!("nothing lands on {} for now: {}", pause.target, pause.reason)),
-            None => ("waiting", String::new()),
-        },
+        None => ("waiting", pause.map_or_else(String::new, ToString::to_string)),
     }
 }
 

@@ -6,14 +6,15 @@
 
 use std::sync::Arc;
 
-use super::bell::{self, Listener};
-use super::order;
+use tokio::sync::Notify;
+
 use super::round::{self, Round};
+use super::{bell, order};
 use super::{scan, terms, turn};
 use crate::model::record::{RunRecord, TaskRecord};
 use crate::model::{QueueEntry, Reason, ReasonKind, TaskId, TaskState};
 use crate::orchestrator::context::{Context, RunError, blocking};
-use crate::orchestrator::refusal::{cancel, reject};
+use crate::orchestrator::refusal::{cancel, reject, reject_dependent};
 use crate::sys::{clock, proc};
 
 /// Most results that are judged together.
@@ -60,7 +61,8 @@ pub fn entry_of(run: &RunRecord, task: &TaskRecord) -> Option<QueueEntry> {
 /// Waits, and works on the queue, until something of what this run handed in is in it no longer; that, and the states that it
 /// came to. Nothing when nothing is handed in.
 pub async fn attend(context: Arc<Context>) -> Result<Vec<(TaskId, TaskState)>, RunError> {
-    let mut listener = Listener::begin(&context.repo)?;
+    let rung = Arc::new(Notify::new());
+    let _for_as_long_as_it_attends = context.watch_directory(&bell::place(&context.repo)?, &rung);
     let mut stop = context.stop_news();
     let (mut races, mut silent, mut singly, mut in_vain) = (0, 0, 0_usize, false);
     loop {
@@ -98,7 +100,8 @@ pub async fn attend(context: Arc<Context>) -> Result<Vec<(TaskId, TaskState)>, R
         }
         in_vain = false;
         tokio::select! {
-            heard = listener.heard() => heard?,
+            () = rung.notified() => {}
+            () = tokio::time::sleep(bell::LOOK_AGAIN) => {}
             _ = stop.changed() => {}
         }
     }
@@ -165,8 +168,7 @@ fn state_of(context: &Context, id: &TaskId) -> Result<Option<TaskState>, RunErro
     for need in &task.spec.needs {
         let state = context.task(need)?.state;
         if state.is_terminal() && !matches!(state, TaskState::Landed | TaskState::NoChange) {
-            let message = format!("it builds on `{need}`, which did not land");
-            return reject(context, id, Reason::new(ReasonKind::Skipped, message)).map(Some);
+            return reject_dependent(context, id, need).map(Some);
         }
     }
     match context.store(|store| store.queued(&context.run.id, id))? {

@@ -22,12 +22,10 @@ pub struct Queue {
 /// Looks at the queue of a branch.
 pub fn queue(store: &Store, target: &BranchName) -> Result<Queue, StoreError> {
     let pause = store.queue_pauses()?.into_iter().find(|pause| pause.target == *target);
-    let mut runs: BTreeMap<RunId, RunRecord> = BTreeMap::new();
+    let entries = store.queue(Some(target))?;
+    let runs = runs_of(store, &entries)?;
     let mut waiting = Vec::new();
-    for entry in store.queue(Some(target))? {
-        if !runs.contains_key(&entry.run) {
-            runs.insert(entry.run.clone(), store.run(&entry.run)?);
-        }
+    for entry in entries {
         waiting.push(Waiting {
             attended: is_attended(&entry),
             run_paused: runs.get(&entry.run).is_some_and(|run| run.paused),
@@ -36,6 +34,17 @@ pub fn queue(store: &Store, target: &BranchName) -> Result<Queue, StoreError> {
         });
     }
     Ok(Queue { waiting, pause })
+}
+
+/// The runs of entries, each read once.
+fn runs_of(store: &Store, entries: &[QueueEntry]) -> Result<BTreeMap<RunId, RunRecord>, StoreError> {
+    let mut runs = BTreeMap::new();
+    for QueueEntry { run, .. } in entries {
+        if !runs.contains_key(run) {
+            runs.insert(run.clone(), store.run(run)?);
+        }
+    }
+    Ok(runs)
 }
 
 /// True when who waits for an entry lives.
@@ -56,12 +65,9 @@ fn open_needs(store: &Store, entry: &QueueEntry) -> Result<Vec<TaskId>, StoreErr
 
 /// Entries with what decides how each lands.
 pub fn subjects(store: &Store, entries: &[QueueEntry]) -> Result<Vec<Subject>, StoreError> {
-    let mut runs: BTreeMap<RunId, RunRecord> = BTreeMap::new();
+    let runs = runs_of(store, entries)?;
     let mut subjects = Vec::new();
     for entry in entries {
-        if !runs.contains_key(&entry.run) {
-            runs.insert(entry.run.clone(), store.run(&entry.run)?);
-        }
         if let Some(run) = runs.get(&entry.run) {
             subjects.push(Subject::of(entry.clone(), run, store.task(&entry.run, &entry.task)?));
         }
