@@ -11,6 +11,11 @@ pub type Captured = ((RunId, TaskId), CommitId);
 
 /// Keeps captured commits reachable after their branches are gone: `diff RUN/TASK` works from them.
 pub fn keep(repo: &Repository, captured: &[Captured]) -> Result<()> {
+    update_refs(repo, &missing(repo, captured)?, "treehand: landed")
+}
+
+/// What is still to be kept of these.
+pub fn missing(repo: &Repository, captured: &[Captured]) -> Result<Vec<RefChange>> {
     let (reader, mut changes) = (repo.reader(), Vec::new());
     for ((run, id), commit) in captured {
         let reference = format!("refs/treehand/merged/{run}/{id}");
@@ -19,5 +24,5 @@ pub fn keep(repo: &Repository, captured: &[Captured]) -> Result<()> {
             changes.push(RefChange { reference, new: Some(commit.clone()), expected });
         }
     }
-    update_refs(repo, &changes, "treehand: landed")
+    Ok(changes)
 }

@@ -52,7 +52,7 @@ pub fn lacks(context: &Context, reader: &Reader, target: &Target, task: &TaskRec
     Ok(behind::lacks(reader, target, (&context.run, task), &behind::landed(reader, &needs)?)?)
 }
 
-/// Watches until the run is over; who waits for news of the target hears of each move.
+/// Watches until the run is over; who waits for news of the target hears of each move. For runs in which somebody works.
 pub async fn watch(context: Arc<Context>) {
     let bell = Arc::new(Notify::new());
     let (mut watched, mut rungs): (Vec<PathBuf>, Option<Vec<Rung>>) = (Vec::new(), Some(Vec::new()));

@@ -2,6 +2,7 @@
 //! Words only; who signs and when is the landing's business.
 
 use crate::model::{RunId, TaskId, TaskSpec};
+use crate::sys::git::Words;
 
 /// What a landed commit says it came from.
 #[derive(Clone, Debug)]
@@ -37,6 +38,16 @@ pub struct Told {
     pub message: String,
     /// Who wrote it: `Name <address>`.
     pub author: String,
+}
+
+impl Told {
+    /// What a commit tells.
+    pub fn of(words: &Words) -> Told {
+        let lines = words.message.lines().map(str::trim_end).skip_while(|line| line.is_empty());
+        let subject = lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ").trim().to_owned();
+        let (name, address) = &words.author;
+        Told { subject, message: words.message.clone(), author: format!("{name} <{address}>") }
+    }
 }
 
 /// The message of a squash of what a person offers: of one commit its own, of several their subjects below the name; whoever

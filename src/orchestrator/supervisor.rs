@@ -131,8 +131,9 @@ async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Re
     let mut hangup = signal(SignalKind::hangup()).map_err(RunError::io("cannot watch signals"))?;
     gates::sweep(context)?;
     let server = tokio::spawn(control::serve(listener, Arc::clone(context), asking));
-    let lookout = tokio::spawn(lookout::watch(Arc::clone(context)));
     let tasks = context.store(|store| store.tasks(&context.run.id))?;
+    let somebody_works = tasks.iter().any(|task| task.offered.is_none());
+    let lookout = somebody_works.then(|| tokio::spawn(lookout::watch(Arc::clone(context))));
     let board = Board::new(tasks.iter().map(slot).collect(), context.run.jobs, context.run.merge);
     let mut driver = Driver {
         context,
@@ -179,7 +180,7 @@ async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Re
         }
     }
     server.abort();
-    lookout.abort();
+    lookout.inspect(tokio::task::JoinHandle::abort);
     while let Some(reclaimed) = driver.reclaims.join_next().await {
         reclaimed.map_err(RunError::panicked)?;
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::checkouts::{self, Checkout};
 use super::error::{Result, WorktreeError};
 use super::hooks;
-use super::import::{changes, update_ref_until};
+use super::import::{RefChange, changes, update_ref_with};
 use super::index_lock::{IndexLock, Obstacle};
 use super::repository::Repository;
 use crate::model::cause::chain;
@@ -54,6 +54,12 @@ pub enum Advanced {
 
 /// Moves the branch, or says why not.
 pub fn advance(repo: &Repository, request: &Advance<'_>) -> Result<Advanced> {
+    advance_with(repo, request, &[])
+}
+
+/// The same, with other refs that move in the transaction that moves the branch. Where git fails after that has moved, they are what
+/// the caller has to look after.
+pub fn advance_with(repo: &Repository, request: &Advance<'_>, also: &[RefChange]) -> Result<Advanced> {
     let usage = checkouts::branch_use(repo, request.branch)?;
     if let Some((place, operation)) = usage.held.first() {
         let message = format!("`{}` is in the middle of {operation} in {}", request.branch, place.display());
@@ -88,8 +94,9 @@ pub fn advance(repo: &Repository, request: &Advance<'_>) -> Result<Advanced> {
         }
         held.push(lock);
     }
-    let (reference, ends) = (request.branch.full_ref(), (Some(request.to), Some(request.from)));
-    let moved = update_ref_until(repo, &reference, ends, request.message, deadline);
+    let (new, expected) = (Some(request.to.clone()), Some(request.from.clone()));
+    let branch = RefChange { reference: request.branch.full_ref(), new, expected };
+    let moved = update_ref_with(repo, &branch, also, request.message, deadline);
     match moved {
         Ok(()) => {}
         Err(WorktreeError::Busy { .. }) => return Ok(Advanced::Raced),

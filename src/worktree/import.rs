@@ -160,50 +160,50 @@ pub fn update_ref(
     expected: Option<&CommitId>,
     message: &str,
 ) -> Result<()> {
-    update_ref_until(repo, reference, (new, expected), message, Instant::now() + repo.patience.limit)
+    let change = RefChange { reference: reference.to_owned(), new: new.cloned(), expected: expected.cloned() };
+    update_ref_with(repo, &change, &[], message, Instant::now() + repo.patience.limit)
 }
 
-/// The same, waiting until then.
-pub fn update_ref_until(
+/// The same, waiting until then, with others that move in the same transaction.
+pub fn update_ref_with(
     repo: &Repository,
-    reference: &str,
-    (new, expected): (Option<&CommitId>, Option<&CommitId>),
+    change: &RefChange,
+    also: &[RefChange],
     message: &str,
     deadline: Instant,
 ) -> Result<()> {
-    while_locked(repo, &[reference], deadline, || try_update_ref(repo, reference, new, expected, message))
+    let references: Vec<&str> = std::iter::once(change).chain(also).map(|one| one.reference.as_str()).collect();
+    while_locked(repo, &references, deadline, || try_update_ref(repo, change, also, message))
 }
 
-fn try_update_ref(
-    repo: &Repository,
-    reference: &str,
-    new: Option<&CommitId>,
-    expected: Option<&CommitId>,
-    message: &str,
-) -> Result<Attempt<()>> {
-    let zero = || new.or(expected).map(CommitId::zero_like).unwrap_or_default();
-    let old = expected.map_or_else(zero, ToString::to_string);
-    let args = match new {
-        Some(new) => vec!["update-ref", "--create-reflog", "-m", message, reference, new.as_str(), &old],
-        None => vec!["update-ref", "-m", message, "-d", reference, &old],
+fn try_update_ref(repo: &Repository, change: &RefChange, also: &[RefChange], message: &str) -> Result<Attempt<()>> {
+    let RefChange { reference, new, expected } = change;
+    let command = match new {
+        // No reflog is made for what goes.
+        None if also.is_empty() => {
+            let (_, old) = change.ends();
+            repo.bare(["update-ref", "-m", message, "-d", reference, &old])
+        }
+        _ => {
+            let lines = std::iter::once(change).chain(also).flat_map(RefChange::line).collect::<Vec<u8>>();
+            repo.bare(["update-ref", "--create-reflog", "-m", message, "--stdin", "-z"]).stdin(lines)
+        }
     };
-    let command = repo.bare(&args);
     let command = if repo.hooks == Hooks::Unconfined { command.with_hooks() } else { command };
     let output = command.output()?;
     if output.status.success() {
         return Ok(Attempt::Done(()));
     }
-    let now = repo.reader().ref_commit(reference)?;
-    match now.as_ref() {
-        now if now == expected => Ok(Attempt::NotMoved(output.into_error(format!("update-ref {reference}")).into())),
+    match repo.reader().ref_commit(reference)? {
+        now if now == *expected => Ok(Attempt::NotMoved(output.into_error(format!("update-ref {reference}")).into())),
         // git moves a ref before it writes the reflog of HEAD, and fails when it cannot do that (it is another user's, the
         // disk is full). Who took that for a ref that did not move would leave the files behind it.
-        now if now == new && expected.is_some() && new.is_some() => {
+        now if now == *new && expected.is_some() && new.is_some() => {
             let said = String::from_utf8_lossy(&output.stderr);
             tracing::warn!("{reference} has moved, although git says: {}", said.trim());
             Ok(Attempt::Done(()))
         }
-        now => Err(moved(reference, now, expected)),
+        now => Err(moved(reference, now.as_ref(), expected.as_ref())),
     }
 }
 
@@ -218,17 +218,28 @@ pub struct RefChange {
     pub expected: Option<CommitId>,
 }
 
+impl RefChange {
+    /// Where it goes and where it is, as git is told: absence is zeros.
+    fn ends(&self) -> (String, String) {
+        let RefChange { new, expected, .. } = self;
+        let zero = || new.as_ref().or(expected.as_ref()).map(CommitId::zero_like).unwrap_or_default();
+        let id = |commit: &Option<CommitId>| commit.as_ref().map_or_else(zero, ToString::to_string);
+        (id(new), id(expected))
+    }
+
+    /// The line of `update-ref --stdin -z` that makes it.
+    fn line(&self) -> Vec<u8> {
+        let (new, expected) = self.ends();
+        format!("update {}\0{new}\0{expected}\0", self.reference).into_bytes()
+    }
+}
+
 /// Moves refs by compare-and-swap in one transaction: all of them, or none. Without any nothing is asked of git.
 pub fn update_refs(repo: &Repository, changes: &[RefChange], message: &str) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
-    let mut lines = Vec::new();
-    for RefChange { reference, new, expected } in changes {
-        let zero = || new.as_ref().or(expected.as_ref()).map(CommitId::zero_like).unwrap_or_default();
-        let id = |commit: &Option<CommitId>| commit.as_ref().map_or_else(zero, ToString::to_string);
-        lines.extend(format!("update {reference}\0{}\0{}\0", id(new), id(expected)).into_bytes());
-    }
+    let lines: Vec<u8> = changes.iter().flat_map(RefChange::line).collect();
     let references: Vec<&str> = changes.iter().map(|change| change.reference.as_str()).collect();
     let deadline = Instant::now() + repo.patience.limit;
     while_locked(repo, &references, deadline, || try_update_refs(repo, changes, lines.clone(), message))

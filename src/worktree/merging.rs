@@ -56,7 +56,8 @@ impl<'a> Merger<'a> {
 
     /// Takes it for known that no `.gitattributes` of one commit differs from those of another, so that git need not be asked.
     pub fn know_same_attributes(&mut self, commit: &CommitId, of: &CommitId) {
-        self.like.insert(commit.clone(), of.clone());
+        let of = self.like.get(of).unwrap_or(of).clone();
+        self.like.insert(commit.clone(), of);
     }
 
     /// The commit that stands for our side where attributes are compared.

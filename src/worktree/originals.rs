@@ -50,6 +50,9 @@ pub fn registered(git: &Git, git_dir: &Path, commit: &CommitId) -> Result<Vec<Re
 
 /// The names of the submodules by their paths, as a commit's `.gitmodules` has them.
 pub fn names_in(git: &Git, git_dir: &Path, commit: &CommitId) -> Result<BTreeMap<PathBuf, PathBuf>> {
+    if !Reader::open(git, git_dir).may_have(commit, ".gitmodules") {
+        return Ok(BTreeMap::new());
+    }
     let blob = format!("{commit}:.gitmodules");
     names(git.bare(git_dir, ["config", "--blob", &blob]).env("GIT_NO_REPLACE_OBJECTS", "1"))
 }

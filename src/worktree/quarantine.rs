@@ -13,7 +13,7 @@ use super::abandoned;
 use super::error::{Result, WorktreeError};
 use super::repository::Repository;
 use crate::model::CommitId;
-use crate::sys::git::{Git, GitCommand, Version};
+use crate::sys::git::{Git, GitCommand, Reader, Version};
 use crate::sys::{fs, random};
 
 /// A place for objects that are not trusted yet, or not wanted yet.
@@ -99,6 +99,14 @@ pub fn object_format(commit: &CommitId) -> &'static str {
     if commit.as_str().len() == 64 { "sha256" } else { "sha1" }
 }
 
+/// So few objects are packed as they are: to find them is less work here than git's walk, and to look for deltas among them would
+/// take longer than all the rest, for what git's own maintenance does when it rolls packs up.
+const FEW: usize = 1000;
+
+fn lines(before: &str, ids: &[CommitId]) -> String {
+    ids.iter().map(|id| format!("{before}{id}\n")).collect()
+}
+
 impl Quarantine {
     /// Makes an empty quarantine; `like` is any id of the repository (its length tells the object format).
     pub fn create(repo: &Repository, like: &CommitId) -> Result<Quarantine> {
@@ -144,6 +152,11 @@ impl Quarantine {
         }
         let signs = self.as_person([] as [&str; 0]).flag("commit.gpgSign")?.unwrap_or(false);
         Ok(*self.signs.get_or_init(|| signs))
+    }
+
+    /// The tree of a commit in it.
+    pub fn tree_of(&self, commit: &CommitId) -> Result<CommitId> {
+        Ok(self.command(["rev-parse", "--verify", &format!("{commit}^{{tree}}")]).object_id()?)
     }
 
     /// Its object directory.
@@ -205,17 +218,15 @@ impl Quarantine {
 
     /// Moves everything that `tips` reach and the main repository's refs do not into the main repository.
     pub fn migrate(&self, tips: &[CommitId], known: &[CommitId]) -> Result<Kept> {
-        let mut revisions = String::new();
-        for tip in tips {
-            revisions.push_str(&format!("{tip}\n"));
-        }
-        for commit in known {
-            revisions.push_str(&format!("^{commit}\n"));
-        }
         let pack_dir = self.dir.join("migrate");
         fs::create_private_dir_all(&pack_dir)?;
-        let args = ["pack-objects", "-q", "--revs", "--non-empty", "--delta-base-offset"];
-        let packed = self.command(args).arg(pack_dir.join("pack")).stdin(revisions).text()?;
+        let command = self.command(["pack-objects", "-q", "--non-empty", "--delta-base-offset"]);
+        let few = Reader::open(&self.git, &self.dir).objects_beyond(tips, known).filter(|ids| ids.len() <= FEW);
+        let (command, input) = match few {
+            Some(ids) => (command.args(["--window=0", "--threads=1"]), lines("", &ids)),
+            None => (command.arg("--revs"), lines("", tips) + &lines("^", known)),
+        };
+        let packed = command.arg(pack_dir.join("pack")).stdin(input).text()?;
         let packs = if packed.is_empty() { Vec::new() } else { vec![format!("pack-{packed}")] };
         self.adopt(&pack_dir, &packs)
     }

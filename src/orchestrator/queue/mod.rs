@@ -9,6 +9,7 @@ pub mod attend;
 pub mod bell;
 pub mod order;
 pub mod place;
+mod put;
 pub mod round;
 pub mod scan;
 pub mod search;

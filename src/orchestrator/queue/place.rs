@@ -11,8 +11,9 @@ use super::stack::Link;
 use crate::model::cause::chain;
 use crate::model::{BranchName, CommitId, PushTarget, QueueEntry};
 use crate::orchestrator::context::{Context, RunError};
+use crate::orchestrator::kept;
 use crate::store::EntryDraft;
-use crate::worktree::advance::{Advance, Advanced, advance};
+use crate::worktree::advance::{Advance, Advanced, advance, advance_with};
 use crate::worktree::remote_landing::{self, Pushed, There};
 use crate::worktree::{Repository, WorktreeError};
 
@@ -64,7 +65,9 @@ pub fn move_on(
 ) -> Result<Moved, RunError> {
     let Some(target) = &context.run.push else {
         let (branch, lock_wait) = (&context.run.into, context.run.lock_wait.0);
-        return Ok(match advance(&context.repo, &Advance { branch, from, to, message, lock_wait })? {
+        let captured: Vec<_> = links.iter().map(|link| link.subject.captured()).collect();
+        let also = kept::missing(&context.repo, &captured)?;
+        return Ok(match advance_with(&context.repo, &Advance { branch, from, to, message, lock_wait }, &also)? {
             Advanced::Done => Moved::Done,
             other => Moved::Not(other),
         });

@@ -12,7 +12,7 @@ use super::bell;
 use super::place::{self, Ground};
 use super::scan;
 use super::search::{Found, Search, Trial};
-use super::stack::{Link, Stack, Subject};
+use super::stack::{Link, Stack};
 use crate::model::cause::chain;
 use crate::model::{CommitId, GateSpec, QueueEntry, Reason, ReasonKind, Timestamp};
 use crate::orchestrator::context::{Context, RunError, blocking};
@@ -359,10 +359,8 @@ fn move_target(context: &Context, mut stack: Stack, count: usize) -> Result<Move
 }
 
 fn record(context: &Context, links: &[Link], intent: Option<&Intent>) -> Result<(), RunError> {
-    let captured = links.iter().map(|Link { subject: Subject { entry, .. }, .. }| {
-        ((entry.run.clone(), entry.task.clone()), entry.commit.clone())
-    });
-    kept::keep(&context.repo, &captured.collect::<Vec<_>>())?;
+    // They are, where all went well: what a failing git or a remote left is made up for here.
+    kept::keep(&context.repo, &links.iter().map(|link| link.subject.captured()).collect::<Vec<_>>())?;
     let at = clock::now();
     let landings: Vec<Landing<'_>> = links.iter().map(|link| landing(link, at)).collect();
     context.store(|store| store.record_landings(&landings, intent))?;

@@ -3,6 +3,7 @@
 //! Promises: every git process has the same hardened environment, no prompt, a checked minimum version, and its
 //! machine-readable output is returned whole; prose is never parsed. Knows nothing of workspaces or runs.
 
+mod brought;
 mod command;
 mod index;
 mod line;
@@ -10,6 +11,7 @@ mod read;
 mod serve;
 mod stream;
 
+pub use brought::Words;
 pub use command::{Git, GitCommand, GitError, GitOutput, MINIMUM_VERSION, Version, is_program};
 pub use index::{IndexFacts, index_facts};
 pub use line::Line;

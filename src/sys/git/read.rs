@@ -13,9 +13,9 @@ use crate::sys::env;
 
 /// A repository opened for reading.
 pub struct Reader {
-    git: Git,
-    git_dir: PathBuf,
-    library: Option<Repository>,
+    pub(super) git: Git,
+    pub(super) git_dir: PathBuf,
+    pub(super) library: Option<Repository>,
     known: Option<Known>,
 }
 
@@ -58,7 +58,7 @@ pub enum ReadError {
     Git(#[from] GitError),
 }
 
-type Answer<T> = Result<T, ReadError>;
+pub(super) type Answer<T> = Result<T, ReadError>;
 
 impl Reader {
     /// Opens the repository with this git dir.
@@ -389,11 +389,11 @@ fn deltas(
     Ok(diff.deltas().filter_map(path).collect())
 }
 
-fn oid(commit: &CommitId) -> Option<Oid> {
+pub(super) fn oid(commit: &CommitId) -> Option<Oid> {
     Oid::from_str(commit.as_str()).ok().filter(|_| commit.as_str().len() == 40)
 }
 
-fn id(oid: Oid) -> CommitId {
+pub(super) fn id(oid: Oid) -> CommitId {
     CommitId::parse(&oid.to_string()).expect("libgit2 prints full lower-case ids")
 }
 

@@ -1,0 +1,192 @@
+//! Apply: one result put on a commit in memory, in the way that its run wants it: squashed, merged, replayed or as it is. No ref,
+//! index or tree is touched; new objects go to a quarantine.
+//!
+//! What git cannot do with a result is that result's end, and not that of the others; what is the disk's doing is an error.
+
+use super::stack::Subject;
+use crate::model::cause::chain;
+use crate::model::{CommitId, QueueEntry, Reason, ReasonKind, Strategy};
+use crate::orchestrator::context::RunError;
+use crate::orchestrator::messages::{self, Origin, Told};
+use crate::orchestrator::room;
+use crate::sys::git::{Reader, Words};
+use crate::worktree::error::Result as WorktreeResult;
+use crate::worktree::merge::{self, Merged, Signature};
+use crate::worktree::merging::Merger;
+use crate::worktree::quarantine::Quarantine;
+use crate::worktree::replay::{self, Pick, Replayed};
+use crate::worktree::{Repository, WorktreeError};
+
+/// What it takes to put results on commits of a repository.
+pub struct Hand<'a> {
+    reader: Reader,
+    quarantine: &'a Quarantine,
+    merger: Merger<'a>,
+}
+
+/// What putting one result on a commit gave.
+pub enum Put {
+    /// This commit; the same where nothing of it is left to land.
+    On(New),
+    /// Files in conflict; none at all where a fast-forward is not one any more.
+    Conflict(Vec<String>),
+    /// It cannot land at all.
+    Refused(Reason),
+}
+
+/// A commit, and its tree where that is known.
+pub struct New {
+    /// The commit.
+    pub commit: CommitId,
+    /// Its tree.
+    pub tree: Option<CommitId>,
+}
+
+impl From<CommitId> for New {
+    fn from(commit: CommitId) -> New {
+        New { commit, tree: None }
+    }
+}
+
+/// A commit, or the files in conflict; no files at all means that the target moved under a fast-forward.
+type Made = WorktreeResult<Result<New, Vec<String>>>;
+
+impl<'a> Hand<'a> {
+    /// One that works in this quarantine.
+    pub fn open(repo: &Repository, quarantine: &'a Quarantine) -> Hand<'a> {
+        Hand { reader: repo.reader(), quarantine, merger: Merger::open(quarantine) }
+    }
+
+    /// What a result is put on: the top, or the run's base where the target is merely behind it (a local branch that was not
+    /// pulled). `None` where it would have to be put on that, and something else is there already.
+    pub fn onto(&self, (tip, top): (&CommitId, &CommitId), subject: &Subject) -> WorktreeResult<Option<CommitId>> {
+        let base = &subject.run_base;
+        if base == tip || !self.reader.is_ancestor(tip, base)? {
+            return Ok(Some(top.clone()));
+        }
+        Ok((top == tip).then(|| base.clone()))
+    }
+
+    /// Puts a result on a commit, whose tree is this where that is known.
+    pub fn put(&mut self, subject: &Subject, onto: &CommitId, tree: Option<&CommitId>) -> Result<Put, RunError> {
+        let made = match subject.strategy {
+            Strategy::Squash => self.tree_of(onto, tree).and_then(|tree| self.squash(subject, (onto, &tree))),
+            Strategy::Merge => self.merge_commit(subject, onto),
+            Strategy::Rebase => rebase(self.quarantine, subject, onto),
+            Strategy::Ff => self.fast_forward(&subject.entry, onto),
+        };
+        match made {
+            Ok(Ok(new)) => Ok(Put::On(new)),
+            Ok(Err(paths)) => Ok(Put::Conflict(paths)),
+            Err(error @ WorktreeError::Unsigned { .. }) => {
+                Ok(Put::Refused(Reason::new(ReasonKind::Attention, chain(&error))))
+            }
+            Err(error) => match RunError::from(error) {
+                error if room::is_full(&error) || matches!(error, RunError::Worktree(WorktreeError::Store(_))) => {
+                    Err(error)
+                }
+                error => {
+                    let message = format!("it cannot be landed: {}", chain(&error));
+                    Ok(Put::Refused(Reason::new(ReasonKind::Failed, message)))
+                }
+            },
+        }
+    }
+
+    /// Tells git, which would have to look, that what was put on a commit changes no attributes, where that is so.
+    pub fn carry_attributes(&mut self, subject: &Subject, before: &CommitId, after: &CommitId) -> WorktreeResult<()> {
+        let QueueEntry { base, commit, .. } = &subject.entry;
+        let is_one = |path: &Vec<u8>| path.rsplit(|byte| *byte == b'/').next() == Some(b".gitattributes");
+        if !self.reader.changed_files(base, commit)?.iter().any(is_one) {
+            self.merger.know_same_attributes(after, before);
+        }
+        Ok(())
+    }
+
+    fn tree_of(&self, commit: &CommitId, known: Option<&CommitId>) -> WorktreeResult<CommitId> {
+        match known {
+            Some(tree) => Ok(tree.clone()),
+            None if self.reader.has_commit(commit)? => Ok(self.reader.tree_of(commit)?),
+            None => self.quarantine.tree_of(commit),
+        }
+    }
+
+    /// The result merged with what it is put on, its recorded base between them.
+    fn merge(&mut self, entry: &QueueEntry, onto: &CommitId) -> WorktreeResult<Merged> {
+        let QueueEntry { base, commit, .. } = entry;
+        self.merger.merge(Some(base), onto, commit)
+    }
+
+    fn squash(&mut self, subject: &Subject, (top, top_tree): (&CommitId, &CommitId)) -> Made {
+        let QueueEntry { base, commit, .. } = &subject.entry;
+        let tree = match self.merge(&subject.entry, top)? {
+            Merged::Conflict(paths) => return Ok(Err(paths)),
+            Merged::Clean(tree) => tree,
+        };
+        if tree == *top_tree {
+            return Ok(Ok(New { commit: top.clone(), tree: Some(tree) }));
+        }
+        let words = self.reader.words(commit, base)?;
+        let told: Vec<Told> = words.iter().map(Told::of).collect();
+        let author = told.last().map(|told| told.author.clone()).unwrap_or_default();
+        let message = match &subject.offered {
+            Some(label) => messages::squash_offered(label, &told, &author),
+            None => {
+                let subjects: Vec<String> = told.iter().map(|told| told.subject.clone()).collect();
+                messages::squash(&subject.spec, &subjects, &origin(&subject.entry))
+            }
+        };
+        let signature = words.last().map(signature).unwrap_or_default();
+        let made = merge::commit_tree(self.quarantine, &tree, &[top], &message, &signature)?;
+        Ok(Ok(New { commit: made, tree: Some(tree) }))
+    }
+
+    fn merge_commit(&mut self, subject: &Subject, top: &CommitId) -> Made {
+        let tree = match self.merge(&subject.entry, top)? {
+            Merged::Conflict(paths) => return Ok(Err(paths)),
+            Merged::Clean(tree) => tree,
+        };
+        let message = match &subject.offered {
+            Some(label) => messages::merge_offered(label, subject.entry.target.as_str()),
+            None => messages::merge(&subject.spec, &origin(&subject.entry)),
+        };
+        let parents = [top, &subject.entry.commit];
+        let made = merge::commit_tree(self.quarantine, &tree, &parents, &message, &Signature::default())?;
+        Ok(Ok(New { commit: made, tree: Some(tree) }))
+    }
+
+    fn fast_forward(&self, entry: &QueueEntry, top: &CommitId) -> Made {
+        let ahead = self.reader.is_ancestor(top, &entry.commit)?;
+        Ok(if ahead { Ok(entry.commit.clone().into()) } else { Err(Vec::new()) })
+    }
+}
+
+fn signature(words: &Words) -> Signature {
+    let (name, address) = &words.author;
+    Signature::of_author(name, address, &words.date)
+}
+
+/// Replays each commit of the task; what becomes empty is left out, as git does.
+fn rebase(quarantine: &Quarantine, subject: &Subject, top: &CommitId) -> Made {
+    let QueueEntry { base, commit, .. } = &subject.entry;
+    let range = format!("{base}..{commit}");
+    let mut picks = replay::picks(quarantine, &["--first-parent", &range])?;
+    // The base of a dependent holds what it needs merged, so its first commit is taken against that.
+    if let Some(first) = picks.first_mut() {
+        first.parent = Some(base.clone());
+    }
+    let last = picks.last().map(|pick| pick.commit.clone());
+    let origin = origin(&subject.entry);
+    let message = |pick: &Pick| match subject.offered {
+        Some(_) => pick.message.clone(),
+        None => messages::replayed(&pick.message, &origin, Some(&pick.commit) == last.as_ref()),
+    };
+    Ok(match replay::replay(quarantine, &picks, top, Some(&message))? {
+        Replayed::Done(commit) => Ok(commit.into()),
+        Replayed::Conflict { paths, .. } => Err(paths),
+    })
+}
+
+fn origin(entry: &QueueEntry) -> Origin<'_> {
+    Origin { run: &entry.run, task: &entry.task }
+}
