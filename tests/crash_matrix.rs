@@ -72,8 +72,24 @@ id = "b"
 command = ["sh", "-c", '''until grep -q stale "$TREEHAND_MAIL/fresh.json"; do sleep 0.02; done; echo b > b.txt''']
 "#;
 
+/// The second conflicts with the first, which has landed, and makes something of both.
+const RESOLVE: &str = r#"
+jobs = 2
+
+[[task]]
+id = "a"
+command = ["sh", "-c", "echo a > base.txt"]
+
+[[task]]
+id = "b"
+command = ["sh", "-c", '''
+  if test "$TREEHAND_CONFLICT"; then echo a and b > base.txt; exit; fi
+  until grep -q stale "$TREEHAND_MAIL/fresh.json"; do sleep 0.02; done; echo b > base.txt''']
+"#;
+
 fn world() -> World {
-    let world = World::new();
+    let mut world = World::new();
+    world.set("TREEHAND_MERGE__CONFLICTS", "agent");
     world.commit("base", &[("base.txt", "base\n")]);
     world
 }
@@ -99,6 +115,14 @@ fn outcome(world: &World, run: &Value) -> Value {
 /// What is there of a run when it is over: refs, entries, boxes, private dirs, and what should never be left of anything.
 fn left(world: &World, id: &str) -> Value {
     let refs = world.git(&["for-each-ref", "--format=%(refname)", "refs/heads/treehand", "refs/treehand"]);
+    // What was saved has the moment in its name, and is saved once more by who comes after.
+    let saved = |name: &str| -> Vec<String> {
+        let of_salvage = name.starts_with("refs/treehand/salvage/");
+        let part = |(n, part): (usize, &str)| if of_salvage && n == 5 { "MOMENT".into() } else { part.to_owned() };
+        name.split('/').enumerate().map(part).collect()
+    };
+    let refs: std::collections::BTreeSet<Vec<String>> = refs.replace(id, "RUN").lines().map(saved).collect();
+    let refs: Vec<String> = refs.iter().map(|parts| parts.join("/")).collect();
     let names = |dir: std::path::PathBuf| -> Vec<String> {
         let entries =
             std::fs::read_dir(dir).map(|entries| entries.filter_map(Result::ok).collect()).unwrap_or_default();
@@ -118,7 +142,7 @@ fn left(world: &World, id: &str) -> Value {
     world.git(&["fsck", "--full", "--strict"]);
     assert_eq!(world.git(&["status", "--porcelain"]), "", "the checkout followed its branch");
     serde_json::json!({
-        "refs": refs.replace(id, "RUN"), "entries": names(git.join("worktrees")), "boxes": names(world.trees()),
+        "refs": refs, "entries": names(git.join("worktrees")), "boxes": names(world.trees()),
         "private": private, "merging": git.join("index.lock").exists(),
     })
 }
@@ -164,6 +188,11 @@ fn what_a_question_that_nobody_answers_leaves_is_the_same_whenever_its_superviso
 #[test]
 fn a_result_is_brought_forward_once_whenever_its_supervisor_dies() {
     every_moment((FORWARD, 0), if everything() { Moments::All } else { Moments::Third });
+}
+
+#[test]
+fn a_conflict_is_resolved_once_whenever_its_supervisor_dies() {
+    every_moment((RESOLVE, 0), if everything() { Moments::All } else { Moments::Third });
 }
 
 /// What `scripts/stress crash` asks for.

@@ -32,6 +32,7 @@ pub mod admission;
 pub mod bounds;
 pub mod cause;
 pub mod commit;
+pub mod conflict;
 pub mod freshness;
 pub mod health;
 pub mod hooks;

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
+use super::conflict::Resolving;
 use super::health::{HealthRecord, HealthSpans};
 use super::mail::{Message, Question};
 use super::{
@@ -60,6 +61,9 @@ pub struct RunRecord {
     /// What becomes of results that change what runs by itself.
     #[serde(default)]
     pub sensitive: Sensitive,
+    /// How often the agent of a task may resolve a conflict of its result; never for 0.
+    #[serde(default)]
+    pub conflict_rounds: u32,
     /// Tip of the target when the run started.
     pub before: CommitId,
     /// Tip of the target after its last landing.
@@ -190,6 +194,12 @@ pub struct TaskRecord {
     /// That its result was brought forward, or is about to be.
     #[serde(default)]
     pub forward: Option<ForwardRecord>,
+    /// The conflict that is to be resolved before it can land.
+    #[serde(default)]
+    pub resolving: Option<Resolving>,
+    /// How often its agent has got a conflict to resolve.
+    #[serde(default)]
+    pub resolutions: u32,
 }
 
 impl TaskRecord {

@@ -73,6 +73,8 @@ pub enum TaskEvent {
     Skip,
     /// A person or the run's end cancelled it.
     Cancel,
+    /// The result conflicts with its target, and its agent gets that to resolve.
+    Resolve,
     /// A person wants it done again.
     Retry,
     /// A person wants its result to land.
@@ -142,6 +144,7 @@ impl TaskState {
             (S::Running, E::NothingChanged) => S::NoChange,
             (S::Captured, E::Enqueue) => S::Candidate,
             (S::Candidate, E::Land) => S::Landed,
+            (S::Candidate, E::Resolve) => S::Queued,
             (S::Leased | S::Running | S::Captured | S::Candidate, E::Reject) => S::Rejected,
             (S::Running | S::Captured, E::Hold) => S::NeedsAttention,
             (S::Queued, E::Skip) => S::Skipped,
@@ -251,7 +254,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const EVENTS: [TaskEvent; 17] = [
+    const EVENTS: [TaskEvent; 18] = [
         TaskEvent::Lease,
         TaskEvent::Release,
         TaskEvent::Start,
@@ -267,6 +270,7 @@ mod tests {
         TaskEvent::Hold,
         TaskEvent::Skip,
         TaskEvent::Cancel,
+        TaskEvent::Resolve,
         TaskEvent::Retry,
         TaskEvent::Merge,
     ];
@@ -324,7 +328,7 @@ mod tests {
                 if let Ok(after) = state.next(event) {
                     prop_assert!(!state.is_terminal() || matches!(event, TaskEvent::Merge | TaskEvent::Retry));
                     starts += u32::from(event == TaskEvent::Start);
-                    let again = [TaskEvent::TryAgain, TaskEvent::Retry, TaskEvent::Release].contains(&event);
+                    let again = [TaskEvent::TryAgain, TaskEvent::Retry, TaskEvent::Release, TaskEvent::Resolve].contains(&event);
                     tries += u32::from(again && state != TaskState::Leased);
                     state = after;
                 }

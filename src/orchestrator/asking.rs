@@ -76,6 +76,7 @@ pub fn queue_again(store: &Store, run: &RunId, tasks: &[TaskId]) -> Result<Vec<T
         task.mail.clear();
         task.tampered.clear();
         (task.accepted, task.told, task.forward) = (false, None, None);
+        (task.resolving, task.resolutions) = (None, 0);
     };
     let one = |id: &TaskId| store.move_task(run, id, TaskEvent::Retry, json!({}), again);
     tasks.iter().map(one).collect()

@@ -13,6 +13,7 @@ use super::backoff::{self, Failed};
 use super::context::{Context, RunError};
 use super::gates;
 use super::refusal::cancel;
+use super::resolve;
 use crate::confine::shim::Stopped;
 use crate::model::record::{AttemptError, TaskRecord};
 use crate::model::{Delay, FailureClass, Reason, ReasonKind, Span, TaskEvent, TaskId, TaskState};
@@ -135,6 +136,9 @@ fn last_words(log: &Path) -> String {
 fn retry_or_fail(context: &Context, id: &TaskId, kind: ReasonKind, message: String) -> Result<TaskState, RunError> {
     let task = context.task(id)?;
     let delay = next_attempt(context, &task)?.filter(|_| !context.has_to_stop(id));
+    if let (None, Some(resolving)) = (&delay, &task.resolving) {
+        return resolve::give_up(context, &task, resolving, &message);
+    }
     let (event, reason) = match &delay {
         Some(_) => (TaskEvent::TryAgain, None),
         None => {

@@ -32,6 +32,7 @@ pub mod post;
 pub mod queue;
 pub mod recover;
 pub mod refusal;
+pub mod resolve;
 pub mod result;
 pub mod resumption;
 pub mod room;

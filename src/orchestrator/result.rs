@@ -11,6 +11,7 @@ use super::failure::is_unanswered;
 use super::forward::{self, Made};
 use super::messages::{self, Origin};
 use super::refusal;
+use super::resolve;
 use super::room;
 use crate::model::cause::chain;
 use crate::model::record::{ConfineLevel, TaskRecord};
@@ -53,6 +54,10 @@ pub fn take(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<TaskS
         }
         Ok(Some((commit, changes, verdict))) => {
             let run = &context.run.id;
+            let left = resolve::left_over(context, &task, &commit)?;
+            if let (Some(left), Some(resolving)) = (left, &task.resolving) {
+                return resolve::give_up(context, &task, resolving, &left);
+            }
             let made = Made { base: prepared.base.clone(), commit, changes };
             let (made, event, reason) = match rule(context, &task, made, verdict) {
                 Ok(ruled) => ruled,
@@ -66,7 +71,7 @@ pub fn take(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<TaskS
             let task = context.store(|store| {
                 store.move_task_through(run, id, &[captured, judged], |task| {
                     (task.base, task.commit) = (Some(base), Some(commit));
-                    task.changes = Some(changes.count);
+                    (task.changes, task.resolving) = (Some(changes.count), None);
                     task.reason = reason.or(task.reason.take());
                 })
             })?;

@@ -66,6 +66,8 @@ pub struct StartSettings {
     pub bounds: Bounds,
     /// What becomes of results that change what runs by itself.
     pub sensitive: Sensitive,
+    /// How often the agent of a task may resolve a conflict of its result.
+    pub conflict_rounds: u32,
 }
 
 /// A run as it would be recorded, with what is to be said about it.
@@ -129,6 +131,7 @@ pub(super) fn run_record(
         template: settings.template.clone(),
         output_limit: settings.output_limit,
         bounds: settings.bounds.clone(),
+        conflict_rounds: settings.conflict_rounds,
         sensitive: settings.sensitive.clone(),
         before,
         after: None,
@@ -251,6 +254,8 @@ pub(super) fn tasks(run: &RunId, spec: &RunSpec) -> Result<Vec<TaskRecord>, RunE
             delay: None,
             told: None,
             forward: None,
+            resolving: None,
+            resolutions: 0,
             accepted: false,
             offered: None,
         })

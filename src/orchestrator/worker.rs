@@ -14,6 +14,7 @@ use super::failure::{SETUP, SPAWN, after_failure, close_attempt, failure, is_una
 use super::health;
 use super::mail;
 use super::refusal::{cancel, fail, reject};
+use super::resolve;
 use super::result::{self, Prepared};
 use super::room;
 use super::setup::{self, TaskTree};
@@ -117,8 +118,10 @@ fn prepare(context: &Context, id: &TaskId) -> Result<Preparation, RunError> {
             task.workspace = Some(paths.enclosure.clone());
         })
     })?;
-    make_branch(context, &task, &base)?;
-    let lenders = context.lend(&[&context.run.base.commit, &base])?;
+    move_branch(context, &task, &base, "treehand: task started")?;
+    let of_conflict = task.resolving.iter().flat_map(|resolving| [&resolving.base, &resolving.commit]);
+    let lent: Vec<&CommitId> = [&context.run.base.commit, &base].into_iter().chain(of_conflict).collect();
+    let lenders = context.lend(&lent)?;
     let base_name = BranchName::parse(&context.run.base.reference).ok();
     let request = SealRequest {
         base: &base,
@@ -132,12 +135,15 @@ fn prepare(context: &Context, id: &TaskId) -> Result<Preparation, RunError> {
     let submodules = sealed::create(repo, &paths, &request)?;
     context.note_missing(id, "workspace.submodules", &submodules)?;
     reach::furnish(&paths, &context.identity)?;
+    if let Some(resolving) = &task.resolving {
+        resolve::lay_out(context, &task, resolving, (&paths, &base))?;
+    }
     Ok(Preparation::Ready(Box::new(Prepared { paths, base, lenders })))
 }
 
-/// The branch stands at the base; from an earlier attempt it stands there already. What else it has, the result of an earlier
-/// attempt that did not land, is saved before it goes.
-fn make_branch(context: &Context, task: &TaskRecord, base: &CommitId) -> Result<(), WorktreeError> {
+/// The branch of a task stands at this commit; from an earlier attempt it stands there already. What else it has, the result of an
+/// earlier attempt that did not land, is saved before it goes.
+pub fn move_branch(context: &Context, task: &TaskRecord, base: &CommitId, message: &str) -> Result<(), WorktreeError> {
     let (repo, reference) = (&context.repo, task.branch.full_ref());
     let now = repo.reader().ref_commit(&reference)?;
     match &now {
@@ -148,7 +154,7 @@ fn make_branch(context: &Context, task: &TaskRecord, base: &CommitId) -> Result<
         }
         _ => {}
     }
-    update_ref(repo, &reference, Some(base), now.as_ref(), "treehand: task started")
+    update_ref(repo, &reference, Some(base), now.as_ref(), message)
 }
 
 /// An earlier attempt's workspace goes to the trash as it is, so that a new attempt starts clean and nothing is lost; so
@@ -187,8 +193,12 @@ pub fn prepared_before(context: &Context, id: &TaskId) -> Result<Prepared, RunEr
     Ok(Prepared { paths: context.paths(id)?, base, lenders })
 }
 
-/// The commit that a task starts from: the run's base, or the results of what it needs, merged in memory in order.
+/// The commit that a task starts from: the run's base, or the results of what it needs, merged in memory in order; the tip of the
+/// target, for one that has a conflict with that to resolve.
 fn base_of(context: &Context, task: &TaskRecord) -> Result<Result<CommitId, Reason>, RunError> {
+    if task.resolving.is_some() {
+        return resolve::base(context);
+    }
     let mut results = Vec::new();
     for need in &task.spec.needs {
         let record = context.task(need)?;
@@ -293,7 +303,8 @@ async fn run_attempt(
     let command = (invocation.argv, token.clone());
     let mut launch = context.launch_in(&prepared.paths, &prepared.lenders, command)?;
     let exported = Exported { name: &name, branch, base, path, repo };
-    furnish(&mut launch, &task, invocation.env, &exported)?;
+    let own = invocation.env.into_iter().chain(resolve::variable(&task, &prepared.paths.home)).collect();
+    furnish(&mut launch, &task, own, &exported)?;
     launch.set(vec![mail::open(&prepared.paths.home)?]);
     launch.timeout = task.spec.timeout.map(|span| span.0);
     (launch.idle, launch.start_up) = (context.run.idle.map(|span| span.0), context.run.start_up.map(|span| span.0));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::journal::{Entry, EntryDraft, Phase, append};
 use super::{Store, StoreError, queue};
 use crate::model::record::{GateRecord, RunRecord, TaskRecord};
-use crate::model::{CommitId, ProcId, RunId, RunState, TaskEvent, TaskId};
+use crate::model::{CommitId, ProcId, RunId, RunState, TaskEvent, TaskId, TaskState};
 use crate::sys::proc;
 
 pub(super) fn parse<T: DeserializeOwned>(kind: &'static str, text: &str) -> Result<T, StoreError> {
@@ -212,7 +212,8 @@ fn write_task(transaction: &Transaction<'_>, run: &RunId, record: &TaskRecord) -
     let sql = "UPDATE task SET state = ?3, record = ?4 WHERE run = ?1 AND id = ?2";
     let row = params![run.as_str(), record.id.as_str(), record.state.word(), render("task", record)?];
     transaction.prepare_cached(sql)?.execute(row)?;
-    if record.state.is_terminal() {
+    // Back in the queue of the run, it has no result to land either.
+    if record.state.is_terminal() || record.state == TaskState::Queued {
         queue::leave(transaction, run, &record.id)?;
     }
     Ok(())

@@ -94,6 +94,7 @@ pub mod submodules;
 pub mod ties;
 pub mod together;
 pub mod unpushed;
+pub mod unresolved;
 pub mod update;
 pub mod update_lock;
 pub mod update_sealed;

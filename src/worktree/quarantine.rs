@@ -101,7 +101,7 @@ pub fn object_format(commit: &CommitId) -> &'static str {
 
 /// So few objects are packed as they are: to find them is less work here than git's walk, and to look for deltas among them would
 /// take longer than all the rest, for what git's own maintenance does when it rolls packs up.
-const FEW: usize = 1000;
+const FEW: usize = 10_000;
 
 fn lines(before: &str, ids: &[CommitId]) -> String {
     ids.iter().map(|id| format!("{before}{id}\n")).collect()

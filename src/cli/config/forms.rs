@@ -13,6 +13,7 @@ use toml::de::DeValue;
 
 use super::error::shown;
 use super::settings::Jobs;
+use crate::model::conflict::ConflictPolicy;
 use crate::model::record::ConfineLevel;
 use crate::model::{
     BranchName, ByteSize, Handling, Hooks, HostPort, Network, Share, Span, StalePolicy, Strategy, Submodules,
@@ -100,6 +101,7 @@ word_form!(StalePolicy, "block");
 word_form!(Hooks, "unconfined");
 word_form!(Handling, "refuse");
 word_form!(Submodules, "never");
+word_form!(ConflictPolicy, "agent");
 word_form!(ConfineLevel, "strict");
 word_form!(Strategy, "squash");
 
@@ -177,6 +179,28 @@ impl Form for Count {
     }
     fn to_toml(value: &u64) -> Option<Value> {
         i64::try_from(*value).ok().map(Value::Integer)
+    }
+}
+
+/// How often something is tried.
+pub(super) struct Rounds;
+
+impl Form for Rounds {
+    type Value = u32;
+    const EXAMPLE: &'static str = "2";
+    fn expected() -> String {
+        "a whole number, at least 1".to_owned()
+    }
+    fn from_text(text: &str) -> Result<u32, String> {
+        text.parse().ok().filter(|number| *number > 0).ok_or_else(|| found(text))
+    }
+    fn from_toml(node: &Node<'_>, _notes: &mut Notes) -> Result<u32, Fault> {
+        let integer = node.get_ref().as_integer().ok_or_else(|| Fault::at(node, found_type(node)))?;
+        let number: Option<u32> = whole_number(node).filter(|number| *number > 0);
+        number.ok_or_else(|| Fault::at(node, found(&integer.to_string())))
+    }
+    fn to_toml(value: &u32) -> Option<Value> {
+        Some(Value::Integer(i64::from(*value)))
     }
 }
 

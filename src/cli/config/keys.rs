@@ -4,10 +4,11 @@
 //! that they are not mistaken for typing errors.
 
 use super::commands::{Gates, Steps};
-use super::forms::{Count, Fault, Form, Maybe, Node, Notes, Reference, ShellCommand, Template};
+use super::forms::{Count, Fault, Form, Maybe, Node, Notes, Reference, Rounds, ShellCommand, Template};
 use super::lists::{IgnoreLines, Paths, Patterns, Profiles, Variables};
 use super::nearest::nearest;
 use super::settings::{Jobs, Settings};
+use crate::model::conflict::ConflictPolicy;
 use crate::model::record::ConfineLevel;
 use crate::model::{
     BranchName, ByteSize, GateSpec, Handling, Hooks, Network, SetupStep, Share, Span, StalePolicy, Strategy, Submodules,
@@ -104,6 +105,8 @@ pub(super) const KEYS: &[Key] = keys! {
     "merge.gates" => merge.gates: Gates, Project::Tighten(gates_take_nothing);
     "merge.push" => merge.push: bool, Project::Refused;
     "merge.lock_wait" => merge.lock_wait: Span, Project::Free;
+    "merge.conflicts" => merge.conflicts: ConflictPolicy, Project::Refused;
+    "merge.conflict_rounds" => merge.conflict_rounds: Rounds, Project::Refused;
     "merge.sensitive.ci" => merge.sensitive.ci: Handling, Project::Tighten(sensitive_is_no_looser);
     "merge.sensitive.hooks" => merge.sensitive.hooks: Handling, Project::Tighten(sensitive_is_no_looser);
     "merge.sensitive.environment" => merge.sensitive.environment: Handling, Project::Tighten(sensitive_is_no_looser);

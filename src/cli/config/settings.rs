@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::model::conflict::ConflictPolicy;
 use crate::model::health::HealthSpans;
 use crate::model::record::ConfineLevel;
 use crate::model::{
@@ -173,8 +174,22 @@ pub struct MergeSettings {
     pub push: bool,
     /// How long to wait for a lock of git's.
     pub lock_wait: Span,
+    /// What becomes of a result that conflicts with the branch.
+    pub conflicts: ConflictPolicy,
+    /// How often its agent gets that to resolve, where it does.
+    pub conflict_rounds: u32,
     /// What becomes of results that change what runs by itself.
     pub sensitive: Sensitive,
+}
+
+impl MergeSettings {
+    /// How often the agent of a task may resolve a conflict of its result.
+    pub fn conflict_rounds(&self) -> u32 {
+        match self.conflicts {
+            ConflictPolicy::Keep => 0,
+            ConflictPolicy::Agent => self.conflict_rounds,
+        }
+    }
 }
 
 /// What cleanup may take.
@@ -237,6 +252,8 @@ impl Default for MergeSettings {
             gates: Vec::new(),
             push: false,
             lock_wait: seconds(10),
+            conflicts: ConflictPolicy::default(),
+            conflict_rounds: 2,
             sensitive: Sensitive::default(),
         }
     }

@@ -68,6 +68,8 @@ fn without_layers_everything_is_the_documented_default() {
         ("merge.gates", "[]"),
         ("merge.push", "false"),
         ("merge.lock_wait", "\"10s\""),
+        ("merge.conflicts", "\"keep\""),
+        ("merge.conflict_rounds", "2"),
         ("merge.sensitive.ci", "\"needs_person\""),
         ("merge.sensitive.hooks", "\"needs_person\""),
         ("merge.sensitive.environment", "\"needs_person\""),
@@ -298,7 +300,7 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 43] = [
+const ACCEPTED: [(&str, &[&str]); 45] = [
     ("worktree.path", &["'/x/{workspace}'", "'../{workspace}/{repo}'"]),
     ("worktree.base", &["'main'", "'origin/\u{e9}~3'"]),
     ("worktree.stale", &["'warn'", "'block'"]),
@@ -333,6 +335,8 @@ const ACCEPTED: [(&str, &[&str]); 43] = [
     ("merge.gates", &["[]", "['x', \"a'b\\n\\u001b\"]", "[{ run = 'x', flaky = true, timeout = '5m', net = 'none' }]"]),
     ("merge.push", &["true", "false"]),
     ("merge.lock_wait", &["'0s'", "'1h'"]),
+    ("merge.conflicts", &["'keep'", "'agent'"]),
+    ("merge.conflict_rounds", &["1", "2"]),
     ("clean.min_age", &["'0s'", "'90d'"]),
     ("clean.retention", &["'0s'", "'90d'"]),
     ("clean.protect", &["[]", "['mine', 'release/*']", "['{a,b}/[!c]']"]),

@@ -100,6 +100,7 @@ pub fn settings_for(session: &Session, confine: Option<ConfineLevel>, strategy: 
         output_limit: config.confine.limits.output,
         bounds: config.confine.bounds(),
         sensitive: config.merge.sensitive.clone(),
+        conflict_rounds: config.merge.conflict_rounds(),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::model::record::{RunRecord, TaskRecord};
 use crate::model::{QueueEntry, Reason, ReasonKind, TaskId, TaskState};
 use crate::orchestrator::context::{Context, RunError, blocking};
 use crate::orchestrator::refusal::{cancel, reject, reject_dependent};
+use crate::orchestrator::resolve;
 use crate::sys::{clock, proc};
 
 /// Most results that are judged together.
@@ -172,7 +173,7 @@ fn state_of(context: &Context, id: &TaskId) -> Result<Option<TaskState>, RunErro
         }
     }
     match context.store(|store| store.queued(&context.run.id, id))? {
-        Some(QueueEntry { refused: Some(reason), .. }) => reject(context, id, reason).map(Some),
+        Some(QueueEntry { refused: Some(reason), .. }) => resolve::refuse(context, id, reason).map(Some),
         Some(_) => Ok(None),
         // A store that was mended may have lost it.
         None => hand_in(context, id),
