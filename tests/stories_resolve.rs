@@ -115,3 +115,14 @@ fn there_are_so_many_rounds_and_no_more() {
     let branch = task(&run, "second")["branch"].as_str().expect("a branch");
     assert_eq!(world.git(&["show", &format!("{branch}:a")]), "two 3");
 }
+
+#[test]
+fn without_that_a_conflict_is_told_with_its_places_and_both_sides() {
+    let world = stage();
+    let run = world.run_tasks(&two(&world, "false"), &["--confine", "off"]).expect(5).json();
+    let reason = &task(&run, "second")["reason"];
+    let message = reason["message"].as_str().expect("a message");
+    assert!(message.contains("first` there against") && message.ends_with("second` here, in 1 place"), "{message}");
+    let places = std::fs::read_to_string(reason["log"].as_str().expect("a log")).expect("written");
+    assert!(places.contains("\n+<<<<<<< ") && places.contains("\n+second\n+>>>>>>> "), "{places}");
+}

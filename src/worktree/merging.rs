@@ -67,8 +67,13 @@ impl<'a> Merger<'a> {
 
     /// Merges two commits, as [`super::merge::merge_trees`] does.
     pub fn merge(&mut self, base: Option<&CommitId>, ours: &CommitId, theirs: &CommitId) -> Result<Merged> {
+        self.outcome(base, ours, theirs).map(Merged::from)
+    }
+
+    /// The same with the tree that it made in any case.
+    pub fn outcome(&mut self, base: Option<&CommitId>, ours: &CommitId, theirs: &CommitId) -> Result<Outcome> {
         let mut merged = self.merge_all(&[Pair { base, ours, theirs }])?;
-        merged.pop().map(Merged::from).ok_or_else(|| unexpected("no answer").into())
+        merged.pop().ok_or_else(|| unexpected("no answer").into())
     }
 
     /// Merges each of them; the answers are in their order. git is asked all at once as long as attributes are the same.

@@ -7,6 +7,7 @@
 pub mod asked;
 pub mod attend;
 pub mod bell;
+mod clash;
 pub mod order;
 pub mod place;
 mod put;

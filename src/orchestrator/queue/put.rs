@@ -11,7 +11,7 @@ use crate::orchestrator::messages::{self, Origin, Told};
 use crate::orchestrator::room;
 use crate::sys::git::{Reader, Words};
 use crate::worktree::error::Result as WorktreeResult;
-use crate::worktree::merge::{self, Merged, Signature};
+use crate::worktree::merge::{self, Outcome, Signature};
 use crate::worktree::merging::Merger;
 use crate::worktree::quarantine::Quarantine;
 use crate::worktree::replay::{self, Pick, Replayed};
@@ -28,10 +28,18 @@ pub struct Hand<'a> {
 pub enum Put {
     /// This commit; the same where nothing of it is left to land.
     On(New),
-    /// Files in conflict; none at all where a fast-forward is not one any more.
-    Conflict(Vec<String>),
+    /// It does not go there.
+    Conflict(Clash),
     /// It cannot land at all.
     Refused(Reason),
+}
+
+/// Why a result does not go onto a commit.
+pub struct Clash {
+    /// Files in conflict; none at all where a fast-forward is not one any more.
+    pub paths: Vec<String>,
+    /// The tree in which they have marks, in the quarantine.
+    pub tree: Option<CommitId>,
 }
 
 /// A commit, and its tree where that is known.
@@ -48,8 +56,7 @@ impl From<CommitId> for New {
     }
 }
 
-/// A commit, or the files in conflict; no files at all means that the target moved under a fast-forward.
-type Made = WorktreeResult<Result<New, Vec<String>>>;
+type Made = WorktreeResult<Result<New, Clash>>;
 
 impl<'a> Hand<'a> {
     /// One that works in this quarantine.
@@ -77,7 +84,7 @@ impl<'a> Hand<'a> {
         };
         match made {
             Ok(Ok(new)) => Ok(Put::On(new)),
-            Ok(Err(paths)) => Ok(Put::Conflict(paths)),
+            Ok(Err(clash)) => Ok(Put::Conflict(clash)),
             Err(error @ WorktreeError::Unsigned { .. }) => {
                 Ok(Put::Refused(Reason::new(ReasonKind::Attention, chain(&error))))
             }
@@ -112,16 +119,20 @@ impl<'a> Hand<'a> {
     }
 
     /// The result merged with what it is put on, its recorded base between them.
-    fn merge(&mut self, entry: &QueueEntry, onto: &CommitId) -> WorktreeResult<Merged> {
+    fn merge(&mut self, entry: &QueueEntry, onto: &CommitId) -> WorktreeResult<Result<CommitId, Clash>> {
         let QueueEntry { base, commit, .. } = entry;
-        self.merger.merge(Some(base), onto, commit)
+        let Outcome { tree, conflicts } = self.merger.outcome(Some(base), onto, commit)?;
+        Ok(match conflicts {
+            None => Ok(tree),
+            Some(paths) => Err(Clash { paths, tree: Some(tree) }),
+        })
     }
 
     fn squash(&mut self, subject: &Subject, (top, top_tree): (&CommitId, &CommitId)) -> Made {
         let QueueEntry { base, commit, .. } = &subject.entry;
         let tree = match self.merge(&subject.entry, top)? {
-            Merged::Conflict(paths) => return Ok(Err(paths)),
-            Merged::Clean(tree) => tree,
+            Ok(tree) => tree,
+            Err(clash) => return Ok(Err(clash)),
         };
         if tree == *top_tree {
             return Ok(Ok(New { commit: top.clone(), tree: Some(tree) }));
@@ -143,8 +154,8 @@ impl<'a> Hand<'a> {
 
     fn merge_commit(&mut self, subject: &Subject, top: &CommitId) -> Made {
         let tree = match self.merge(&subject.entry, top)? {
-            Merged::Conflict(paths) => return Ok(Err(paths)),
-            Merged::Clean(tree) => tree,
+            Ok(tree) => tree,
+            Err(clash) => return Ok(Err(clash)),
         };
         let message = match &subject.offered {
             Some(label) => messages::merge_offered(label, subject.entry.target.as_str()),
@@ -157,7 +168,7 @@ impl<'a> Hand<'a> {
 
     fn fast_forward(&self, entry: &QueueEntry, top: &CommitId) -> Made {
         let ahead = self.reader.is_ancestor(top, &entry.commit)?;
-        Ok(if ahead { Ok(entry.commit.clone().into()) } else { Err(Vec::new()) })
+        Ok(if ahead { Ok(entry.commit.clone().into()) } else { Err(Clash { paths: Vec::new(), tree: None }) })
     }
 }
 
@@ -183,7 +194,7 @@ fn rebase(quarantine: &Quarantine, subject: &Subject, top: &CommitId) -> Made {
     };
     Ok(match replay::replay(quarantine, &picks, top, Some(&message))? {
         Replayed::Done(commit) => Ok(commit.into()),
-        Replayed::Conflict { paths, .. } => Err(paths),
+        Replayed::Conflict { paths, .. } => Err(Clash { paths, tree: None }),
     })
 }
 

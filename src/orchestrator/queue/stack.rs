@@ -7,9 +7,10 @@
 
 use std::collections::BTreeMap;
 
+use super::clash;
 use super::put::{Hand, New, Put};
 use crate::model::record::{RunRecord, TaskRecord};
-use crate::model::{BranchName, CommitId, GateSpec, QueueEntry, Reason, ReasonKind, RunId, Strategy, TaskId, TaskSpec};
+use crate::model::{BranchName, CommitId, GateSpec, QueueEntry, Reason, RunId, Strategy, TaskId, TaskSpec};
 use crate::orchestrator::context::RunError;
 use crate::orchestrator::kept::Captured;
 use crate::worktree::Repository;
@@ -84,6 +85,7 @@ pub struct Stack {
 struct Heap<'a> {
     repo: &'a Repository,
     hand: Hand<'a>,
+    quarantine: &'a Quarantine,
     into: &'a BranchName,
     tip: &'a CommitId,
     links: Vec<Link>,
@@ -122,10 +124,10 @@ impl Heap<'_> {
                 }
                 self.links.push(Link { subject, before: top, after });
             }
-            Put::Conflict(paths) => {
+            Put::Conflict(clash) => {
                 self.left.push(name(&subject));
                 if top == *tip {
-                    let reason = conflict(self.repo, self.into, &subject.entry, tip, paths)?;
+                    let reason = clash::reason(self.repo, self.quarantine, (self.into, tip), &subject.entry, clash)?;
                     self.refused.push((subject.entry, reason));
                 }
             }
@@ -188,7 +190,7 @@ fn heap(
 ) -> Result<Heaped, RunError> {
     let hand = Hand::open(repo, quarantine);
     let (links, refused, left, trees) = (Vec::new(), Vec::new(), Vec::new(), BTreeMap::new());
-    let mut heap = Heap { repo, hand, into, tip, links, refused, left, trees, ahead: subjects.len() };
+    let mut heap = Heap { repo, hand, quarantine, into, tip, links, refused, left, trees, ahead: subjects.len() };
     std::thread::scope(|scope| {
         // Asked while git merges; what becomes of the question is known to who makes the first commit.
         let _asked = scope.spawn(|| quarantine.signs_commits());
@@ -198,27 +200,4 @@ fn heap(
         })
     })?;
     Ok((heap.links, heap.refused, heap.trees))
-}
-
-/// Names the files and both sides' commits that touch them.
-fn conflict(
-    repo: &Repository,
-    into: &BranchName,
-    entry: &QueueEntry,
-    tip: &CommitId,
-    paths: Vec<String>,
-) -> WorktreeResult<Reason> {
-    if paths.is_empty() {
-        let message = format!("`{into}` has moved, so the result is no fast-forward of it");
-        return Ok(Reason::new(ReasonKind::Stale, message));
-    }
-    let commits = |range: String| -> WorktreeResult<String> {
-        let args = ["log", "-5", "--format=%h %s", "--no-decorate", &range, "--"];
-        let text = repo.bare(args).args(&paths).text()?;
-        Ok(text.lines().map(|line| format!("`{line}`")).collect::<Vec<_>>().join(", "))
-    };
-    let theirs = commits(format!("{}..{}", entry.base, entry.commit))?;
-    let ours = commits(format!("{}..{tip}", entry.base))?;
-    let message = format!("conflict with `{into}`: {ours} there against {theirs} here");
-    Ok(Reason::new(ReasonKind::Conflict, message).with_paths(paths))
 }

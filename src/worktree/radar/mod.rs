@@ -17,5 +17,5 @@ mod tests;
 
 mod look;
 
-pub use hunks::ConflictFile;
+pub use hunks::{ConflictFile, count as count_hunks};
 pub use look::{Against, Clash, Radar, Unreadable, look};
