@@ -62,8 +62,7 @@ fn tasks(chance: &mut Chance, world: &World) -> String {
     let gate = if chance.below(2) == 0 { "gates = [\"test ! -e culprit\"]\n" } else { "" };
     let mut text = format!("strategy = \"{strategy}\"\ninto = \"target\"\nbase = \"target\"\njobs = 3\n{gate}");
     for id in 0..count {
-        let needs: Vec<String> =
-            (0..id).filter(|_| chance.below(4) == 0).map(|need| format!("\"t{need}\"")).collect();
+        let needs: Vec<String> = (0..id).filter(|_| chance.below(4) == 0).map(|need| format!("\"t{need}\"")).collect();
         let script = script(chance, world, id);
         text.push_str(&format!(
             "\n[[task]]\nid = \"t{id}\"\nneeds = [{}]\ncommand = [\"sh\", \"-c\", '''{}''']\n",
@@ -122,7 +121,10 @@ fn round(seed: u64, round: u64) {
         let between = world.git(&["diff", "--name-only", &word(&task["landed"]["commit"]), &end]);
         assert!(between.lines().all(|name| name.starts_with("theirs/")), "{between}\n{told}");
     }
-    assert!(!world.git(&["ls-tree", "-r", "--name-only", "target"]).contains("culprit") || !text.contains("gates"), "{told}");
+    assert!(
+        !world.git(&["ls-tree", "-r", "--name-only", "target"]).contains("culprit") || !text.contains("gates"),
+        "{told}"
+    );
     world.git(&["fsck", "--strict"]);
 }
 

@@ -79,10 +79,16 @@ pub async fn attend(context: Arc<Context>) -> Result<Vec<(TaskId, TaskState)>, R
             match outcome {
                 Round::Progress => (races, silent, singly) = (0, 0, singly.saturating_sub(1)),
                 Round::Silent(why) => {
-                    (silent, in_vain) = (silent + 1, true);
+                    silent += 1;
                     if silent == SILENCES {
                         silent = 0;
                         give_up(&context, ReasonKind::Failed, why)?;
+                        continue;
+                    }
+                    // The bell that it has rung itself is no news of the remote.
+                    tokio::select! {
+                        () = tokio::time::sleep(bell::LOOK_AGAIN) => {}
+                        _ = stop.changed() => {}
                     }
                 }
                 // Whoever changed it rings, or it is this run's own doing.
