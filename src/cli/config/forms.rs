@@ -15,7 +15,8 @@ use super::error::shown;
 use super::settings::Jobs;
 use crate::model::record::ConfineLevel;
 use crate::model::{
-    BranchName, ByteSize, Handling, Hooks, HostPort, Network, Share, Span, StalePolicy, Strategy, Submodules,
+    BranchName, ByteSize, Handling, Hooks, HostPort, Network, OverlapPolicy, Share, Span, StalePolicy, Strategy,
+    Submodules,
 };
 
 /// A value in a file, with where it stands.
@@ -102,6 +103,7 @@ word_form!(Handling, "refuse");
 word_form!(Submodules, "never");
 word_form!(ConfineLevel, "strict");
 word_form!(Strategy, "squash");
+word_form!(OverlapPolicy, "wait");
 
 impl Form for bool {
     type Value = bool;
