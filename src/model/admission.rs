@@ -1,5 +1,8 @@
-//! What a run shares with the other runs of its user: places for tasks, and what of the machine stays free.
-//! Plain data: who gets a place, and when there is room, is decided in `orchestrator::shares`.
+//! When a task starts: what a run shares with the other runs of its user (places for tasks, what of the machine stays free), and
+//! what it means that two tasks change the same files.
+//!
+//! Plain data: who gets a place, and when there is room, is decided in `orchestrator::shares`, who starts before whom in
+//! `orchestrator::precedence`.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -53,6 +56,21 @@ impl From<ProfileSlots> for String {
     }
 }
 
+/// What it means for the start of a task that another which is not over changes the same files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OverlapPolicy {
+    /// Nothing.
+    #[default]
+    Ignore,
+    /// Others start first, as long as there are others.
+    Prefer,
+    /// It starts when the other is over.
+    Wait,
+}
+
+super::text_enum!(OverlapPolicy { Ignore = "ignore", Prefer = "prefer", Wait = "wait" });
+
 /// How much there is of something, and how much of it is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Free {
@@ -73,13 +91,22 @@ pub struct AdmissionPolicy {
     pub reserve_memory: Share,
     /// How much disk space stays free.
     pub reserve_disk: Share,
+    /// What it means that tasks change the same files.
+    #[serde(default)]
+    pub overlap: OverlapPolicy,
 }
 
-/// What runs of the first versions have: nothing is shared, nothing has to stay free.
+/// What runs of the first versions have: nothing is shared, nothing has to stay free, nobody looks at files.
 impl Default for AdmissionPolicy {
     fn default() -> AdmissionPolicy {
         let nothing = Share::Bytes(ByteSize(0));
-        AdmissionPolicy { slots: 0, profile_slots: Vec::new(), reserve_memory: nothing, reserve_disk: nothing }
+        AdmissionPolicy {
+            slots: 0,
+            profile_slots: Vec::new(),
+            reserve_memory: nothing,
+            reserve_disk: nothing,
+            overlap: OverlapPolicy::Ignore,
+        }
     }
 }
 

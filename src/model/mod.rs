@@ -56,7 +56,7 @@ pub mod submodules;
 pub mod time;
 pub mod variable;
 
-pub use admission::{AdmissionPolicy, Free, ProfileSlots};
+pub use admission::{AdmissionPolicy, Free, OverlapPolicy, ProfileSlots};
 pub use bounds::{Bounds, Confinement};
 pub use commit::CommitId;
 pub use freshness::{BaseReport, Freshness, Proof, StalePolicy, TaskFreshness, UpdateBy};

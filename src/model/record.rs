@@ -9,8 +9,8 @@ use super::health::{HealthRecord, HealthSpans};
 use super::mail::{Message, Question};
 use super::{
     AdmissionPolicy, BaseReport, Bounds, BranchName, ByteSize, CommitId, Delay, FailureClass, Freshness, Hooks,
-    MergePolicy, ProcId, PushTarget, Reason, RetryPolicy, RunId, RunSpec, RunState, Sensitive, SetupRecord, SetupStep,
-    Span, Strategy, Submodules, TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
+    MergePolicy, OverlapPolicy, ProcId, PushTarget, Reason, RetryPolicy, RunId, RunSpec, RunState, Sensitive,
+    SetupRecord, SetupStep, Span, Strategy, Submodules, TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
 };
 
 /// A run, with everything that was decided when it started: nothing is looked up again later.
@@ -109,6 +109,18 @@ pub struct RunRecord {
     pub error: Option<String>,
 }
 
+impl RunRecord {
+    /// What it means for its tasks that others change the same files: nothing where results land with their history. That of a task
+    /// which started from a later tip of the target has the tip in it, and would bring back what somebody took back meanwhile; and
+    /// to wait and start from the same base as before would gain nothing.
+    pub fn overlap(&self) -> OverlapPolicy {
+        match self.strategy {
+            Strategy::Squash | Strategy::Rebase => self.admission.overlap,
+            Strategy::Merge | Strategy::Ff => OverlapPolicy::Ignore,
+        }
+    }
+}
+
 /// What runs of the first version have.
 fn orphan_grace() -> Span {
     Span(std::time::Duration::from_secs(600))
@@ -144,7 +156,7 @@ pub struct TaskRecord {
     pub spec: TaskSpec,
     /// Its branch.
     pub branch: BranchName,
-    /// The commit that it started from: the run's base, or the merged results of what it needs.
+    /// The commit that it started from: the run's base, the merged results of what it needs, or a later tip of the target.
     pub base: Option<CommitId>,
     /// Its box: the directory that holds tree, home and tmp.
     pub workspace: Option<PathBuf>,

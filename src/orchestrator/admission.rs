@@ -1,21 +1,23 @@
 //! Admission: a task whose turn it is in its run starts when the machine has room for it and a place among all runs of the user is
-//! free. While it waits, its record says for what.
+//! free, and where it is to wait for what changes the same files. While it waits, its record says for what.
 //!
-//! It waits in the order: a place of its agent's profile, a place of the machine, room; and gives the places to others while there
-//! is no room. A place lasts as long as the attempt, whatever becomes of its supervisor.
+//! It waits in the order: a place of its agent's profile, a place of the machine, files and room; and gives the places to others
+//! while it does not have those. A place lasts as long as the attempt, whatever becomes of its supervisor.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::context::{Context, RunError, Stop};
+use super::context::{Context, RunError, Stop, blocking};
+use super::same_files;
 use super::shares::{Facts, short_of};
 use super::slots::{Crowd, Place, Pool};
 use crate::model::record::TaskRecord;
 use crate::model::{Delay, TaskId};
 use crate::sys::{clock, machine};
 
-/// How often it is looked whether there is room again: the kernel does not tell.
+/// How often it is looked whether there is room again, or files are free: the kernel does not tell.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The turn of one of a run's tasks in a queue.
@@ -32,19 +34,30 @@ pub enum Admitted {
 }
 
 /// Waits until a task may start.
-pub async fn admit(context: &Context, id: &TaskId) -> Result<Admitted, RunError> {
+pub async fn admit(context: &Arc<Context>, id: &TaskId) -> Result<Admitted, RunError> {
     let task = context.task(id)?;
     let mut news = Noted { context, id, told: task.delay.is_some() };
+    let mut moves = context.target_news();
     while !context.is_hindered(id) {
         let Some(places) = wait_for_places(context, &task, &mut news).await? else { break };
         let turn = context.queue_for("room").lock_owned().await;
-        match lacks(context, &task)? {
+        let met = {
+            let (context, task) = (Arc::clone(context), task.clone());
+            blocking(move || same_files::met(&context, &task)).await??
+        };
+        let hindrance = match met {
+            None => lacks(context, &task)?,
+            met => met,
+        };
+        match hindrance {
             None => return Ok(Admitted::Go(places, turn)),
             Some(why) => news.tell(why)?,
         }
         drop((places, turn));
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
+            // Something may have landed.
+            Ok(()) = moves.changed() => {}
             () = hindered(context.stop_of(id)) => break,
         }
     }

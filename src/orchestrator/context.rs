@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 
 use super::behind::Target;
 use super::post::{Post, Rung};
+use super::same_files::Known;
 use super::slots::Queue;
 use super::sockets;
 use super::stopping::Stopping;
@@ -75,6 +76,8 @@ pub struct Context {
     pub machine: System,
     /// Which supervisor of the run this is, counted.
     pub epoch: u64,
+    /// What results that wait are known to change.
+    pub changed_files: Known,
     /// What has to stop.
     stop: watch::Sender<Stopping>,
     signs: Mutex<BTreeMap<TaskId, watch::Sender<Signs>>>,
@@ -122,6 +125,7 @@ impl Context {
             granted,
             machine,
             epoch,
+            changed_files: Known::default(),
             stop,
             signs: Mutex::default(),
             scope,

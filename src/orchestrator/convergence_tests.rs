@@ -13,11 +13,12 @@ use super::acceptance;
 use super::asking;
 use super::board::{Board, Effect, Event};
 use super::recover;
+use super::same_files;
 use super::supervisor::{beginning, slot};
 use crate::model::record::{AttemptError, AttemptRecord, RunRecord, TaskRecord};
 use crate::model::{
-    BaseReport, CommitId, Delay, MergePolicy, Reason, ReasonKind, RunId, RunState, TaskEvent, TaskId, TaskState,
-    Timestamp, Token,
+    BaseReport, CommitId, Delay, MergePolicy, OverlapPolicy, Reason, ReasonKind, RunId, RunState, TaskEvent, TaskId,
+    TaskState, Timestamp, Token,
 };
 use crate::store::{EntryDraft, Landing, Store, StoreError, fixture};
 
@@ -35,6 +36,8 @@ struct Made {
     needs: Vec<usize>,
     ends: Vec<End>,
     lands: bool,
+    /// The area of files that it declares.
+    area: Option<u8>,
 }
 
 impl Made {
@@ -50,6 +53,7 @@ struct Plan {
     tasks: Vec<Made>,
     jobs: u32,
     merge: MergePolicy,
+    overlap: OverlapPolicy,
     /// When it is over a person has everything land that can.
     accepted: bool,
     /// After so many steps of all its supervisors a person cancels it.
@@ -111,12 +115,13 @@ fn commit(digit: char) -> CommitId {
 fn records(plan: &Plan) -> (RunRecord, Vec<TaskRecord>) {
     let base = BaseReport::fixed("main", commit('a'));
     let (mut run, first) = fixture::run(&base, "queued", "t0", "queued");
-    (run.jobs, run.merge) = (plan.jobs, plan.merge);
+    (run.jobs, run.merge, run.admission.overlap) = (plan.jobs, plan.merge, plan.overlap);
     let task = |(n, made): (usize, &Made)| {
         let mut task = first.clone();
         (task.id, task.ordinal) = (id(n), u32::try_from(n).expect("a few"));
         task.spec.id = id(n);
         task.spec.needs = made.needs.iter().map(|need| id(*need)).collect();
+        task.spec.paths = made.area.iter().map(|area| format!("area{area}/**")).collect();
         task.spec.retries = u32::try_from(made.ends.len()).expect("a few") - 1;
         task
     };
@@ -137,7 +142,7 @@ impl<'a> Supervisor<'a> {
             }
         }
         let tasks = store.tasks(run)?;
-        let board = Board::new(tasks.iter().map(slot).collect(), record.jobs, record.merge);
+        let board = Board::new(tasks.iter().map(slot).collect(), record.jobs, record.merge, record.overlap());
         let rests = tasks.iter().filter(|task| slot(task).rests).map(|task| (task.id.clone(), Step::Rest)).collect();
         let (over, cancelled, random) = (false, false, plan.order.wrapping_add(epoch) | 1);
         let mut supervisor = Supervisor { plan, world, store, run, board, at_work: rests, cancelled, over, random };
@@ -195,6 +200,7 @@ impl<'a> Supervisor<'a> {
                     self.end(&task, TaskEvent::Reject, ReasonKind::Skipped).map(drop)?;
                 }
                 Effect::Cancel(task) => self.end(&task, TaskEvent::Cancel, ReasonKind::Cancelled).map(drop)?,
+                Effect::Wait { task, by } => same_files::note(self.store, self.run, &task, by.as_ref())?,
                 Effect::StopAll => {
                     asking::note_cancel(self.store, self.run)?;
                     self.cancelled = true;
@@ -455,9 +461,18 @@ fn plan(tasks: &[(&[usize], &[End], bool)]) -> Plan {
         needs: needs.to_vec(),
         ends: ends.to_vec(),
         lands: *lands,
+        area: None,
     };
     let tasks = tasks.iter().map(made).collect();
-    Plan { tasks, jobs: 2, merge: MergePolicy::Auto, accepted: false, cancelled_after: None, order: 7 }
+    Plan {
+        tasks,
+        jobs: 2,
+        merge: MergePolicy::Auto,
+        overlap: OverlapPolicy::Wait,
+        accepted: false,
+        cancelled_after: None,
+        order: 7,
+    }
 }
 
 /// Cuts a run after each of its writes, and its successor once more after every fifth of those that it has left, in turn.
@@ -494,6 +509,9 @@ fn a_run_with_a_diamond_a_retry_a_conflict_and_landings_is_cut_after_each_of_its
         (&[0], &[Changes], false),
         (&[6], &[Changes], true),
     ]);
+    let areas = [Some(0), Some(1), Some(1), None, Some(1), None, Some(1), Some(0)];
+    let tasks = plan.tasks.iter().zip(areas).map(|(made, area)| Made { area, ..made.clone() }).collect();
+    let plan = Plan { tasks, ..plan };
     let (came_to, _) = bring_to_its_end(&plan, &[]);
     let landed = |attempts| Ended::As(TaskState::Landed, None, attempts);
     let expected = [
@@ -516,23 +534,29 @@ fn plans() -> impl Strategy<Value = Plan> {
         prop::collection::vec(any::<prop::sample::Index>(), 0..3),
         prop::collection::vec(end, 1..4),
         prop::bool::weighted(0.8),
+        prop::option::of(0..3u8),
     );
+    let made = made.prop_map(|(needs, ends, lands, area)| (needs, Made { needs: Vec::new(), ends, lands, area }));
     let tasks = prop::collection::vec(made, 1..7).prop_map(|tasks| {
-        let made = |(n, (needs, ends, lands)): (usize, (Vec<prop::sample::Index>, Vec<End>, bool))| {
+        let made = |(n, (needs, made)): (usize, (Vec<prop::sample::Index>, Made))| {
             let needs: BTreeSet<usize> = needs.iter().filter(|_| n > 0).map(|need| need.index(n)).collect();
-            Made { needs: needs.into_iter().collect(), ends, lands }
+            Made { needs: needs.into_iter().collect(), ..made }
         };
         tasks.into_iter().enumerate().map(made).collect::<Vec<_>>()
     });
     let merge = prop_oneof![3 => Just(MergePolicy::Auto), 1 => Just(MergePolicy::Manual)];
-    (tasks, 1..4u32, merge, any::<bool>(), any::<u64>()).prop_map(|(tasks, jobs, merge, accepted, order)| Plan {
-        tasks,
-        jobs,
-        merge,
-        accepted,
-        cancelled_after: None,
-        order,
-    })
+    let overlap = prop::sample::select(vec![OverlapPolicy::Ignore, OverlapPolicy::Prefer, OverlapPolicy::Wait]);
+    (tasks, 1..4u32, (merge, overlap), any::<bool>(), any::<u64>()).prop_map(
+        |(tasks, jobs, (merge, overlap), accepted, order)| Plan {
+            tasks,
+            jobs,
+            merge,
+            overlap,
+            accepted,
+            cancelled_after: None,
+            order,
+        },
+    )
 }
 
 proptest! {

@@ -1,5 +1,5 @@
 //! What the tasks of a planned run, and the setup steps before them, would be confined by: the policy that each would get, with
-//! nothing made yet.
+//! nothing made yet; and which of them would change the same files.
 //!
 //! Scan: looks at the machine and the repository. Values of variables and secrets are not in the answer, only their names.
 
@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::context::RunError;
+use super::overlap::{Pattern, pairs};
+use super::precedence::Overlaps;
 use super::setup as own_setup;
 use super::start::RunPlan;
 use super::worker;
@@ -15,12 +17,65 @@ use crate::agent::profile::{self, Invocation};
 use crate::confine::Launch;
 use crate::confine::policy::{Limits, Mount};
 use crate::model::record::{ConfineLevel, TaskRecord};
-use crate::model::{Network, SetupStep, Token};
+use crate::model::{Network, OverlapPolicy, SetupStep, TaskId, Token};
 use crate::worktree::Repository;
 use crate::worktree::exported::Exported;
 use crate::worktree::reach::{self, Quarters};
 use crate::worktree::sealed::SealedPaths;
 use crate::worktree::setup;
+
+/// Most others that are named for one task.
+const MEETINGS_MAX: usize = 50;
+
+/// Another task that may change the same files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Meeting {
+    /// Which.
+    pub task: TaskId,
+    /// The patterns by which they meet, its own and that of the other.
+    pub paths: Vec<(String, String)>,
+}
+
+/// The others that a task meets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Meetings {
+    /// In the order of the file; the first of them, where there are very many.
+    pub with: Vec<Meeting>,
+    /// How many there are.
+    pub count: usize,
+}
+
+/// Which tasks would change the same files as others, in the order of the file; those that meet nobody are left out.
+pub fn foresee_meetings(plan: &RunPlan) -> Vec<(TaskId, Meetings)> {
+    let place = |id: &TaskId| plan.tasks.iter().position(|task| task.id == *id);
+    let declared = |task: &'_ TaskRecord| task.spec.needs.iter().filter_map(place).collect();
+    let tasks: Vec<(&[String], Vec<usize>)> =
+        plan.tasks.iter().map(|task| (&task.spec.paths[..], declared(task))).collect();
+    // Whatever the policy is: under any it can be asked who meets whom.
+    let mut overlaps = Overlaps::new(OverlapPolicy::Wait, &tasks);
+    let mut found = Vec::new();
+    for (one, task) in plan.tasks.iter().enumerate() {
+        let mut meetings = Meetings::default();
+        for (other, with) in plan.tasks.iter().enumerate() {
+            if overlaps.meet(one, other) {
+                meetings.count += 1;
+                if meetings.with.len() < MEETINGS_MAX {
+                    meetings.with.push(Meeting { task: with.id.clone(), paths: common(task, with) });
+                }
+            }
+        }
+        if meetings.count > 0 {
+            found.push((task.id.clone(), meetings));
+        }
+    }
+    found
+}
+
+fn common(one: &TaskRecord, other: &TaskRecord) -> Vec<(String, String)> {
+    let patterns = |task: &TaskRecord| task.spec.paths.iter().map(|path| Pattern::parse(path)).collect::<Vec<_>>();
+    let met = pairs(&patterns(one), &patterns(other)).into_iter();
+    met.map(|(mine, theirs)| (one.spec.paths[mine].clone(), other.spec.paths[theirs].clone())).collect()
+}
 
 /// What a task would get.
 #[derive(Clone, Debug, Serialize)]

@@ -64,22 +64,24 @@ pub fn readiness(needs: &[TaskId], state_of: impl Fn(&TaskId) -> Option<TaskStat
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[must_use = "an admission that is not applied starts nothing"]
 pub struct Admission {
-    /// Tasks to start, in the order of the file.
-    pub start: Vec<TaskId>,
+    /// The places in the file of the tasks that may start, in order.
+    pub ready: Vec<usize>,
+    /// How many of them there is room for.
+    pub places: usize,
     /// Tasks that can never start, each with the need that is to blame.
     pub skip: Vec<(TaskId, TaskId)>,
 }
 
-/// Chooses among the tasks of a run, given in the order of the file: starts ready ones while fewer than `jobs` are
-/// active, skips doomed ones. Only queued tasks are chosen; one that is parked with a question leaves its place to others.
+/// Sorts the tasks of a run, given in the order of the file: which are ready, for how many of them there is room while no more than
+/// `jobs` are active, and which are doomed. Only queued tasks count; one that is parked with a question leaves its place to others.
 pub fn admit(order: &[(TaskId, TaskState, Readiness)], jobs: u32) -> Admission {
     let active = order.iter().filter(|(_, state, _)| state.is_active() && *state != TaskState::Waiting).count();
-    let slots = usize::try_from(jobs).unwrap_or(usize::MAX).saturating_sub(active);
-    let mut admission = Admission::default();
-    for (task, _, readiness) in order.iter().filter(|(_, state, _)| *state == TaskState::Queued) {
+    let places = usize::try_from(jobs).unwrap_or(usize::MAX).saturating_sub(active);
+    let mut admission = Admission { places, ..Admission::default() };
+    for (n, (task, _, readiness)) in order.iter().enumerate().filter(|(_, (_, state, _))| *state == TaskState::Queued) {
         match readiness {
-            Readiness::Ready if admission.start.len() < slots => admission.start.push(task.clone()),
-            Readiness::Ready | Readiness::Blocked => {}
+            Readiness::Ready => admission.ready.push(n),
+            Readiness::Blocked => {}
             Readiness::Doomed { by } => admission.skip.push((task.clone(), by.clone())),
         }
     }
@@ -214,7 +216,9 @@ mod tests {
         ];
         let check = |jobs: u32, start: &[&str]| {
             let admission = admit(&order, jobs);
-            assert_eq!(admission.start, start.iter().map(|name| id(name)).collect::<Vec<_>>(), "jobs {jobs}");
+            let started: Vec<&str> =
+                admission.ready.iter().take(admission.places).map(|n| order[*n].0.as_str()).collect();
+            assert_eq!(started, start, "jobs {jobs}");
             assert_eq!(admission.skip, [(id("d"), id("c"))], "jobs {jobs}");
         };
         check(0, &[]);
@@ -274,10 +278,10 @@ mod tests {
             let count = |test: &dyn Fn(&TaskState, &Readiness) -> bool| order.iter().filter(|(_, s, r)| test(s, r)).count();
             let slots = (jobs as usize).saturating_sub(count(&|state, _| state.is_active() && *state != TaskState::Waiting));
             let ready = count(&|state, ready| *state == S::Queued && *ready == Readiness::Ready);
-            prop_assert_eq!(admission.start.len(), ready.min(slots));
+            prop_assert_eq!((admission.ready.len(), admission.places), (ready, slots));
             let doomed = count(&|state, ready| *state == S::Queued && matches!(ready, Readiness::Doomed { .. }));
             prop_assert_eq!(admission.skip.len(), doomed);
-            prop_assert!(admission.start.is_sorted_by_key(|task| order.iter().position(|(id, ..)| id == task)));
+            prop_assert!(admission.ready.is_sorted());
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Its right is a kernel lock on the run's lock file, held for life. It survives the client and its terminal; only
 //! `cancel` ends it early. Everything it waits for wakes it: ends of workers and landings, clients, signals.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use super::board::{Board, Effect, Event, Slot};
 use super::context::{Context, RunError};
@@ -18,7 +20,7 @@ use super::control::Command;
 use super::queue::{attend, bell};
 use super::scoped::{self, Place};
 use super::stopping::Stopping;
-use super::{asking, control, gates, lookout, recover, refusal, resumption, room, worker};
+use super::{asking, control, gates, lookout, recover, refusal, resumption, room, same_files, worker};
 use crate::confine::granted::Granted;
 use crate::model::mail::MessageKind;
 use crate::model::record::{RunRecord, TaskRecord};
@@ -35,6 +37,9 @@ use crate::worktree::{Repository, WorktreeError};
 
 /// How long a new supervisor waits for others to look away from its lock.
 const LOOKERS_WAIT: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether a result that a task waits for waits for a person itself.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How long a successor waits for a git that its predecessor had started.
 const HELPERS_WAIT: Duration = Duration::from_secs(60);
@@ -121,6 +126,8 @@ struct Driver<'a> {
     over: bool,
     told_landing: bool,
     has_handed_in: bool,
+    /// The results that the board takes to wait for a person.
+    obstructed: BTreeSet<TaskId>,
 }
 
 async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Result<(), RunError> {
@@ -134,7 +141,8 @@ async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Re
     let tasks = context.store(|store| store.tasks(&context.run.id))?;
     let somebody_works = tasks.iter().any(|task| task.offered.is_none());
     let lookout = somebody_works.then(|| tokio::spawn(lookout::watch(Arc::clone(context))));
-    let board = Board::new(tasks.iter().map(slot).collect(), context.run.jobs, context.run.merge);
+    let run = &context.run;
+    let board = Board::new(tasks.iter().map(slot).collect(), run.jobs, run.merge, run.overlap());
     let mut driver = Driver {
         context,
         board,
@@ -146,7 +154,16 @@ async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Re
         over: false,
         told_landing: context.run.state == RunState::Landing,
         has_handed_in: false,
+        obstructed: BTreeSet::new(),
     };
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The board says it anew.
+    let waited =
+        |task: &&TaskRecord| task.state == TaskState::Queued && task.delay.as_ref().is_some_and(same_files::is_ours);
+    for task in tasks.iter().filter(waited) {
+        context.store(|store| same_files::note(store, &context.run.id, &task.id, None))?;
+    }
     tasks.iter().filter(|task| task.workspace.is_some()).for_each(|task| driver.reclaim(&task.id, task.state));
     for task in tasks.iter().filter(|task| task.state == TaskState::Queued) {
         driver.rest(task);
@@ -173,6 +190,7 @@ async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Re
                 // Who asked may be gone; what was asked for is done all the same.
                 let _told = answer.send(done);
             }
+            _ = look.tick(), if driver.board.waits_for_a_landing() => driver.look_at_queue()?,
             _ = terminate.recv() => driver.take(Event::Cancel)?,
             // Those that a terminal sends: the run does not belong to the terminal.
             _ = interrupt.recv() => {}
@@ -195,7 +213,14 @@ fn rest_of(task: &TaskRecord) -> Option<Duration> {
 /// A task as the board sees it.
 pub(super) fn slot(task: &TaskRecord) -> Slot {
     let rests = task.state == TaskState::Queued && rest_of(task).is_some();
-    Slot { id: task.id.clone(), state: task.state, needs: task.spec.needs.clone(), rests, accepted: task.accepted }
+    Slot {
+        id: task.id.clone(),
+        state: task.state,
+        needs: task.spec.needs.clone(),
+        rests,
+        accepted: task.accepted,
+        paths: task.spec.paths.clone(),
+    }
 }
 
 /// What a supervisor has to hear first: what persons asked for of those before it, then that it begins. The last is taken first.
@@ -341,6 +366,16 @@ impl Driver<'_> {
         self.carry_out()
     }
 
+    /// Has the board know which results wait for a person in the queue: nobody tells that.
+    fn look_at_queue(&mut self) -> Result<(), RunError> {
+        let obstructed = same_files::obstructed(self.context)?;
+        if obstructed == self.obstructed {
+            return Ok(());
+        }
+        self.obstructed.clone_from(&obstructed);
+        self.take(Event::Obstructed(obstructed))
+    }
+
     /// Waits for a task that rests; false for one that does not.
     fn rest(&mut self, task: &TaskRecord) -> bool {
         let Some(left) = rest_of(task) else { return false };
@@ -393,6 +428,7 @@ impl Driver<'_> {
                 let context = Arc::clone(context);
                 self.at_work.spawn(async move { (task.clone(), resumption::resume(context, task).await) });
             }
+            Effect::Wait { task, by } => context.store(|store| same_files::note(store, run, &task, by.as_ref()))?,
             Effect::Land(task) => match attend::hand_in(context, &task)? {
                 Some(state) => self.ended(task, state)?,
                 // When all that can be are handed in, so that they are judged together.

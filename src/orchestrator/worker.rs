@@ -3,6 +3,7 @@
 //! Every step is recorded before its effect. A worker ends with the state in which its task comes to rest: a candidate,
 //! nothing changed, refused, failed, cancelled, or queued again for another attempt.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -17,6 +18,7 @@ use super::refusal::{cancel, fail, reject};
 use super::resolve;
 use super::result::{self, Prepared};
 use super::room;
+use super::same_files;
 use super::setup::{self, TaskTree};
 use super::slots::Place;
 use crate::agent::profile;
@@ -193,21 +195,16 @@ pub fn prepared_before(context: &Context, id: &TaskId) -> Result<Prepared, RunEr
     Ok(Prepared { paths: context.paths(id)?, base, lenders })
 }
 
-/// The commit that a task starts from: the run's base, or the results of what it needs, merged in memory in order; the tip of the
-/// target, for one that has a conflict with that to resolve.
+/// The commit that a task starts from: the target, where it has a conflict with that to resolve, or where that has something new
+/// that the task may change, too; else the run's base, or the results of what it needs, merged in memory in order.
 fn base_of(context: &Context, task: &TaskRecord) -> Result<Result<CommitId, Reason>, RunError> {
     if task.resolving.is_some() {
         return resolve::base(context);
     }
-    let mut results = Vec::new();
-    for need in &task.spec.needs {
-        let record = context.task(need)?;
-        match record.commit {
-            Some(commit) if record.state != TaskState::NoChange => results.push((need.clone(), commit)),
-            // A need that changed nothing still hands on what it started from.
-            _ => results.extend(record.base.filter(|base| *base != context.run.base.commit).map(|b| (need.clone(), b))),
-        }
+    if let Some(tip) = same_files::newer_base(context, task)? {
+        return Ok(Ok(tip));
     }
+    let results = results_of_needs(context, task)?;
     let Some((_, first)) = results.first().cloned() else { return Ok(Ok(context.run.base.commit.clone())) };
     if let Some(base) = &task.base
         && context.repo.reader().has_commit(base).map_err(WorktreeError::from)?
@@ -223,6 +220,35 @@ fn base_of(context: &Context, task: &TaskRecord) -> Result<Result<CommitId, Reas
     };
     quarantine.discard()?;
     merged
+}
+
+fn results_of_needs(context: &Context, task: &TaskRecord) -> Result<Vec<(TaskId, CommitId)>, RunError> {
+    let (mut results, mut landed) = (Vec::new(), Vec::new());
+    for need in &task.spec.needs {
+        let record = context.task(need)?;
+        landed.push(record.landed.map(|landed| landed.commit));
+        let result = match record.commit {
+            Some(commit) if record.state != TaskState::NoChange => Some(commit),
+            // A need that changed nothing still hands on what it started from.
+            _ => record.base.filter(|base| *base != context.run.base.commit),
+        };
+        results.push((need.clone(), result));
+    }
+    // What began where another had landed has that as it landed: merged with it as it was captured, it would conflict with itself.
+    let reader = context.repo.reader();
+    let mut within = BTreeSet::new();
+    for (n, landed) in landed.iter().enumerate() {
+        let Some(landed) = landed else { continue };
+        for (_, other) in results.iter().enumerate().filter(|(other, _)| *other != n) {
+            if let (_, Some(commit)) = other
+                && same_files::holds(&reader, commit, landed)?
+            {
+                within.insert(n);
+            }
+        }
+    }
+    let kept = results.into_iter().enumerate().filter(|(n, _)| !within.contains(n));
+    Ok(kept.filter_map(|(_, (need, result))| Some((need, result?))).collect())
 }
 
 fn merge_needs(

@@ -67,6 +67,15 @@ impl Store {
         texts.iter().map(|text| parse("run", text)).collect()
     }
 
+    /// Every run that is not over, oldest first.
+    pub fn runs_under_way(&self) -> Result<Vec<RunRecord>, StoreError> {
+        let open = [RunState::Queued, RunState::Running, RunState::Landing].map(RunState::word);
+        let sql = "SELECT record FROM run WHERE state IN (?1, ?2, ?3) ORDER BY id";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let texts: Vec<String> = statement.query_map(open, |row| row.get(0))?.collect::<Result<_, _>>()?;
+        texts.iter().map(|text| parse("run", text)).collect()
+    }
+
     /// The tasks of a run in the order of its file.
     pub fn tasks(&self, run: &RunId) -> Result<Vec<TaskRecord>, StoreError> {
         read_tasks(&self.connection, run)

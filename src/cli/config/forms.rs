@@ -16,7 +16,8 @@ use super::settings::Jobs;
 use crate::model::conflict::ConflictPolicy;
 use crate::model::record::ConfineLevel;
 use crate::model::{
-    BranchName, ByteSize, Handling, Hooks, HostPort, Network, Share, Span, StalePolicy, Strategy, Submodules,
+    BranchName, ByteSize, Handling, Hooks, HostPort, Network, OverlapPolicy, Share, Span, StalePolicy, Strategy,
+    Submodules,
 };
 
 /// A value in a file, with where it stands.
@@ -104,6 +105,7 @@ word_form!(Submodules, "never");
 word_form!(ConflictPolicy, "agent");
 word_form!(ConfineLevel, "strict");
 word_form!(Strategy, "squash");
+word_form!(OverlapPolicy, "wait");
 
 impl Form for bool {
     type Value = bool;

@@ -11,7 +11,8 @@ use super::settings::{Jobs, Settings};
 use crate::model::conflict::ConflictPolicy;
 use crate::model::record::ConfineLevel;
 use crate::model::{
-    BranchName, ByteSize, GateSpec, Handling, Hooks, Network, SetupStep, Share, Span, StalePolicy, Strategy, Submodules,
+    BranchName, ByteSize, GateSpec, Handling, Hooks, Network, OverlapPolicy, SetupStep, Share, Span, StalePolicy,
+    Strategy, Submodules,
 };
 
 /// One key.
@@ -100,6 +101,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "supervise.profile_slots" => supervise.admission.profile_slots: Profiles, Project::Refused;
     "supervise.reserve_memory" => supervise.admission.reserve_memory: Share, Project::Refused;
     "supervise.reserve_disk" => supervise.admission.reserve_disk: Share, Project::Refused;
+    "supervise.overlap" => supervise.admission.overlap: OverlapPolicy, Project::Refused;
     "merge.into" => merge.into: Maybe<BranchName>, Project::Free;
     "merge.strategy" => merge.strategy: Strategy, Project::Free;
     "merge.gates" => merge.gates: Gates, Project::Tighten(gates_take_nothing);

@@ -9,8 +9,8 @@ use crate::model::conflict::ConflictPolicy;
 use crate::model::health::HealthSpans;
 use crate::model::record::ConfineLevel;
 use crate::model::{
-    AdmissionPolicy, Bounds, BranchName, ByteSize, GateSpec, Hooks, Network, RetryPolicy, Sensitive, SetupStep, Share,
-    Span, StalePolicy, Strategy, Submodules, Variable,
+    AdmissionPolicy, Bounds, BranchName, ByteSize, GateSpec, Hooks, Network, OverlapPolicy, RetryPolicy, Sensitive,
+    SetupStep, Share, Span, StalePolicy, Strategy, Submodules, Variable,
 };
 use crate::worktree::repository::SALVAGE_MAX;
 
@@ -132,6 +132,7 @@ impl Default for SuperviseSettings {
             admission: AdmissionPolicy {
                 reserve_memory: Share::Percent(5),
                 reserve_disk: Share::Percent(1),
+                overlap: OverlapPolicy::Prefer,
                 ..AdmissionPolicy::default()
             },
         }

@@ -63,6 +63,7 @@ fn without_layers_everything_is_the_documented_default() {
         ("supervise.profile_slots", "[]"),
         ("supervise.reserve_memory", "\"5%\""),
         ("supervise.reserve_disk", "\"1%\""),
+        ("supervise.overlap", "\"prefer\""),
         ("merge.into", ""),
         ("merge.strategy", "\"squash\""),
         ("merge.gates", "[]"),
@@ -300,7 +301,7 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 45] = [
+const ACCEPTED: [(&str, &[&str]); 46] = [
     ("worktree.path", &["'/x/{workspace}'", "'../{workspace}/{repo}'"]),
     ("worktree.base", &["'main'", "'origin/\u{e9}~3'"]),
     ("worktree.stale", &["'warn'", "'block'"]),
@@ -330,6 +331,7 @@ const ACCEPTED: [(&str, &[&str]); 45] = [
     ("supervise.profile_slots", &["[]", "['codex=4', 'command=1']"]),
     ("supervise.reserve_memory", &["'5%'", "'8G'", "0"]),
     ("supervise.reserve_disk", &["'1%'", "'500M'", "0"]),
+    ("supervise.overlap", &["'ignore'", "'prefer'", "'wait'"]),
     ("merge.into", &["'dev'"]),
     ("merge.strategy", &["'squash'", "'merge'", "'rebase'", "'ff'"]),
     ("merge.gates", &["[]", "['x', \"a'b\\n\\u001b\"]", "[{ run = 'x', flaky = true, timeout = '5m', net = 'none' }]"]),

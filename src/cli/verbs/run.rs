@@ -15,11 +15,13 @@ use crate::cli::session::Session;
 use crate::cli::tasks_source;
 use crate::cli::verbs::show::standings;
 use crate::model::record::{ConfineLevel, TaskRecord};
-use crate::model::{Bounds, GateSpec, Network, RunId, RunSpec, Span, Strategy, TaskState, Variable, VariableName};
+use crate::model::{
+    Bounds, GateSpec, Network, OverlapPolicy, RunId, RunSpec, Span, Strategy, TaskId, TaskState, Variable, VariableName,
+};
 use crate::orchestrator::client;
 use crate::orchestrator::context::{RunError, WAITING};
 use crate::orchestrator::follow::{self, Choice, Followed, OnInterrupt};
-use crate::orchestrator::foresight::{Foreseen, foresee, foresee_step};
+use crate::orchestrator::foresight::{Foreseen, Meeting, Meetings, foresee, foresee_meetings, foresee_step};
 use crate::orchestrator::health::{self, Looked};
 use crate::orchestrator::queue::place::LEFT;
 use crate::orchestrator::start::{self, RunPlan, StartSettings};
@@ -27,6 +29,9 @@ use crate::store::Store;
 use crate::sys::scope;
 use crate::worktree::patience::waiting_for;
 use crate::worktree::quarantine::Kept;
+
+/// Most others that a dry run names in a line.
+const MEETINGS_SHOWN: usize = 5;
 
 /// Runs tasks.
 pub fn run(session: &Session, args: RunArgs) -> Result<u8, CliError> {
@@ -143,6 +148,8 @@ fn dry_run(session: &Session, plan: &RunPlan) -> Result<u8, CliError> {
     document["confinement"] = json!({
         "level": plan.run.confine, "bounds": plan.run.bounds, "scope": scoped, "tasks": policies, "setup": setup.documents,
     });
+    let meetings = foresee_meetings(plan);
+    document["overlap"] = meetings_document(plan, &meetings);
     session.out.answer("treehand/run/v1", document, || {
         let base = &plan.run.base;
         let mut text =
@@ -163,6 +170,7 @@ fn dry_run(session: &Session, plan: &RunPlan) -> Result<u8, CliError> {
             let (net, given) = (network(gate.net.as_ref()), given(&gate.env, &gate.secrets));
             text.push_str(&format!("  gate: {}{net}{given}\n", plain(&gate.run)));
         }
+        text.push_str(&meetings_text(plan, &meetings));
         text.push_str(&confinement(plan));
         text.push_str(&setup.seen);
         text.push_str(&match &scope {
@@ -173,6 +181,46 @@ fn dry_run(session: &Session, plan: &RunPlan) -> Result<u8, CliError> {
         text
     })?;
     Ok(0)
+}
+
+/// What the policy does about tasks that change the same files.
+fn meaning(policy: OverlapPolicy) -> &'static str {
+    match policy {
+        OverlapPolicy::Ignore => "they start like any others",
+        OverlapPolicy::Prefer => "others start first, while there are others",
+        OverlapPolicy::Wait => "each starts when none of the others is at work or about to land",
+    }
+}
+
+fn meetings_document(plan: &RunPlan, meetings: &[(TaskId, Meetings)]) -> Value {
+    let policy = plan.run.overlap();
+    let tasks: serde_json::Map<String, Value> =
+        meetings.iter().map(|(task, meetings)| (task.to_string(), json!(meetings))).collect();
+    json!({"policy": policy, "meaning": meaning(policy), "tasks": tasks})
+}
+
+fn meetings_text(plan: &RunPlan, meetings: &[(TaskId, Meetings)]) -> String {
+    if meetings.is_empty() {
+        return String::new();
+    }
+    let policy = plan.run.overlap();
+    let mut text = format!(
+        "tasks that may change the same files (supervise.overlap {policy}): {}
+",
+        meaning(policy)
+    );
+    for (task, meetings) in meetings {
+        let named = |meeting: &Meeting| match meeting.paths.first() {
+            Some((mine, theirs)) if mine == theirs => format!("{} by {}", meeting.task, plain(mine)),
+            Some((mine, theirs)) => format!("{} by {} and {}", meeting.task, plain(mine), plain(theirs)),
+            None => meeting.task.to_string(),
+        };
+        let mut shown: Vec<String> = meetings.with.iter().take(MEETINGS_SHOWN).map(named).collect();
+        let more = meetings.count.saturating_sub(shown.len());
+        shown.extend((more > 0).then(|| format!("{more} more")));
+        text.push_str(&format!("  {task} meets {}\n", shown.join(", ")));
+    }
+    text
 }
 
 /// What a dry run says of the setup steps, which are the same before every task.
