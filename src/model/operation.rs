@@ -134,6 +134,13 @@ pub struct SealedHeads {
     pub index: Option<Token>,
 }
 
+impl OperationRecord {
+    /// What is said of a commit on a branch that takes it back.
+    pub fn taken_back_on(&self, branch: &BranchName) -> String {
+        format!("reverted operation {} on {branch}: {}", self.op, self.summary)
+    }
+}
+
 impl UndoData {
     /// The branch that was moved, where it was and where it was put; `None` for what moved no branch.
     pub fn moved(&self) -> Option<(&BranchName, &CommitId, &CommitId)> {

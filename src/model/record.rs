@@ -181,6 +181,9 @@ pub struct TaskRecord {
     /// Whose work it is, where that was not done by the run: a workspace or a branch that a person wants to land.
     #[serde(default)]
     pub offered: Option<String>,
+    /// The operation that it takes back when it lands.
+    #[serde(default)]
+    pub reverts: Option<i64>,
     /// What it waits for while it is queued, beside a place in its run and what it needs.
     #[serde(default)]
     pub delay: Option<Delay>,

@@ -253,6 +253,7 @@ pub(super) fn tasks(run: &RunId, spec: &RunSpec) -> Result<Vec<TaskRecord>, RunE
             forward: None,
             accepted: false,
             offered: None,
+            reverts: None,
         })
     };
     spec.tasks.iter().enumerate().map(one).collect()

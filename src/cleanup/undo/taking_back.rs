@@ -76,10 +76,16 @@ pub(super) fn require(store: &Store, op: Option<i64>) -> Result<OperationRecord>
             None => CleanupError::NothingToUndo,
         });
     };
-    let Some(by) = operation.undone.then(|| operation.taken_back.as_ref().and_then(|how| how.by)) else {
-        return Ok(operation.clone());
-    };
     let op = operation.op;
+    let Some(by) = operation.undone.then(|| operation.taken_back.as_ref().and_then(|how| how.by)) else {
+        return match store.being_reverted(op)? {
+            None => Ok(operation.clone()),
+            Some(run) => Err(CleanupError::refused(
+                format!("operation {op} is being undone already, by run {run}"),
+                format!("wait for that: treehand wait {run}; or have it stop: treehand cancel {run}"),
+            )),
+        };
+    };
     Err(match by {
         None => CleanupError::refused(format!("operation {op} was undone already"), "see what there is: treehand log"),
         Some(by) => CleanupError::refused(
