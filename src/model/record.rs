@@ -105,6 +105,14 @@ pub struct RunRecord {
     pub error: Option<String>,
 }
 
+impl RunRecord {
+    /// Has a run that is over begin again.
+    pub fn begin_again(&mut self) {
+        (self.state, self.ended_at, self.error) = (RunState::Queued, None, None);
+        (self.cancel_requested, self.paused) = (false, false);
+    }
+}
+
 /// What runs of the first version have.
 fn orphan_grace() -> Span {
     Span(std::time::Duration::from_secs(600))

@@ -189,22 +189,19 @@ impl Store {
         intent: Option<&Intent>,
     ) -> Result<(), StoreError> {
         self.write(|transaction| {
-            edit(transaction, op, |record| {
-                (record.undone, record.taken_back) = (false, None);
+            let record = make_again(transaction, op, |record| {
                 if let Some((items, stamp)) = removal {
                     let old = record.stamp.replace(stamp.clone()).unwrap_or_default();
                     record.saved.iter_mut().for_each(|name| *name = name.replace(&old, &stamp));
                     record.undo = UndoData::Removal { items };
                 }
             })?;
-            let record = read(transaction, op)?;
             if let UndoData::Update(update) = record.undo {
                 set_base(transaction, &update.workspace, update.base_after)?;
             }
             if let Some(original) = record.reverts {
                 take_back(transaction, original, Some(op), PutBack::default())?;
             }
-            append(transaction, &EntryDraft::new("redo", json!({"op": op})), Phase::Done, None)?;
             close(transaction, intent, op)
         })
     }
@@ -230,8 +227,22 @@ impl Store {
     }
 }
 
+/// Marks an operation as in effect again, otherwise perhaps than before; its record is the answer.
+pub(super) fn make_again(
+    transaction: &Transaction<'_>,
+    op: i64,
+    change: impl FnOnce(&mut OperationRecord),
+) -> Result<OperationRecord, StoreError> {
+    edit(transaction, op, |record| {
+        (record.undone, record.taken_back) = (false, None);
+        change(record);
+    })?;
+    append(transaction, &EntryDraft::new("redo", json!({"op": op})), Phase::Done, None)?;
+    read(transaction, op)
+}
+
 /// Marks an operation as taken back; its record is the answer.
-fn take_back(
+pub(super) fn take_back(
     transaction: &Transaction<'_>,
     op: i64,
     by: Option<i64>,

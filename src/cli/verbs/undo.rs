@@ -12,6 +12,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::plain;
 use crate::cli::session::Session;
 use crate::model::record::RunRecord;
+use crate::orchestrator::queue::asked;
 
 /// Takes an operation back.
 pub fn run(session: &Session, args: &UndoArgs) -> Result<u8, CliError> {
@@ -23,6 +24,9 @@ pub fn run(session: &Session, args: &UndoArgs) -> Result<u8, CliError> {
         };
     }
     let undone = undo::undo(&session.repo, &store, args.operation)?;
+    for of in &undone.queued {
+        asked::attend_again(&session.repo, &store, (&of.run, &of.tasks), of.was_over)?;
+    }
     let document = json!({"op": undone.op, "kind": undone.kind, "summary": undone.summary,
         "restored": undone.restored, "removed": undone.removed, "revert": Value::Null});
     let gone = undone.removed.iter().map(|branch| format!("; branch {branch}, made for it, is gone again"));
