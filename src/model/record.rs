@@ -30,6 +30,9 @@ pub struct RunRecord {
     pub push: Option<PushTarget>,
     /// How results land.
     pub strategy: Strategy,
+    /// The template of the messages of the commits that they become.
+    #[serde(default)]
+    pub message_template: Option<String>,
     /// Whether they land by themselves.
     pub merge: MergePolicy,
     /// How many tasks at once.

@@ -37,18 +37,26 @@ pub struct Told {
     pub message: String,
     /// Who wrote it: `Name <address>`.
     pub author: String,
+    /// Its id.
+    pub id: String,
 }
 
 /// The message of a squash of what a person offers: of one commit its own, of several their subjects below the name; whoever
 /// wrote some of it and is not its author is named as git forges do.
 pub fn squash_offered(label: &str, commits: &[Told], author: &str) -> String {
-    let mut text = match commits {
+    let text = match commits {
         [one] if !one.message.trim().is_empty() => one.message.trim_end().to_owned(),
         _ => {
             let list: Vec<String> = commits.iter().map(|told| format!("* {}", told.subject)).collect();
             [label.to_owned(), list.join("\n")].join("\n\n").trim_end().to_owned()
         }
     };
+    with_authors(&text, commits, author)
+}
+
+/// Names whoever wrote some of it and is neither its author nor named in it already.
+pub fn with_authors(text: &str, commits: &[Told], author: &str) -> String {
+    let mut text = text.trim_end().to_owned();
     let mut others: Vec<&str> = Vec::new();
     for told in commits {
         let named = text.contains(&format!("Co-authored-by: {}", told.author));
@@ -94,9 +102,8 @@ fn subject(task: &TaskSpec) -> String {
 }
 
 /// Adds our trailers to a message as `git interpret-trailers` would, once each; a message without text gets a subject.
-fn with_trailers(message: &str, origin: &Origin<'_>, with_task: bool) -> String {
-    let ours = |line: &&str| !line.starts_with("Treehand-Run: ") && !line.starts_with("Treehand-Task: ");
-    let kept: Vec<&str> = message.trim_end().lines().filter(ours).collect();
+pub fn with_trailers(message: &str, origin: &Origin<'_>, with_task: bool) -> String {
+    let kept: Vec<&str> = message.trim_end().lines().filter(|line| !is_ours(line)).collect();
     let text = kept.join("\n");
     let text = text.trim_end();
     let text = if text.is_empty() { origin.task.as_str() } else { text };
@@ -105,6 +112,11 @@ fn with_trailers(message: &str, origin: &Origin<'_>, with_task: bool) -> String 
     let gap = if joined { "\n" } else { "\n\n" };
     let task = if with_task { format!("Treehand-Task: {}\n", origin.task) } else { String::new() };
     format!("{text}{gap}Treehand-Run: {}\n{task}", origin.run)
+}
+
+/// True for a trailer that is added by treehand itself.
+pub fn is_ours(line: &str) -> bool {
+    line.starts_with("Treehand-Run: ") || line.starts_with("Treehand-Task: ")
 }
 
 fn is_trailer(line: &str) -> bool {
@@ -123,6 +135,7 @@ mod tests {
             subject: message.lines().next().unwrap_or_default().into(),
             message: message.into(),
             author: author.into(),
+            id: "1".repeat(40),
         };
         let (a, b) = ("A <a@x>", "B <b@x>");
         let one = told("fix: it\n\nbecause\n\nSigned-off-by: A <a@x>\n", a);

@@ -4,7 +4,7 @@
 //! that they are not mistaken for typing errors.
 
 use super::commands::{Gates, Steps};
-use super::forms::{Count, Fault, Form, Maybe, Node, Notes, Reference, ShellCommand, Template};
+use super::forms::{Count, Fault, Form, Maybe, MessageTemplate, Node, Notes, Reference, ShellCommand, Template};
 use super::lists::{IgnoreLines, Paths, Patterns, Profiles, Variables};
 use super::nearest::nearest;
 use super::settings::{Jobs, Settings};
@@ -101,6 +101,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "supervise.reserve_disk" => supervise.admission.reserve_disk: Share, Project::Refused;
     "merge.into" => merge.into: Maybe<BranchName>, Project::Free;
     "merge.strategy" => merge.strategy: Strategy, Project::Free;
+    "merge.message" => merge.message: Maybe<MessageTemplate>, Project::Free;
     "merge.gates" => merge.gates: Gates, Project::Tighten(gates_take_nothing);
     "merge.push" => merge.push: bool, Project::Refused;
     "merge.lock_wait" => merge.lock_wait: Span, Project::Free;

@@ -61,7 +61,9 @@ fn plan(session: &Session, made: &ToLand) -> Result<RunPlan, CliError> {
         jobs: None,
         tasks: Vec::new(),
     };
-    let settings = StartSettings { push: false, ..run::settings_for(session, None, Some(strategy)) };
+    let settings = run::settings_for(session, None, Some(strategy));
+    // Its message says what it takes back, and a template could lose that.
+    let settings = StartSettings { push: false, message_template: None, ..settings };
     let mut plan = offer::plan(&session.repo, &offers, (&made.into, &made.here), spec, &settings)?;
     // Where it landed, which need not be where the branch here is pushed to by now.
     plan.run.push = Some(made.target.clone());

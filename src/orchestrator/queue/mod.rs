@@ -15,3 +15,4 @@ pub mod search;
 pub mod stack;
 pub mod terms;
 pub mod turn;
+pub mod wording;

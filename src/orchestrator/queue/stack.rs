@@ -7,10 +7,12 @@
 
 use std::collections::BTreeMap;
 
+use super::wording::{self, Wording};
 use crate::model::cause::chain;
 use crate::model::record::{RunRecord, TaskRecord};
 use crate::model::{BranchName, CommitId, GateSpec, QueueEntry, Reason, ReasonKind, RunId, Strategy, TaskId, TaskSpec};
 use crate::orchestrator::context::RunError;
+use crate::orchestrator::message_template::TemplateFault;
 use crate::orchestrator::messages::{self, Origin, Told};
 use crate::orchestrator::room;
 use crate::worktree::error::Result as WorktreeResult;
@@ -34,16 +36,19 @@ pub struct Subject {
     pub gates: Vec<GateSpec>,
     /// How a person calls it, where it is their own work that they offered.
     pub offered: Option<String>,
+    /// What the message of its commit is made of.
+    pub wording: Wording,
 }
 
 impl Subject {
     /// The entry of a task of this run.
     pub fn of(entry: QueueEntry, run: &RunRecord, task: TaskRecord) -> Subject {
         let gates = run.spec.gates.iter().chain(&task.spec.gates).cloned().collect();
+        let wording = Wording::of(run, &task);
         let offered = task.offered;
         // What was offered is not on top of the run's base, but on its own.
         let run_base = if offered.is_some() { entry.base.clone() } else { run.base.commit.clone() };
-        Subject { entry, spec: task.spec, strategy: run.strategy, run_base, gates, offered }
+        Subject { entry, spec: task.spec, strategy: run.strategy, run_base, gates, offered, wording }
     }
 }
 
@@ -166,6 +171,8 @@ impl Stack {
             Err(error @ WorktreeError::Unsigned { .. }) => {
                 Ok(Put::Refused(Reason::new(ReasonKind::Attention, chain(&error))))
             }
+            // The template is its run's for good, so that it would not land another time either.
+            Err(WorktreeError::BadResult { message, .. }) => Ok(Put::Refused(Reason::new(ReasonKind::Policy, message))),
             Err(error) => match RunError::from(error) {
                 error if room::is_full(&error) || matches!(error, RunError::Worktree(WorktreeError::Store(_))) => {
                     Err(error)
@@ -242,32 +249,30 @@ fn squash(quarantine: &Quarantine, subject: &Subject, (top, top_tree): (&CommitI
         return Ok(Ok(New { commit: top.clone(), tree: Some(tree) }));
     }
     let (told, signature) = told(quarantine, &format!("{base}..{commit}"))?;
-    let author = told.last().map(|told| told.author.clone()).unwrap_or_default();
-    let message = match &subject.offered {
-        Some(label) => messages::squash_offered(label, &told, &author),
-        None => {
-            let subjects: Vec<String> = told.iter().map(|told| told.subject.clone()).collect();
-            messages::squash(&subject.spec, &subjects, &origin(&subject.entry))
-        }
-    };
+    let message = wording::squash(subject, &told).map_err(no_message)?;
     let made = merge::commit_tree(quarantine, &tree, &[top], &message, &signature)?;
     Ok(Ok(New { commit: made, tree: Some(tree) }))
 }
 
+fn no_message(fault: TemplateFault) -> WorktreeError {
+    WorktreeError::BadResult { message: format!("`merge.message` gives no message for it: {fault}"), paths: Vec::new() }
+}
+
 /// What the commits of a range say, the first one first, and the author of the last.
 fn told(quarantine: &Quarantine, range: &str) -> WorktreeResult<(Vec<Told>, Signature)> {
-    let format = ["--format=%an%n%ae%n%ad%n%s%n%B", "--date=raw", "--no-show-signature"];
+    let format = ["--format=%H%n%an%n%ae%n%ad%n%s%n%B", "--date=raw", "--no-show-signature"];
     let log =
         quarantine.command(["log", "--first-parent", "--reverse", "-z"]).args(format).args([range, "--"]).run()?;
     let (mut all, mut signature) = (Vec::new(), Signature::default());
     for record in log.records() {
         let text = String::from_utf8_lossy(record).into_owned();
-        let mut parts = text.splitn(5, '\n');
+        let mut parts = text.splitn(6, '\n');
         let mut part = || parts.next().unwrap_or_default();
+        let id = part().to_owned();
         let (name, address, date) = (part(), part(), part());
         signature = Signature::of_author(name, address, date);
         let (author, subject) = (format!("{name} <{address}>"), part().trim().to_owned());
-        all.push(Told { author, subject, message: part().to_owned() });
+        all.push(Told { author, subject, message: part().to_owned(), id });
     }
     Ok((all, signature))
 }
@@ -278,10 +283,11 @@ fn merge_commit(quarantine: &Quarantine, subject: &Subject, top: &CommitId) -> M
         Merged::Conflict(paths) => return Ok(Err(paths)),
         Merged::Clean(tree) => tree,
     };
-    let message = match &subject.offered {
-        Some(label) => messages::merge_offered(label, subject.entry.target.as_str()),
-        None => messages::merge(&subject.spec, &origin(&subject.entry)),
+    let told = match subject.wording.template {
+        Some(_) => told(quarantine, &format!("{base}..{commit}"))?.0,
+        None => Vec::new(),
     };
+    let message = wording::merge(subject, &told).map_err(no_message)?;
     let made = merge::commit_tree(quarantine, &tree, &[top, commit], &message, &Signature::default())?;
     Ok(Ok(New { commit: made, tree: Some(tree) }))
 }
