@@ -182,3 +182,38 @@ fn flags_settle_anew_how_a_result_lands() {
     assert_eq!(world.show("next", "t"), "t\n");
     assert_eq!(world.git(&["rev-list", "--merges", "--count", "main..next"]), "1");
 }
+
+#[test]
+fn the_message_of_a_commit_is_what_a_template_makes_of_it_or_there_is_no_commit() {
+    let world = World::new();
+    workspace(&world, "feature/x", &[("one", "1\n"), ("two", "2\n")]);
+    // Of a project, too: it only renders text.
+    let file = world.repo().join(".treehand.toml");
+    let template = |text: &str| std::fs::write(&file, format!("merge.message = {text}\n")).expect("written");
+    template("\"\"\"{{ branch }} to {{ target }}\\n\\n{% for one in commits %}{{ one.subject }};{% endfor %}\"\"\"");
+    let foreseen = merge(&world, &["feature/x", "--dry-run"], 0);
+    assert_eq!(foreseen["landed"][0]["message"], "feature/x to main\n\none;two;", "{foreseen}");
+    merge(&world, &["feature/x"], 0);
+    assert_eq!(world.git(&["log", "-1", "--format=%B", "main"]).trim_end(), "feature/x to main\n\none;two;");
+
+    let begun =
+        ["run", "--confine", "off", "--merge", "manual", "--name", "t", "--json", "--", "sh", "-c", "echo t > t"];
+    template("'{{ task }}: {{ nothing }}'");
+    let broken = world.treehand(&begun).expect(0).json();
+    template("'{{ task }} of {{ goal }}'");
+    let tip = world.git(&["rev-parse", "main"]);
+    let refused = world.treehand(&["merge", broken["run"].as_str().expect("an id"), "--json"]).expect(4).json();
+    let reason = &refused["rejected"][0]["reason"];
+    assert_eq!(reason["kind"], "policy", "what it began with counts: {refused}");
+    let why = reason["message"].as_str().expect("words");
+    assert!(why.contains("`merge.message` gives no message for it: line 1 of it: undefined value"), "{why}");
+    assert_eq!(world.git(&["rev-parse", "main"]), tip);
+
+    template("'{{ task'");
+    let refused = world.treehand(&["ls"]).expect(2);
+    assert!(
+        refused.stderr.contains("`merge.message` must be a template of messages: line 1 of it"),
+        "{}",
+        refused.stderr
+    );
+}

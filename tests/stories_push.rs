@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -183,5 +184,118 @@ fn a_supervisor_that_dies_at_any_moment_lands_once_there_and_knows_it() {
             return;
         }
         moment += 2;
+    }
+}
+
+/// A workspace's work that has landed on the remote, with a commit of somebody's on top there and here.
+fn landed_and_built_upon(name: &str) -> World {
+    let world = World::with_remote();
+    workspace(&world, name);
+    merge(&world, &[name], 0);
+    world.commit_upstream("theirs", "theirs", "1\n");
+    world.git(&["pull", "-q", "--ff-only"]);
+    world
+}
+
+const UNCONFINED: [&str; 2] = ["--set", "confine.level=off"];
+
+fn take_back(world: &World, args: &[&str], code: i32) -> Value {
+    world.treehand(&[&["undo", "--revert", "--json"], &UNCONFINED[..], args].concat()).expect(code).json()
+}
+
+fn operations(world: &World) -> Vec<Value> {
+    let log = world.treehand(&["log", "--json"]).expect(0).json();
+    log["operations"].as_array().expect("operations").clone()
+}
+
+#[test]
+fn a_landing_that_was_pushed_was_reverted_on_the_branch_here_alone() {
+    let world = landed_and_built_upon("w");
+    let before = world.git(&["rev-parse", "main"]);
+    let undone = take_back(&world, &["1"], 0);
+    let tip = tip_there(&world);
+    assert_eq!((&undone["op"], &undone["revert"]["commit"]), (&json!(1), &json!(tip)), "{undone}");
+    assert_eq!(undone["revert"]["pushed"], "origin/main");
+    assert_eq!((world.git(&["rev-parse", "main"]), world.git(&["rev-parse", "main^"])), (tip.clone(), before));
+    assert_eq!(world.git(&["ls-tree", "--name-only", "main"]), "a.txt\nsrc\ntheirs");
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+    let body = world.git(&["show", "-s", "--format=%B", "main"]);
+    assert!(body.starts_with("Revert \"w\"\n\nThis takes back operation 1: ") && body.contains("Treehand-Reverts: "));
+    let log = operations(&world);
+    assert_eq!((&log[0]["kind"], &log[1]["undone_by"]), (&json!("revert"), &log[0]["op"]), "{log:?}");
+    let twice = take_back(&world, &["1"], 4);
+    assert!(twice["message"].as_str().expect("words").contains("undone already, by operation"), "{twice}");
+    // It is a landing itself, with all that belongs to one.
+    let refused = world.treehand(&["undo"]).expect(4);
+    assert!(refused.stderr.contains("was pushed") && refused.stderr.contains("--revert"), "{}", refused.stderr);
+    take_back(&world, &[], 0);
+    assert_eq!(world.git_in(&world.up(), &["ls-tree", "--name-only", "main"]), "a.txt\nsrc\ntheirs\nw");
+    assert_eq!(tip_there(&world), world.git(&["rev-parse", "main"]));
+}
+
+#[test]
+fn a_gate_or_a_conflict_keeps_a_revert_from_landing_and_nothing_moves() {
+    let world = landed_and_built_upon("w");
+    let refs = || (world.git(&["rev-parse", "main"]), tip_there(&world), there(&world, "refs/treehand"));
+    let before = refs();
+    let refused = take_back(&world, &["1", "--set", "merge.gates=[\"test -e w\"]"], 7);
+    assert_eq!(refused["kind"], "gate", "{refused}");
+    assert!(refused["message"].as_str().expect("words").starts_with("operation 1 is not reverted: "), "{refused}");
+    assert_eq!((refs(), &operations(&world)[0]["undone"]), (before, &json!(false)));
+    world.commit_upstream("w", "w", "of theirs\n");
+    let before = refs();
+    let refused = take_back(&world, &["1"], 5);
+    assert!(refused["kind"] == "conflict" && refused["message"].as_str().expect("words").ends_with(": w"), "{refused}");
+    assert_eq!((refs(), operations(&world).len()), (before, 1));
+}
+
+#[test]
+fn a_revert_waits_for_a_paused_branch_with_what_others_land_there_and_is_begun_once() {
+    let world = landed_and_built_upon("w");
+    world.treehand(&["queue", "pause", "frozen", "--into", "main"]).expect(0);
+    let mut command = world.command(&["undo", "1", "--revert", "--json", "--set", "confine.level=off"]);
+    let piped = std::process::Stdio::piped;
+    let mut reverting = command.stdout(piped()).stderr(piped()).spawn().expect("started");
+    let mut said = String::new();
+    let mut stderr = std::io::BufReader::new(reverting.stderr.take().expect("a pipe"));
+    stderr.read_line(&mut said).expect("read");
+    assert!(said.ends_with("takes back operation 1 on main\n"), "{said}");
+    for args in [&["undo"][..], &["undo", "1", "--revert"]] {
+        let refused = world.treehand(args).expect(4);
+        assert!(refused.stderr.contains("operation 1 is being undone already, by run "), "{}", refused.stderr);
+    }
+    world.commit_upstream("more", "more", "1\n");
+    world.treehand(&["queue", "resume", "--into", "main"]).expect(0);
+    let answer = reverting.wait_with_output().expect("over");
+    assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stdout));
+    assert_eq!(world.git(&["log", "-3", "--format=%s", "main"]), "Revert \"w\"\nmore\ntheirs");
+    assert_eq!(world.git(&["rev-parse", "main"]), tip_there(&world));
+}
+
+#[test]
+fn a_revert_whose_client_and_supervisor_die_at_any_moment_lands_once() {
+    // The fifth write says that it has landed, where the remote has it already.
+    for moment in ["after:4", "before:5", "after:5"] {
+        let world = landed_and_built_upon("w");
+        let mut begin = world.command(&["undo", "1", "--revert", "--set", "confine.level=off"]);
+        begin.env("TREEHAND_CRASH_AT", moment).stderr(std::process::Stdio::piped());
+        let mut client = begin.spawn().expect("started");
+        let mut said = String::new();
+        let mut stderr = std::io::BufReader::new(client.stderr.take().expect("a pipe"));
+        stderr.read_line(&mut said).expect("read");
+        let run = said.strip_prefix("run ").and_then(|said| said.split(':').next()).expect("a run").to_owned();
+        client.kill().expect("killed");
+        client.wait().expect("gone");
+        world.treehand(&["resume", &run, "--json"]).expect(0);
+        let log = operations(&world);
+        let kinds: Vec<&str> = log.iter().filter_map(|operation| operation["kind"].as_str()).collect();
+        assert_eq!(kinds, ["revert", "land"], "{moment}");
+        assert_eq!(log[1]["undone_by"], log[0]["op"], "{moment}");
+        assert_eq!(
+            world.git_in(&world.up(), &["log", "-2", "--format=%s", "main"]),
+            "Revert \"w\"\ntheirs",
+            "{moment}"
+        );
+        assert_eq!(world.git(&["rev-parse", "main"]), tip_there(&world), "{moment}");
     }
 }

@@ -259,3 +259,66 @@ fn what_a_dead_supervisor_left_in_the_queue_holds_up_nobody_and_lands_with_its_s
     world.treehand(&["resume", &id]).expect(0);
     assert_eq!(subjects(&world, 2), "b a");
 }
+
+#[test]
+fn what_was_dropped_comes_back_as_it_was_goes_again_and_lands_in_the_end() {
+    let world = World::new();
+    let gate = gate(&world, "true");
+    queue(&world, &["pause"]);
+    let [kept, mut dropped] = ["a", "d"].map(|name| handed_in(&world, name, &gate));
+    let of = |task: &str| entries(&world).into_iter().find(|entry| entry["task"] == task);
+    let number = of("d").expect("it waits")["entry"].to_string();
+    queue(&world, &["bump", &number]);
+    let before = of("d").expect("it waits");
+    let run = before["run"].as_str().expect("an id").to_owned();
+    queue(&world, &["drop", &number, "--reason", "not now"]);
+    dropped.rest().for_each(drop);
+    assert_eq!(dropped.ends(), Some(130));
+    assert_eq!(of("d"), None);
+    let log = world.treehand(&["log", "--json"]).expect(0).json();
+    assert_eq!(log["operations"][0]["kind"], "drop", "{log}");
+    assert_eq!(log["operations"][0]["summary"], format!("dropped {run}/d from the queue of main"));
+
+    let undone = world.treehand(&["undo", "--json"]).expect(0).json();
+    assert_eq!(undone["restored"], json!([format!("{run}/d in the queue of main")]));
+    let now = of("d").expect("it waits again");
+    for same in ["entry", "position", "base", "commit", "priority", "submitted_at"] {
+        assert_eq!(now[same], before[same], "{same}");
+    }
+    world.treehand(&["redo"]).expect(0);
+    assert_eq!(world.treehand(&["wait", &run]).code, 130);
+    assert_eq!(of("d"), None);
+    world.treehand(&["undo"]).expect(0);
+    queue(&world, &["resume"]);
+    world.treehand(&["wait", &run]).expect(0);
+    assert_eq!(kept.ends(), Some(0));
+    assert_eq!(subjects(&world, 2), "d a", "it was put first");
+}
+
+#[test]
+fn what_was_dropped_and_landed_or_lost_its_branch_since_does_not_come_back() {
+    let world = World::new();
+    let gate = gate(&world, "true");
+    queue(&world, &["pause"]);
+    let mut first = handed_in(&world, "a", &gate);
+    let id = world.only_run();
+    first.abandon(&world, &id);
+    let entry = entries(&world).remove(0);
+    queue(&world, &["drop", &id]);
+    world.treehand(&["undo"]).expect(0);
+    assert_eq!((&entries(&world)[0]["state"], &entries(&world)[0]["entry"]), (&json!("unattended"), &entry["entry"]));
+    world.treehand(&["redo"]).expect(0);
+    assert_eq!(entries(&world), Vec::<Value>::new());
+    let branch = format!("treehand/{id}/a");
+    let commit = world.git(&["rev-parse", &branch]);
+    world.git(&["update-ref", "-d", &format!("refs/heads/{branch}")]);
+    let refused = world.treehand(&["undo"]).expect(4);
+    assert!(refused.stderr.contains(&format!("`{branch}` is gone")), "{}", refused.stderr);
+    world.git(&["update-ref", &format!("refs/heads/{branch}"), &commit]);
+    queue(&world, &["resume"]);
+    world.treehand(&["resume", &id]);
+    world.treehand(&["merge", &format!("{id}/a")]).expect(0);
+    let operation = world.treehand(&["log", "--json"]).expect(0).json()["operations"][1]["op"].to_string();
+    let refused = world.treehand(&["undo", &operation]).expect(4);
+    assert!(refused.stderr.contains("has landed since"), "{}", refused.stderr);
+}

@@ -5,15 +5,17 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::WorkspaceRecord;
-use super::{BaseReport, BranchName, CommitId, RunId, TaskId, Timestamp, Token, WorkspaceName};
+use super::record::{RunRecord, TaskRecord, WorkspaceRecord};
+use super::{
+    BaseReport, BranchName, CommitId, QueueEntry, Reason, RunId, TaskId, TaskState, Timestamp, Token, WorkspaceName,
+};
 
 /// Something treehand did that can be taken back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OperationRecord {
     /// Its number, growing.
     pub op: i64,
-    /// `land`, `update`, `rm`, `clean`, `revert`, …
+    /// `land`, `update`, `rm`, `clean`, `revert`, `drop`, …
     pub kind: String,
     /// When.
     pub at: Timestamp,
@@ -100,6 +102,22 @@ pub enum UndoData {
         /// What was removed, in order.
         items: Vec<RemovedItem>,
     },
+    /// Results were taken out of a queue.
+    Dropped {
+        /// Each as it was.
+        entries: Vec<DroppedEntry>,
+        /// Why, as their tasks say it.
+        reason: Reason,
+    },
+}
+
+/// A result that was taken out of a queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedEntry {
+    /// Its number.
+    pub number: i64,
+    /// The rest of it.
+    pub entry: QueueEntry,
 }
 
 /// A workspace that was brought up to its base: its branch moved, and another base is on record.
@@ -134,13 +152,38 @@ pub struct SealedHeads {
     pub index: Option<Token>,
 }
 
+/// What is on record where a result was dropped.
+#[derive(Clone, Debug)]
+pub struct DroppedNow {
+    /// Its run.
+    pub run: RunRecord,
+    /// Its task.
+    pub task: TaskRecord,
+    /// What of that is in a queue.
+    pub queued: Option<QueueEntry>,
+}
+
+impl DroppedNow {
+    /// True where its task was rejected as one is that was dropped for this reason, in whatever words.
+    pub fn is_rejected_by_hand(&self, reason: &Reason) -> bool {
+        self.task.state == TaskState::Rejected && self.task.reason.as_ref().is_some_and(|told| told.kind == reason.kind)
+    }
+}
+
+impl OperationRecord {
+    /// What is said of a commit on a branch that takes it back.
+    pub fn taken_back_on(&self, branch: &BranchName) -> String {
+        format!("reverted operation {} on {branch}: {}", self.op, self.summary)
+    }
+}
+
 impl UndoData {
     /// The branch that was moved, where it was and where it was put; `None` for what moved no branch.
     pub fn moved(&self) -> Option<(&BranchName, &CommitId, &CommitId)> {
         match self {
             Self::Landing { into, before, after, .. } => Some((into, before, after)),
             Self::Update(update) => Some((&update.branch, &update.before, &update.after)),
-            Self::Removal { .. } => None,
+            Self::Removal { .. } | Self::Dropped { .. } => None,
         }
     }
 }

@@ -31,6 +31,9 @@ pub struct RunRecord {
     pub push: Option<PushTarget>,
     /// How results land.
     pub strategy: Strategy,
+    /// The template of the messages of the commits that they become.
+    #[serde(default)]
+    pub message_template: Option<String>,
     /// Whether they land by themselves.
     pub merge: MergePolicy,
     /// How many tasks at once.
@@ -119,6 +122,12 @@ impl RunRecord {
             Strategy::Merge | Strategy::Ff => OverlapPolicy::Ignore,
         }
     }
+
+    /// Has a run that is over begin again.
+    pub fn begin_again(&mut self) {
+        (self.state, self.ended_at, self.error) = (RunState::Queued, None, None);
+        (self.cancel_requested, self.paused) = (false, false);
+    }
 }
 
 /// What runs of the first version have.
@@ -197,6 +206,9 @@ pub struct TaskRecord {
     /// Whose work it is, where that was not done by the run: a workspace or a branch that a person wants to land.
     #[serde(default)]
     pub offered: Option<String>,
+    /// The operation that it takes back when it lands.
+    #[serde(default)]
+    pub reverts: Option<i64>,
     /// What it waits for while it is queued, beside a place in its run and what it needs.
     #[serde(default)]
     pub delay: Option<Delay>,

@@ -23,6 +23,9 @@ pub enum NotAgain {
     /// A person did it, and nothing that could be done again.
     #[error("`{0}` is a person's own work: it is handed in again by treehand merge {0}")]
     Offered(String),
+    /// It takes back an operation, and nothing of it could be done again.
+    #[error("it takes back operation {0}: that is done again by treehand undo {0} --revert")]
+    Reverts(i64),
     /// Something that it needs did not end well, and would have to be done again first.
     #[error("`{task}` needs `{need}`, which did not end well: retry that one, and this comes after it")]
     NeedsAnother {
@@ -59,24 +62,34 @@ pub fn choose(tasks: &[TaskRecord], only: Option<&TaskId>) -> Result<Vec<TaskId>
         }
     }
     let chosen: Vec<TaskId> = tasks.iter().map(|task| &task.id).filter(|id| chosen.contains(id)).cloned().collect();
-    match (chosen.is_empty(), tasks.iter().find_map(|task| task.offered.clone())) {
+    match (chosen.is_empty(), tasks.iter().find_map(handed_in)) {
         (false, _) => Ok(chosen),
-        (true, Some(offered)) => Err(NotAgain::Offered(offered)),
-        (true, None) => Err(NotAgain::Nothing),
+        (true, why) => Err(why.unwrap_or(NotAgain::Nothing)),
     }
 }
 
 fn named<'a>(tasks: &'a [TaskRecord], id: &TaskId) -> Result<&'a TaskId, NotAgain> {
     use TaskState as S;
     let task = tasks.iter().find(|task| task.id == *id).ok_or(NotAgain::Nothing)?;
+    if let Some(why) = handed_in(task) {
+        return Err(why);
+    }
     match task.state {
-        _ if task.offered.is_some() => Err(NotAgain::Offered(task.label().to_owned())),
         S::Failed | S::Cancelled | S::Skipped | S::Rejected | S::NeedsAttention => Ok(&task.id),
         S::Landed | S::NoChange => Err(NotAgain::EndedWell(id.clone())),
         S::Queued | S::Waiting | S::Leased | S::Running | S::Captured | S::Candidate => {
             Err(NotAgain::NotOver(id.clone()))
         }
     }
+}
+
+/// What was there before its run began is not done again by it.
+fn handed_in(task: &TaskRecord) -> Option<NotAgain> {
+    Some(match (&task.offered, task.reverts) {
+        (_, Some(op)) => NotAgain::Reverts(op),
+        (Some(label), None) => NotAgain::Offered(label.clone()),
+        (None, None) => return None,
+    })
 }
 
 /// True when a task could not go on for the sake of one of these, and everything else that it needs is there.

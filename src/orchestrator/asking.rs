@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::confine::environment;
 use crate::model::mail::{Message, MessageKind};
 use crate::model::record::{RunRecord, TaskRecord};
-use crate::model::{RunId, RunState, TaskEvent, TaskId, TaskState};
+use crate::model::{RunId, TaskEvent, TaskId, TaskState};
 use crate::store::{Store, StoreError};
 use crate::sys::clock;
 
@@ -91,13 +91,8 @@ pub fn accept(store: &Store, run: &RunId, tasks: &[TaskId]) -> Result<Vec<TaskRe
 
 /// Has results of a run that is over land.
 pub fn reopen_to_land(store: &Store, run: &RunId, tasks: &[TaskId]) -> Result<(), StoreError> {
-    store.update_run(run, "run.merge", json!({"tasks": tasks}), begin_again)?;
+    store.update_run(run, "run.merge", json!({"tasks": tasks}), RunRecord::begin_again)?;
     accept(store, run, tasks).map(drop)
-}
-
-fn begin_again(run: &mut RunRecord) {
-    (run.state, run.ended_at, run.error) = (RunState::Queued, None, None);
-    (run.cancel_requested, run.paused) = (false, false);
 }
 
 /// Puts tasks of a run that is over back into the queue, and the run with them. The run comes first: a run whose tasks are all
@@ -106,7 +101,7 @@ pub fn reopen(store: &Store, run: &RunId, tasks: &[TaskId]) -> Result<(), StoreE
     store.update_run(run, "run.retry", json!({"tasks": tasks}), |run| {
         // A person begins anew, perhaps with the program on PATH that was missing.
         run.environment = environment::here();
-        begin_again(run);
+        run.begin_again();
     })?;
     queue_again(store, run, tasks).map(drop)
 }

@@ -1,8 +1,8 @@
 //! Decision file: the messages of the commits that treehand makes, and their trailers.
-//! Words only; who signs and when is the landing's business.
+//! CommitText only; who signs and when is the landing's business.
 
 use crate::model::{RunId, TaskId, TaskSpec};
-use crate::sys::git::Words;
+use crate::sys::git::CommitText;
 
 /// What a landed commit says it came from.
 #[derive(Clone, Debug)]
@@ -38,28 +38,37 @@ pub struct Told {
     pub message: String,
     /// Who wrote it: `Name <address>`.
     pub author: String,
+    /// Its id.
+    pub id: String,
 }
 
 impl Told {
     /// What a commit tells.
-    pub fn of(words: &Words) -> Told {
-        let lines = words.message.lines().map(str::trim_end).skip_while(|line| line.is_empty());
+    pub fn of(text: &CommitText) -> Told {
+        let lines = text.message.lines().map(str::trim_end).skip_while(|line| line.is_empty());
         let subject = lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ").trim().to_owned();
-        let (name, address) = &words.author;
-        Told { subject, message: words.message.clone(), author: format!("{name} <{address}>") }
+        let (name, address) = &text.author;
+        let author = format!("{name} <{address}>");
+        Told { subject, message: text.message.clone(), author, id: text.commit.to_string() }
     }
 }
 
 /// The message of a squash of what a person offers: of one commit its own, of several their subjects below the name; whoever
 /// wrote some of it and is not its author is named as git forges do.
 pub fn squash_offered(label: &str, commits: &[Told], author: &str) -> String {
-    let mut text = match commits {
+    let text = match commits {
         [one] if !one.message.trim().is_empty() => one.message.trim_end().to_owned(),
         _ => {
             let list: Vec<String> = commits.iter().map(|told| format!("* {}", told.subject)).collect();
             [label.to_owned(), list.join("\n")].join("\n\n").trim_end().to_owned()
         }
     };
+    with_authors(&text, commits, author)
+}
+
+/// Names whoever wrote some of it and is neither its author nor named in it already.
+pub fn with_authors(text: &str, commits: &[Told], author: &str) -> String {
+    let mut text = text.trim_end().to_owned();
     let mut others: Vec<&str> = Vec::new();
     for told in commits {
         let named = text.contains(&format!("Co-authored-by: {}", told.author));
@@ -105,9 +114,8 @@ fn subject(task: &TaskSpec) -> String {
 }
 
 /// Adds our trailers to a message as `git interpret-trailers` would, once each; a message without text gets a subject.
-fn with_trailers(message: &str, origin: &Origin<'_>, with_task: bool) -> String {
-    let ours = |line: &&str| !line.starts_with("Treehand-Run: ") && !line.starts_with("Treehand-Task: ");
-    let kept: Vec<&str> = message.trim_end().lines().filter(ours).collect();
+pub fn with_trailers(message: &str, origin: &Origin<'_>, with_task: bool) -> String {
+    let kept: Vec<&str> = message.trim_end().lines().filter(|line| !is_ours(line)).collect();
     let text = kept.join("\n");
     let text = text.trim_end();
     let text = if text.is_empty() { origin.task.as_str() } else { text };
@@ -116,6 +124,11 @@ fn with_trailers(message: &str, origin: &Origin<'_>, with_task: bool) -> String 
     let gap = if joined { "\n" } else { "\n\n" };
     let task = if with_task { format!("Treehand-Task: {}\n", origin.task) } else { String::new() };
     format!("{text}{gap}Treehand-Run: {}\n{task}", origin.run)
+}
+
+/// True for a trailer that is added by treehand itself.
+pub fn is_ours(line: &str) -> bool {
+    line.starts_with("Treehand-Run: ") || line.starts_with("Treehand-Task: ")
 }
 
 fn is_trailer(line: &str) -> bool {
@@ -134,6 +147,7 @@ mod tests {
             subject: message.lines().next().unwrap_or_default().into(),
             message: message.into(),
             author: author.into(),
+            id: "1".repeat(40),
         };
         let (a, b) = ("A <a@x>", "B <b@x>");
         let one = told("fix: it\n\nbecause\n\nSigned-off-by: A <a@x>\n", a);

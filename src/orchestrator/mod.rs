@@ -26,6 +26,7 @@ pub mod health;
 pub mod kept;
 pub mod lookout;
 pub mod mail;
+pub mod message_template;
 pub mod messages;
 pub mod offer;
 pub mod overlap;

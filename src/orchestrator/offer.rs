@@ -25,6 +25,8 @@ pub struct Offer {
     pub base: CommitId,
     /// The work.
     pub commit: CommitId,
+    /// The operation that it takes back, where that is what it does.
+    pub reverts: Option<i64>,
 }
 
 /// Plans a run of which these are the results; nothing is made.
@@ -55,7 +57,7 @@ pub fn plan(
 fn offered(task: &mut TaskRecord, offer: &Offer) {
     task.state = TaskState::Candidate;
     (task.base, task.commit) = (Some(offer.base.clone()), Some(offer.commit.clone()));
-    task.offered = Some(offer.label.clone());
+    (task.offered, task.reverts) = (Some(offer.label.clone()), offer.reverts);
 }
 
 /// Holds what was offered by the branches of the run, which is on record.
@@ -97,7 +99,9 @@ mod tests {
     #[test]
     fn whatever_a_branch_is_called_has_an_id_of_its_own() {
         let commit = CommitId::parse(&"a".repeat(40)).expect("an id");
-        let offer = |label: &str| Offer { label: label.to_owned(), base: commit.clone(), commit: commit.clone() };
+        let (base, reverts) = (commit.clone(), None);
+        let offer =
+            |label: &str| Offer { label: label.to_owned(), base: base.clone(), commit: commit.clone(), reverts };
         let long = "x".repeat(200);
         let labels = ["feature/x", "feature-x", "feature.x", "-odd", "grün", "", "a..b.lock", &long, &long];
         let ids = ids(&labels.map(offer)).expect("ids");

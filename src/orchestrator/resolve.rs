@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::context::{Context, RunError};
 use super::queue::place;
-use super::{refusal, worker};
+use super::worker;
 use crate::model::conflict::Resolving;
 use crate::model::record::{RunRecord, TaskRecord};
 use crate::model::{CommitId, Reason, ReasonKind, TaskEvent, TaskId, TaskState};
@@ -31,20 +31,20 @@ fn is_for_its_agent(run: &RunRecord, task: &TaskRecord, reason: &Reason) -> bool
     reason.kind == ReasonKind::Conflict && left && task.offered.is_none() && !reason.paths.is_empty()
 }
 
-/// Refuses a result for this reason, or has its conflict resolved.
-pub fn refuse(context: &Context, id: &TaskId, reason: Reason) -> Result<TaskState, RunError> {
-    let task = context.task(id)?;
-    let (Some(commit), Some(base)) = (task.commit.clone(), task.base.clone()) else {
-        return refusal::reject(context, id, reason);
+/// Refuses a result whose entry is refused for this reason, or has its conflict resolved; nothing is the answer where a person
+/// has put it back at this moment.
+pub fn refuse(context: &Context, id: &TaskId, refused: &Reason) -> Result<Option<TaskState>, RunError> {
+    let (task, run) = (context.task(id)?, &context.run.id);
+    let reason = context.without_secrets(refused.clone())?;
+    let wanted = is_for_its_agent(&context.run, &task, &reason) && !context.has_to_stop(id);
+    let (Some(commit), Some(base), true) = (task.commit.clone(), task.base.clone(), wanted) else {
+        let rejected = context.store(|store| store.reject_refused((run, id), refused, reason))?;
+        return Ok(rejected.map(|task| task.state));
     };
-    if !is_for_its_agent(&context.run, &task, &reason) || context.has_to_stop(id) {
-        return refusal::reject(context, id, reason);
-    }
-    let reason = context.without_secrets(reason)?;
     let data = json!({"reason": reason, "round": task.resolutions + 1, "commit": commit, "base": base});
     let resolving = Resolving { commit, base, changes: task.changes, reason };
     let task = context.store(|store| {
-        store.move_task(&context.run.id, id, TaskEvent::Resolve, data, |task| {
+        store.move_task(run, id, TaskEvent::Resolve, data, |task| {
             task.resolving = Some(resolving);
             task.resolutions += 1;
             // A round has as many attempts as the task had.
@@ -52,7 +52,7 @@ pub fn refuse(context: &Context, id: &TaskId, reason: Reason) -> Result<TaskStat
             (task.commit, task.changes, task.told, task.forward) = (None, None, None, None);
         })
     })?;
-    Ok(task.state)
+    Ok(Some(task.state))
 }
 
 /// What the workspace begins with in which a conflict is to be resolved: the tip of the branch; why not, where that is gone.

@@ -38,6 +38,8 @@ pub struct StartSettings {
     pub jobs: u32,
     /// How results land, unless the specification says.
     pub strategy: Strategy,
+    /// The template of the messages of the commits that they become.
+    pub message_template: Option<String>,
     /// They land on the branch's counterpart on a remote, too.
     pub push: bool,
     /// How long landing waits for a lock of git's.
@@ -120,6 +122,7 @@ pub(super) fn run_record(
         into,
         push,
         strategy: spec.strategy.unwrap_or(settings.strategy),
+        message_template: settings.message_template.clone(),
         merge: spec.merge.unwrap_or(MergePolicy::Auto),
         jobs: spec.jobs.unwrap_or(settings.jobs).max(1),
         confine: settings.confine,
@@ -258,6 +261,7 @@ pub(super) fn tasks(run: &RunId, spec: &RunSpec) -> Result<Vec<TaskRecord>, RunE
             resolutions: 0,
             accepted: false,
             offered: None,
+            reverts: None,
         })
     };
     spec.tasks.iter().enumerate().map(one).collect()

@@ -357,7 +357,9 @@ impl Driver<'_> {
 
     /// What of this run's is in the queue no longer; the rest still is.
     fn hear_of_queue(&mut self, ended: Vec<(TaskId, TaskState)>) -> Result<(), RunError> {
-        for (task, state) in ended {
+        for (task, _) in ended {
+            // What a person has put back meanwhile is to be handed in.
+            let state = self.context.task(&task)?.state;
             self.ended(task, state)?;
         }
         if !self.context.handed_in(|waiting| waiting.is_empty()) {

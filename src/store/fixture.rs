@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use serde_json::json;
 
 use crate::model::record::{RunRecord, TaskRecord};
-use crate::model::{BaseReport, CommitId, RunId, TaskId, Timestamp};
+use crate::model::{BaseReport, CommitId, QueueEntry, RunId, TaskId, Timestamp};
 use crate::sys::random;
 
 /// The default template.
@@ -34,6 +34,26 @@ pub fn run(base: &BaseReport, state: &str, task: &str, task_state: &str) -> (Run
         "changes": null, "landed": null, "reason": null,
     });
     (serde_json::from_value(run).expect("a run"), serde_json::from_value(task).expect("a task"))
+}
+
+/// The entry of a task's result in the queue.
+pub fn entry(run: &RunRecord, task: &TaskRecord) -> QueueEntry {
+    QueueEntry {
+        number: 0,
+        target: run.into.clone(),
+        run: run.id.clone(),
+        task: task.id.clone(),
+        base: run.base.commit.clone(),
+        commit: task.commit.clone().unwrap_or_else(|| run.base.commit.clone()),
+        needs: task.spec.needs.clone(),
+        terms: String::new(),
+        priority: 0,
+        submitted_at: Timestamp(1),
+        owner: None,
+        held: None,
+        judged_since: None,
+        refused: None,
+    }
 }
 
 /// Tasks of a run: name, state and what each needs.

@@ -5,7 +5,7 @@ use rusqlite::Transaction;
 use serde_json::json;
 
 use super::journal::{Intent, Phase, append_closing};
-use super::operations::insert_operation;
+use super::operations::{find, insert_operation, insert_revert};
 use super::runs::{edit, edit_run, read_task};
 use super::{Store, StoreError};
 use crate::model::operation::UndoData;
@@ -40,7 +40,7 @@ impl Store {
             let mut tasks = Vec::new();
             for landing in landings {
                 let known = read_task(transaction, landing.run, landing.task)?;
-                tasks.push(if known.landed.is_none() { record(transaction, landing)? } else { known });
+                tasks.push(if known.landed.is_none() { record(transaction, landing, known.reverts)? } else { known });
             }
             if let (Some(intent), Some(last)) = (intent, landings.last()) {
                 append_closing(transaction, intent, Phase::Done, &json!({"after": last.after}))?;
@@ -56,10 +56,13 @@ fn count_landed(transaction: &Transaction<'_>, run: &RunId) -> Result<u32, Store
     Ok(transaction.prepare_cached(sql)?.query_row([run.as_str()], |row| row.get(0))?)
 }
 
-fn record(transaction: &Transaction<'_>, landing: &Landing<'_>) -> Result<TaskRecord, StoreError> {
+fn record(
+    transaction: &Transaction<'_>,
+    landing: &Landing<'_>,
+    reverts: Option<i64>,
+) -> Result<TaskRecord, StoreError> {
     let Landing { run, task, into, before, after, at } = *landing;
     if before != after {
-        let summary = format!("landed {run}/{task} on {into}");
         let (before, after) = (before.clone(), after.clone());
         let undo = UndoData::Landing {
             into: into.clone(),
@@ -68,7 +71,15 @@ fn record(transaction: &Transaction<'_>, landing: &Landing<'_>) -> Result<TaskRe
             run: Some(run.clone()),
             task: Some(task.clone()),
         };
-        insert_operation(transaction, "land", at, &summary, undo)?;
+        let reverted = reverts.map(|op| find(transaction, op)).transpose()?.flatten();
+        match reverted.filter(|original| !original.undone) {
+            Some(original) => {
+                insert_revert(transaction, original.op, at, &original.taken_back_on(into), undo)?;
+            }
+            None => {
+                insert_operation(transaction, "land", at, &format!("landed {run}/{task} on {into}"), undo)?;
+            }
+        }
         edit_run(transaction, run, "run.advanced", json!({"after": after}), |run| run.after = Some(after.clone()))?;
     }
     let order = count_landed(transaction, run)?.saturating_add(1);
@@ -87,6 +98,46 @@ mod tests {
     use crate::model::BaseReport;
     use crate::store::EntryDraft;
     use crate::store::fixture;
+
+    #[test]
+    fn what_lands_to_take_back_an_operation_does_so_once_and_in_the_same_step() {
+        let store = Store::in_memory().expect("a store");
+        let id = |digit: &str| CommitId::parse(&digit.repeat(40)).expect("an id");
+        let (run, task) = fixture::run(&BaseReport::fixed("main", id("a")), "running", "t", "candidate");
+        let original = {
+            let (into, run, task) = (run.into.clone(), None, None);
+            let undo = UndoData::Landing { into, before: id("a"), after: id("b"), run, task };
+            store.add_operation("land", Timestamp(1), "landed it", undo).expect("recorded")
+        };
+        let tasks: Vec<TaskRecord> = ["t", "u"]
+            .map(|name| TaskRecord {
+                id: TaskId::parse(name).expect("an id"),
+                reverts: Some(original),
+                ordinal: u32::from(name == "u"),
+                ..task.clone()
+            })
+            .into();
+        store.create_run(&run, &tasks).expect("stored");
+        assert_eq!(store.being_reverted(original).expect("read"), Some(run.id.clone()));
+        let (into, at, [b, c, d]) = (&run.into, Timestamp(7), [id("b"), id("c"), id("d")]);
+        let land = |task: &TaskRecord, before: &CommitId, after: &CommitId| {
+            let landing = Landing { run: &run.id, task: &task.id, into, before, after, at };
+            store.record_landings(std::slice::from_ref(&landing), None)
+        };
+        store.cut_after(0);
+        assert!(matches!(land(&tasks[0], &b, &c), Err(StoreError::Cut)));
+        assert!(!store.operation(original).expect("read").undone);
+        store.cut_after(99);
+        land(&tasks[0], &b, &c).expect("recorded");
+        land(&tasks[0], &b, &c).expect("once more");
+        land(&tasks[1], &c, &d).expect("recorded, after it was taken back already");
+        let all = store.operations().expect("read");
+        let told: Vec<(&str, Option<i64>)> = all.iter().map(|one| (one.kind.as_str(), one.reverts)).collect();
+        assert_eq!(told, [("land", None), ("revert", Some(original)), ("land", None)]);
+        assert_eq!(all[1].summary, format!("reverted operation {original} on main: landed it"));
+        assert_eq!(all[2].taken_back.as_ref().and_then(|how| how.by), Some(all[1].op));
+        assert_eq!(store.being_reverted(original).expect("read"), None);
+    }
 
     #[test]
     fn a_landing_is_recorded_once_and_with_its_operation_or_not_at_all() {

@@ -5,6 +5,7 @@
 //! error that says so and is never touched, but when a repair is asked for. Knows no git and no processes.
 
 mod crash;
+mod dropped;
 #[cfg(test)]
 pub mod fixture;
 mod journal;

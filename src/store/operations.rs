@@ -8,8 +8,8 @@ use super::journal::{EntryDraft, Intent, Phase, append, append_closing};
 use super::runs::{parse, render};
 use super::workspaces::set_base;
 use super::{Store, StoreError};
-use crate::model::Timestamp;
 use crate::model::operation::{OperationRecord, PutBack, RemovedItem, TakenBack, UndoData};
+use crate::model::{RunId, TaskState, Timestamp};
 use crate::sys::clock;
 
 /// Writes an operation and its line in the journal; the answer is its number.
@@ -39,9 +39,28 @@ pub(super) fn insert_operation(
 }
 
 fn read(connection: &Connection, op: i64) -> Result<OperationRecord, StoreError> {
+    find(connection, op)?.ok_or_else(|| StoreError::NotFound { kind: "operation", id: op.to_string() })
+}
+
+/// One operation, if it is still on record.
+pub(super) fn find(connection: &Connection, op: i64) -> Result<Option<OperationRecord>, StoreError> {
     let sql = "SELECT record FROM operation WHERE op = ?1";
     let text: Option<String> = connection.prepare_cached(sql)?.query_row([op], |row| row.get(0)).optional()?;
-    parse("operation", &text.ok_or_else(|| StoreError::NotFound { kind: "operation", id: op.to_string() })?)
+    text.map(|text| parse("operation", &text)).transpose()
+}
+
+/// Writes that a commit took back an operation, which is one itself; the answer is its number.
+pub(super) fn insert_revert(
+    transaction: &Transaction<'_>,
+    original: i64,
+    at: Timestamp,
+    summary: &str,
+    undo: UndoData,
+) -> Result<i64, StoreError> {
+    let op = insert_operation(transaction, "revert", at, summary, undo)?;
+    edit(transaction, op, |record| record.reverts = Some(original))?;
+    take_back(transaction, original, Some(op), PutBack::default())?;
+    Ok(op)
 }
 
 /// The newest operation of a kind.
@@ -93,6 +112,21 @@ impl Store {
     /// One operation.
     pub fn operation(&self, op: i64) -> Result<OperationRecord, StoreError> {
         read(&self.connection, op)
+    }
+
+    /// The run that is about to take back an operation by a commit that waits to land.
+    pub fn being_reverted(&self, op: i64) -> Result<Option<RunId>, StoreError> {
+        let sql = "SELECT run, state FROM task WHERE json_extract(record, '$.reverts') = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map([op], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let rows: Vec<(String, String)> = rows.collect::<Result<_, _>>()?;
+        for (run, _) in rows.iter().filter(|(_, state)| state == TaskState::Candidate.word()) {
+            let Ok(id) = RunId::parse(run) else { continue };
+            if !self.run(&id)?.state.is_terminal() {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
     }
 
     /// Records a removal that has happened, with the name of its trash and what was saved before it, and gives its number.
@@ -155,22 +189,19 @@ impl Store {
         intent: Option<&Intent>,
     ) -> Result<(), StoreError> {
         self.write(|transaction| {
-            edit(transaction, op, |record| {
-                (record.undone, record.taken_back) = (false, None);
+            let record = make_again(transaction, op, |record| {
                 if let Some((items, stamp)) = removal {
                     let old = record.stamp.replace(stamp.clone()).unwrap_or_default();
                     record.saved.iter_mut().for_each(|name| *name = name.replace(&old, &stamp));
                     record.undo = UndoData::Removal { items };
                 }
             })?;
-            let record = read(transaction, op)?;
             if let UndoData::Update(update) = record.undo {
                 set_base(transaction, &update.workspace, update.base_after)?;
             }
             if let Some(original) = record.reverts {
                 take_back(transaction, original, Some(op), PutBack::default())?;
             }
-            append(transaction, &EntryDraft::new("redo", json!({"op": op})), Phase::Done, None)?;
             close(transaction, intent, op)
         })
     }
@@ -188,12 +219,7 @@ impl Store {
                 .filter(|last| !last.undone && last.reverts == Some(original) && last.undo == undo);
             let op = match known {
                 Some(known) => known.op,
-                None => {
-                    let op = insert_operation(transaction, "revert", clock::now(), summary, undo)?;
-                    edit(transaction, op, |record| record.reverts = Some(original))?;
-                    take_back(transaction, original, Some(op), PutBack::default())?;
-                    op
-                }
+                None => insert_revert(transaction, original, clock::now(), summary, undo)?,
             };
             close(transaction, intent, op)?;
             Ok(op)
@@ -201,8 +227,22 @@ impl Store {
     }
 }
 
+/// Marks an operation as in effect again, otherwise perhaps than before; its record is the answer.
+pub(super) fn make_again(
+    transaction: &Transaction<'_>,
+    op: i64,
+    change: impl FnOnce(&mut OperationRecord),
+) -> Result<OperationRecord, StoreError> {
+    edit(transaction, op, |record| {
+        (record.undone, record.taken_back) = (false, None);
+        change(record);
+    })?;
+    append(transaction, &EntryDraft::new("redo", json!({"op": op})), Phase::Done, None)?;
+    read(transaction, op)
+}
+
 /// Marks an operation as taken back; its record is the answer.
-fn take_back(
+pub(super) fn take_back(
     transaction: &Transaction<'_>,
     op: i64,
     by: Option<i64>,

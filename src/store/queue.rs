@@ -24,11 +24,7 @@ impl Store {
                 write(transaction, &entry)?;
             } else {
                 leave(transaction, &entry.run, &entry.task)?;
-                let sql = "INSERT INTO queue (target, run, task, record) VALUES (?1, ?2, ?3, ?4)";
-                let text = render("queue entry", &entry)?;
-                let row = params![entry.target.as_str(), entry.run.as_str(), entry.task.as_str(), text];
-                transaction.prepare_cached(sql)?.execute(row)?;
-                entry.number = transaction.last_insert_rowid();
+                entry.number = insert(transaction, &entry, None)?;
             }
             let data = json!({"target": entry.target, "number": entry.number, "commit": entry.commit});
             let draft = EntryDraft::new("queue.entered", data).of_task(&entry.run, &entry.task);
@@ -104,6 +100,19 @@ impl Store {
     }
 }
 
+/// Writes an entry that is in no queue, under this number or the next one; that is the answer.
+pub(super) fn insert(
+    transaction: &Transaction<'_>,
+    entry: &QueueEntry,
+    number: Option<i64>,
+) -> Result<i64, StoreError> {
+    let sql = "INSERT INTO queue (number, target, run, task, record) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let text = render("queue entry", entry)?;
+    let row = params![number, entry.target.as_str(), entry.run.as_str(), entry.task.as_str(), text];
+    transaction.prepare_cached(sql)?.execute(row)?;
+    Ok(transaction.last_insert_rowid())
+}
+
 /// Takes a task out of whatever queue it is in.
 pub(super) fn leave(transaction: &Transaction<'_>, run: &RunId, task: &TaskId) -> Result<(), StoreError> {
     let sql = "DELETE FROM queue WHERE run = ?1 AND task = ?2";
@@ -119,13 +128,13 @@ fn entry((number, text): (i64, String)) -> Result<QueueEntry, StoreError> {
     Ok(QueueEntry { number, ..parse("queue entry", &text)? })
 }
 
-fn read(connection: &Connection, run: &RunId, task: &TaskId) -> Result<Option<QueueEntry>, StoreError> {
+pub(super) fn read(connection: &Connection, run: &RunId, task: &TaskId) -> Result<Option<QueueEntry>, StoreError> {
     let sql = "SELECT number, record FROM queue WHERE run = ?1 AND task = ?2";
     let row = connection.prepare_cached(sql)?.query_row(params![run.as_str(), task.as_str()], numbered).optional()?;
     row.map(entry).transpose()
 }
 
-fn write(transaction: &Transaction<'_>, entry: &QueueEntry) -> Result<(), StoreError> {
+pub(super) fn write(transaction: &Transaction<'_>, entry: &QueueEntry) -> Result<(), StoreError> {
     let sql = "UPDATE queue SET target = ?2, record = ?3 WHERE number = ?1";
     let row = params![entry.number, entry.target.as_str(), render("queue entry", entry)?];
     transaction.prepare_cached(sql)?.execute(row)?;

@@ -117,20 +117,7 @@ impl Store {
         events: &[(TaskEvent, Value)],
         change: impl FnOnce(&mut TaskRecord),
     ) -> Result<TaskRecord, StoreError> {
-        self.write(|transaction| {
-            let mut record = read_task(transaction, run, task)?;
-            let before = record.state;
-            change(&mut record);
-            record.state = before;
-            for (event, data) in events {
-                record.state = record.state.next(*event)?;
-                let kind = format!("task.{}", event_word(*event)?);
-                let data = json!({"state": record.state, "detail": data});
-                append(transaction, &EntryDraft::new(&kind, data).of_task(run, task), Phase::Note, None)?;
-            }
-            write_task(transaction, run, &record)?;
-            Ok(record)
-        })
+        self.write(|transaction| move_through(transaction, (run, task), events, change))
     }
 
     /// Changes what is known of a task without moving it.
@@ -187,6 +174,32 @@ pub(super) fn read_tasks(connection: &Connection, run: &RunId) -> Result<Vec<Tas
     texts.iter().map(|text| parse("task", text)).collect()
 }
 
+pub(super) fn move_through(
+    transaction: &Transaction<'_>,
+    (run, task): (&RunId, &TaskId),
+    events: &[(TaskEvent, Value)],
+    change: impl FnOnce(&mut TaskRecord),
+) -> Result<TaskRecord, StoreError> {
+    let mut record = read_task(transaction, run, task)?;
+    let before = record.state;
+    change(&mut record);
+    record.state = before;
+    for (event, data) in events {
+        record.state = record.state.next(*event)?;
+        let kind = format!("task.{}", event_word(*event)?);
+        let data = json!({"state": record.state, "detail": data});
+        append(transaction, &EntryDraft::new(&kind, data).of_task(run, task), Phase::Note, None)?;
+    }
+    write_task(transaction, run, &record)?;
+    Ok(record)
+}
+
+pub(super) fn read_run(connection: &Connection, id: &RunId) -> Result<Option<RunRecord>, StoreError> {
+    let sql = "SELECT record FROM run WHERE id = ?1";
+    let text: Option<String> = connection.prepare_cached(sql)?.query_row([id.as_str()], |row| row.get(0)).optional()?;
+    text.map(|text| parse("run", &text)).transpose()
+}
+
 pub(super) fn edit_run(
     transaction: &Transaction<'_>,
     id: &RunId,
@@ -194,10 +207,8 @@ pub(super) fn edit_run(
     data: Value,
     change: impl FnOnce(&mut RunRecord),
 ) -> Result<RunRecord, StoreError> {
-    let sql = "SELECT record FROM run WHERE id = ?1";
-    let text: Option<String> = transaction.query_row(sql, [id.as_str()], |row| row.get(0)).optional()?;
-    let text = text.ok_or_else(|| StoreError::NotFound { kind: "run", id: id.to_string() })?;
-    let mut run: RunRecord = parse("run", &text)?;
+    let missing = || StoreError::NotFound { kind: "run", id: id.to_string() };
+    let mut run = read_run(transaction, id)?.ok_or_else(missing)?;
     change(&mut run);
     let sql = "UPDATE run SET state = ?2, record = ?3 WHERE id = ?1";
     transaction.execute(sql, params![id.as_str(), run.state.word(), render("run", &run)?])?;

@@ -339,7 +339,7 @@ fn intents(store: &Store, operations: &[OperationRecord]) -> Result<Vec<OpenInte
         let owner = entry.owner();
         let holds = |operation: &OperationRecord| match &operation.undo {
             UndoData::Removal { items: taken } => items.iter().all(|item| taken.contains(item)),
-            UndoData::Landing { .. } | UndoData::Update(_) => false,
+            UndoData::Landing { .. } | UndoData::Update(_) | UndoData::Dropped { .. } => false,
         };
         let recorded = !items.is_empty() && operations.iter().any(holds);
         // An owner that cannot be told may live.

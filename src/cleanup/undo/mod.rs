@@ -3,6 +3,7 @@
 //! `decide` says whether it can be; `taking_back`, `redo` and `revert` do it, `restore` and what it calls put things back.
 
 pub mod decide;
+mod dropped;
 mod made_branch;
 pub(super) mod print;
 pub mod recover;

@@ -8,16 +8,16 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::decide::{self, Next, Verdict};
-use super::recover;
 use super::redo_scan::{self, Again};
 use super::removal_again::{KIND, Removal};
 use super::shift::{Shifted, require_commit, sealed_update, shift, shift_sealed};
 use super::taking_back::alone;
+use super::{dropped, recover};
 use crate::cleanup::error::{CleanupError, Result};
 use crate::cleanup::{traces, trash};
 use crate::model::cause::chain;
-use crate::model::operation::{OperationRecord, RefFate, RemovedItem, UndoData};
-use crate::model::{BaseReport, BranchName, CommitId};
+use crate::model::operation::{DroppedEntry, OperationRecord, RefFate, RemovedItem, UndoData};
+use crate::model::{BaseReport, BranchName, CommitId, QueueEntry, Reason};
 use crate::store::{EntryDraft, Store};
 use crate::sys::proc;
 use crate::worktree::Repository;
@@ -58,6 +58,7 @@ pub fn redo(repo: &Repository, store: &Store) -> Result<Redone> {
     };
     match (&operation.undo, operation.undo.moved()) {
         (UndoData::Removal { items }, _) => redo_removal(repo, store, operation, items)?,
+        (UndoData::Dropped { entries, reason }, _) => redo_drop(store, operation.op, (entries, reason))?,
         (_, Some((branch, before, after))) => redo_move(repo, store, operation, branch, before, after)?,
         (_, None) => store.mark_redone(operation.op, None, None)?,
     }
@@ -126,6 +127,15 @@ fn rebased(store: &Store, operation: &OperationRecord) -> Result<Option<String>>
         Some(base) if same(&base) => None,
         Some(_) => Some(format!("the workspace `{}` has another base by now", update.workspace)),
         None => Some(format!("the workspace `{}` is gone", update.workspace)),
+    })
+}
+
+/// Takes what came back into a queue out of it again, all of it or nothing.
+fn redo_drop(store: &Store, op: i64, (entries, reason): (&[DroppedEntry], &Reason)) -> Result<()> {
+    let is_attended = |entry: &QueueEntry| entry.owner.as_ref().is_some_and(proc::is_alive);
+    let dropped = store.drop_again(op, (entries, reason), is_attended, dropped::hinders_again)?;
+    dropped.map_err(|why| {
+        CleanupError::refused(format!("operation {op} is not made again: {why}"), "see what waits: treehand queue ls")
     })
 }
 

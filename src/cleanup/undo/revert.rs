@@ -1,7 +1,8 @@
 //! Apply: takes back what moved a branch by a new commit on it, for what others have built upon or have already.
 //!
-//! Merged in memory and written through a quarantine; the branch moves as it does for a landing, so that checkouts come along
-//! and local changes are never touched. A conflict leaves every tree and ref as it was. It is an operation itself.
+//! Merged in memory and written through a quarantine. On a branch here it moves that as a landing does, so that checkouts come
+//! along and local changes are never touched; what has landed on a branch of a remote is made on top of what that has now, and
+//! handed in to the queue by the caller. A conflict leaves every tree and ref as it was. It is an operation itself.
 
 use serde::Serialize;
 use serde_json::json;
@@ -13,13 +14,14 @@ use super::taking_back::{alone, require};
 use crate::cleanup::error::{CleanupError, Result};
 use crate::model::cause::chain;
 use crate::model::operation::{OperationRecord, UndoData};
-use crate::model::{BranchName, CommitId};
+use crate::model::{BranchName, CommitId, PushTarget};
 use crate::store::{EntryDraft, Store, StoreError};
+use crate::sys::lock::FileLock;
 use crate::sys::proc;
 use crate::worktree::merge::{Merged, Signature, commit_tree, merge_trees};
-use crate::worktree::quarantine::Quarantine;
+use crate::worktree::quarantine::{Kept, Quarantine};
 use crate::worktree::sealed::Identity;
-use crate::worktree::{Repository, WorktreeError};
+use crate::worktree::{Repository, WorktreeError, remote_landing};
 
 /// Most commits of the operation that are looked up for the message.
 const COMMITS_MAX: usize = 1000;
@@ -38,12 +40,50 @@ pub struct Reverted {
     pub commit: CommitId,
 }
 
+/// How far taking back came.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is done.
+    Whole(Reverted),
+    /// The commit is made, and has to land.
+    ToLand(ToLand),
+}
+
+/// A commit that takes back what has landed on a branch of a remote. No other undo begins before it is let go.
+#[derive(Debug)]
+#[must_use = "release it when a ref holds the commit, or none will"]
+pub struct ToLand {
+    /// What is taken back.
+    pub original: OperationRecord,
+    /// The branch here.
+    pub into: BranchName,
+    /// Its tip.
+    pub here: CommitId,
+    /// The branch of the remote.
+    pub target: PushTarget,
+    /// Its tip, on top of which the commit is.
+    pub base: CommitId,
+    /// The commit.
+    pub commit: CommitId,
+    kept: Kept,
+    one_at_a_time: FileLock,
+}
+
+impl ToLand {
+    /// Lets the commit, and the next undo, go.
+    pub fn release(self) -> Result<()> {
+        self.kept.release()?;
+        drop(self.one_at_a_time);
+        Ok(())
+    }
+}
+
 /// Takes back the named operation, or the last one that was not taken back, by a commit.
-pub fn revert(repo: &Repository, store: &Store, op: Option<i64>) -> Result<Reverted> {
-    let _one_at_a_time = alone(repo)?;
+pub fn revert(repo: &Repository, store: &Store, op: Option<i64>) -> Result<Begun> {
+    let one_at_a_time = alone(repo)?;
     let recovery = recover::recover(repo, store)?;
     if let Some((_, by)) = recovery.reverted.into_iter().find(|(done, _)| op.is_none_or(|op| op == *done)) {
-        return reverted(store, by);
+        return reverted(store, by).map(Begun::Whole);
     }
     let operation = require(store, op)?;
     let Some((branch, before, after)) = operation.undo.moved() else {
@@ -51,16 +91,63 @@ pub fn revert(repo: &Repository, store: &Store, op: Option<i64>) -> Result<Rever
             format!("operation {} ({}) moved no branch that a commit could be put on", operation.op, operation.summary);
         return Err(CleanupError::refused(message, format!("bring back what it took: treehand undo {}", operation.op)));
     };
+    Identity::of_user(repo)?;
+    if let Some((target, base)) = there(repo, store, &operation, after)? {
+        let here = repo.reader().ref_commit(&branch.full_ref())?;
+        let here = here.ok_or_else(|| not_reverted(&operation, &format!("the branch `{branch}` is gone")))?;
+        require_commit(repo, branch, before)?;
+        let (commit, kept) = aside(repo, &base, |quarantine| {
+            let commit = make(repo, store, quarantine, &operation, branch, &base)?;
+            let kept = quarantine.migrate(std::slice::from_ref(&commit), std::slice::from_ref(&base))?;
+            Ok((commit, kept))
+        })?;
+        let (original, into) = (operation.clone(), branch.clone());
+        return Ok(Begun::ToLand(ToLand { original, into, here, target, base, commit, kept, one_at_a_time }));
+    }
     let tip = tip(repo, &operation, branch, after)?;
     require_commit(repo, branch, before)?;
-    Identity::of_user(repo)?;
-    let quarantine = Quarantine::create(repo, &tip)?;
-    let made = make(repo, store, &quarantine, &operation, branch, &tip);
-    let moved = made.and_then(|commit| advance(repo, store, &quarantine, &operation, branch, &tip, commit));
+    let op = aside(repo, &tip, |quarantine| {
+        let commit = make(repo, store, quarantine, &operation, branch, &tip)?;
+        advance(repo, store, quarantine, &operation, branch, &tip, commit)
+    })?;
+    reverted(store, op).map(Begun::Whole)
+}
+
+/// Does something with a quarantine, which is gone afterwards whatever comes of it.
+fn aside<T>(repo: &Repository, like: &CommitId, work: impl FnOnce(&Quarantine) -> Result<T>) -> Result<T> {
+    let quarantine = Quarantine::create(repo, like)?;
+    let done = work(&quarantine);
     let discarded = quarantine.discard();
-    let op = moved?;
+    let done = done?;
     discarded?;
-    reverted(store, op)
+    Ok(done)
+}
+
+/// The branch of a remote that an operation landed on, and its tip, where that has the operation in its history: the remote is
+/// asked, for nothing here knows what it has now.
+fn there(
+    repo: &Repository,
+    store: &Store,
+    operation: &OperationRecord,
+    after: &CommitId,
+) -> Result<Option<(PushTarget, CommitId)>> {
+    let UndoData::Landing { run: Some(run), .. } = &operation.undo else { return Ok(None) };
+    let target = match store.run(run) {
+        Ok(run) => run.push,
+        Err(StoreError::NotFound { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let Some(target) = target else { return Ok(None) };
+    let tip = remote_landing::look(repo, &target, &[])?.tip;
+    let reader = repo.reader();
+    match tip {
+        Some(tip) if reader.has_commit(after)? && reader.is_ancestor(after, &tip)? => Ok(Some((target, tip))),
+        _ => Ok(None),
+    }
+}
+
+fn not_reverted(operation: &OperationRecord, why: &str) -> CleanupError {
+    CleanupError::refused(format!("operation {} is not reverted: {why}", operation.op), "look at the branch: git log")
 }
 
 fn reverted(store: &Store, op: i64) -> Result<Reverted> {
@@ -74,10 +161,7 @@ fn reverted(store: &Store, op: i64) -> Result<Reverted> {
 /// The tip of the branch, which must have the operation in its history.
 fn tip(repo: &Repository, operation: &OperationRecord, branch: &BranchName, after: &CommitId) -> Result<CommitId> {
     let reader = repo.reader();
-    let refused = |why: String| {
-        let message = format!("operation {} is not reverted: {why}", operation.op);
-        CleanupError::refused(message, "look at the branch: git log")
-    };
+    let refused = |why: String| not_reverted(operation, &why);
     if sealed_update(operation).is_some() {
         return Err(refused("only the workspace's own processes commit in it; `treehand undo` takes it back".into()));
     }
@@ -164,7 +248,7 @@ fn advance(
 ) -> Result<i64> {
     let op = operation.op;
     let kept = quarantine.migrate(std::slice::from_ref(&commit), std::slice::from_ref(tip))?;
-    let summary = format!("reverted operation {op} on {branch}: {}", operation.summary);
+    let summary = operation.taken_back_on(branch);
     let (into, before) = (branch.clone(), tip.clone());
     let undo = UndoData::Landing { into, before, after: commit.clone(), run: None, task: None };
     let data = json!({"op": op, "owner": proc::own(), "undo": undo, "summary": summary});

@@ -3,7 +3,7 @@
 //! The commit takes away what the landing brought and nothing else, for each strategy; a conflict changes nothing.
 
 use super::redo_tests::{land, landings, refusal};
-use super::revert::{self, Reverted};
+use super::revert::{self, Begun, Reverted};
 use super::{redo, taking_back};
 use crate::cleanup::CleanupError;
 use crate::model::operation::{UndoData, UpdateRecord};
@@ -14,7 +14,10 @@ use crate::worktree::WorktreeError;
 use crate::worktree::fixture::{self, Fixture};
 
 fn revert(fixture: &Fixture, op: Option<i64>) -> Reverted {
-    revert::revert(&fixture.repo, &fixture.store, op).expect("reverted")
+    match revert::revert(&fixture.repo, &fixture.store, op).expect("reverted") {
+        Begun::Whole(reverted) => reverted,
+        Begun::ToLand(_) => panic!("nothing was pushed"),
+    }
 }
 
 fn files(fixture: &Fixture, rev: &str) -> String {

@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::decide::{self, Verdict};
 use super::shift::{LOCK_WAIT, Shifted, require_commit, sealed_update, shift, shift_sealed};
-use super::{made_branch, recover, refs_back, remote_back, restore, upon};
+use super::{dropped, made_branch, recover, refs_back, remote_back, restore, upon};
 use crate::cleanup::error::{CleanupError, Result};
 use crate::cleanup::held;
 use crate::model::cause::chain;
-use crate::model::operation::{OperationRecord, PutBack, RemovedItem, UndoData};
-use crate::model::{BranchName, CommitId};
+use crate::model::operation::{DroppedEntry, OperationRecord, PutBack, RemovedItem, UndoData};
+use crate::model::{BranchName, CommitId, QueueEntry, Reason, RunId, TaskId};
 use crate::store::{EntryDraft, Store, StoreError};
 use crate::sys::lock::FileLock;
 use crate::sys::proc;
@@ -33,6 +33,20 @@ pub struct Undone {
     pub restored: Vec<String>,
     /// Branches that are gone again, for they were made for what was taken back.
     pub removed: Vec<String>,
+    /// Runs that have to attend to results which are in a queue again.
+    #[serde(skip)]
+    pub queued: Vec<Requeued>,
+}
+
+/// Results of a run that are in a queue again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Requeued {
+    /// The run.
+    pub run: RunId,
+    /// Its tasks.
+    pub tasks: Vec<TaskId>,
+    /// The run was over, and has begun again.
+    pub was_over: bool,
 }
 
 /// Takes back the named operation, or the last one that was not taken back. One whose undo died half-way is meant first.
@@ -46,17 +60,21 @@ pub fn undo(repo: &Repository, store: &Store, op: Option<i64>) -> Result<Undone>
         return Err(CleanupError::refused(format!("an interrupted {blocked}"), "look at it, then try again"));
     }
     let operation = &require(store, op)?;
-    let mut again = Vec::new();
+    let (mut again, mut queued) = (Vec::new(), Vec::new());
     match (&operation.undo, operation.undo.moved()) {
         (UndoData::Removal { items }, _) => {
             again = refs_back::gone(repo, items)?;
             undo_removal(repo, store, operation, items)?;
+        }
+        (UndoData::Dropped { entries, reason }, _) => {
+            queued = undo_drop(repo, store, operation.op, (entries, reason))?;
         }
         (_, Some((branch, before, after))) => undo_move(repo, store, operation, branch, before, after)?,
         (_, None) => store.mark_undone(operation.op, PutBack::default(), None)?,
     }
     let mut undone = Undone::of(store.operation(operation.op)?);
     undone.restored.extend(again);
+    undone.queued = queued;
     Ok(undone)
 }
 
@@ -76,10 +94,16 @@ pub(super) fn require(store: &Store, op: Option<i64>) -> Result<OperationRecord>
             None => CleanupError::NothingToUndo,
         });
     };
-    let Some(by) = operation.undone.then(|| operation.taken_back.as_ref().and_then(|how| how.by)) else {
-        return Ok(operation.clone());
-    };
     let op = operation.op;
+    let Some(by) = operation.undone.then(|| operation.taken_back.as_ref().and_then(|how| how.by)) else {
+        return match store.being_reverted(op)? {
+            None => Ok(operation.clone()),
+            Some(run) => Err(CleanupError::refused(
+                format!("operation {op} is being undone already, by run {run}"),
+                format!("wait for that: treehand wait {run}; or have it stop: treehand cancel {run}"),
+            )),
+        };
+    };
     Err(match by {
         None => CleanupError::refused(format!("operation {op} was undone already"), "see what there is: treehand log"),
         Some(by) => CleanupError::refused(
@@ -101,9 +125,14 @@ impl Undone {
             }
             (_, Some((branch, ..))) if gone => removed.push(branch.to_string()),
             (_, Some((branch, before, _))) => restored.push(format!("{branch} at {}", before.short())),
+            (UndoData::Dropped { entries, .. }, _) => {
+                restored.extend(
+                    entries.iter().map(|one| format!("{} in the queue of {}", one.entry.name(), one.entry.target)),
+                );
+            }
             (_, None) => {}
         }
-        Undone { op, kind, summary, restored, removed }
+        Undone { op, kind, summary, restored, removed, queued: Vec::new() }
     }
 }
 
@@ -182,6 +211,45 @@ fn undo_removal(repo: &Repository, store: &Store, operation: &OperationRecord, i
     let intent = store.intend(&EntryDraft::new("undo", json!({"op": operation.op, "owner": proc::own()})))?;
     let renamed = restore::put_back(repo, store, items)?;
     Ok(store.mark_undone(operation.op, restore::look(repo, items, &renamed)?, Some(&intent))?)
+}
+
+/// Puts what was dropped back into its queue, all of it or nothing.
+fn undo_drop(
+    repo: &Repository,
+    store: &Store,
+    op: i64,
+    (entries, reason): (&[DroppedEntry], &Reason),
+) -> Result<Vec<Requeued>> {
+    let refused = |why: String| {
+        CleanupError::refused(format!("operation {op} is not undone: {why}"), "hand in what is there: treehand merge")
+    };
+    let mut queued: Vec<Requeued> = Vec::new();
+    for DroppedEntry { entry: QueueEntry { run, task, commit, .. }, .. } in entries {
+        let (record, of) = match (store.task(run, task), store.run(run)) {
+            (Ok(record), Ok(of)) => (record, of),
+            (Err(StoreError::NotFound { .. }), _) | (_, Err(StoreError::NotFound { .. })) => {
+                return Err(refused(format!("{run}/{task} is not on record any more")));
+            }
+            (Err(error), _) | (_, Err(error)) => return Err(error.into()),
+        };
+        let tip = repo.reader().ref_commit(&record.branch.full_ref())?;
+        // Of one that landed, or was done again, the branch says nothing.
+        if record.landed.is_none()
+            && record.commit.as_ref() == Some(commit)
+            && let Some(why) = dropped::hinders_branch(&record.branch, tip.as_ref(), commit)
+        {
+            return Err(refused(why));
+        }
+        match queued.iter_mut().find(|known| known.run == *run) {
+            Some(known) => known.tasks.push(task.clone()),
+            None => {
+                let (run, tasks, was_over) = (run.clone(), vec![task.clone()], of.state.is_terminal());
+                queued.push(Requeued { run, tasks, was_over });
+            }
+        }
+    }
+    store.put_back_in_queue(op, entries, |one, known| dropped::hinders_back(one, reason, known))?.map_err(refused)?;
+    Ok(queued)
 }
 
 pub(super) fn describe(item: &RemovedItem) -> String {

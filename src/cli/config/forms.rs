@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::Value;
 use toml::de::DeValue;
 
-use super::error::shown;
+use super::error::{escaped, shown};
 use super::settings::Jobs;
 use crate::model::conflict::ConflictPolicy;
 use crate::model::record::ConfineLevel;
@@ -19,6 +19,7 @@ use crate::model::{
     BranchName, ByteSize, Handling, Hooks, HostPort, Network, OverlapPolicy, Share, Span, StalePolicy, Strategy,
     Submodules,
 };
+use crate::orchestrator::message_template;
 
 /// A value in a file, with where it stands.
 pub(super) type Node<'i> = Spanned<DeValue<'i>>;
@@ -350,6 +351,23 @@ impl Form for Template {
     }
     fn from_text(text: &str) -> Result<String, String> {
         template_fault(text).map_or_else(|| Ok(text.to_owned()), |fault| Err(format!("{}, {fault}", found(text))))
+    }
+    fn to_toml(value: &String) -> Option<Value> {
+        Some(Value::String(value.clone()))
+    }
+}
+
+/// The template of a commit's message.
+pub(super) struct MessageTemplate;
+
+impl Form for MessageTemplate {
+    type Value = String;
+    const EXAMPLE: &'static str = "{{ subject }}";
+    fn expected() -> String {
+        "a template of messages".to_owned()
+    }
+    fn from_text(text: &str) -> Result<String, String> {
+        message_template::check(text).map_or_else(|fault| Err(escaped(&fault.to_string())), |()| Ok(text.to_owned()))
     }
     fn to_toml(value: &String) -> Option<Value> {
         Some(Value::String(value.clone()))

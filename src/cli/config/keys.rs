@@ -4,7 +4,9 @@
 //! that they are not mistaken for typing errors.
 
 use super::commands::{Gates, Steps};
-use super::forms::{Count, Fault, Form, Maybe, Node, Notes, Reference, Rounds, ShellCommand, Template};
+use super::forms::{
+    Count, Fault, Form, Maybe, MessageTemplate, Node, Notes, Reference, Rounds, ShellCommand, Template,
+};
 use super::lists::{IgnoreLines, Paths, Patterns, Profiles, Variables};
 use super::nearest::nearest;
 use super::settings::{Jobs, Settings};
@@ -104,6 +106,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "supervise.overlap" => supervise.admission.overlap: OverlapPolicy, Project::Refused;
     "merge.into" => merge.into: Maybe<BranchName>, Project::Free;
     "merge.strategy" => merge.strategy: Strategy, Project::Free;
+    "merge.message" => merge.message: Maybe<MessageTemplate>, Project::Free;
     "merge.gates" => merge.gates: Gates, Project::Tighten(gates_take_nothing);
     "merge.push" => merge.push: bool, Project::Refused;
     "merge.lock_wait" => merge.lock_wait: Span, Project::Free;

@@ -169,6 +169,8 @@ pub struct MergeSettings {
     pub into: Option<BranchName>,
     /// What commits they become.
     pub strategy: Strategy,
+    /// The template of the messages of squash and merge commits.
+    pub message: Option<String>,
     /// The commands that judge a merged tree.
     pub gates: Vec<GateSpec>,
     /// Results land on the branch's counterpart on its remote, too.
@@ -250,6 +252,7 @@ impl Default for MergeSettings {
         MergeSettings {
             into: None,
             strategy: Strategy::default(),
+            message: None,
             gates: Vec::new(),
             push: false,
             lock_wait: seconds(10),

@@ -66,6 +66,7 @@ fn without_layers_everything_is_the_documented_default() {
         ("supervise.overlap", "\"prefer\""),
         ("merge.into", ""),
         ("merge.strategy", "\"squash\""),
+        ("merge.message", ""),
         ("merge.gates", "[]"),
         ("merge.push", "false"),
         ("merge.lock_wait", "\"10s\""),
@@ -264,6 +265,13 @@ fn values_that_cannot_be_read_are_errors_with_place_and_remedy() {
         "for example: stale = \"block\" under [worktree]",
     );
     check(
+        "merge.message = \"\"\"\nfirst\n{{ task\"\"\"",
+        &[],
+        &[],
+        "/u/config.toml:1:17: `merge.message` must be a template of messages: line 2 of it: syntax error: unexpected end of input, expected end of variable block",
+        "for example: message = \"{{ subject }}\" under [merge]",
+    );
+    check(
         "supervise.jobs = 'many'",
         &[],
         &[],
@@ -301,7 +309,7 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 46] = [
+const ACCEPTED: [(&str, &[&str]); 47] = [
     ("worktree.path", &["'/x/{workspace}'", "'../{workspace}/{repo}'"]),
     ("worktree.base", &["'main'", "'origin/\u{e9}~3'"]),
     ("worktree.stale", &["'warn'", "'block'"]),
@@ -334,6 +342,10 @@ const ACCEPTED: [(&str, &[&str]); 46] = [
     ("supervise.overlap", &["'ignore'", "'prefer'", "'wait'"]),
     ("merge.into", &["'dev'"]),
     ("merge.strategy", &["'squash'", "'merge'", "'rebase'", "'ff'"]),
+    (
+        "merge.message",
+        &["'{{ default }}'", "\"\"\"{{ subject }}\n\n{% for one in commits %}{{ one.id }}{% endfor %}\"\"\""],
+    ),
     ("merge.gates", &["[]", "['x', \"a'b\\n\\u001b\"]", "[{ run = 'x', flaky = true, timeout = '5m', net = 'none' }]"]),
     ("merge.push", &["true", "false"]),
     ("merge.lock_wait", &["'0s'", "'1h'"]),

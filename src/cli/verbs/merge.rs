@@ -10,7 +10,7 @@ use crate::cli::merge_args::MergeArgs;
 use crate::cli::output::plain;
 use crate::cli::session::Session;
 use crate::model::record::{RunRecord, TaskRecord, WorkspaceRecord};
-use crate::model::{BranchName, CommitId, ReasonKind, TaskId, state};
+use crate::model::{BranchName, CommitId, ReasonKind, RunId, TaskId, state};
 use crate::orchestrator::queue::place::LEFT;
 use crate::store::Store;
 use crate::worktree::WorktreeError;
@@ -88,6 +88,16 @@ pub(super) fn tip(session: &Session, branch: &BranchName) -> Result<Option<Commi
     Ok(session.repo.reader().ref_commit(&branch.full_ref()).map_err(WorktreeError::from)?)
 }
 
+/// Says of a branch here that it did not follow what has landed on a remote.
+pub(super) fn warn_of_left(session: &Session, store: &Store, run: &RunId) -> Result<(), CliError> {
+    for entry in store.entries_after(0, Some(run))?.iter().filter(|entry| entry.kind == LEFT) {
+        if let (Some(pushed), Some(why)) = (entry.data["pushed"].as_str(), entry.data["why"].as_str()) {
+            session.out.warn(left(pushed, why));
+        }
+    }
+    Ok(())
+}
+
 /// How it came out with these tasks of a run; `before` is where the target was, `gates` how many had run by then.
 pub(super) fn report(
     session: &Session,
@@ -96,11 +106,7 @@ pub(super) fn report(
     wanted: impl Fn(&TaskRecord) -> bool,
 ) -> Result<u8, CliError> {
     let (now, after) = (store.run(&of.id)?, tip(session, &of.into)?);
-    for entry in store.entries_after(0, Some(&of.id))?.iter().filter(|entry| entry.kind == LEFT) {
-        if let (Some(pushed), Some(why)) = (entry.data["pushed"].as_str(), entry.data["why"].as_str()) {
-            session.out.warn(left(pushed, why));
-        }
-    }
+    warn_of_left(session, store, &of.id)?;
     let mut tasks = store.tasks(&of.id)?;
     tasks.retain(wanted);
     let landed = || tasks.iter().filter_map(|task| Some((task, task.landed.as_ref()?)));

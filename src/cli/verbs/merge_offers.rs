@@ -128,7 +128,7 @@ fn offer(
         return Err(CliError::refused(format!("`{into}` cannot land on itself")).hint("say where: --into BRANCH"));
     }
     match own_work::base(&session.repo, based_on, &commit, target)? {
-        Some(base) => Ok(Offer { label, base, commit }),
+        Some(base) => Ok(Offer { label, base, commit, reverts: None }),
         None => Err(CliError::refused(format!("`{}` and `{into}` have no history in common", plain(&label)))),
     }
 }

@@ -42,6 +42,7 @@ mod shell;
 mod show;
 mod supervise;
 mod undo;
+mod undo_landing;
 mod uninstall;
 mod uninstall_all;
 mod wait;

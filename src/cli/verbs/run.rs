@@ -91,6 +91,7 @@ pub fn settings_for(session: &Session, confine: Option<ConfineLevel>, strategy: 
         confine: confine.unwrap_or(config.confine.level),
         jobs: config.supervise.jobs.on(cores),
         strategy: strategy.unwrap_or(config.merge.strategy),
+        message_template: config.merge.message.clone(),
         push: config.merge.push,
         lock_wait: config.merge.lock_wait,
         orphan_grace: config.supervise.orphan_grace,

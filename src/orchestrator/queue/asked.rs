@@ -7,10 +7,11 @@ use serde_json::json;
 
 use super::order::Obstacle;
 use super::{bell, scan};
-use crate::model::record::TaskRecord;
-use crate::model::{BranchName, QueueEntry, QueuePause, Reason, ReasonKind, TaskEvent};
+use crate::model::{BranchName, QueueEntry, QueuePause, Reason, ReasonKind, RunId, TaskId};
+use crate::orchestrator::client;
 use crate::orchestrator::context::RunError;
-use crate::store::{Store, StoreError};
+use crate::orchestrator::control::Command;
+use crate::store::Store;
 use crate::sys::clock;
 use crate::worktree::Repository;
 
@@ -40,24 +41,40 @@ pub fn bump(repo: &Repository, store: &Store, entries: &[QueueEntry]) -> Result<
 }
 
 /// Takes entries out of the queue: their tasks are rejected, and keep their branches. Where somebody waits for one, that is done
-/// there.
+/// there. It is an operation, which can be taken back.
 pub fn drop_out(repo: &Repository, store: &Store, entries: &[QueueEntry], why: &str) -> Result<(), RunError> {
     let words = if why.is_empty() { String::new() } else { format!(": {why}") };
     let reason = Reason::new(ReasonKind::Cancelled, format!("it was dropped from the queue{words}"));
-    let data = json!({"reason": reason});
-    for entry in entries {
-        let refused = |entry: &mut QueueEntry| entry.refused = Some(reason.clone());
-        store.edit_queue(std::slice::from_ref(entry), "queue.dropped", &data, refused)?;
-        if !scan::is_attended(entry) {
-            let change = |task: &mut TaskRecord| task.reason = Some(reason.clone());
-            match store.move_task(&entry.run, &entry.task, TaskEvent::Reject, data.clone(), change) {
-                // It has come to another end meanwhile.
-                Err(StoreError::Illegal(_)) => {}
-                moved => drop(moved?),
-            }
+    store.drop_from_queue(entries, &reason, scan::is_attended)?;
+    bell::ring(repo)
+}
+
+/// How often it is looked anew whether a run is over.
+const ROUNDS: usize = 5;
+
+/// Has a run attend to results of it that were dropped and are in the queue again. One that nobody supervised before stays so.
+pub fn attend_again(
+    repo: &Repository,
+    store: &Store,
+    (run, tasks): (&RunId, &[TaskId]),
+    was_over: bool,
+) -> Result<(), RunError> {
+    bell::ring(repo)?;
+    for round in 1..=ROUNDS {
+        if store.run(run)?.state.is_terminal() {
+            client::reopen_to_land(repo, store, run, tasks)?;
+            return client::ensure_supervised(repo, store, run);
+        }
+        if !was_over && !client::is_supervised(repo, run)? {
+            return Ok(());
+        }
+        match client::command(repo, store, run, &Command::Accept { tasks: tasks.to_vec() }, |_| Ok(())) {
+            // It was about to end.
+            Err(RunError::Refused { .. }) if round < ROUNDS => {}
+            done => return done,
         }
     }
-    bell::ring(repo)
+    Ok(())
 }
 
 /// Lets nothing land on a branch from now on, for this reason.

@@ -29,7 +29,12 @@ const RACES: u32 = 50;
 
 /// Hands in the result of a task. A state is the answer where it cannot be: that is what it comes to.
 pub fn hand_in(context: &Context, id: &TaskId) -> Result<Option<TaskState>, RunError> {
-    let Some(entry) = entry_of(&context.run, &context.task(id)?) else {
+    let task = context.task(id)?;
+    if task.state.is_terminal() {
+        // A person has dropped it again before it was handed in.
+        return Ok(Some(task.state));
+    }
+    let Some(entry) = entry_of(&context.run, &task) else {
         let reason = Reason::new(ReasonKind::Empty, "there is no captured result to land");
         return reject(context, id, reason).map(Some);
     };
@@ -179,7 +184,7 @@ fn state_of(context: &Context, id: &TaskId) -> Result<Option<TaskState>, RunErro
         }
     }
     match context.store(|store| store.queued(&context.run.id, id))? {
-        Some(QueueEntry { refused: Some(reason), .. }) => resolve::refuse(context, id, reason).map(Some),
+        Some(QueueEntry { refused: Some(reason), .. }) => resolve::refuse(context, id, &reason),
         Some(_) => Ok(None),
         // A store that was mended may have lost it.
         None => hand_in(context, id),

@@ -17,3 +17,4 @@ pub mod search;
 pub mod stack;
 pub mod terms;
 pub mod turn;
+pub mod wording;

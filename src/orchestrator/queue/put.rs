@@ -4,12 +4,14 @@
 //! What git cannot do with a result is that result's end, and not that of the others; what is the disk's doing is an error.
 
 use super::stack::Subject;
+use super::wording;
 use crate::model::cause::chain;
 use crate::model::{CommitId, QueueEntry, Reason, ReasonKind, Strategy};
 use crate::orchestrator::context::RunError;
+use crate::orchestrator::message_template::TemplateFault;
 use crate::orchestrator::messages::{self, Origin, Told};
 use crate::orchestrator::room;
-use crate::sys::git::{Reader, Words};
+use crate::sys::git::{CommitText, Reader};
 use crate::worktree::error::Result as WorktreeResult;
 use crate::worktree::merge::{self, Outcome, Signature};
 use crate::worktree::merging::Merger;
@@ -88,6 +90,8 @@ impl<'a> Hand<'a> {
             Err(error @ WorktreeError::Unsigned { .. }) => {
                 Ok(Put::Refused(Reason::new(ReasonKind::Attention, chain(&error))))
             }
+            // The template is its run's for good, so that it would not land another time either.
+            Err(WorktreeError::BadResult { message, .. }) => Ok(Put::Refused(Reason::new(ReasonKind::Policy, message))),
             Err(error) => match RunError::from(error) {
                 error if room::is_full(&error) || matches!(error, RunError::Worktree(WorktreeError::Store(_))) => {
                     Err(error)
@@ -137,17 +141,10 @@ impl<'a> Hand<'a> {
         if tree == *top_tree {
             return Ok(Ok(New { commit: top.clone(), tree: Some(tree) }));
         }
-        let words = self.reader.words(commit, base)?;
-        let told: Vec<Told> = words.iter().map(Told::of).collect();
-        let author = told.last().map(|told| told.author.clone()).unwrap_or_default();
-        let message = match &subject.offered {
-            Some(label) => messages::squash_offered(label, &told, &author),
-            None => {
-                let subjects: Vec<String> = told.iter().map(|told| told.subject.clone()).collect();
-                messages::squash(&subject.spec, &subjects, &origin(&subject.entry))
-            }
-        };
-        let signature = words.last().map(signature).unwrap_or_default();
+        let texts = self.reader.texts(commit, base)?;
+        let told: Vec<Told> = texts.iter().map(Told::of).collect();
+        let message = wording::squash(subject, &told).map_err(no_message)?;
+        let signature = texts.last().map(signature).unwrap_or_default();
         let made = merge::commit_tree(self.quarantine, &tree, &[top], &message, &signature)?;
         Ok(Ok(New { commit: made, tree: Some(tree) }))
     }
@@ -157,10 +154,12 @@ impl<'a> Hand<'a> {
             Ok(tree) => tree,
             Err(clash) => return Ok(Err(clash)),
         };
-        let message = match &subject.offered {
-            Some(label) => messages::merge_offered(label, subject.entry.target.as_str()),
-            None => messages::merge(&subject.spec, &origin(&subject.entry)),
+        let QueueEntry { base, commit, .. } = &subject.entry;
+        let told = match subject.wording.template {
+            Some(_) => self.reader.texts(commit, base)?.iter().map(Told::of).collect(),
+            None => Vec::new(),
         };
+        let message = wording::merge(subject, &told).map_err(no_message)?;
         let parents = [top, &subject.entry.commit];
         let made = merge::commit_tree(self.quarantine, &tree, &parents, &message, &Signature::default())?;
         Ok(Ok(New { commit: made, tree: Some(tree) }))
@@ -172,9 +171,13 @@ impl<'a> Hand<'a> {
     }
 }
 
-fn signature(words: &Words) -> Signature {
-    let (name, address) = &words.author;
-    Signature::of_author(name, address, &words.date)
+fn no_message(fault: TemplateFault) -> WorktreeError {
+    WorktreeError::BadResult { message: format!("`merge.message` gives no message for it: {fault}"), paths: Vec::new() }
+}
+
+fn signature(text: &CommitText) -> Signature {
+    let (name, address) = &text.author;
+    Signature::of_author(name, address, &text.date)
 }
 
 /// Replays each commit of the task; what becomes empty is left out, as git does.

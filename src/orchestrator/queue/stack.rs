@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use super::clash;
 use super::put::{Hand, New, Put};
+use super::wording::Wording;
 use crate::model::record::{RunRecord, TaskRecord};
 use crate::model::{BranchName, CommitId, GateSpec, QueueEntry, Reason, RunId, Strategy, TaskId, TaskSpec};
 use crate::orchestrator::context::RunError;
@@ -32,16 +33,19 @@ pub struct Subject {
     pub gates: Vec<GateSpec>,
     /// How a person calls it, where it is their own work that they offered.
     pub offered: Option<String>,
+    /// What the message of its commit is made of.
+    pub wording: Wording,
 }
 
 impl Subject {
     /// The entry of a task of this run.
     pub fn of(entry: QueueEntry, run: &RunRecord, task: TaskRecord) -> Subject {
         let gates = run.spec.gates.iter().chain(&task.spec.gates).cloned().collect();
+        let wording = Wording::of(run, &task);
         let offered = task.offered;
         // What was offered is not on top of the run's base, but on its own.
         let run_base = if offered.is_some() { entry.base.clone() } else { run.base.commit.clone() };
-        Subject { entry, spec: task.spec, strategy: run.strategy, run_base, gates, offered }
+        Subject { entry, spec: task.spec, strategy: run.strategy, run_base, gates, offered, wording }
     }
 }
 

@@ -9,12 +9,15 @@ use std::collections::BTreeSet;
 
 use git2::{Commit, ObjectType, Oid, Repository, Sort, Tree};
 
+use super::GitError;
 use super::read::{Answer, Reader, id, oid};
 use crate::model::CommitId;
 
 /// A commit as its writer left it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Words {
+pub struct CommitText {
+    /// It.
+    pub commit: CommitId,
     /// Name and address of its author.
     pub author: (String, String),
     /// When it was written: seconds of Unix time and the time zone, as `git log --date=raw` prints them.
@@ -52,32 +55,39 @@ impl Reader {
     }
 
     /// What the commits of a line of first parents say, the first one first.
-    pub fn words(&self, tip: &CommitId, without: &CommitId) -> Answer<Vec<Words>> {
-        if let Some(words) = self.library.as_ref().and_then(|library| read_words(library, tip, without).ok().flatten())
+    pub fn texts(&self, tip: &CommitId, without: &CommitId) -> Answer<Vec<CommitText>> {
+        if let Some(texts) = self.library.as_ref().and_then(|library| read_texts(library, tip, without).ok().flatten())
         {
-            return Ok(words);
+            return Ok(texts);
         }
-        let format = ["--format=%an%n%ae%n%ad%n%B", "--date=raw", "--no-show-signature", "--first-parent", "--reverse"];
+        let format =
+            ["--format=%H%n%an%n%ae%n%ad%n%B", "--date=raw", "--no-show-signature", "--first-parent", "--reverse"];
         let range = format!("{without}..{tip}");
         let command = self.git.bare(&self.git_dir, ["log", "-z"]).args(format).args([&range, "--"]);
         let log = command.env("GIT_NO_REPLACE_OBJECTS", "1").run()?;
+        let unexpected = || GitError::Unexpected { command: "log".into(), output: "no id".into() };
         let one = |record: &[u8]| {
             let text = String::from_utf8_lossy(record).into_owned();
-            let mut parts = text.splitn(4, '\n').map(str::to_owned);
+            let mut parts = text.splitn(5, '\n').map(str::to_owned);
             let mut part = || parts.next().unwrap_or_default();
-            Words { author: (part(), part()), date: part(), message: part() }
+            let commit = CommitId::parse(&part()).map_err(|_| unexpected())?;
+            Ok(CommitText { commit, author: (part(), part()), date: part(), message: part() })
         };
-        Ok(log.records().map(one).collect())
+        log.records().map(one).collect()
     }
 }
 
-fn read_words(library: &Repository, tip: &CommitId, without: &CommitId) -> Result<Option<Vec<Words>>, git2::Error> {
+fn read_texts(
+    library: &Repository,
+    tip: &CommitId,
+    without: &CommitId,
+) -> Result<Option<Vec<CommitText>>, git2::Error> {
     let mut walk = library.revwalk()?;
     walk.simplify_first_parent()?;
     walk.set_sorting(Sort::TOPOLOGICAL | Sort::REVERSE)?;
     walk.push(known(tip)?)?;
     walk.hide(known(without)?)?;
-    walk.map(|commit| Ok(words(&library.find_commit(commit?)?))).collect()
+    walk.map(|commit| Ok(text_of(&library.find_commit(commit?)?))).collect()
 }
 
 fn known(commit: &CommitId) -> Result<Oid, git2::Error> {
@@ -118,7 +128,7 @@ fn beyond(
 }
 
 /// `None` where the text is in another encoding than UTF-8: to read it is git's.
-fn words(commit: &Commit<'_>) -> Option<Words> {
+fn text_of(commit: &Commit<'_>) -> Option<CommitText> {
     let encoding = commit.message_encoding().ok()?;
     if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case("utf-8")) {
         return None;
@@ -126,7 +136,8 @@ fn words(commit: &Commit<'_>) -> Option<Words> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
     let author = commit.author();
     let (minutes, sign) = (author.when().offset_minutes().unsigned_abs(), author.when().sign());
-    Some(Words {
+    Some(CommitText {
+        commit: id(commit.id()),
         author: (text(author.name_bytes())?, text(author.email_bytes())?),
         date: format!("{} {sign}{:02}{:02}", author.when().seconds(), minutes / 60, minutes % 60),
         message: text(commit.message_raw_bytes())?.trim_start_matches('\n').to_owned(),
@@ -184,13 +195,13 @@ mod tests {
         let last = place.commit("last");
         let mut asks = place.reader();
         asks.library = None;
-        let (in_process, by_git) = (place.reader().words(&last, &first), asks.words(&last, &first));
+        let (in_process, by_git) = (place.reader().texts(&last, &first), asks.texts(&last, &first));
         let (in_process, by_git) = (in_process.expect("read"), by_git.expect("read"));
-        let texts = |words: &[Words]| words.iter().map(|one| one.message.trim_end().to_owned()).collect::<Vec<_>>();
+        let texts = |all: &[CommitText]| all.iter().map(|one| one.message.trim_end().to_owned()).collect::<Vec<_>>();
         assert_eq!(texts(&in_process), texts(&by_git));
         assert_eq!(texts(&by_git)[2..], ["née", "merged", "last"]);
         for (one, other) in in_process.iter().zip(&by_git) {
-            assert_eq!((&one.author, &one.date), (&other.author, &other.date));
+            assert_eq!((&one.commit, &one.author, &one.date), (&other.commit, &other.author, &other.date));
         }
         assert_eq!(in_process[2].date, "1600000000 -0330");
     }
@@ -229,7 +240,7 @@ mod tests {
                 let text = place.run(&[&["rev-list", "--objects", "--no-object-names"], args].concat());
                 text.lines().map(str::to_owned).collect()
             };
-            let found = place.reader().objects_beyond(&[tip.clone()], &[known.clone()]).expect("read");
+            let found = place.reader().objects_beyond(std::slice::from_ref(&tip), std::slice::from_ref(&known)).expect("read");
             let found: BTreeSet<String> = found.iter().map(ToString::to_string).collect();
             let (wanted, reached) = (list(&[tip.as_str(), &format!("^{known}")]), list(&[tip.as_str()]));
             prop_assert!(wanted.is_subset(&found), "{:?} are left out", wanted.difference(&found));

@@ -11,7 +11,7 @@ mod read;
 mod serve;
 mod stream;
 
-pub use brought::Words;
+pub use brought::CommitText;
 pub use command::{Git, GitCommand, GitError, GitOutput, MINIMUM_VERSION, Version, is_program};
 pub use index::{IndexFacts, index_facts};
 pub use line::Line;
