@@ -2,7 +2,6 @@
 //! CommitText only; who signs and when is the landing's business.
 
 use crate::model::{RunId, TaskId, TaskSpec};
-use crate::sys::git::CommitText;
 
 /// What a landed commit says it came from.
 #[derive(Clone, Debug)]
@@ -40,17 +39,6 @@ pub struct Told {
     pub author: String,
     /// Its id.
     pub id: String,
-}
-
-impl Told {
-    /// What a commit tells.
-    pub fn of(text: &CommitText) -> Told {
-        let lines = text.message.lines().map(str::trim_end).skip_while(|line| line.is_empty());
-        let subject = lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ").trim().to_owned();
-        let (name, address) = &text.author;
-        let author = format!("{name} <{address}>");
-        Told { subject, message: text.message.clone(), author, id: text.commit.to_string() }
-    }
 }
 
 /// The message of a squash of what a person offers: of one commit its own, of several their subjects below the name; whoever

@@ -142,7 +142,7 @@ impl<'a> Hand<'a> {
             return Ok(Ok(New { commit: top.clone(), tree: Some(tree) }));
         }
         let texts = self.reader.texts(commit, base)?;
-        let told: Vec<Told> = texts.iter().map(Told::of).collect();
+        let told: Vec<Told> = texts.iter().map(told).collect();
         let message = wording::squash(subject, &told).map_err(no_message)?;
         let signature = texts.last().map(signature).unwrap_or_default();
         let made = merge::commit_tree(self.quarantine, &tree, &[top], &message, &signature)?;
@@ -156,7 +156,7 @@ impl<'a> Hand<'a> {
         };
         let QueueEntry { base, commit, .. } = &subject.entry;
         let told = match subject.wording.template {
-            Some(_) => self.reader.texts(commit, base)?.iter().map(Told::of).collect(),
+            Some(_) => self.reader.texts(commit, base)?.iter().map(told).collect(),
             None => Vec::new(),
         };
         let message = wording::merge(subject, &told).map_err(no_message)?;
@@ -173,6 +173,15 @@ impl<'a> Hand<'a> {
 
 fn no_message(fault: TemplateFault) -> WorktreeError {
     WorktreeError::BadResult { message: format!("`merge.message` gives no message for it: {fault}"), paths: Vec::new() }
+}
+
+/// What a commit tells.
+fn told(text: &CommitText) -> Told {
+    let lines = text.message.lines().map(str::trim_end).skip_while(|line| line.is_empty());
+    let subject = lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ").trim().to_owned();
+    let (name, address) = &text.author;
+    let author = format!("{name} <{address}>");
+    Told { subject, message: text.message.clone(), author, id: text.commit.to_string() }
 }
 
 fn signature(text: &CommitText) -> Signature {
