@@ -5,6 +5,7 @@
 
 mod brought;
 mod command;
+mod differing;
 mod index;
 mod line;
 mod read;

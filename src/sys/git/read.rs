@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Oid, Repository, RepositoryOpenFlags, Sort};
 
+use super::differing::differing;
 use super::{Git, GitError};
 use crate::model::CommitId;
 use crate::sys::env;
@@ -272,7 +273,7 @@ impl Reader {
         if let (Some(library), Some(from), Some(to)) = (&self.library, oid(from), oid(to)) {
             let files = || {
                 let (from, to) = (library.find_commit(from)?.tree()?, library.find_commit(to)?.tree()?);
-                Ok(deltas(library, Some(&from), &to)?.into_iter().map(|(path, _)| path).collect())
+                Ok(differing(library, Some(&from), &to)?.into_iter().map(|(path, _)| path).collect())
             };
             return files().map_err(self.fail());
         }
@@ -286,7 +287,7 @@ impl Reader {
             let files = || {
                 let commit = library.find_commit(oid)?;
                 let before = if commit.parent_count() == 0 { None } else { Some(commit.parent(0)?.tree()?) };
-                deltas(library, before.as_ref(), &commit.tree()?)
+                differing(library, before.as_ref(), &commit.tree()?)
             };
             return files().map_err(self.fail());
         }
@@ -374,19 +375,6 @@ fn listed_key(key: &str) -> String {
 fn range(of: &[&CommitId], without: &[&CommitId]) -> String {
     let lines = of.iter().map(|commit| format!("{commit}\n")).chain(without.iter().map(|c| format!("^{c}\n")));
     lines.collect()
-}
-
-fn deltas(
-    library: &Repository,
-    from: Option<&git2::Tree<'_>>,
-    to: &git2::Tree<'_>,
-) -> Result<Vec<(Vec<u8>, bool)>, git2::Error> {
-    let diff = library.diff_tree_to_tree(from, Some(to), None)?;
-    let path = |delta: git2::DiffDelta<'_>| {
-        let path = delta.new_file().path_bytes().or_else(|| delta.old_file().path_bytes())?;
-        Some((path.to_vec(), delta.status() == git2::Delta::Added))
-    };
-    Ok(diff.deltas().filter_map(path).collect())
 }
 
 pub(super) fn oid(commit: &CommitId) -> Option<Oid> {
