@@ -15,7 +15,7 @@ use super::patience::Waiting;
 use super::repository::{Repository, bytes_path};
 use super::result_policy::RawChange;
 use crate::model::{CommitId, ProcId};
-use crate::sys::git::GitCommand;
+use crate::sys::git::{GitCommand, GitOutput};
 use crate::sys::lock::FileLock;
 use crate::sys::{fs, proc};
 
@@ -90,25 +90,29 @@ impl<'a> IndexLock<'a> {
 
     /// What of the user's is in the way of moving these paths between two commits.
     pub fn obstacle(&self, from: &CommitId, to: &CommitId, moving: &[RawChange]) -> Result<Option<Obstacle>> {
-        let few = few(moving);
-        self.refresh(few.as_deref())?;
-        let paths = || few.iter().flatten().map(|change| bytes_path(&change.path));
-        let staged = self.literal(["diff-index", "--cached", "-z", "--name-only", from.as_str(), "--"]).args(paths());
-        let staged = staged.run()?;
+        let folds = folds_for(self.git([] as [&str; 0]))?;
+        let blocked = |local: &BTreeSet<Vec<u8>>| in_the_way(moving, local, folds, |path| present(&self.tree, path));
+        // git finds out about the last when half of the files are moved.
+        let is_free = blocked(&BTreeSet::new()).is_empty() && self.unwritable(moving)?.is_none();
+        // What moves is all that git looks at then: nearly always that is enough, and it is a third of what all files take.
+        if is_free && self.dry_run(from, to)?.status.success() {
+            return Ok(None);
+        }
+        // Exit 1 means that files differ, which is what is asked about next.
+        self.git(["update-index", "-q", "--refresh"]).output()?;
+        let staged = self.git(["diff-index", "--cached", "-z", "--name-only", from.as_str(), "--"]).run()?;
         // Where a submodule's own worktree stands is not touched by the move, as little as by git's own.
-        let unstaged = self.literal(["diff-files", "-z", "--name-only", "--ignore-submodules=all", "--"]);
-        let unstaged = unstaged.args(paths()).run()?;
+        let unstaged = self.git(["diff-files", "-z", "--name-only", "--ignore-submodules=all"]).run()?;
         let local: BTreeSet<Vec<u8>> = staged.records().chain(unstaged.records()).map(<[u8]>::to_vec).collect();
-        let blocked =
-            in_the_way(moving, &local, folds_for(self.git([] as [&str; 0]))?, |path| present(&self.tree, path));
+        let blocked = blocked(&local);
         if !blocked.is_empty() {
             return Ok(Some(self.local_changes(&blocked)));
         }
-        // git finds that out when half of the files are moved.
         if let Some(obstacle) = self.unwritable(moving)? {
             return Ok(Some(obstacle));
         }
-        let dry_run = self.git(["read-tree", "-m", "-u", "-n", from.as_str(), to.as_str()]).output()?;
+        // What was only touched is known to be as it was by now.
+        let dry_run = self.dry_run(from, to)?;
         if dry_run.status.success() {
             return Ok(None);
         }
@@ -116,29 +120,9 @@ impl<'a> IndexLock<'a> {
         Ok(Some(Obstacle { message: format!("git cannot move {}: {stderr}", self.tree.display()), paths: Vec::new() }))
     }
 
-    /// Has git look anew at these files, or at all: what was only touched is not changed. Others than those that move are nobody's
-    /// business here, and there may be a hundred thousand.
-    fn refresh(&self, few: Option<&[&RawChange]>) -> Result<()> {
-        let Some(few) = few else {
-            // Exit 1 means that files differ, which is what is asked about next.
-            self.git(["update-index", "-q", "--refresh"]).output()?;
-            return Ok(());
-        };
-        let known: Vec<u8> = few
-            .iter()
-            .filter(|change| !change.is_new())
-            .flat_map(|change| [change.path.as_slice(), b"\0"].concat())
-            .collect();
-        if !known.is_empty() {
-            let refresh = ["add", "--refresh", "--sparse", "--pathspec-from-file=-", "--pathspec-file-nul"];
-            // It fails over one that is not in the index, of which the same is true.
-            self.literal(refresh).stdin(known).output()?;
-        }
-        Ok(())
-    }
-
-    fn literal<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> GitCommand {
-        self.git(args).env("GIT_LITERAL_PATHSPECS", "1")
+    /// What git would say to the move.
+    fn dry_run(&self, from: &CommitId, to: &CommitId) -> Result<GitOutput> {
+        Ok(self.git(["read-tree", "-m", "-u", "-n", from.as_str(), to.as_str()]).output()?)
     }
 
     /// Directories that may not be written, as an obstacle; one that is to be made needs the right to the one around it.
@@ -183,12 +167,6 @@ impl<'a> IndexLock<'a> {
         std::fs::rename(self.copy(), &index).map_err(fs::at("replace", &index))?;
         Ok(())
     }
-}
-
-/// The changes, where they are so few that their paths fit into a command line.
-fn few(moving: &[RawChange]) -> Option<Vec<&RawChange>> {
-    let bytes: usize = moving.iter().map(|change| change.path.len() + 1).sum();
-    (!moving.is_empty() && bytes <= 64 << 10).then(|| moving.iter().collect())
 }
 
 fn signature() -> Vec<u8> {

@@ -99,8 +99,8 @@ pub fn object_format(commit: &CommitId) -> &'static str {
     if commit.as_str().len() == 64 { "sha256" } else { "sha1" }
 }
 
-/// So few objects are packed as they are: to find them is less work here than git's walk, and to look for deltas among them would
-/// take longer than all the rest, for what git's own maintenance does when it rolls packs up.
+/// So few objects are packed as they are: to find them is less work here than git's walk, and to look for deltas among them, or for
+/// what is left to deflate in directories, would take longer than all the rest; git's own maintenance does when it rolls packs up.
 const FEW: usize = 10_000;
 
 fn lines(before: &str, ids: &[CommitId]) -> String {
@@ -223,7 +223,7 @@ impl Quarantine {
         let command = self.command(["pack-objects", "-q", "--non-empty", "--delta-base-offset"]);
         let few = Reader::open(&self.git, &self.dir).objects_beyond(tips, known).filter(|ids| ids.len() <= FEW);
         let (command, input) = match few {
-            Some(ids) => (command.args(["--window=0", "--threads=1"]), lines("", &ids)),
+            Some(ids) => (command.args(["--window=0", "--threads=1", "--compression=1"]), lines("", &ids)),
             None => (command.arg("--revs"), lines("", tips) + &lines("^", known)),
         };
         let packed = command.arg(pack_dir.join("pack")).stdin(input).text()?;

@@ -100,7 +100,7 @@ mod tests {
             let tree = |id: &str| library.find_tree(git2::Oid::from_str(id).expect("an id")).expect("a tree");
             let found = differing(&library, Some(&tree(&trees[0])), &tree(&trees[1])).expect("read");
             let told = run(&["diff-tree", "-r", "--name-status", "--no-renames", &trees[0], &trees[1]]);
-            let told = told.lines().map(|line| (line[2..].as_bytes().to_vec(), line.starts_with('A')));
+            let told = told.lines().map(|line| (line.as_bytes()[2..].to_vec(), line.starts_with('A')));
             let mut told: Vec<(Vec<u8>, bool)> = told.collect();
             told.sort_unstable();
             prop_assert_eq!(found, told);
