@@ -50,6 +50,7 @@ fn the_agent_gets_the_conflict_as_git_lays_it_out_and_what_it_makes_lands() {
     let (before, run) =
         (world.git(&["show", "main:a"]), run(&world, &two(&world, &format!("{look}; {resolve}")), &[], 0));
     assert_eq!((state(&run, "first"), state(&run, "second")), ("landed", "landed"));
+    assert_eq!(task(&run, "second")["resolving"], Value::Null);
     assert_eq!(world.git(&["show", "main:a"]), "one and two");
     assert_eq!(world.git(&["log", "--format=%s", "-2", "main"]).lines().count(), 2);
     let told = std::fs::read_to_string(told).expect("told");

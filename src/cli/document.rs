@@ -76,6 +76,7 @@ pub fn task(task: &TaskRecord, looked: &Looked, fresh: &Standings) -> Value {
         "landed": task.landed,
         "reason": task.reason,
         "waits_for": waits_for(task),
+        "resolving": task.resolving.as_ref().map(|resolving| &resolving.reason),
         "question": question(task),
         "fresh": fresh.get(&task.id),
     })
@@ -175,6 +176,10 @@ fn task_detail(run: &RunRecord, task: &TaskRecord) -> Vec<String> {
     if let Some(delay) = waits_for(task) {
         let until = delay.until.map(|until| format!(", until {until}")).unwrap_or_default();
         parts.push(format!("{}{until}", plain(&delay.why)));
+    }
+    if let Some(resolving) = &task.resolving {
+        parts.push(format!("resolves a {}", plain(&resolving.reason.message)));
+        parts.push(shorten_list(&resolving.reason.paths));
     }
     if let Some(landed) = &task.landed {
         parts.push(format!("as {}", landed.commit.short()));

@@ -378,7 +378,11 @@ fn progress(session: &Session, task: &TaskRecord) {
     };
     let asks = task.question.as_ref().filter(|_| task.state == TaskState::Waiting);
     let says = task.reason.as_ref().map(|reason| &reason.message).or(asks.map(|question| &question.text));
-    let why = says.map(|says| format!(": {}", plain(says))).unwrap_or_default();
+    let resolves = task.resolving.as_ref().map(|resolving| &resolving.reason.message);
+    let why = match (says, resolves) {
+        (None, Some(conflict)) => format!(", to resolve a {}", plain(conflict)),
+        (says, _) => says.map(|says| format!(": {}", plain(says))).unwrap_or_default(),
+    };
     session.out.say(format!("  {} {}{why}", session.out.paint(paint, task.state.word()), task.id));
 }
 
