@@ -127,3 +127,26 @@ fn without_that_a_conflict_is_told_with_its_places_and_both_sides() {
     let places = std::fs::read_to_string(reason["log"].as_str().expect("a log")).expect("written");
     assert!(places.contains("\n+<<<<<<< ") && places.contains("\n+second\n+>>>>>>> "), "{places}");
 }
+
+#[test]
+fn one_that_is_cancelled_while_it_resolves_has_its_result_as_it_was() {
+    let world = stage();
+    let file = world.path().join("tasks.toml");
+    let resolve = format!("echo > '{}'; exec sleep 1000", told(&world).display());
+    std::fs::write(&file, two(&world, &resolve)).expect("written");
+    let flags = ["run", "--detach", "--tasks", &file.to_string_lossy()];
+    world.treehand(&[&flags[..], &AGENT].concat()).expect(0);
+    world.shell(&format!("until test -e '{}'; do sleep 0.01; done", told(&world).display())).expect(0);
+    let id = world.only_run();
+    let shown = world.treehand(&["show", &id, "--json"]).expect(0).json();
+    assert_eq!(task(&shown, "second")["resolving"]["kind"], "conflict");
+    world.treehand(&["cancel", &id]).expect(0);
+    let over = world.treehand(&["wait", &id, "--json"]);
+    assert_eq!(over.code, 130, "{}", over.stderr);
+    let shown = world.treehand(&["show", &id, "--json"]).expect(0).json();
+    let second = task(&shown, "second");
+    assert_eq!((&second["state"], &second["resolving"]), (&"cancelled".into(), &Value::Null));
+    let branch = second["branch"].as_str().expect("a branch");
+    assert_eq!(world.git(&["show", &format!("{branch}:a")]), "second");
+    assert_eq!(world.git(&["rev-parse", branch]), second["commit"].as_str().expect("a commit"));
+}

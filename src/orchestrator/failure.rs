@@ -12,7 +12,7 @@ use super::attempt::AttemptEnd;
 use super::backoff::{self, Failed};
 use super::context::{Context, RunError};
 use super::gates;
-use super::refusal::cancel;
+use super::refusal::{self, cancel};
 use super::resolve;
 use crate::confine::shim::Stopped;
 use crate::model::record::{AttemptError, TaskRecord};
@@ -137,7 +137,8 @@ fn retry_or_fail(context: &Context, id: &TaskId, kind: ReasonKind, message: Stri
     let task = context.task(id)?;
     let delay = next_attempt(context, &task)?.filter(|_| !context.has_to_stop(id));
     if let (None, Some(resolving)) = (&delay, &task.resolving) {
-        return resolve::give_up(context, &task, resolving, &message);
+        let log = task.attempts.last().map(|attempt| attempt.telling_log().to_string_lossy().into_owned());
+        return refusal::reject(context, id, Reason { log, ..resolve::in_vain(resolving, &message) });
     }
     let (event, reason) = match &delay {
         Some(_) => (TaskEvent::TryAgain, None),

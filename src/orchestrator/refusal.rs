@@ -4,8 +4,9 @@
 use serde_json::json;
 
 use super::context::{Context, RunError};
-use super::room;
+use super::{resolve, room, worker};
 use crate::model::cause::chain;
+use crate::model::conflict::Resolving;
 use crate::model::record::TaskRecord;
 use crate::model::{Reason, ReasonKind, TaskEvent, TaskId, TaskState};
 use crate::worktree::WorktreeError;
@@ -13,9 +14,28 @@ use crate::worktree::WorktreeError;
 /// Refuses the result of a task for this reason.
 pub fn reject(context: &Context, id: &TaskId, reason: Reason) -> Result<TaskState, RunError> {
     let reason = context.without_secrets(reason)?;
-    let (run, data) = (&context.run.id, json!({"reason": reason}));
-    let change = |task: &mut TaskRecord| task.reason = Some(reason);
-    Ok(context.store(|store| store.move_task(run, id, TaskEvent::Reject, data, change))?.state)
+    let data = json!({"reason": reason});
+    end(context, id, (TaskEvent::Reject, data), reason)
+}
+
+/// Ends a task. One that had a conflict to resolve has its result as it was before.
+fn end(
+    context: &Context,
+    id: &TaskId,
+    (event, data): (TaskEvent, serde_json::Value),
+    reason: Reason,
+) -> Result<TaskState, RunError> {
+    let task = context.task(id)?;
+    if let Some(resolving) = &task.resolving {
+        worker::move_branch(context, &task, &resolving.commit, "treehand: the result as it was")?;
+    }
+    let change = |task: &mut TaskRecord| {
+        if let Some(Resolving { commit, base, changes, .. }) = task.resolving.take() {
+            (task.commit, task.base, task.changes) = (Some(commit), Some(base), changes);
+        }
+        task.reason = Some(reason);
+    };
+    Ok(context.store(|store| store.move_task(&context.run.id, id, event, data, change))?.state)
 }
 
 /// Refuses the result of a task that builds on another which did not land.
@@ -33,12 +53,13 @@ pub fn fail(context: &Context, id: &TaskId, what: &str, error: RunError) -> Resu
         RunError::Worktree(WorktreeError::Locked { .. }) => ReasonKind::Busy,
         _ => ReasonKind::Failed,
     };
-    let reason = context.without_secrets(Reason::new(kind, format!("{what}: {}", chain(&error))))?;
+    let message = format!("{what}: {}", chain(&error));
+    if let Some(resolving) = &context.task(id)?.resolving {
+        return reject(context, id, resolve::in_vain(resolving, &message));
+    }
+    let reason = context.without_secrets(Reason::new(kind, message))?;
     let data = json!({"reason": reason});
-    let task = context.store(|store| {
-        store.move_task(&context.run.id, id, TaskEvent::Fail, data, |task| task.reason = Some(reason))
-    })?;
-    Ok(task.state)
+    end(context, id, (TaskEvent::Fail, data), reason)
 }
 
 fn cancelled(words: Option<&str>) -> String {
@@ -53,8 +74,5 @@ fn cancelled(words: Option<&str>) -> String {
 pub fn cancel(context: &Context, id: &TaskId) -> Result<TaskState, RunError> {
     let asked = context.task(id)?.stop;
     let reason = context.without_secrets(Reason::new(ReasonKind::Cancelled, cancelled(asked.as_deref())))?;
-    let task = context.store(|store| {
-        store.move_task(&context.run.id, id, TaskEvent::Cancel, json!({}), |task| task.reason = Some(reason))
-    })?;
-    Ok(task.state)
+    end(context, id, (TaskEvent::Cancel, json!({})), reason)
 }

@@ -11,7 +11,6 @@ use serde_json::json;
 
 use super::context::{Context, RunError};
 use super::queue::place;
-use super::worker;
 use crate::model::conflict::Resolving;
 use crate::model::record::{RunRecord, TaskRecord};
 use crate::model::{CommitId, Reason, ReasonKind, TaskEvent, TaskId, TaskState};
@@ -96,21 +95,10 @@ pub fn left_over(context: &Context, task: &TaskRecord, commit: &CommitId) -> Res
     Ok((!left.is_empty()).then(|| format!("conflict marks are left in {}", left.join(", "))))
 }
 
-/// Gives up: the task is rejected as it would have been without an attempt to resolve the conflict, with its result as it was.
-pub fn give_up(context: &Context, task: &TaskRecord, resolving: &Resolving, why: &str) -> Result<TaskState, RunError> {
-    worker::move_branch(context, task, &resolving.commit, "treehand: the result as it was")?;
-    let Resolving { commit, base, changes, reason } = resolving.clone();
-    let message = format!("{}; to resolve it was tried in vain: {why}", reason.message);
-    let log = task.attempts.last().map(|attempt| attempt.telling_log().to_string_lossy().into_owned());
-    let reason = context.without_secrets(Reason { message, log, ..reason })?;
-    let data = json!({"reason": reason, "commit": commit, "base": base});
-    let task = context.store(|store| {
-        store.move_task(&context.run.id, &task.id, TaskEvent::Reject, data, |task| {
-            (task.commit, task.base, task.changes) = (Some(commit), Some(base), changes);
-            (task.reason, task.resolving) = (Some(reason), None);
-        })
-    })?;
-    Ok(task.state)
+/// Why a task is rejected whose conflict could not be resolved: for the conflict, and why nothing came of that.
+pub fn in_vain(resolving: &Resolving, why: &str) -> Reason {
+    let message = format!("{}; to resolve it was tried in vain: {why}", resolving.reason.message);
+    Reason { message, ..resolving.reason.clone() }
 }
 
 fn name(context: &Context, id: &TaskId) -> String {
