@@ -31,3 +31,11 @@ pub struct Resolving {
     /// Why it was refused.
     pub reason: Reason,
 }
+
+impl Resolving {
+    /// Why a task is rejected whose conflict could not be resolved: for the conflict, and why nothing came of that.
+    pub fn in_vain(&self, why: &str) -> Reason {
+        let message = format!("{}; to resolve it was tried in vain: {why}", self.reason.message);
+        Reason { message, ..self.reason.clone() }
+    }
+}

@@ -13,7 +13,6 @@ use super::backoff::{self, Failed};
 use super::context::{Context, RunError};
 use super::gates;
 use super::refusal::{self, cancel};
-use super::resolve;
 use crate::confine::shim::Stopped;
 use crate::model::record::{AttemptError, TaskRecord};
 use crate::model::{Delay, FailureClass, Reason, ReasonKind, Span, TaskEvent, TaskId, TaskState};
@@ -138,7 +137,7 @@ fn retry_or_fail(context: &Context, id: &TaskId, kind: ReasonKind, message: Stri
     let delay = next_attempt(context, &task)?.filter(|_| !context.has_to_stop(id));
     if let (None, Some(resolving)) = (&delay, &task.resolving) {
         let log = task.attempts.last().map(|attempt| attempt.telling_log().to_string_lossy().into_owned());
-        return refusal::reject(context, id, Reason { log, ..resolve::in_vain(resolving, &message) });
+        return refusal::reject(context, id, Reason { log, ..resolving.in_vain(&message) });
     }
     let (event, reason) = match &delay {
         Some(_) => (TaskEvent::TryAgain, None),

@@ -49,6 +49,7 @@ pub mod stale;
 pub mod start;
 pub mod stopping;
 pub mod supervisor;
+pub mod task_branch;
 pub mod taskfile;
 pub mod worker;
 

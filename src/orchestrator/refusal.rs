@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::context::{Context, RunError};
-use super::{resolve, room, worker};
+use super::{room, task_branch};
 use crate::model::cause::chain;
 use crate::model::conflict::Resolving;
 use crate::model::record::TaskRecord;
@@ -27,7 +27,7 @@ fn end(
 ) -> Result<TaskState, RunError> {
     let task = context.task(id)?;
     if let Some(resolving) = &task.resolving {
-        worker::move_branch(context, &task, &resolving.commit, "treehand: the result as it was")?;
+        task_branch::put(context, &task, &resolving.commit, "treehand: the result as it was")?;
     }
     let change = |task: &mut TaskRecord| {
         if let Some(Resolving { commit, base, changes, .. }) = task.resolving.take() {
@@ -55,7 +55,7 @@ pub fn fail(context: &Context, id: &TaskId, what: &str, error: RunError) -> Resu
     };
     let message = format!("{what}: {}", chain(&error));
     if let Some(resolving) = &context.task(id)?.resolving {
-        return reject(context, id, resolve::in_vain(resolving, &message));
+        return reject(context, id, resolving.in_vain(&message));
     }
     let reason = context.without_secrets(Reason::new(kind, message))?;
     let data = json!({"reason": reason});

@@ -95,12 +95,6 @@ pub fn left_over(context: &Context, task: &TaskRecord, commit: &CommitId) -> Res
     Ok((!left.is_empty()).then(|| format!("conflict marks are left in {}", left.join(", "))))
 }
 
-/// Why a task is rejected whose conflict could not be resolved: for the conflict, and why nothing came of that.
-pub fn in_vain(resolving: &Resolving, why: &str) -> Reason {
-    let message = format!("{}; to resolve it was tried in vain: {why}", resolving.reason.message);
-    Reason { message, ..resolving.reason.clone() }
-}
-
 fn name(context: &Context, id: &TaskId) -> String {
     format!("{}/{id}", context.run.id)
 }

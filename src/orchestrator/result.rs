@@ -44,7 +44,7 @@ type Verdict = Option<(Handling, Refusal)>;
 pub fn take(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<TaskState, RunError> {
     let task = context.task(id)?;
     if let (true, Some(resolving)) = (is_unanswered(&task), &task.resolving) {
-        return refusal::reject(context, id, resolve::in_vain(resolving, "nobody answered in time"));
+        return refusal::reject(context, id, resolving.in_vain("nobody answered in time"));
     }
     if is_unanswered(&task) {
         return take_unanswered(context, &task, prepared);
@@ -59,7 +59,7 @@ pub fn take(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<TaskS
             let run = &context.run.id;
             let left = resolve::left_over(context, &task, &commit)?;
             if let (Some(left), Some(resolving)) = (left, &task.resolving) {
-                return refusal::reject(context, id, resolve::in_vain(resolving, &left));
+                return refusal::reject(context, id, resolving.in_vain(&left));
             }
             let made = Made { base: prepared.base.clone(), commit, changes };
             let (made, event, reason) = match rule(context, &task, made, verdict) {

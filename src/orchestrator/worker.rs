@@ -21,6 +21,7 @@ use super::room;
 use super::same_files;
 use super::setup::{self, TaskTree};
 use super::slots::Place;
+use super::task_branch;
 use crate::agent::profile;
 use crate::confine::Launch;
 use crate::model::cause::chain;
@@ -35,7 +36,6 @@ use crate::worktree::merge::{self, Merged, Signature, merge_trees};
 use crate::worktree::quarantine::Quarantine;
 use crate::worktree::reach;
 use crate::worktree::sealed::{self, SealRequest, SealedPaths};
-use crate::worktree::stamp::stamp;
 
 /// What preparing came to.
 enum Preparation {
@@ -120,7 +120,7 @@ fn prepare(context: &Context, id: &TaskId) -> Result<Preparation, RunError> {
             task.workspace = Some(paths.enclosure.clone());
         })
     })?;
-    move_branch(context, &task, &base, "treehand: task started")?;
+    task_branch::put(context, &task, &base, "treehand: task started")?;
     let of_conflict = task.resolving.iter().flat_map(|resolving| [&resolving.base, &resolving.commit]);
     let lent: Vec<&CommitId> = [&context.run.base.commit, &base].into_iter().chain(of_conflict).collect();
     let lenders = context.lend(&lent)?;
@@ -141,22 +141,6 @@ fn prepare(context: &Context, id: &TaskId) -> Result<Preparation, RunError> {
         resolve::lay_out(context, &task, resolving, (&paths, &base))?;
     }
     Ok(Preparation::Ready(Box::new(Prepared { paths, base, lenders })))
-}
-
-/// The branch of a task stands at this commit; from an earlier attempt it stands there already. What else it has, the result of an
-/// earlier attempt that did not land, is saved before it goes.
-pub fn move_branch(context: &Context, task: &TaskRecord, base: &CommitId, message: &str) -> Result<(), WorktreeError> {
-    let (repo, reference) = (&context.repo, task.branch.full_ref());
-    let now = repo.reader().ref_commit(&reference)?;
-    match &now {
-        Some(now) if now == base => return Ok(()),
-        Some(now) if !repo.reader().is_ancestor(now, base)? => {
-            let name = format!("refs/treehand/salvage/{}/{}/{}/branch", context.run.id, task.id, stamp()?);
-            update_ref(repo, &name, Some(now), None, "treehand: result of an earlier attempt")?;
-        }
-        _ => {}
-    }
-    update_ref(repo, &reference, Some(base), now.as_ref(), message)
 }
 
 /// An earlier attempt's workspace goes to the trash as it is, so that a new attempt starts clean and nothing is lost; so
