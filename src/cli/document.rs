@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::health;
 use super::output::plain;
-use crate::model::conflict::Resolving;
 use crate::model::mail::Question;
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord, WorkspaceRecord};
 use crate::model::{BaseReport, Delay, ReasonKind, TaskFreshness, TaskId, TaskState, state};
@@ -77,7 +76,7 @@ pub fn task(task: &TaskRecord, looked: &Looked, fresh: &Standings) -> Value {
         "landed": task.landed,
         "reason": task.reason,
         "waits_for": waits_for(task),
-        "resolving": resolving(task).map(|resolving| &resolving.reason),
+        "resolving": task.resolving.as_ref().map(|resolving| &resolving.reason),
         "question": question(task),
         "fresh": fresh.get(&task.id),
     })
@@ -86,11 +85,6 @@ pub fn task(task: &TaskRecord, looked: &Looked, fresh: &Standings) -> Value {
 /// The question with which a task is parked.
 fn question(task: &TaskRecord) -> Option<&Question> {
     task.question.as_ref().filter(|_| task.state == TaskState::Waiting)
-}
-
-/// The conflict that a task has to resolve.
-fn resolving(task: &TaskRecord) -> Option<&Resolving> {
-    task.resolving.as_ref().filter(|_| !task.state.is_terminal())
 }
 
 /// What a queued task waits for beside a place in its run and what it needs.
@@ -183,7 +177,7 @@ fn task_detail(run: &RunRecord, task: &TaskRecord) -> Vec<String> {
         let until = delay.until.map(|until| format!(", until {until}")).unwrap_or_default();
         parts.push(format!("{}{until}", plain(&delay.why)));
     }
-    if let Some(resolving) = resolving(task) {
+    if let Some(resolving) = &task.resolving {
         parts.push(format!("resolves a {}", plain(&resolving.reason.message)));
         parts.push(shorten_list(&resolving.reason.paths));
     }

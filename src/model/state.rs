@@ -328,7 +328,8 @@ mod tests {
                 if let Ok(after) = state.next(event) {
                     prop_assert!(!state.is_terminal() || matches!(event, TaskEvent::Merge | TaskEvent::Retry));
                     starts += u32::from(event == TaskEvent::Start);
-                    let again = [TaskEvent::TryAgain, TaskEvent::Retry, TaskEvent::Release, TaskEvent::Resolve].contains(&event);
+                    let again = [TaskEvent::TryAgain, TaskEvent::Retry, TaskEvent::Release, TaskEvent::Resolve];
+                    let again = again.contains(&event);
                     tries += u32::from(again && state != TaskState::Leased);
                     state = after;
                 }

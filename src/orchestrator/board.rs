@@ -318,6 +318,11 @@ impl Board {
         self.told = waits;
     }
 
+    /// True when these are the results that are known to wait for a person.
+    pub fn has_obstructed(&self, tasks: &BTreeSet<TaskId>) -> bool {
+        self.obstructed == *tasks
+    }
+
     /// True when a task waits for a result to land.
     pub fn waits_for_a_landing(&self) -> bool {
         self.told.values().any(|by| self.slots[*by].state == TaskState::Candidate) || !self.obstructed.is_empty()

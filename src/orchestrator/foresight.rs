@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::context::RunError;
-use super::overlap::{Pattern, pairs};
 use super::precedence::Overlaps;
 use super::setup as own_setup;
 use super::start::RunPlan;
@@ -60,7 +59,11 @@ pub fn foresee_meetings(plan: &RunPlan) -> Vec<(TaskId, Meetings)> {
             if overlaps.meet(one, other) {
                 meetings.count += 1;
                 if meetings.with.len() < MEETINGS_MAX {
-                    meetings.with.push(Meeting { task: with.id.clone(), paths: common(task, with) });
+                    let words = |(mine, theirs): (usize, usize)| {
+                        (task.spec.paths[mine].clone(), with.spec.paths[theirs].clone())
+                    };
+                    let paths = overlaps.pairs(one, other).into_iter().map(words).collect();
+                    meetings.with.push(Meeting { task: with.id.clone(), paths });
                 }
             }
         }
@@ -69,12 +72,6 @@ pub fn foresee_meetings(plan: &RunPlan) -> Vec<(TaskId, Meetings)> {
         }
     }
     found
-}
-
-fn common(one: &TaskRecord, other: &TaskRecord) -> Vec<(String, String)> {
-    let patterns = |task: &TaskRecord| task.spec.paths.iter().map(|path| Pattern::parse(path)).collect::<Vec<_>>();
-    let met = pairs(&patterns(one), &patterns(other)).into_iter();
-    met.map(|(mine, theirs)| (one.spec.paths[mine].clone(), other.spec.paths[theirs].clone())).collect()
 }
 
 /// What a task would get.

@@ -1,5 +1,5 @@
 //! Decision file: the messages of the commits that treehand makes, and their trailers.
-//! CommitText only; who signs and when is the landing's business.
+//! Words only; who signs and when is the landing's business.
 
 use crate::model::{RunId, TaskId, TaskSpec};
 

@@ -11,7 +11,7 @@ use super::start::{self, RunPlan, StartSettings};
 use crate::agent::profile::COMMAND;
 use crate::confine;
 use crate::model::record::TaskRecord;
-use crate::model::{BaseReport, BranchName, CommitId, RunSpec, TaskId, TaskSpec, TaskState};
+use crate::model::{BaseReport, BranchName, CommitId, GateSpec, RunSpec, Strategy, TaskId, TaskSpec, TaskState};
 use crate::worktree::import::{RefChange, update_refs};
 use crate::worktree::sealed::Identity;
 use crate::worktree::{Repository, WorktreeError, reach};
@@ -27,6 +27,21 @@ pub struct Offer {
     pub commit: CommitId,
     /// The operation that it takes back, where that is what it does.
     pub reverts: Option<i64>,
+}
+
+/// What is asked of a run that only lands what is there.
+pub fn spec(goal: String, into: &BranchName, gates: Vec<GateSpec>, strategy: Option<Strategy>) -> RunSpec {
+    RunSpec {
+        goal: Some(goal),
+        base: None,
+        into: Some(into.clone()),
+        stale: None,
+        gates,
+        strategy,
+        merge: None,
+        jobs: None,
+        tasks: Vec::new(),
+    }
 }
 
 /// Plans a run of which these are the results; nothing is made.

@@ -108,6 +108,11 @@ impl Pattern {
     }
 }
 
+/// Reads the patterns of a task's `paths`.
+pub fn patterns(paths: &[String]) -> Vec<Pattern> {
+    paths.iter().map(|path| Pattern::parse(path)).collect()
+}
+
 /// The pairs of patterns, one of each list, that a path can match both of. An empty list declares nothing, and meets nobody.
 pub fn pairs(ours: &[Pattern], theirs: &[Pattern]) -> Vec<(usize, usize)> {
     let meets = |one: usize, other: usize| ours[one].meets(&theirs[other]).then_some((one, other));

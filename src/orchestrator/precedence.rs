@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::overlap::{Pattern, meet};
+use super::overlap::{Pattern, meet, pairs, patterns};
 use crate::model::OverlapPolicy;
 
 /// What each task declares, by its place in the file, and who meets whom.
@@ -45,7 +45,7 @@ impl Overlaps {
             let next = lists.len();
             let list = *lists.entry(paths).or_insert(next);
             if list == next {
-                overlaps.lists.push(paths.iter().map(|path| Pattern::parse(path)).collect());
+                overlaps.lists.push(patterns(paths));
             }
             overlaps.list_of[task] = Some(list);
         }
@@ -59,6 +59,14 @@ impl Overlaps {
         let lists = &self.lists;
         let met = *self.known.entry(key).or_insert_with(|| meet(&lists[key.0], &lists[key.1]));
         met && one != other && !self.needs_in_turn(one, other) && !self.needs_in_turn(other, one)
+    }
+
+    /// By which of their patterns two tasks meet, by the places of these in their lists.
+    pub fn pairs(&self, one: usize, other: usize) -> Vec<(usize, usize)> {
+        match (self.list_of[one], self.list_of[other]) {
+            (Some(mine), Some(theirs)) => pairs(&self.lists[mine], &self.lists[theirs]),
+            _ => Vec::new(),
+        }
     }
 
     /// Whether a task needs another, directly or not.

@@ -67,8 +67,9 @@ pub fn lay_out(
     resolving: &Resolving,
     (paths, onto): (&SealedPaths, &CommitId),
 ) -> Result<(), RunError> {
-    let name = name(context, &task.id);
-    let laid = laid(context, resolving, (onto, &name));
+    let Resolving { commit, base, .. } = resolving;
+    let name = &name(context, &task.id);
+    let laid = Laid { commit, base, name, onto: (onto, context.run.into.as_str()) };
     let files = unresolved::lay_out(&context.repo, paths, &laid)?;
     let document = json!({
         "into": context.run.into, "onto": onto, "base": resolving.base, "result": resolving.commit, "files": files,
@@ -87,19 +88,11 @@ pub fn variable(task: &TaskRecord, home: &Path) -> Option<(String, String)> {
 
 /// Why what came of resolving a conflict is not taken, where it still has marks of that.
 pub fn left_over(context: &Context, task: &TaskRecord, commit: &CommitId) -> Result<Option<String>, RunError> {
-    let (Some(resolving), Some(onto)) = (&task.resolving, &task.base) else { return Ok(None) };
-    let name = name(context, &task.id);
-    let changed = context.repo.reader().changed_files(onto, commit).map_err(crate::worktree::WorktreeError::from)?;
-    let changed: Vec<String> = changed.into_iter().filter_map(|path| String::from_utf8(path).ok()).collect();
-    let left = unresolved::marked(&context.repo, commit, &changed, &laid(context, resolving, (onto, &name)))?;
+    let (Some(_), Some(onto)) = (&task.resolving, &task.base) else { return Ok(None) };
+    let left = unresolved::marked(&context.repo, (onto, commit), &name(context, &task.id))?;
     Ok((!left.is_empty()).then(|| format!("conflict marks are left in {}", left.join(", "))))
 }
 
 fn name(context: &Context, id: &TaskId) -> String {
     format!("{}/{id}", context.run.id)
-}
-
-fn laid<'a>(context: &'a Context, resolving: &'a Resolving, (onto, name): (&'a CommitId, &'a str)) -> Laid<'a> {
-    let Resolving { commit, base, .. } = resolving;
-    Laid { commit, base, name, onto: (onto, context.run.into.as_str()) }
 }

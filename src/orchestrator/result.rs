@@ -52,7 +52,8 @@ pub fn take(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<TaskS
     match capture_and_import(context, id, prepared) {
         Ok(None) => {
             let run = &context.run.id;
-            let task = context.store(|s| s.move_task(run, id, TaskEvent::NothingChanged, json!({}), |_| {}))?;
+            let task = context
+                .store(|s| s.move_task(run, id, TaskEvent::NothingChanged, json!({}), |task| task.resolving = None))?;
             Ok(task.state)
         }
         Ok(Some((commit, changes, verdict))) => {

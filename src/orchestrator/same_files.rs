@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::behind;
 use super::context::{Context, RunError};
-use super::overlap::{Pattern, pairs};
+use super::overlap::{pairs, patterns};
 use super::queue::order::{self, Obstacle};
 use super::queue::scan;
 use crate::model::cause::chain;
@@ -140,10 +140,6 @@ fn met_at_work(context: &Context, task: &TaskRecord) -> Result<Option<String>, R
         }
     }
     Ok(None)
-}
-
-fn patterns(paths: &[String]) -> Vec<Pattern> {
-    paths.iter().map(|path| Pattern::parse(path)).collect()
 }
 
 fn allowed(task: &TaskRecord) -> Result<GlobSet, RunError> {

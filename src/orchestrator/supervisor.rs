@@ -3,7 +3,6 @@
 //! Its right is a kernel lock on the run's lock file, held for life. It survives the client and its terminal; only
 //! `cancel` ends it early. Everything it waits for wakes it: ends of workers and landings, clients, signals.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -119,15 +118,13 @@ struct Driver<'a> {
     board: Board,
     at_work: JoinSet<Settled>,
     /// One at most: who attends to the queue while anything of the run is in it.
-    attending: JoinSet<Result<Vec<(TaskId, TaskState)>, RunError>>,
+    attending: JoinSet<Result<Vec<TaskId>, RunError>>,
     reclaims: JoinSet<()>,
     rests: JoinSet<TaskId>,
     pending: Vec<Event>,
     over: bool,
     told_landing: bool,
     has_handed_in: bool,
-    /// The results that the board takes to wait for a person.
-    obstructed: BTreeSet<TaskId>,
 }
 
 async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Result<(), RunError> {
@@ -154,7 +151,6 @@ async fn drive(context: &Arc<Context>, listener: tokio::net::UnixListener) -> Re
         over: false,
         told_landing: context.run.state == RunState::Landing,
         has_handed_in: false,
-        obstructed: BTreeSet::new(),
     };
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -356,8 +352,8 @@ impl Driver<'_> {
     }
 
     /// What of this run's is in the queue no longer; the rest still is.
-    fn hear_of_queue(&mut self, ended: Vec<(TaskId, TaskState)>) -> Result<(), RunError> {
-        for (task, _) in ended {
+    fn hear_of_queue(&mut self, ended: Vec<TaskId>) -> Result<(), RunError> {
+        for task in ended {
             // What a person has put back meanwhile is to be handed in.
             let state = self.context.task(&task)?.state;
             self.ended(task, state)?;
@@ -371,10 +367,9 @@ impl Driver<'_> {
     /// Has the board know which results wait for a person in the queue: nobody tells that.
     fn look_at_queue(&mut self) -> Result<(), RunError> {
         let obstructed = same_files::obstructed(self.context)?;
-        if obstructed == self.obstructed {
+        if self.board.has_obstructed(&obstructed) {
             return Ok(());
         }
-        self.obstructed.clone_from(&obstructed);
         self.take(Event::Obstructed(obstructed))
     }
 

@@ -154,23 +154,13 @@ mod tests {
     fn store_with(names: &[&str]) -> (Store, Vec<QueueEntry>) {
         let store = Store::in_memory().expect("a store");
         let rows: Vec<(&str, &str, &[&str])> = names.iter().map(|name| (*name, "candidate", &[][..])).collect();
-        let (run, _) = fixture::run(&BaseReport::fixed("main", commit("a")), "running", "t", "candidate");
+        let (run, task) = fixture::run(&BaseReport::fixed("main", commit("a")), "running", "t", "candidate");
         store.create_run(&run, &fixture::tasks(&rows)).expect("stored");
         let entry = |name: &&str| QueueEntry {
-            number: 0,
-            target: BranchName::parse("main").expect("a name"),
-            run: run.id.clone(),
             task: TaskId::parse(name).expect("an id"),
-            base: commit("a"),
             commit: commit("b"),
-            needs: Vec::new(),
             terms: "none".into(),
-            priority: 0,
-            submitted_at: Timestamp(1),
-            owner: None,
-            held: None,
-            judged_since: None,
-            refused: None,
+            ..fixture::entry(&run, &task)
         };
         let entries = names.iter().map(entry).collect();
         (store, entries)

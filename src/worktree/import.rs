@@ -184,13 +184,9 @@ fn try_update_ref(repo: &Repository, change: &RefChange, also: &[RefChange], mes
             let (_, old) = change.ends();
             repo.bare(["update-ref", "-m", message, "-d", reference, &old])
         }
-        _ => {
-            let lines = std::iter::once(change).chain(also).flat_map(RefChange::line).collect::<Vec<u8>>();
-            repo.bare(["update-ref", "--create-reflog", "-m", message, "--stdin", "-z"]).stdin(lines)
-        }
+        _ => in_one(repo, std::iter::once(change).chain(also), message),
     };
-    let command = if repo.hooks == Hooks::Unconfined { command.with_hooks() } else { command };
-    let output = command.output()?;
+    let output = heard_by_hooks(repo, command).output()?;
     if output.status.success() {
         return Ok(Attempt::Done(()));
     }
@@ -239,16 +235,13 @@ pub fn update_refs(repo: &Repository, changes: &[RefChange], message: &str) -> R
     if changes.is_empty() {
         return Ok(());
     }
-    let lines: Vec<u8> = changes.iter().flat_map(RefChange::line).collect();
     let references: Vec<&str> = changes.iter().map(|change| change.reference.as_str()).collect();
     let deadline = Instant::now() + repo.patience.limit;
-    while_locked(repo, &references, deadline, || try_update_refs(repo, changes, lines.clone(), message))
+    while_locked(repo, &references, deadline, || try_update_refs(repo, changes, message))
 }
 
-fn try_update_refs(repo: &Repository, changes: &[RefChange], lines: Vec<u8>, message: &str) -> Result<Attempt<()>> {
-    let command = repo.bare(["update-ref", "--create-reflog", "-m", message, "--stdin", "-z"]).stdin(lines);
-    let command = if repo.hooks == Hooks::Unconfined { command.with_hooks() } else { command };
-    let output = command.output()?;
+fn try_update_refs(repo: &Repository, changes: &[RefChange], message: &str) -> Result<Attempt<()>> {
+    let output = heard_by_hooks(repo, in_one(repo, changes, message)).output()?;
     if output.status.success() {
         return Ok(Attempt::Done(()));
     }
@@ -260,6 +253,16 @@ fn try_update_refs(repo: &Repository, changes: &[RefChange], lines: Vec<u8>, mes
         }
     }
     Ok(Attempt::NotMoved(output.into_error("update-ref --stdin".to_owned()).into()))
+}
+
+/// What makes these changes in one transaction.
+fn in_one<'a>(repo: &Repository, changes: impl IntoIterator<Item = &'a RefChange>, message: &str) -> GitCommand {
+    let lines: Vec<u8> = changes.into_iter().flat_map(RefChange::line).collect();
+    repo.bare(["update-ref", "--create-reflog", "-m", message, "--stdin", "-z"]).stdin(lines)
+}
+
+fn heard_by_hooks(repo: &Repository, command: GitCommand) -> GitCommand {
+    if repo.hooks == Hooks::Unconfined { command.with_hooks() } else { command }
 }
 
 fn moved(reference: &str, now: Option<&CommitId>, expected: Option<&CommitId>) -> WorktreeError {

@@ -47,31 +47,39 @@ pub fn lay_out(repo: &Repository, paths: &SealedPaths, laid: &Laid<'_>) -> Resul
     Ok(conflicting)
 }
 
-/// Which of these files still have a mark of the conflict in a commit.
-pub fn marked(repo: &Repository, commit: &CommitId, files: &[String], laid: &Laid<'_>) -> Result<Vec<String>> {
-    if files.is_empty() {
-        return Ok(Vec::new());
-    }
-    // The line that ends the result's side; attributes may want more marks than seven.
-    let mark = format!("^>>>>>>>>* {}$", basic_pattern(laid.name));
-    let search = repo.bare(["grep", "-l", "-z", "--no-color", "-e", &mark, commit.as_str(), "--"]);
-    let search =
-        search.args(files.iter().map(|file| format!(":(top,literal){file}"))).env("GIT_NO_REPLACE_OBJECTS", "1");
-    let name = search.name();
-    let output = search.output()?;
-    match output.code() {
-        0 => {}
-        1 => return Ok(Vec::new()),
-        _ => return Err(output.into_error(name).into()),
-    }
-    // `COMMIT:PATH`
-    let path =
-        |record: &[u8]| record.get(commit.as_str().len() + 1..).map(|path| String::from_utf8_lossy(path).into_owned());
-    Ok(output.records().filter_map(path).collect())
+/// The files that have a mark of the conflict in a commit and had none in the one before it; `name` is that of the result's side.
+pub fn marked(repo: &Repository, (before, after): (&CommitId, &CommitId), name: &str) -> Result<Vec<String>> {
+    // The line that ends the result's side; attributes may want more marks than seven, and lines may end as on Windows.
+    let mark = format!("-G^>>>>>>>+ {}\r?$", pattern(name));
+    let search = repo.bare(["diff-tree", "-r", "-z", "--name-only", "--no-renames", "--no-ext-diff", "--no-textconv"]);
+    let search = search.args(["--text", &mark, before.as_str(), after.as_str()]).env("GIT_NO_REPLACE_OBJECTS", "1");
+    Ok(search.run()?.records().map(|path| String::from_utf8_lossy(path).into_owned()).collect())
 }
 
-/// A text as a basic regular expression that it alone matches.
-fn basic_pattern(text: &str) -> String {
-    let one = |c: char| if r"\.*[]^$".contains(c) { format!("\\{c}") } else { c.to_string() };
+/// A text as an extended regular expression that it alone matches.
+fn pattern(text: &str) -> String {
+    let one = |c: char| if r"\.*[]^$+?(){}|".contains(c) { format!("\\{c}") } else { c.to_string() };
     text.chars().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+    use crate::worktree::fixture::Fixture;
+
+    #[test]
+    fn marks_that_came_are_found_whatever_the_file_is_called_and_how_its_lines_end() {
+        let fixture = Fixture::new();
+        let before = fixture.commit("old", "<<<<<<< main\n=======\n>>>>>>> run/t.1\n");
+        let odd = std::ffi::OsStr::from_bytes(b"odd\xff");
+        std::fs::write(fixture.root.join(odd), ">>>>>>>> run/t.1\n").expect("written");
+        std::fs::write(fixture.root.join("windows"), "a\r\n>>>>>>> run/t.1\r\n").expect("written");
+        std::fs::write(fixture.root.join("other"), ">>>>>>> run/tx1\n>> run/t.1\n >>>>>>> run/t.1\n").expect("written");
+        fixture.git(&["add", "--all"]);
+        let after = fixture.commit("old", "<<<<<<< main\n=======\n>>>>>>> run/t.1\nmore\n");
+        let found = marked(&fixture.repo, (&before, &after), "run/t.1").expect("looked");
+        assert_eq!(found, ["odd\u{fffd}", "windows"]);
+    }
 }

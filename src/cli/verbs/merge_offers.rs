@@ -43,20 +43,21 @@ pub(super) fn plan(
         false => args.gates.iter().map(GateSpec::plain).collect(),
     };
     let goal = offers.iter().map(|offer| offer.label.as_str()).collect::<Vec<_>>().join(", ");
-    let spec = RunSpec {
-        goal: Some(format!("merge {goal}")),
-        base: None,
-        into: Some(into.clone()),
-        stale: None,
-        gates,
-        strategy: args.strategy,
-        merge: None,
-        jobs: None,
-        tasks: Vec::new(),
-    };
+    let spec = offer::spec(format!("merge {goal}"), &into, gates, args.strategy);
     let settings = run::settings_for(session, args.confine, args.strategy);
     let settings = StartSettings { push: settings.push || args.push, ..settings };
-    let plan = offer::plan(&session.repo, &offers, (&into, &tip), spec, &settings)?;
+    planned(session, &offers, (&into, &tip), spec, &settings)
+}
+
+/// Plans the landing of these, with a word where nothing confines the gates.
+pub(super) fn planned(
+    session: &Session,
+    offers: &[Offer],
+    into: (&BranchName, &CommitId),
+    spec: RunSpec,
+    settings: &StartSettings,
+) -> Result<RunPlan, CliError> {
+    let plan = offer::plan(&session.repo, offers, into, spec, settings)?;
     if !plan.run.spec.gates.is_empty()
         && let Some(caution) = crate::confine::level::caution(plan.run.confine)
     {
@@ -65,12 +66,17 @@ pub(super) fn plan(
     Ok(plan)
 }
 
+/// From here on a run has them, whatever becomes of this process.
+pub(super) fn record(session: &Session, store: &Store, plan: &mut RunPlan) -> Result<(), CliError> {
+    start::record(&session.repo, store, plan)?;
+    Ok(offer::hold(&session.repo, &plan.tasks)?)
+}
+
 /// Lands them, and waits until each has or has not.
 pub(super) fn land(session: &Session, store: &Store, mut plan: RunPlan) -> Result<u8, CliError> {
     let before = plan.run.before.clone();
-    start::record(&session.repo, store, &mut plan)?;
+    record(session, store, &mut plan)?;
     let run = &plan.run;
-    offer::hold(&session.repo, &plan.tasks)?;
     client::ensure_supervised(&session.repo, store, &run.id)?;
     let followed = follow::follow(&session.repo, store, &run.id, None, OnInterrupt::Cancel, |_| Ok(()))?;
     let code = report(session, store, (run, Some(before)), |_| true)?;

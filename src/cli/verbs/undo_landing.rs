@@ -3,26 +3,27 @@
 //! Through the queue of its branch and the gates that `merge NAME` has now. It is waited for as there, and ends with the same codes.
 
 use super::merge::warn_of_left;
-use super::{run, undo};
+use super::{merge_offers, run, undo};
 use crate::cleanup::undo::revert::{Reverted, ToLand};
 use crate::cli::error::CliError;
 use crate::cli::output::plain;
 use crate::cli::session::Session;
 use crate::model::operation::OperationRecord;
 use crate::model::record::{RunRecord, TaskRecord};
-use crate::model::{CommitId, RunSpec, Strategy, state};
+use crate::model::{CommitId, Strategy, state};
 use crate::orchestrator::client;
 use crate::orchestrator::follow::{self, Followed, OnInterrupt};
 use crate::orchestrator::offer::{self, Offer};
-use crate::orchestrator::start::{self, RunPlan, StartSettings};
+use crate::orchestrator::start::{RunPlan, StartSettings};
 use crate::store::Store;
 
 /// Hands it in, and waits until it has landed or has not.
 pub(super) fn land(session: &Session, store: &Store, made: ToLand) -> Result<u8, CliError> {
     let original = made.original.clone();
-    let recorded = record(session, store, &made);
+    let planned =
+        plan(session, &made).and_then(|mut plan| merge_offers::record(session, store, &mut plan).map(|()| plan));
     made.release()?;
-    let plan = recorded?;
+    let plan = planned?;
     let (run, repo) = (&plan.run, &session.repo);
     client::ensure_supervised(repo, store, &run.id)?;
     session.out.say(format!("run {}: takes back operation {} on {}", run.id, original.op, run.into));
@@ -35,14 +36,6 @@ pub(super) fn land(session: &Session, store: &Store, made: ToLand) -> Result<u8,
     }
 }
 
-/// From here on a run has it, whatever becomes of this process.
-fn record(session: &Session, store: &Store, made: &ToLand) -> Result<RunPlan, CliError> {
-    let mut plan = plan(session, made)?;
-    start::record(&session.repo, store, &mut plan)?;
-    offer::hold(&session.repo, &plan.tasks)?;
-    Ok(plan)
-}
-
 fn plan(session: &Session, made: &ToLand) -> Result<RunPlan, CliError> {
     let op = made.original.op;
     let label = format!("revert of operation {op}");
@@ -50,28 +43,14 @@ fn plan(session: &Session, made: &ToLand) -> Result<RunPlan, CliError> {
     let offers = [Offer { label, base, commit, reverts: Some(op) }];
     // One commit takes it back, however what is offered lands otherwise.
     let strategy = Strategy::Squash;
-    let spec = RunSpec {
-        goal: Some(format!("undo operation {op}: {}", made.original.summary)),
-        base: None,
-        into: Some(made.into.clone()),
-        stale: None,
-        gates: session.settings.merge.gates.clone(),
-        strategy: Some(strategy),
-        merge: None,
-        jobs: None,
-        tasks: Vec::new(),
-    };
+    let goal = format!("undo operation {op}: {}", made.original.summary);
+    let spec = offer::spec(goal, &made.into, session.settings.merge.gates.clone(), Some(strategy));
     let settings = run::settings_for(session, None, Some(strategy));
     // Its message says what it takes back, and a template could lose that.
     let settings = StartSettings { push: false, message_template: None, ..settings };
-    let mut plan = offer::plan(&session.repo, &offers, (&made.into, &made.here), spec, &settings)?;
+    let mut plan = merge_offers::planned(session, &offers, (&made.into, &made.here), spec, &settings)?;
     // Where it landed, which need not be where the branch here is pushed to by now.
     plan.run.push = Some(made.target.clone());
-    if !plan.run.spec.gates.is_empty()
-        && let Some(caution) = crate::confine::level::caution(plan.run.confine)
-    {
-        session.out.warn(caution);
-    }
     Ok(plan)
 }
 

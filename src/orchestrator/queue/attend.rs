@@ -64,9 +64,9 @@ pub fn entry_of(run: &RunRecord, task: &TaskRecord) -> Option<QueueEntry> {
     })
 }
 
-/// Waits, and works on the queue, until something of what this run handed in is in it no longer; that, and the states that it
-/// came to. Nothing when nothing is handed in.
-pub async fn attend(context: Arc<Context>) -> Result<Vec<(TaskId, TaskState)>, RunError> {
+/// Waits, and works on the queue, until something of what this run handed in is in it no longer; that is the answer. Nothing when
+/// nothing is handed in.
+pub async fn attend(context: Arc<Context>) -> Result<Vec<TaskId>, RunError> {
     let rung = Arc::new(Notify::new());
     let _for_as_long_as_it_attends = context.watch_directory(&bell::place(&context.repo)?, &rung);
     let mut stop = context.stop_news();
@@ -154,13 +154,12 @@ fn give_up(context: &Context, kind: ReasonKind, why: String) -> Result<(), RunEr
 }
 
 /// What of this run's is over: landed by whomever, refused, cancelled, or without what it needs.
-fn settle(context: &Context) -> Result<Vec<(TaskId, TaskState)>, RunError> {
+fn settle(context: &Context) -> Result<Vec<TaskId>, RunError> {
     let mut ended = Vec::new();
     for id in context.handed_in(|waiting| waiting.clone()) {
-        let state = state_of(context, &id)?;
-        if let Some(state) = state {
+        if state_of(context, &id)?.is_some() {
             context.handed_in(|waiting| waiting.remove(&id));
-            ended.push((id, state));
+            ended.push(id);
         }
     }
     if !ended.is_empty() {
