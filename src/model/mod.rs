@@ -29,6 +29,7 @@ macro_rules! text_enum {
 use text_enum;
 
 pub mod admission;
+pub mod agent;
 pub mod bounds;
 pub mod cause;
 pub mod commit;

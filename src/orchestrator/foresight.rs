@@ -12,7 +12,7 @@ use super::precedence::Overlaps;
 use super::setup as own_setup;
 use super::start::RunPlan;
 use super::worker;
-use crate::agent::profile::{self, Invocation};
+use crate::agent::invocation::{self, Invocation};
 use crate::confine::Launch;
 use crate::confine::policy::{Limits, Mount};
 use crate::model::record::{ConfineLevel, TaskRecord};
@@ -95,7 +95,7 @@ pub struct Foreseen {
 
 /// Looks ahead for one task.
 pub fn foresee(repo: &Repository, plan: &RunPlan, task: &TaskRecord) -> Result<Foreseen, RunError> {
-    let Invocation { argv, env } = profile::invocation(&plan.run.id, &task.spec, 1);
+    let Invocation { argv, env } = invocation::invocation(&plan.run.id, &task.spec, 1);
     seen(repo, plan, task, argv, |launch, exported| worker::furnish(launch, task, env, exported))
 }
 

@@ -22,7 +22,7 @@ use super::same_files;
 use super::setup::{self, TaskTree};
 use super::slots::Place;
 use super::task_branch;
-use crate::agent::profile;
+use crate::agent::invocation;
 use crate::confine::Launch;
 use crate::model::cause::chain;
 use crate::model::record::{AttemptRecord, TaskRecord};
@@ -307,7 +307,7 @@ async fn run_attempt(
     let run = &context.run.id;
     let task = context.task(id)?;
     let n = u32::try_from(task.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
-    let invocation = profile::invocation(run, &task.spec, n);
+    let invocation = invocation::invocation(run, &task.spec, n);
     let name = format!("{run}/{id}");
     let (branch, base, path, repo) = (&task.branch, &prepared.base, &prepared.paths.tree, &context.repo.name);
     let command = (invocation.argv, token.clone());

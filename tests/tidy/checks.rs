@@ -14,7 +14,7 @@ pub const ROOMS: [(&str, &[&str]); 10] = [
     ("sys", &["model"]),
     ("store", &["model", "sys"]),
     ("worktree", &["confine", "store", "sys", "model"]),
-    ("confine", &["sys", "model"]),
+    ("confine", &["agent", "sys", "model"]),
     ("agent", &["model"]),
     ("orchestrator", &["agent", "confine", "worktree", "store", "sys", "model"]),
     ("forge", &["sys", "model"]),

@@ -1,0 +1,97 @@
+//! Decision file: the profiles that there are: those that are embedded, and a user's own, which stand over them.
+//!
+//! A user's document that `extends` a profile says only what is different: tables are joined, anything else is replaced.
+
+use std::collections::BTreeMap;
+
+use toml::{Table, Value};
+
+use super::profile::{Profile, ProfileError};
+
+/// The profiles that come with treehand, in the order in which they are listed.
+const EMBEDDED: &[(&str, &str)] = &[];
+
+/// Longest chain of documents that extend each other.
+const DEPTH_MAX: usize = 8;
+
+/// The profiles that there are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Registry {
+    documents: BTreeMap<String, Table>,
+    own: Vec<String>,
+}
+
+impl Registry {
+    /// The embedded ones, and these of the user's, name and document each.
+    pub fn new(own: &[(String, String)]) -> Result<Registry, (String, ProfileError)> {
+        let read = |name: &str, text: &str| {
+            text.parse::<Table>().map_err(|error| (name.to_owned(), ProfileError::Format(error.to_string())))
+        };
+        let mut registry = Registry::default();
+        for (name, text) in EMBEDDED {
+            registry.documents.insert((*name).to_owned(), read(name, text)?);
+        }
+        let embedded = registry.documents.clone();
+        for (name, text) in own {
+            let mut document = read(name, text)?;
+            if let (Some(Value::String(base)), Some(under)) = (document.get("extends"), embedded.get(name))
+                && base == name
+            {
+                document.remove("extends");
+                document = join(under.clone(), document);
+            }
+            registry.documents.insert(name.clone(), document);
+            registry.own.push(name.clone());
+        }
+        for name in registry.names() {
+            registry.get(&name).map_err(|error| (name, error))?;
+        }
+        Ok(registry)
+    }
+
+    /// Every name: the embedded ones in their order, then the user's.
+    pub fn names(&self) -> Vec<String> {
+        let embedded = EMBEDDED.iter().map(|(name, _)| (*name).to_owned());
+        let own = self.own.iter().filter(|name| !EMBEDDED.iter().any(|(known, _)| known == name)).cloned();
+        embedded.chain(own).collect()
+    }
+
+    /// True for one that the user has a document of.
+    pub fn is_own(&self, name: &str) -> bool {
+        self.own.iter().any(|own| own == name)
+    }
+
+    /// True for one that there is.
+    pub fn has(&self, name: &str) -> bool {
+        self.documents.contains_key(name)
+    }
+
+    /// A profile; it is there when [`Self::has`] says so.
+    pub fn get(&self, name: &str) -> Result<Profile, ProfileError> {
+        let document = self.whole(name, DEPTH_MAX)?;
+        let profile: Profile =
+            document.try_into().map_err(|error: toml::de::Error| ProfileError::Format(error.message().to_owned()))?;
+        profile.check()?;
+        Ok(profile)
+    }
+
+    fn whole(&self, name: &str, depth: usize) -> Result<Table, ProfileError> {
+        let missing = || ProfileError::Extends(name.to_owned());
+        let mut document = self.documents.get(name).filter(|_| depth > 0).cloned().ok_or_else(missing)?;
+        match document.remove("extends") {
+            None => Ok(document),
+            Some(Value::String(base)) => Ok(join(self.whole(&base, depth - 1)?, document)),
+            Some(_) => Err(ProfileError::Format("`extends` is the name of a profile".into())),
+        }
+    }
+}
+
+fn join(mut under: Table, over: Table) -> Table {
+    for (key, value) in over {
+        match (under.remove(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => under.insert(key, Value::Table(join(below, above))),
+            (_, value) => under.insert(key, value),
+        };
+    }
+    under
+}

@@ -1,0 +1,308 @@
+//! What is known of the agent of an attempt: what it said of itself on its output, what it used, what it handed in.
+//! Plain data, kept with the attempt; how it is read is in `agent::digest`, what follows from it in `agent::verdict`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{FailureClass, Span};
+
+/// What an agent says that it used. It counts itself, so that this is a claim.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens that it sent, those out of a cache included.
+    pub input: u64,
+    /// Those of them that came out of a cache.
+    pub cached: u64,
+    /// Tokens that it got.
+    pub output: u64,
+    /// What it cost, in millionths of a dollar; `None` where it does not say.
+    #[serde(default)]
+    pub cost_micros: Option<u64>,
+}
+
+impl Usage {
+    /// All tokens.
+    pub fn tokens(&self) -> u64 {
+        self.input.saturating_add(self.output)
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Usage) -> Usage {
+        let cost_micros = match (self.cost_micros, other.cost_micros) {
+            (None, None) => None,
+            (one, other) => Some(one.unwrap_or(0).saturating_add(other.unwrap_or(0))),
+        };
+        Usage {
+            input: self.input.saturating_add(other.input),
+            cached: self.cached.saturating_add(other.cached),
+            output: self.output.saturating_add(other.output),
+            cost_micros,
+        }
+    }
+}
+
+/// An error that an agent told of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentFault {
+    /// In its words, shortened.
+    pub message: String,
+    /// The HTTP status that it names.
+    #[serde(default)]
+    pub status: Option<u16>,
+}
+
+/// What an agent said of itself on its output, added up. Bounded, however much it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AgentReport {
+    /// Its name for the conversation, by which it can be resumed.
+    pub session: Option<String>,
+    /// Requests to a model, as far as it tells of them.
+    pub turns: u64,
+    /// Uses of tools.
+    pub tools: u64,
+    /// Those of them that failed.
+    pub tool_failures: u64,
+    /// The tool that it used last.
+    pub last_tool: Option<String>,
+    /// What it used.
+    pub usage: Usage,
+    /// What it said last, shortened.
+    pub text: Option<String>,
+    /// The error that stands: nothing that it did after it says that it went on.
+    pub fault: Option<AgentFault>,
+    /// Errors after which it tried again, by its own word.
+    pub retries: u64,
+    /// What it was not permitted to do; the first few.
+    pub denied: Vec<String>,
+    /// It said that it is done.
+    pub ended: bool,
+    /// Requests since it used a tool last.
+    pub turns_without_tool: u64,
+    /// Lines that were understood and say nothing that counts.
+    pub unknown: u64,
+    /// Lines that are none of its format.
+    pub malformed: u64,
+}
+
+/// What an attempt may use up at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Budget {
+    /// Tokens, sent and got.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Money, in millionths of a dollar.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_micros: Option<u64>,
+    /// Requests to a model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turns: Option<u64>,
+    /// Requests one after the other without the use of a tool: who only talks goes round in a circle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turns_without_tool: Option<u64>,
+}
+
+/// What of a budget is used up, or nearly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BudgetPart {
+    /// Tokens.
+    Tokens,
+    /// Money.
+    Cost,
+    /// Requests.
+    Turns,
+    /// Requests without the use of a tool.
+    TurnsWithoutTool,
+}
+
+impl BudgetPart {
+    /// The words for it.
+    pub fn words(self) -> &'static str {
+        match self {
+            BudgetPart::Tokens => "tokens",
+            BudgetPart::Cost => "money",
+            BudgetPart::Turns => "turns",
+            BudgetPart::TurnsWithoutTool => "turns without the use of a tool",
+        }
+    }
+}
+
+impl Budget {
+    /// The first part of which so many of a hundred are used.
+    pub fn reached(&self, report: &AgentReport, percent: u64) -> Option<BudgetPart> {
+        let parts = [
+            (BudgetPart::Tokens, self.tokens, report.usage.tokens()),
+            (BudgetPart::Cost, self.cost_micros, report.usage.cost_micros.unwrap_or(0)),
+            (BudgetPart::Turns, self.turns, report.turns),
+            (BudgetPart::TurnsWithoutTool, self.turns_without_tool, report.turns_without_tool),
+        ];
+        let is_reached = |most: u64, used: u64| used.saturating_mul(100) >= most.saturating_mul(percent);
+        parts
+            .into_iter()
+            .find(|(_, most, used)| most.is_some_and(|most| is_reached(most, *used)))
+            .map(|(part, ..)| part)
+    }
+
+    /// The smaller of both, part by part.
+    #[must_use]
+    pub fn within(self, other: Budget) -> Budget {
+        let least = |one: Option<u64>, other: Option<u64>| one.into_iter().chain(other).min();
+        Budget {
+            tokens: least(self.tokens, other.tokens),
+            cost_micros: least(self.cost_micros, other.cost_micros),
+            turns: least(self.turns, other.turns),
+            turns_without_tool: least(self.turns_without_tool, other.turns_without_tool),
+        }
+    }
+}
+
+/// What an agent handed in as its result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Submission {
+    /// Whether it says that the task is done.
+    pub status: SubmissionStatus,
+    /// What it did, or why not.
+    pub summary: String,
+}
+
+/// What an agent says of its task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubmissionStatus {
+    /// It is done.
+    Done,
+    /// There was nothing to do.
+    NothingToDo,
+    /// It could not be done.
+    Failed,
+}
+
+/// Who worked in an attempt, where that is no plain command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentRecord {
+    /// The profile.
+    pub profile: String,
+    /// The model that was asked for.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// The program, resolved.
+    pub program: std::path::PathBuf,
+    /// What it says that its version is.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// The conversation that this attempt goes on with.
+    #[serde(default)]
+    pub resumed: Option<String>,
+    /// What it said of itself.
+    #[serde(default)]
+    pub report: AgentReport,
+    /// What it handed in.
+    #[serde(default)]
+    pub submission: Option<Submission>,
+    /// What it said last of how far it is.
+    #[serde(default)]
+    pub progress: Option<String>,
+    /// The part of its budget of which it was warned.
+    #[serde(default)]
+    pub warned: Option<BudgetPart>,
+}
+
+/// One of the agents that may work on a task, in the order in which they are tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentChoice {
+    /// The profile.
+    pub profile: String,
+    /// The model, if it is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+}
+
+impl std::fmt::Display for AgentChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.model {
+            Some(model) => write!(f, "{}:{model}", self.profile),
+            None => f.write_str(&self.profile),
+        }
+    }
+}
+
+impl std::str::FromStr for AgentChoice {
+    type Err = String;
+
+    /// `NAME` or `NAME:MODEL`.
+    fn from_str(text: &str) -> Result<AgentChoice, String> {
+        let (profile, model) = match text.split_once(':') {
+            Some((profile, model)) => (profile, Some(model)),
+            None => (text, None),
+        };
+        let is_name = |name: &str| {
+            !name.is_empty()
+                && name.len() <= 64
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        };
+        if !is_name(profile) || profile.starts_with(['-', '.']) {
+            return Err(format!("`{}` is no name of an agent", text.escape_debug()));
+        }
+        if model.is_some_and(|model| model.is_empty() || model.starts_with('-') || model.contains(char::is_control)) {
+            return Err(format!("`{}` names no model after the colon", text.escape_debug()));
+        }
+        Ok(AgentChoice { profile: profile.to_owned(), model: model.map(str::to_owned) })
+    }
+}
+
+/// What becomes of what an agent left behind that another one takes over from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Handover {
+    /// The next one goes on in the same workspace.
+    Continue,
+    /// The next one begins in a fresh one; the old one is in the trash.
+    #[default]
+    Fresh,
+}
+
+super::text_enum!(Handover { Continue = "continue", Fresh = "fresh" });
+
+/// A verdict on an attempt that is a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentFailure {
+    /// The kind that its record has: `agent`, `auth`, `rate_limit`, `no_result`, `denied`, `cut`, `gave_up`.
+    pub kind: &'static str,
+    /// In words.
+    pub message: String,
+    /// What follows from it for the next attempt.
+    pub class: FailureClass,
+    /// How long a service wants to be left alone.
+    pub retry_after: Option<Span>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_reached_by_its_first_part_that_is() {
+        let budget = Budget { tokens: Some(1_000), turns: Some(10), ..Budget::default() };
+        let used =
+            |input, turns| AgentReport { usage: Usage { input, ..Usage::default() }, turns, ..AgentReport::default() };
+        assert_eq!(budget.reached(&used(799, 7), 80), None);
+        assert_eq!(budget.reached(&used(800, 7), 80), Some(BudgetPart::Tokens));
+        assert_eq!(budget.reached(&used(0, 10), 100), Some(BudgetPart::Turns));
+        assert_eq!(Budget::default().reached(&used(u64::MAX, u64::MAX), 100), None);
+        let narrow = budget.within(Budget { tokens: Some(5), ..Budget::default() });
+        assert_eq!((narrow.tokens, narrow.turns), (Some(5), Some(10)));
+    }
+
+    #[test]
+    fn a_choice_reads_back_and_what_could_be_a_flag_is_none() {
+        for text in ["codex", "claude:opus-4", "qwen:qwen2.5:7b", "mini-swe-agent"] {
+            assert_eq!(text.parse::<AgentChoice>().map(|choice| choice.to_string()), Ok(text.to_owned()));
+        }
+        for text in ["", ":x", "codex:", "-x", "a b", "codex:--dangerous", "../x", ".x"] {
+            assert!(text.parse::<AgentChoice>().is_err(), "{text}");
+        }
+    }
+}
