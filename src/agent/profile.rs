@@ -68,13 +68,6 @@ pub struct Profile {
     /// What counts as success.
     #[serde(default)]
     pub success: Success,
-    /// Further attempts after the first, unless the task says.
-    #[serde(default = "one")]
-    pub retries: u32,
-}
-
-fn one() -> u32 {
-    1
 }
 
 /// An argument, or several that stand and fall together.
@@ -213,31 +206,18 @@ pub struct AgentLimits {
     pub memory: Option<ByteSize>,
 }
 
-/// How an agent is stopped: a signal, a time, and then the end of everything that it started.
+/// How an agent is stopped: it is asked to end (SIGTERM), and after a time everything that it started is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StopSequence {
-    /// The signal.
-    pub signal: StopSignal,
     /// The time.
     pub grace: Span,
 }
 
 impl Default for StopSequence {
     fn default() -> StopSequence {
-        StopSequence { signal: StopSignal::Term, grace: Span(std::time::Duration::from_secs(5)) }
+        StopSequence { grace: Span(std::time::Duration::from_secs(5)) }
     }
-}
-
-/// A signal that asks a program to end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StopSignal {
-    /// SIGTERM.
-    #[default]
-    Term,
-    /// SIGINT.
-    Int,
 }
 
 /// What counts as success. An exit code alone never does.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::environment::SecretError;
 use super::granted::Granted;
 use super::leaf::{Leaf, Scope};
-use super::policy::{Adoption, Limits, LogPlan, Policy, PolicyError, Streams};
+use super::policy::{Access, Adoption, AgentWatch, Limits, LogPlan, Mount, Policy, PolicyError, Streams};
 use super::shim::{ExitRecord, Order, Refusal, Report, read_frame, write_frame};
 use super::view::{Reach, System};
 use super::{descriptor, environment, proxy, view};
@@ -60,6 +60,12 @@ pub struct Launch {
     pub health: Option<HealthSpans>,
     /// How it outlives who supervises it.
     pub adoption: Option<Adoption>,
+    /// A file whose content is its standard input, for [`Streams::Own`].
+    pub input: Option<PathBuf>,
+    /// What makes it an agent.
+    pub agent: Option<AgentWatch>,
+    /// How long it has to end after it was asked to, at most.
+    pub grace: Option<Duration>,
     /// A socket that is its standard input and output, for [`Streams::Line`].
     pub line: Option<Arc<OwnedFd>>,
     /// The scope of its run, where it has one: the child gets a cgroup of its own in it.
@@ -139,6 +145,9 @@ impl Launch {
             start_up: None,
             health: None,
             adoption: None,
+            input: None,
+            agent: None,
+            grace: None,
             line: None,
             scope: None,
             held: Vec::new(),
@@ -174,6 +183,8 @@ impl Launch {
         let milliseconds = |limit: Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         (policy.timeout_ms, policy.idle_ms) = (self.timeout.map(milliseconds), self.idle.map(milliseconds));
         (policy.start_up_ms, policy.health) = (self.start_up.map(milliseconds), self.health);
+        (policy.input, policy.agent) = (self.input.clone(), self.agent.clone());
+        policy.grace_ms = self.grace.map(milliseconds);
         match level {
             // Nothing confines it; what it leaves and how long it takes is bounded all the same.
             ConfineLevel::Off | ConfineLevel::External => {
@@ -182,6 +193,11 @@ impl Launch {
             }
             ConfineLevel::Strict | ConfineLevel::Landlock => {
                 policy.view = view::compose(machine, &self.reach);
+                policy.view.mounts.extend(self.agent.iter().map(|agent| Mount {
+                    source: agent.endpoint.clone(),
+                    target: agent.endpoint.clone(),
+                    access: Access::Read,
+                }));
                 policy.private = self.reach.private;
                 policy.network.clone_from(&self.network);
                 if matches!(self.network, Network::Hosts(_)) {
@@ -287,7 +303,7 @@ impl Shim {
         match self.listen().map_err(LaunchError::Shim)? {
             Some(Report::Started { .. }) => Ok(()),
             Some(Report::Refused(refusal)) => Err(refusal.into()),
-            Some(Report::Ended(_) | Report::Health(_)) | None => {
+            Some(_) | None => {
                 Err(LaunchError::Shim(io::Error::other("it ended at once")))
             }
         }
@@ -308,7 +324,7 @@ impl Shim {
                 asked = None;
             }
             match self.listen().map_err(LaunchError::Shim)? {
-                Some(Report::Started { .. } | Report::Health(_)) => {}
+                Some(Report::Started { .. } | Report::Health(_) | Report::Agent(_) | Report::Asks(_)) => {}
                 Some(Report::Refused(refusal)) => break Err(refusal.into()),
                 Some(Report::Ended(record)) => break Ok(record),
                 None => break Err(LaunchError::Shim(io::Error::other("the shim is gone"))),

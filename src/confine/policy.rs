@@ -7,6 +7,8 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::leaf::Leaf;
+use crate::agent::output::Output;
+use crate::model::agent::Budget;
 use crate::model::health::HealthSpans;
 use crate::model::record::ConfineLevel;
 use crate::model::{Network, Token};
@@ -66,6 +68,27 @@ pub struct Policy {
     /// The cgroup that it is in, where its run has a scope.
     #[serde(default)]
     pub leaf: Option<Leaf>,
+    /// A file whose content is its standard input, for [`Streams::Own`]; nothing, at once at its end, without one.
+    #[serde(default)]
+    pub input: Option<PathBuf>,
+    /// What makes it an agent.
+    #[serde(default)]
+    pub agent: Option<AgentWatch>,
+    /// How long it has to end after it was asked to, at most, in milliseconds.
+    #[serde(default)]
+    pub grace_ms: Option<u64>,
+}
+
+/// How an agent is watched, beyond what is kept of any child.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentWatch {
+    /// How what it says is read.
+    pub output: Output,
+    /// What it may use up.
+    pub budget: Budget,
+    /// Where its tools reach treehand: a socket that the shim makes, for this attempt alone.
+    pub endpoint: PathBuf,
 }
 
 /// How a child outlives who supervises it.
@@ -185,6 +208,9 @@ impl Policy {
             health: None,
             adoption: None,
             leaf: None,
+            input: None,
+            agent: None,
+            grace_ms: None,
         }
     }
 
@@ -225,6 +251,8 @@ impl Policy {
             .chain(links)
             .chain(logs)
             .chain(self.leaf.iter().map(|leaf| &leaf.directory))
+            .chain(&self.input)
+            .chain(self.agent.iter().map(|agent| &agent.endpoint))
             .chain(Some(&self.directory).filter(|path| path.as_path() != Path::new("/")));
         if let Some(path) = whole.into_iter().find(|path| !is_plain(path)) {
             return refuse(format!("{} is not an absolute path without `..`", path.display()));

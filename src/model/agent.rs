@@ -266,6 +266,28 @@ pub enum Handover {
 
 super::text_enum!(Handover { Continue = "continue", Fresh = "fresh" });
 
+/// What an agent asks treehand for, by one of the tools that it is given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentRequest {
+    /// Its number within the attempt.
+    pub n: u64,
+    /// The tool.
+    pub tool: String,
+    /// Its arguments.
+    #[serde(default)]
+    pub args: serde_json::Value,
+}
+
+/// What an agent gets for that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reply {
+    /// This.
+    Ok(serde_json::Value),
+    /// Nothing, for this reason.
+    Error(String),
+}
+
 /// A verdict on an attempt that is a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentFailure {

@@ -23,6 +23,7 @@ use crate::confine::proxy::Line;
 use crate::confine::shim::{ExitRecord, Greeting, Order, Report, Stopped, read_frame, send_frame, write_frame};
 use crate::confine::view::System;
 use crate::confine::{Launch, LaunchError};
+use crate::model::agent::{AgentReport, AgentRequest, Reply};
 use crate::model::health::{Health, ToolUse};
 use crate::model::{ProcId, TaskId, Token};
 use crate::sys::socket::{self, Address};
@@ -70,14 +71,16 @@ async fn has_news(signs: &mut watch::Receiver<Signs>, heard: &Signs) -> Signs {
 }
 
 /// What is said to a shim that has heard this and is to know that.
-fn orders_between(heard: &Signs, signs: &Signs) -> impl Iterator<Item = Order> {
+fn orders_between<'a>(heard: &'a Signs, signs: &'a Signs) -> impl Iterator<Item = Order> + 'a {
     let park = (heard.parked != signs.parked).then_some(Order::Park(signs.parked));
     let tool = signs.tool.as_ref().filter(|tool| heard.tool.as_ref() != Some(tool)).map(|(name, at)| {
         // One from the future was now.
         let ago_ms = at.elapsed().map_or(0, |ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX));
         Order::Tool(ToolUse { name: name.clone(), ago_ms })
     });
-    park.into_iter().chain(tool)
+    let new = signs.answers.iter().filter(|(n, _)| !heard.answers.contains_key(n));
+    let answers = new.map(|(n, reply)| Order::Answer { n: *n, reply: reply.clone() });
+    park.into_iter().chain(tool).chain(answers)
 }
 
 /// An attempt that an earlier supervisor started.
@@ -120,6 +123,33 @@ pub struct AttemptEnd {
     pub left_behind: usize,
     /// What went through the network's proxy.
     pub network: Vec<Line>,
+    /// What its agent said of itself.
+    pub agent: Option<Box<AgentReport>>,
+    /// What its agent asked for, and nobody has answered.
+    pub unanswered: Vec<AgentRequest>,
+}
+
+/// Who hears what a shim tells while its child runs.
+pub trait Ears {
+    /// The child is otherwise than it was.
+    fn health(&self, health: Health);
+    /// Its agent has said something of itself.
+    fn agent(&self, report: AgentReport);
+    /// Its agent asks for something; the answer, or `None` for one that comes later.
+    fn asked(&self, request: AgentRequest) -> Option<Reply>;
+}
+
+/// Who hears how a plain command is: one that speaks of itself, or asks for something, it is not.
+impl<F: Fn(Health)> Ears for F {
+    fn health(&self, health: Health) {
+        self(health);
+    }
+
+    fn agent(&self, _report: AgentReport) {}
+
+    fn asked(&self, _request: AgentRequest) -> Option<Reply> {
+        Some(Reply::Error("nobody is there who could answer".into()))
+    }
 }
 
 /// Runs a child to its end. `started` hears who holds it before anything else happens.
@@ -127,21 +157,21 @@ pub async fn run(
     attempt: Attempt<'_>,
     started: impl FnOnce(Option<&ProcId>) -> Result<(), RunError>,
 ) -> Result<AttemptEnd, RunError> {
-    run_watched(attempt, started, |_| {}).await
+    run_heard(attempt, started, &|_: Health| {}).await
 }
 
-/// The same; `told` hears each change of how the child is.
-pub async fn run_watched(
+/// The same; `ears` hears what its shim tells meanwhile.
+pub async fn run_heard(
     attempt: Attempt<'_>,
     started: impl FnOnce(Option<&ProcId>) -> Result<(), RunError>,
-    told: impl Fn(Health),
+    ears: &impl Ears,
 ) -> Result<AttemptEnd, RunError> {
     let Shim { mut process, control, leaf } = attempt.launch.start(attempt.granted, attempt.machine)?;
     let connected = control.set_nonblocking(true).and_then(|()| UnixStream::from_std(control)).map_err(talking)?;
     let shim = proc::identify(process.id());
     let noted = started(shim.as_ref());
     let followed = match noted {
-        Ok(()) => follow(connected, attempt.stop, shim.as_ref(), told).await,
+        Ok(()) => follow(connected, attempt.stop, shim.as_ref(), ears).await,
         // The line closes with this, and the shim ends its child: it waits for no successor that it could go on with.
         Err(error) => {
             kill(shim.as_ref())?;
@@ -166,10 +196,10 @@ pub async fn run_watched(
 }
 
 /// Goes on with an attempt that an earlier supervisor started, to its end. One whose shim is gone has ended: as its record
-/// says, or as one that crashed. `told` hears how its child is.
-pub async fn adopt(orphan: Orphan, stop: Stop<'_>, told: impl Fn(Health)) -> Result<Adopted, RunError> {
+/// says, or as one that crashed. `ears` hears what its shim tells.
+pub async fn adopt(orphan: Orphan, stop: Stop<'_>, ears: &impl Ears) -> Result<Adopted, RunError> {
     let followed = match knock(&orphan).await? {
-        Some(line) => follow(line, stop, orphan.shim.as_ref(), told).await,
+        Some(line) => follow(line, stop, orphan.shim.as_ref(), ears).await,
         None => Ok(None),
     };
     let ended = blocking(move || -> Result<_, RunError> {
@@ -231,8 +261,8 @@ impl AttemptEnd {
             Some(ended) => ended,
             None => record.map(on_record).transpose()?.flatten().unwrap_or_else(crashed),
         };
-        let ExitRecord { exit, signal, stopped, left_behind, network } = ended;
-        Ok(AttemptEnd { exit, signal, stopped, left_behind, network })
+        let ExitRecord { exit, signal, stopped, left_behind, network, agent, unanswered } = ended;
+        Ok(AttemptEnd { exit, signal, stopped, left_behind, network, agent, unanswered })
     }
 }
 
@@ -264,7 +294,7 @@ async fn follow(
     line: UnixStream,
     Stop { tasks, mut news, mut signs }: Stop<'_>,
     shim: Option<&ProcId>,
-    told: impl Fn(Health),
+    ears: &impl Ears,
 ) -> Result<Option<ExitRecord>, RunError> {
     let (reports, mut orders) = line.into_split();
     let mut reports = Frames { half: reports, read: Vec::new() };
@@ -273,7 +303,15 @@ async fn follow(
         tokio::select! {
             report = reports.next() => match report? {
                 Some(Report::Started { .. }) => {}
-                Some(Report::Health(health)) => told(health),
+                Some(Report::Health(health)) => ears.health(health),
+                Some(Report::Agent(report)) => ears.agent(*report),
+                Some(Report::Asks(request)) => {
+                    let n = request.n;
+                    if let Some(reply) = ears.asked(request) {
+                        // A shim that is gone has nobody who waits for it.
+                        let _sent = send_frame(&mut orders, &Order::Answer { n, reply }).await;
+                    }
+                }
                 Some(Report::Refused(refusal)) => return Err(LaunchError::from(refusal).into()),
                 Some(Report::Ended(record)) => return Ok(Some(record)),
                 None if asked => {

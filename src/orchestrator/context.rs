@@ -21,6 +21,7 @@ use crate::confine::mask::Mask;
 use crate::confine::policy::{Adoption, LogPlan};
 use crate::confine::view::System;
 use crate::confine::{Launch, machine};
+use crate::model::agent::Reply;
 use crate::model::record::{RunRecord, TaskRecord};
 use crate::model::{CommitId, Reason, TaskId, TaskState, Token, VariableName};
 use crate::store::{EntryDraft, Store, StoreError};
@@ -55,6 +56,8 @@ pub struct Signs {
     pub parked: bool,
     /// The last tool that it told of, and when that was.
     pub tool: Option<(String, SystemTime)>,
+    /// What its agent asked for, by the number of the request, and got later.
+    pub answers: BTreeMap<u64, Reply>,
 }
 
 /// Where it is written down how the child ended whose output is in this log.

@@ -29,6 +29,7 @@ pub fn failure(end: &AttemptEnd) -> Option<(&'static str, String)> {
         Some(Stopped::Crashed) => "crashed",
         Some(Stopped::Orphaned) => "orphaned",
         Some(Stopped::Limit(_)) => "limit",
+        Some(Stopped::Budget(_)) => "budget",
         None if end.exit == Some(0) => return None,
         None if end.signal.is_some() => "signal",
         None => "exit",

@@ -71,7 +71,7 @@ async fn go_on(
         log: attempt.log.clone(),
         starter: attempt.starter.clone(),
     };
-    let adopted = attempt::adopt(orphan, context.stop_of(id), |told| health::note(context, id, &told));
+    let adopted = attempt::adopt(orphan, context.stop_of(id), &|told: Health| health::note(context, id, &told));
     let ended = match mail::attended(context, id, prepared.paths.home.clone(), adopted).await {
         Ok(Adopted::NeverBegan) => return release(context, id, attempt.n),
         Ok(Adopted::Ended(end)) => Ok(end),

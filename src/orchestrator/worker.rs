@@ -25,6 +25,7 @@ use super::task_branch;
 use crate::agent::invocation;
 use crate::confine::Launch;
 use crate::model::cause::chain;
+use crate::model::health::Health;
 use crate::model::record::{AttemptRecord, TaskRecord};
 use crate::model::{BranchName, CommitId, Reason, ReasonKind, TaskEvent, TaskId, TaskState, Token};
 use crate::sys::{clock, fs, proc, random};
@@ -365,7 +366,7 @@ async fn run_attempt(
         Ok(())
     };
     let home = prepared.paths.home.clone();
-    mail::attended(context, id, home, attempt::run_watched(attempt, started, |told| health::note(context, id, &told)))
+    mail::attended(context, id, home, attempt::run_heard(attempt, started, &|told: Health| health::note(context, id, &told)))
         .await
 }
 

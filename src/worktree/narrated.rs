@@ -94,7 +94,7 @@ pub fn listen(mut shim: Shim, log: &mut Growing, held: &Held, said: &mut dyn FnM
         }
         if reported {
             match shim.listen().map_err(broken)? {
-                Some(Report::Started { .. } | Report::Health(_)) => {}
+                Some(Report::Started { .. } | Report::Health(_) | Report::Agent(_) | Report::Asks(_)) => {}
                 Some(Report::Refused(refusal)) => break Err(LaunchError::from(refusal).into()),
                 Some(Report::Ended(record)) => break Ok(record),
                 None => break Err(broken(io::Error::other("the shim is gone"))),

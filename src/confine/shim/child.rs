@@ -172,7 +172,7 @@ impl Child {
                         let stopped = ended.passed.map(Stopped::Limit);
                         let sandbox::Ended { exit, signal, left_behind, .. } = ended;
                         reap(handle)?;
-                        let record = ExitRecord { exit, signal, stopped, left_behind, network: Vec::new() };
+                        let record = ExitRecord { exit, signal, stopped, left_behind, ..ExitRecord::default() };
                         return judged(leaf.as_ref(), record);
                     }
                     Some(_) => {}
@@ -190,7 +190,7 @@ impl Child {
                 let in_leaf = leaf.as_ref().map_or(Ok(0), Leaf::kill)?;
                 let left_behind = in_leaf + proc::kill_marked(token)? + proc::kill_children()?;
                 let (exit, signal) = (status.code(), status.signal());
-                judged(leaf.as_ref(), ExitRecord { exit, signal, stopped: None, left_behind, network: Vec::new() })
+                judged(leaf.as_ref(), ExitRecord { exit, signal, left_behind, ..ExitRecord::default() })
             }
         }
     }

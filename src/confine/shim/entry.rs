@@ -5,11 +5,13 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 
 use rustix::fs::FileType;
 
 use super::child::{self, refusal};
 use super::door;
+use super::endpoint;
 use super::foreground::Foreground;
 use super::places::Places;
 use super::serve::{Held, serve};
@@ -35,10 +37,10 @@ fn run(arguments: &[OsString]) -> io::Result<()> {
     let (policy, control) = (adopt(policy)?, UnixStream::from(adopt(control)?));
     let foreground = Foreground::look();
     match begin(policy, &control) {
-        Ok((policy, Begun { started, pipes, door })) => {
+        Ok((policy, Begun { started, pipes, door, endpoint })) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
             let told = control.try_clone()?;
-            let served = runtime.block_on(serve(&policy, Held { started, pipes, control, door, places }));
+            let served = runtime.block_on(serve(&policy, Held { started, pipes, control, door, places, endpoint }));
             foreground.into_iter().for_each(Foreground::give_back);
             served.inspect_err(|error| tell(&told, refusal("serve the child", error, false)))
         }
@@ -59,6 +61,7 @@ struct Begun {
     started: child::Started,
     pipes: Vec<(&'static str, OwnedFd)>,
     door: Option<UnixListener>,
+    endpoint: Option<UnixListener>,
 }
 
 fn begin(policy: OwnedFd, control: &UnixStream) -> Result<(Policy, Begun), Refusal> {
@@ -73,11 +76,14 @@ fn begin(policy: OwnedFd, control: &UnixStream) -> Result<(Policy, Begun), Refus
         // There from before the child begins: without it, a child never began.
         fs::open_log(&log.output).map_err(|error| refusal("open the log", &error.source, false))?;
     }
+    // There before the child begins: what is shown to it has to be.
+    let endpoint = policy.agent.as_ref().map(|agent| endpoint::open(&agent.endpoint)).transpose();
+    let endpoint = endpoint.map_err(|error| refusal("listen for what the agent asks for", &error, false))?;
     let prepared = prepare(&policy).map_err(|error| refusal("prepare the streams", &error, false))?;
     let (streams, pipes) = prepared;
     let ports = ports::of(&policy.network);
     let started = child::start(&policy, streams, &ports)?;
-    Ok((policy, Begun { started, pipes, door }))
+    Ok((policy, Begun { started, pipes, door, endpoint }))
 }
 
 /// An error when who started this is gone already.
@@ -144,7 +150,8 @@ fn prepare(policy: &Policy) -> io::Result<Prepared> {
     if policy.streams == Streams::Line {
         return Ok((None, Vec::new()));
     }
-    let input = std::fs::File::open("/dev/null")?;
+    let nothing = Path::new("/dev/null");
+    let input = std::fs::File::open(policy.input.as_deref().unwrap_or(nothing))?;
     let (output, their_output) = io::pipe()?;
     let (error, their_error) = io::pipe()?;
     let streams = [input.into(), their_output.into(), their_error.into()];

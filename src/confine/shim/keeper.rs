@@ -25,6 +25,8 @@ pub struct Keeper {
     stopped: Option<Stopped>,
     deadline: Option<Instant>,
     kill_at: Option<Instant>,
+    /// How long it has to end after it was asked to, at most.
+    grace: Duration,
     /// How long it may be without a supervisor, and until when it is.
     orphan_grace: Duration,
     orphaned_at: Option<Instant>,
@@ -45,6 +47,7 @@ impl Keeper {
             stopped: None,
             deadline: policy.timeout_ms.map(|ms| Instant::now() + Duration::from_millis(ms)),
             kill_at: None,
+            grace: policy.grace_ms.map_or(GRACE, Duration::from_millis),
             orphan_grace: policy.adoption.as_ref().map_or(Duration::ZERO, |a| Duration::from_millis(a.grace_ms)),
             orphaned_at: None,
             look_at: disk.is_some().then(|| Instant::now() + disk::INTERVAL),
@@ -117,6 +120,8 @@ impl Keeper {
                 self.park(parked, Instant::now());
                 Ok(())
             }
+            // Nobody in this child asked.
+            Heard::Order(Order::Answer { .. }) => Ok(()),
             Heard::Order(Order::Tool(tool)) => {
                 self.pulse.note_tool(tool.name, Duration::from_millis(tool.ago_ms), Instant::now());
                 Ok(())
@@ -150,7 +155,13 @@ impl Keeper {
         if parked { self.places.leave() } else { self.places.come_back() }
     }
 
+    /// Ends it for this reason.
+    pub fn end(&mut self, why: Stopped, child: &mut Child) -> io::Result<()> {
+        self.stop(why, GRACE, child)
+    }
+
     fn stop(&mut self, why: Stopped, grace: Duration, child: &mut Child) -> io::Result<()> {
+        let grace = grace.min(self.grace);
         self.stopped.get_or_insert(why);
         self.deadline = None;
         self.pulse.lift_deadlines();

@@ -71,16 +71,25 @@ impl Line {
     /// Says how the child is, where there is something to say and somebody listens. One who does not read (a supervisor that
     /// was stopped) holds up nothing: what it misses is on the line again with the next change, and at the door at any time.
     pub async fn mention(&mut self, health: Option<Health>) {
-        let (Some(health), Some((_, writer))) = (health, &mut self.ends) else { return };
+        if let Some(health) = health {
+            self.offer(&Report::Health(health)).await;
+        }
+    }
+
+    /// Says something to who listens; false where somebody is there who does not take it just now.
+    pub async fn offer(&mut self, report: &Report) -> bool {
+        let Some((_, writer)) = &mut self.ends else { return true };
         let mut frame = Vec::new();
-        if write_frame(&mut frame, &Report::Health(health)).is_err() {
-            return;
+        if write_frame(&mut frame, report).is_err() {
+            // It is too long for anybody.
+            return true;
         }
         // A broken line is noticed where orders are heard.
-        let Ok(written) = writer.try_write(&frame) else { return };
+        let Ok(written) = writer.try_write(&frame) else { return false };
         if written < frame.len() && writer.write_all(&frame[written..]).await.is_err() {
             self.ends = None;
         }
+        true
     }
 
     async fn say(&mut self, report: &Report) -> bool {

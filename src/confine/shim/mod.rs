@@ -4,8 +4,10 @@
 //! gone, it waits for a successor where its policy says so, and ends the child; when it is gone itself, the kernel ends the
 //! sandbox. Decides nothing about runs.
 
+mod agent;
 mod child;
 mod door;
+mod endpoint;
 mod entry;
 mod foreground;
 mod keeper;

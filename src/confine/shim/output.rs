@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::agent::Words;
 use super::pulse::LastOutput;
 use crate::confine::mask::{Mask, MaskedStream};
 
@@ -24,6 +25,27 @@ impl Log {
     /// `last` hears when something comes.
     pub fn new(file: File, limit: u64, mask: Arc<Mask>, last: Arc<LastOutput>) -> Log {
         Log { file: Arc::new(Mutex::new(file)), limit, mask, last }
+    }
+
+    /// The same for a stream on which an agent speaks of itself.
+    pub async fn copy_words(self, stream: Option<impl AsyncRead + Unpin>, words: Arc<Words>) {
+        let Some(mut stream) = stream else { return };
+        let mask = Arc::clone(&self.mask);
+        let (mut buffer, mut masked) = (vec![0u8; 64 * 1024], MaskedStream::new(&mask));
+        let last = Arc::clone(&self.last);
+        let mut keeper = Keeper { log: self, name: "stdout", kept: 0, cut: false, lost: 0 };
+        loop {
+            match stream.read(&mut buffer).await {
+                Ok(0) | Err(_) => {
+                    words.feed(&masked.rest(), &mut |piece| keeper.keep(piece));
+                    return words.finish(&mut |piece| keeper.keep(piece));
+                }
+                Ok(read) => {
+                    last.note();
+                    words.feed(&masked.piece(&buffer[..read]), &mut |piece| keeper.keep(piece));
+                }
+            }
+        }
     }
 
     /// Copies a stream to its end. What is beyond the limit is read and dropped, with a line that says so. What the disk

@@ -13,20 +13,25 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
+use super::agent::{Agent, Said, Words};
 use super::child::{Child, Started};
 use super::door::{self, Visitor};
+use super::endpoint;
 use super::keeper::Keeper;
-use super::line::Line;
+use super::line::{Heard, Line};
 use super::output::Log;
 use super::places::Places;
 use super::pulse::LastOutput;
-use super::wire::{ExitRecord, Report};
+use super::wire::{ExitRecord, Order, Report};
 use crate::confine::mask::Mask;
 use crate::confine::policy::Policy;
 use crate::confine::ports::PROXY;
 use crate::confine::proxy::{self, AllowList, Ledger};
 use crate::model::Network;
 use crate::sys::{fs, proc};
+
+/// The stream on which an agent speaks of itself.
+const STDOUT: &str = "stdout";
 
 /// How long the pipes of an ended child may stay open.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -46,6 +51,8 @@ pub struct Held {
     pub door: Option<UnixListener>,
     /// What it takes of what all runs share.
     pub places: Places,
+    /// Where its agent's tools come in; `None` for a child that is no agent.
+    pub endpoint: Option<UnixListener>,
 }
 
 /// Serves a child to its end.
@@ -60,14 +67,20 @@ pub async fn serve(policy: &Policy, held: Held) -> io::Result<()> {
     let mut child = Child::watch(held.started, policy)?;
     let mask = Arc::new(Mask::new(&policy.secrets).map_err(io::Error::other)?);
     let output = Arc::new(LastOutput::begin());
-    let copies = copy_output(policy, held.pipes, &mask, &output)?;
+    let (asks, asked) = endpoint::line();
+    let mut agent = policy.agent.as_ref().map(|watch| Agent::new(watch, asked));
+    if let Some(listener) = held.endpoint {
+        servers.spawn(endpoint::attend(listener, asks));
+    }
+    let words = agent.as_ref().map(Agent::words);
+    let copies = copy_output(policy, held.pipes, &mask, (&output, words))?;
     let mut keeper = Keeper::new(policy, output, held.places);
     if child.runs_already() {
         line.tell(&Report::Started { process: proc::own() }).await;
     }
     let ledger = Arc::new(Mutex::new(Ledger::default()));
     let mut take_listener = |port: u16, listener: OwnedFd| serve_port(policy, &ledger, &mut servers, port, listener);
-    let ended = loop {
+    let mut ended = loop {
         tokio::select! {
             report = child.next(&mut take_listener) => match report? {
                 Report::Ended(record) => {
@@ -76,12 +89,30 @@ pub async fn serve(policy: &Policy, held: Held) -> io::Result<()> {
                     break Report::Ended(ExitRecord { network, ..keeper.judge(record) });
                 }
                 Report::Refused(refusal) => break Report::Refused(refusal),
-                other @ (Report::Started { .. } | Report::Health(_)) => drop(line.tell(&other).await),
+                other => drop(line.tell(&other).await),
             },
-            heard = line.hear() => keeper.hear(heard, &mut child)?,
+            heard = line.hear() => match (heard, &mut agent) {
+                (Heard::Order(Order::Answer { n, reply }), Some(agent)) => agent.answer(n, &reply),
+                (heard, _) => keeper.hear(heard, &mut child)?,
+            },
+            said = said_by(&mut agent) => match said {
+                Said::News(report, used) => {
+                    line.offer(&Report::Agent(report)).await;
+                    if let Some(used) = used {
+                        keeper.end(used, &mut child)?;
+                    }
+                }
+                Said::Asks(request) => if !line.offer(&Report::Asks(request.clone())).await {
+                    agent.iter_mut().for_each(|agent| agent.keep(&request));
+                },
+                Said::Nothing => {}
+            },
             Some(visitor) = visitors.recv() => match visitor {
                 Visitor::Successor(caller) => if line.take_up(caller).await {
                     line.mention(keeper.is_supervised()).await;
+                    for report in agent.iter_mut().flat_map(Agent::everything) {
+                        line.tell(&report).await;
+                    }
                 },
                 Visitor::Onlooker(stream) => door::answer(stream, keeper.health()),
             },
@@ -91,7 +122,24 @@ pub async fn serve(policy: &Policy, held: Held) -> io::Result<()> {
     for copy in copies {
         drain(copy).await;
     }
+    if let (Report::Ended(record), Some(agent)) = (&mut ended, &mut agent) {
+        // By now everything that it said is read.
+        (record.agent, record.unanswered) = (Some(Box::new(agent.report())), agent.unanswered());
+    }
+    remove_endpoint(policy)?;
     farewell(policy, &mut line, &mut visitors, &ended).await
+}
+
+fn remove_endpoint(policy: &Policy) -> io::Result<()> {
+    let endpoint = policy.agent.iter().map(|agent| &agent.endpoint);
+    endpoint.into_iter().try_for_each(|path| fs::remove_file(path)).map_err(|error| error.source)
+}
+
+async fn said_by(agent: &mut Option<Agent>) -> Said {
+    match agent {
+        Some(agent) => agent.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Says how it ended: to who supervises, and on the disk, which is what a successor goes by. A disk that does not take it is
@@ -155,7 +203,7 @@ fn copy_output(
     policy: &Policy,
     pipes: Vec<(&'static str, OwnedFd)>,
     mask: &Arc<Mask>,
-    output: &Arc<LastOutput>,
+    (output, words): (&Arc<LastOutput>, Option<Arc<Words>>),
 ) -> io::Result<Vec<JoinHandle<()>>> {
     let Some(plan) = &policy.log else { return Ok(Vec::new()) };
     let log = Log::new(
@@ -167,7 +215,10 @@ fn copy_output(
     let copy = |(name, end): (&'static str, OwnedFd)| -> io::Result<JoinHandle<()>> {
         rustix::io::ioctl_fionbio(&end, true)?;
         let end = pipe::Receiver::from_owned_fd(end)?;
-        Ok(tokio::spawn(log.clone().copy(name, Some(end))))
+        Ok(match (&words, name) {
+            (Some(words), STDOUT) => tokio::spawn(log.clone().copy_words(Some(end), Arc::clone(words))),
+            _ => tokio::spawn(log.clone().copy(name, Some(end))),
+        })
     };
     pipes.into_iter().map(copy).collect()
 }

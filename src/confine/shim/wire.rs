@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::confine::policy::LimitKind;
 use crate::confine::proxy::Line;
 use crate::model::ProcId;
+use crate::model::agent::{AgentReport, AgentRequest, BudgetPart, Reply};
 use crate::model::health::{Health, ToolUse};
 
 /// Most bytes of a frame.
@@ -88,6 +89,13 @@ pub enum Order {
     Park(bool),
     /// It used a tool: who does is not silent.
     Tool(ToolUse),
+    /// What its agent asked for.
+    Answer {
+        /// The number of the request.
+        n: u64,
+        /// The answer.
+        reply: Reply,
+    },
 }
 
 /// From the shim to the supervisor.
@@ -101,6 +109,10 @@ pub enum Report {
     },
     /// How it is: at each change, and to whoever asks.
     Health(Health),
+    /// What its agent said of itself so far.
+    Agent(Box<AgentReport>),
+    /// Its agent asks for something: said again to each supervisor, until one has answered.
+    Asks(AgentRequest),
     /// The child was not started.
     Refused(Refusal),
     /// It ended.
@@ -134,6 +146,12 @@ pub struct ExitRecord {
     /// What went through the proxy.
     #[serde(default)]
     pub network: Vec<Line>,
+    /// What its agent said of itself.
+    #[serde(default)]
+    pub agent: Option<Box<AgentReport>>,
+    /// What its agent asked for, and nobody has answered.
+    #[serde(default)]
+    pub unanswered: Vec<AgentRequest>,
 }
 
 /// Why a child was stopped.
@@ -154,11 +172,17 @@ pub enum Stopped {
     Crashed,
     /// It went beyond a limit.
     Limit(LimitKind),
+    /// It used up what it may.
+    Budget(BudgetPart),
 }
 
 impl std::fmt::Display for Stopped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Stopped::Budget(part) = self {
+            return write!(f, "it used up its budget: {}", part.words());
+        }
         f.write_str(match self {
+            Stopped::Budget(_) => "it used up its budget",
             Stopped::Asked => "it was cancelled",
             Stopped::Timeout => "it ran out of time",
             Stopped::Idle => "it said and did nothing for longer than supervise.idle allows",

@@ -1,0 +1,194 @@
+//! The endpoint of an agent: the socket by which its tools reach treehand, for this attempt alone.
+//!
+//! Lines of JSON, a request and a reply each (`{"id":1,"tool":"…","args":{}}`, `{"id":1,"ok":…}`). The shim passes them on to whoever
+//! supervises and keeps what nobody has answered, so that a gap without supervisor loses none. Decides nothing about them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc::{Sender, UnboundedSender, channel, unbounded_channel};
+
+use crate::model::agent::{AgentRequest, Reply};
+use crate::sys::fs;
+use crate::sys::socket::Address;
+
+/// Most bytes of a request.
+const REQUEST_MAX: u64 = 128 << 10;
+
+/// Most requests of an attempt that wait for an answer, and most that it may make: one that asks without end is no use.
+const WAITING_MAX: usize = 64;
+const REQUESTS_MAX: u64 = 20_000;
+
+/// Requests that may come before the first of them is looked at.
+const AHEAD_MAX: usize = 16;
+
+/// How long nobody is let in when nobody can be: out of descriptors, for the most part.
+const REST: Duration = Duration::from_millis(200);
+
+/// A request as it comes, with the way back.
+#[derive(Debug)]
+pub struct Incoming {
+    id: Value,
+    tool: String,
+    args: Value,
+    back: UnboundedSender<String>,
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    id: Value,
+    tool: String,
+    #[serde(default)]
+    args: Value,
+}
+
+#[derive(Serialize)]
+struct Answered<'a> {
+    id: &'a Value,
+    #[serde(flatten)]
+    reply: &'a Reply,
+}
+
+/// Makes the socket; what an earlier shim of this attempt left there is replaced.
+pub fn open(path: &Path) -> io::Result<UnixListener> {
+    fs::remove_file(path).map_err(|error| error.source)?;
+    UnixListener::bind(Address::of(path)?.path())
+}
+
+/// Lets in who comes, and hands on what they ask for. `requests` is bounded: who asks faster than it is heard waits.
+pub async fn attend(listener: UnixListener, requests: Sender<Incoming>) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::UnixListener::from_std(listener)?;
+    loop {
+        match listener.accept().await {
+            // One that breaks its line, or says what is no request, is not heard any more; the agent goes on.
+            Ok((stream, _)) => drop(tokio::spawn(hear(stream, requests.clone()))),
+            Err(_) => tokio::time::sleep(REST).await,
+        }
+    }
+}
+
+/// A channel for requests.
+pub fn line() -> (Sender<Incoming>, tokio::sync::mpsc::Receiver<Incoming>) {
+    channel(AHEAD_MAX)
+}
+
+async fn hear(stream: UnixStream, requests: Sender<Incoming>) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let (back, mut replies) = unbounded_channel::<String>();
+    tokio::spawn(async move {
+        while let Some(reply) = replies.recv().await {
+            if writer.write_all(reply.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut reader = BufReader::new(reader);
+    loop {
+        let mut line = Vec::new();
+        let read = (&mut reader).take(REQUEST_MAX + 1).read_until(b'\n', &mut line).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        let back = back.clone();
+        if read as u64 > REQUEST_MAX {
+            send(&back, &Value::Null, &Reply::Error(format!("a request has at most {REQUEST_MAX} bytes")));
+            return Ok(());
+        }
+        match serde_json::from_slice::<Asked>(&line) {
+            Ok(Asked { id, tool, args }) => {
+                if requests.send(Incoming { id, tool, args, back }).await.is_err() {
+                    return Ok(());
+                }
+            }
+            Err(error) => send(&back, &Value::Null, &Reply::Error(format!("this is no request: {error}"))),
+        }
+    }
+}
+
+/// Who asked may be gone: then nobody waits for it.
+fn send(back: &UnboundedSender<String>, id: &Value, reply: &Reply) {
+    if let Ok(mut line) = serde_json::to_string(&Answered { id, reply }) {
+        line.push('\n');
+        let _waits = back.send(line);
+    }
+}
+
+/// What was asked for and not answered yet.
+#[derive(Debug, Default)]
+pub struct Requests {
+    count: u64,
+    waiting: BTreeMap<u64, (AgentRequest, Value, UnboundedSender<String>)>,
+}
+
+impl Requests {
+    /// Takes a request in, to be passed on; `None` for one that is answered here: there are too many.
+    pub fn take(&mut self, incoming: Incoming) -> Option<AgentRequest> {
+        let Incoming { id, tool, args, back } = incoming;
+        if self.waiting.len() >= WAITING_MAX || self.count >= REQUESTS_MAX {
+            send(&back, &id, &Reply::Error("too many requests".into()));
+            return None;
+        }
+        self.count += 1;
+        let request = AgentRequest { n: self.count, tool, args };
+        self.waiting.insert(self.count, (request.clone(), id, back));
+        Some(request)
+    }
+
+    /// One that nobody has answered.
+    pub fn get(&self, n: u64) -> Option<AgentRequest> {
+        self.waiting.get(&n).map(|(request, ..)| request.clone())
+    }
+
+    /// Gives an answer to who asked.
+    pub fn answer(&mut self, n: u64, reply: &Reply) {
+        if let Some((_, id, back)) = self.waiting.remove(&n) {
+            send(&back, &id, reply);
+        }
+    }
+
+    /// What nobody has answered.
+    pub fn unanswered(&self) -> Vec<AgentRequest> {
+        self.waiting.values().map(|(request, ..)| request.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_asked_is_answered_in_any_order_and_nonsense_is_said_to_be_that() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let path = dir.path().join("endpoint");
+        let (sender, mut incoming) = line();
+        let listener = open(&path).expect("bound");
+        tokio::spawn(attend(listener, sender));
+        let mut stream = UnixStream::connect(&path).await.expect("connected");
+        stream
+            .write_all(b"nonsense\n{\"id\":7,\"tool\":\"ask\",\"args\":{\"a\":1}}\n{\"id\":\"x\",\"tool\":\"fresh\"}\n")
+            .await
+            .expect("sent");
+        let mut requests = Requests::default();
+        let first = requests.take(incoming.recv().await.expect("a request")).expect("taken");
+        let second = requests.take(incoming.recv().await.expect("a request")).expect("taken");
+        assert_eq!((first.n, first.tool.as_str(), &first.args["a"]), (1, "ask", &serde_json::json!(1)));
+        requests.answer(second.n, &Reply::Ok(serde_json::json!({"fresh": true})));
+        requests.answer(99, &Reply::Error("nobody asked".into()));
+        assert_eq!(requests.unanswered(), [first.clone()]);
+        requests.answer(first.n, &Reply::Error("no".into()));
+        let mut lines = BufReader::new(stream).lines();
+        let mut next = async || lines.next_line().await.expect("read").expect("a line");
+        assert!(next().await.starts_with("{\"id\":null,\"error\":\"this is no request"));
+        assert_eq!(next().await, "{\"id\":\"x\",\"ok\":{\"fresh\":true}}");
+        assert_eq!(next().await, "{\"id\":7,\"error\":\"no\"}");
+        assert!(requests.unanswered().is_empty());
+    }
+}
