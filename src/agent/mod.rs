@@ -17,4 +17,8 @@ pub mod tally;
 #[cfg(test)]
 mod digest_tests;
 #[cfg(test)]
+mod recorded_tests;
+#[cfg(test)]
 mod render_tests;
+#[cfg(test)]
+mod starts_tests;

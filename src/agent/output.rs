@@ -72,6 +72,9 @@ pub struct Test {
     /// It is a text with this in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contains: Option<String>,
+    /// It is no text with this in it; what is not there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lacks: Option<String>,
     /// It is a list or an object with something in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filled: Option<bool>,

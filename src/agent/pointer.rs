@@ -74,6 +74,7 @@ fn passes(test: &Test, found: Option<&Value>) -> bool {
     test.exists.is_none_or(|exists| found.is_some() == exists)
         && test.not.as_ref().is_none_or(|scalar| !found.is_some_and(|found| is(found, scalar)))
         && test.contains.as_ref().is_none_or(has)
+        && !test.lacks.as_ref().is_some_and(has)
         && test.filled.is_none_or(|filled| is_filled() == filled)
 }
 
@@ -144,6 +145,7 @@ mod tests {
             "'/nowhere' = { not = 'x' }\n'/type' = { not = 'y', exists = true }",
             "'/list' = { filled = true }\n'/none' = { filled = false }",
             "'/list/0' = 1",
+            "'/type' = { lacks = 'y' }\n'/nowhere' = { lacks = 'x' }\n'/n' = { lacks = '3' }",
         ] {
             assert!(holds(&condition(holding), &line), "{holding}");
         }
@@ -154,6 +156,7 @@ mod tests {
             "'/nowhere' = { not = 'x', exists = true }",
             "'/type' = { not = 'x' }",
             "'/type' = { filled = true }",
+            "'/type' = { lacks = 'x' }",
             "'/n' = { contains = '3' }",
         ] {
             assert!(!holds(&condition(failing), &line), "{failing}");

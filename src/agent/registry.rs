@@ -9,7 +9,16 @@ use toml::{Table, Value};
 use super::profile::{Profile, ProfileError};
 
 /// The profiles that come with treehand, in the order in which they are listed.
-const EMBEDDED: &[(&str, &str)] = &[];
+const EMBEDDED: &[(&str, &str)] = &[
+    ("codex", include_str!("profiles/codex.toml")),
+    ("claude", include_str!("profiles/claude.toml")),
+    ("pi", include_str!("profiles/pi.toml")),
+    ("opencode", include_str!("profiles/opencode.toml")),
+    ("gemini", include_str!("profiles/gemini.toml")),
+    ("qwen", include_str!("profiles/qwen.toml")),
+    ("aider", include_str!("profiles/aider.toml")),
+    ("mini-swe-agent", include_str!("profiles/mini-swe-agent.toml")),
+];
 
 /// Longest chain of documents that extend each other.
 const DEPTH_MAX: usize = 8;

@@ -42,8 +42,9 @@ fn words(said: &Said<'_, '_>) -> Option<String> {
         }
         Event::Tool => {
             let mut shown = format!("> {}", said.text(&said.rule.name).map(one_line)?);
-            if let Some(detail) = said.text(&said.rule.detail) {
-                shown = format!("{shown}: {}", plain::line(&detail, DETAIL_MAX));
+            let detail = said.text(&said.rule.detail).map(|text| plain::line(&text, DETAIL_MAX));
+            if let Some(detail) = detail.filter(|detail| !detail.is_empty()) {
+                shown = format!("{shown}: {detail}");
             }
             Some(if said.has_failed() { format!("{shown} (failed)") } else { shown })
         }
