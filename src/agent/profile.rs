@@ -182,6 +182,9 @@ pub struct Bring {
     /// With it the agent can log in.
     #[serde(default)]
     pub login: bool,
+    /// In which case: what lets it in at one server is none of another's business.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Case>,
 }
 
 /// Words in errors, in lower case, that say what they mean; a number is a status as well.

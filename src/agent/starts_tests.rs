@@ -4,8 +4,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::command::{self, Start, Surroundings};
-use super::profile::{Case, Evidence, Profile};
+use super::command::{self, Surroundings};
+use super::profile::{Evidence, Profile};
 use super::registry::Registry;
 use crate::model::Network;
 
@@ -36,7 +36,9 @@ fn situations() -> [(&'static str, Surroundings); 3] {
     [("confined", known()), ("another address", elsewhere), ("resumed, without a sandbox", resumed)]
 }
 
-fn shown(start: &Start) -> String {
+fn shown(profile: &Profile, known: &Surroundings) -> String {
+    let start = command::start(profile, known).expect("a start");
+    let brings = command::brings(profile, known);
     let mut shown = String::new();
     let mut line = |what: &str, text: &str| {
         let text = text.trim_matches('\n').replace('\n', "\n    ");
@@ -44,15 +46,14 @@ fn shown(start: &Start) -> String {
     };
     start.args.iter().for_each(|arg| line("arg", &format!("{arg:?}")));
     start.env.iter().for_each(|(name, value)| line("env", &format!("{name}={value}")));
+    brings.for_each(|one| line("bring", &format!("{} <- {}", one.to, one.from.join(", "))));
     start.files.iter().for_each(|(path, content)| line("file", &format!("{}\n{content}", path.display())));
     line("stdin", &format!("{:?}", start.stdin));
     shown
 }
 
 fn all(profile: &Profile) -> String {
-    let one = |(name, known): (&str, Surroundings)| {
-        format!("== {name}\n{}", shown(&command::start(profile, &known).expect("a start")))
-    };
+    let one = |(name, known): (&str, Surroundings)| format!("== {name}\n{}", shown(profile, &known));
     situations().map(one).join("\n")
 }
 
@@ -87,11 +88,16 @@ fn every_embedded_profile_keeps_to_the_rules_of_the_house() {
         assert!(!profile.env.secrets.is_empty() && !profile.install.is_empty(), "{name}");
         assert!(profile.limits.idle.is_some() && profile.limits.wall.is_some(), "{name}");
         assert_ne!(profile.success.require, Evidence::None, "{name}");
-        for one in &profile.bring {
-            let place = command::place_of(&one.to, &known()).expect("a place");
-            let start = command::start(&profile, &known()).expect("a start");
-            assert!(!start.files.iter().any(|(path, _)| *path == place), "{name} writes over {}", one.to);
-            assert!(profile.files.iter().all(|file| file.path != one.to || file.when == Some(Case::Address)), "{name}");
+        for (situation, known) in situations() {
+            let start = command::start(&profile, &known).expect("a start");
+            for one in command::brings(&profile, &known) {
+                let place = command::place_of(&one.to, &known).expect("a place");
+                assert!(
+                    !start.files.iter().any(|(path, _)| *path == place),
+                    "{name}, {situation}: writes over {}",
+                    one.to
+                );
+            }
         }
     }
 }
