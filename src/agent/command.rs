@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::profile::{Arg, Case, Delivery, Profile, ProfileError};
+use super::profile::{Arg, Bring, Case, Delivery, Profile, ProfileError};
 
 /// What is known when an agent is to be started.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +89,12 @@ pub fn start(profile: &Profile, known: &Surroundings) -> Result<Start, ProfileEr
     }
     start.stdin = (profile.prompt.delivery == Delivery::Stdin).then(|| known.prompt.clone());
     Ok(start)
+}
+
+/// The files of the user's that it gets copies of.
+pub fn brings<'p>(profile: &'p Profile, known: &Surroundings) -> impl Iterator<Item = &'p Bring> {
+    let words = Words { prompt: String::new(), prompt_file: None, known };
+    profile.bring.iter().filter(move |one| one.when.is_none_or(|when| words.is(when)))
 }
 
 /// Where a copy of a file of the user's goes, below the home.

@@ -5,6 +5,20 @@
 pub mod command;
 pub mod digest;
 pub mod invocation;
+pub mod lines;
 pub mod output;
+pub mod plain;
+pub mod pointer;
 pub mod profile;
 pub mod registry;
+pub mod render;
+pub mod tally;
+
+#[cfg(test)]
+mod digest_tests;
+#[cfg(test)]
+mod recorded_tests;
+#[cfg(test)]
+mod render_tests;
+#[cfg(test)]
+mod starts_tests;

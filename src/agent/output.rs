@@ -72,6 +72,9 @@ pub struct Test {
     /// It is a text with this in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contains: Option<String>,
+    /// It is no text with this in it; what is not there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lacks: Option<String>,
     /// It is a list or an object with something in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filled: Option<bool>,
@@ -79,7 +82,7 @@ pub struct Test {
 
 /// What a line says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     /// The name of the conversation: `get`.
     Session,
@@ -87,13 +90,15 @@ pub enum Event {
     Turn,
     /// A tool was used: `name`, and whether it `failed`.
     Tool,
+    /// A tool that a line before it told of failed.
+    ToolFailed,
     /// The agent said something: `get`. It goes on, so that no earlier error stands.
     Text,
     /// What was used: `input`, `output`, `cached`, `cost`.
     Usage,
     /// An error that stands until the agent goes on: `get`, `status`.
     Error,
-    /// It tries again after an error: `get`.
+    /// It tries again after an error: `get`, `status`. That stands, too, until the agent goes on.
     Retry,
     /// Something was not permitted: `get`.
     Denied,
@@ -122,10 +127,19 @@ pub struct Rule {
     /// Where the name of the tool is, or what names it: the first of these that leads to a text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub name: Vec<String>,
+    /// What a tool was used for: the first of these that leads to a text. Only a person reads it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub detail: Vec<String>,
+    /// The text goes on with the one of the line before it, if that was one of this rule, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub part: bool,
+    /// Where a name is of what the line is about: one with the name of an earlier line says the same again, and does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub once: Option<String>,
     /// When the tool, or the agent, failed: one of these holds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<Condition>,
-    /// Where the HTTP status of an error is.
+    /// Where the HTTP status of an error is: a number, or a text that names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// Where numbers of tokens that were sent are; they are added up.
@@ -159,9 +173,10 @@ pub enum Mode {
 impl Rule {
     /// Every pointer in it.
     pub fn pointers(&self) -> Vec<&str> {
-        let lists = [&self.get, &self.name, &self.input, &self.cached, &self.output].into_iter().flatten();
+        let lists =
+            [&self.get, &self.name, &self.detail, &self.input, &self.cached, &self.output].into_iter().flatten();
         let conditions = [&self.when, &self.item].into_iter().chain(&self.failed).flat_map(BTreeMap::keys);
-        let single = self.each.iter().chain(&self.status).chain(&self.cost);
+        let single = self.each.iter().chain(&self.once).chain(&self.status).chain(&self.cost);
         lists.chain(conditions).chain(single).map(String::as_str).collect()
     }
 }

@@ -50,6 +50,9 @@ pub struct Profile {
     /// Directories of the user's that it reads: where its program is, beside the program itself.
     #[serde(default)]
     pub reads: Vec<String>,
+    /// Files that it leaves in the tree and that are no result: patterns, as in `.gitignore`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaves: Vec<String>,
     /// What of the network it needs.
     #[serde(default)]
     pub network: Network,
@@ -172,6 +175,9 @@ pub struct Bring {
     /// With it the agent can log in.
     #[serde(default)]
     pub login: bool,
+    /// In which case: what lets it in at one server is none of another's business.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Case>,
 }
 
 /// Words in errors, in lower case, that say what they mean; a number is a status as well.

@@ -9,7 +9,16 @@ use toml::{Table, Value};
 use super::profile::{Profile, ProfileError};
 
 /// The profiles that come with treehand, in the order in which they are listed.
-const EMBEDDED: &[(&str, &str)] = &[];
+const EMBEDDED: &[(&str, &str)] = &[
+    ("codex", include_str!("profiles/codex.toml")),
+    ("claude", include_str!("profiles/claude.toml")),
+    ("pi", include_str!("profiles/pi.toml")),
+    ("opencode", include_str!("profiles/opencode.toml")),
+    ("gemini", include_str!("profiles/gemini.toml")),
+    ("qwen", include_str!("profiles/qwen.toml")),
+    ("aider", include_str!("profiles/aider.toml")),
+    ("mini-swe-agent", include_str!("profiles/mini-swe-agent.toml")),
+];
 
 /// Longest chain of documents that extend each other.
 const DEPTH_MAX: usize = 8;
@@ -94,4 +103,47 @@ fn join(mut under: Table, over: Table) -> Table {
         };
     }
     under
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry(own: &[(&str, &str)]) -> Result<Registry, (String, ProfileError)> {
+        Registry::new(&own.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_document_of_the_users_says_only_what_is_different() {
+        let over = "extends = \"codex\"\nprogram = \"/opt/codex\"\n[limits]\nidle = \"1m\"\n";
+        let known = registry(&[("mine", over), ("codex", "extends = \"codex\"\nretries = 7\n")]).expect("profiles");
+        let (codex, mine) = (known.get("codex").expect("codex"), known.get("mine").expect("mine"));
+        assert_eq!((codex.retries, codex.program.as_str(), mine.retries), (7, "codex", 7));
+        assert_eq!((mine.program.as_str(), mine.limits.wall), ("/opt/codex", codex.limits.wall));
+        assert_ne!(mine.limits.idle, codex.limits.idle);
+        assert_eq!(
+            (known.names().first(), known.names().last()),
+            (Some(&"codex".to_owned()), Some(&"mine".to_owned()))
+        );
+        assert!(known.is_own("codex") && known.is_own("mine") && !known.is_own("claude") && !known.has("other"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_an_error_of_its_document() {
+        let whole = "schema = 1\nsummary = \"x\"\nprogram = \"x\"\nargs = []\n";
+        for (text, part) in [
+            ("extends = \"nobody\"", "nobody"),
+            ("extends = \"mine\"", "mine"),
+            ("extends = 5", "the name of a profile"),
+            ("schema = ", ""),
+            ("extends = \"codex\"\nwhatever = 1", "whatever"),
+            ("extends = \"codex\"\nargs = [\"{whatever}\"]", "whatever"),
+            (&whole.replace("= 1", "= 2"), "schema"),
+            (&format!("{whole}[[output.rule]]\nevent = \"turn\"\nonce = \"id\""), "pointer"),
+        ] {
+            let (name, error) = registry(&[("mine", text)]).expect_err(text);
+            assert!(name == "mine" && error.to_string().contains(part), "{text}: {error}");
+        }
+        assert!(registry(&[("mine", whole)]).is_ok());
+    }
 }

@@ -1,0 +1,121 @@
+//! Tests of the embedded profiles: each is one, and what it starts is what `starts/` says, situation by situation.
+//! Whoever changes a profile on purpose has `write_them_anew` write those files, and reads what is different.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::command::{self, Surroundings};
+use super::profile::{Evidence, Profile};
+use super::registry::Registry;
+use crate::model::Network;
+
+fn profiles() -> Vec<(String, Profile)> {
+    let registry = Registry::new(&[]).expect("the embedded profiles");
+    registry.names().into_iter().map(|name| (name.clone(), registry.get(&name).expect("a profile"))).collect()
+}
+
+fn known() -> Surroundings {
+    Surroundings {
+        tree: "/box/tree".into(),
+        home: "/box/home".into(),
+        tmp: "/box/tmp".into(),
+        prompt: "-x @y \"Do it.\"\n".into(),
+        endpoint: "/box/endpoint".into(),
+        treehand: "/usr/bin/treehand".into(),
+        task: "run/task".into(),
+        confined: true,
+        ..Surroundings::default()
+    }
+}
+
+fn situations() -> [(&'static str, Surroundings); 3] {
+    let model = || Some("a-model".to_owned());
+    let address = Some("http://127.0.0.1:8000/v1".to_owned());
+    let elsewhere = Surroundings { model: model(), base_url: address, effort: Some("high".into()), ..known() };
+    let resumed = Surroundings { model: model(), session: Some("s-1".into()), confined: false, ..known() };
+    [("confined", known()), ("another address", elsewhere), ("resumed, without a sandbox", resumed)]
+}
+
+fn shown(profile: &Profile, known: &Surroundings) -> String {
+    let start = command::start(profile, known).expect("a start");
+    let brings = command::brings(profile, known);
+    let mut shown = String::new();
+    let mut line = |what: &str, text: &str| {
+        let text = text.trim_matches('\n').replace('\n', "\n    ");
+        writeln!(shown, "{what} {text}").expect("a string takes everything");
+    };
+    start.args.iter().for_each(|arg| line("arg", &format!("{arg:?}")));
+    start.env.iter().for_each(|(name, value)| line("env", &format!("{name}={value}")));
+    brings.for_each(|one| line("bring", &format!("{} <- {}", one.to, one.from.join(", "))));
+    start.files.iter().for_each(|(path, content)| line("file", &format!("{}\n{content}", path.display())));
+    line("stdin", &format!("{:?}", start.stdin));
+    shown
+}
+
+fn all(profile: &Profile) -> String {
+    let one = |(name, known): (&str, Surroundings)| format!("== {name}\n{}", shown(profile, &known));
+    situations().map(one).join("\n")
+}
+
+fn file(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/agent/starts/{name}.txt"))
+}
+
+#[test]
+fn every_embedded_profile_starts_what_is_written_down() {
+    for (name, profile) in profiles() {
+        let written = std::fs::read_to_string(file(&name)).unwrap_or_default();
+        assert_eq!(all(&profile), written, "{name}");
+    }
+}
+
+#[test]
+#[ignore = "writes what the test before it reads"]
+fn write_them_anew() {
+    for (name, profile) in profiles() {
+        std::fs::write(file(&name), all(&profile)).expect("a file");
+    }
+}
+
+#[test]
+fn every_embedded_profile_keeps_to_the_rules_of_the_house() {
+    let names: Vec<String> = profiles().iter().map(|(name, _)| name.clone()).collect();
+    assert_eq!(names, ["codex", "claude", "pi", "opencode", "gemini", "qwen", "aider", "mini-swe-agent"]);
+    for (name, profile) in profiles() {
+        let home = profile.env.set.iter().find(|(variable, _)| variable.to_string() == "HOME");
+        assert_eq!(home.map(|(_, value)| value.as_str()), Some("{home}"), "{name}");
+        assert!(matches!(&profile.network, Network::Hosts(hosts) if !hosts.is_empty()), "{name}");
+        assert!(!profile.env.secrets.is_empty() && !profile.install.is_empty(), "{name}");
+        assert!(profile.limits.idle.is_some() && profile.limits.wall.is_some(), "{name}");
+        assert_ne!(profile.success.require, Evidence::None, "{name}");
+        for (situation, known) in situations() {
+            let start = command::start(&profile, &known).expect("a start");
+            for one in command::brings(&profile, &known) {
+                let place = command::place_of(&one.to, &known).expect("a place");
+                assert!(
+                    !start.files.iter().any(|(path, _)| *path == place),
+                    "{name}, {situation}: writes over {}",
+                    one.to
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_written_for_an_agent_is_what_it_reads() {
+    let [_, (_, elsewhere), _] = situations();
+    for (name, profile) in profiles() {
+        let start = command::start(&profile, &elsewhere).expect("a start");
+        let set = start.env.iter().filter(|(_, value)| value.trim_start().starts_with('{'));
+        let files = start.files.iter().filter(|(path, _)| path.extension().is_some_and(|kind| kind == "json"));
+        let texts = files.map(|(_, content)| content).chain(set.map(|(_, value)| value));
+        for text in texts {
+            serde_json::from_str::<serde_json::Value>(text).unwrap_or_else(|error| panic!("{name}: {error}: {text}"));
+        }
+    }
+    let codex = command::start(&profiles()[0].1, &elsewhere).expect("a start");
+    for (at, _) in codex.args.iter().enumerate().filter(|(_, arg)| *arg == "-c") {
+        assert!(codex.args[at + 1].parse::<toml::Table>().is_ok(), "{}", codex.args[at + 1]);
+    }
+}
