@@ -91,6 +91,25 @@ fn nothing_lands_without_the_word_of_the_person() {
 }
 
 #[test]
+fn tasks_that_an_assistant_wrote_get_network_and_secrets_only_with_the_word_of_the_person() {
+    let world = World::new();
+    let tasks = "[[task]]\nid = \"a\"\ncommand = [\"true\"]\nnet = \"full\"\nsecrets = [\"TOKEN\"]\n";
+    let mut client = begun(&world, json!({}));
+    let refused = client.refusal("run", json!({"tasks": tasks}));
+    assert!(refused.contains("task `a` gets the whole network and your TOKEN"), "{refused}");
+    client.end();
+    let mut client = begun(&world, json!({"elicitation": {"form": {}}}));
+    let run = client.call("run", json!({"tasks": tasks}));
+    assert!(consent(&mut client, "decline").contains("the whole network"));
+    assert!(client.result(run).1);
+    assert_eq!(client.answer("list", json!({}))["runs"], json!([]));
+    let run = client.call("run", json!({"tasks": tasks}));
+    consent(&mut client, "accept");
+    let (result, is_error) = client.result(run);
+    assert!(is_error && result["structuredContent"]["kind"] == "secret", "it is not set: {result}");
+}
+
+#[test]
 fn a_call_that_is_cancelled_ends_its_process_and_leaves_the_run_alone() {
     let world = World::new();
     let mut client = begun(&world, json!({}));

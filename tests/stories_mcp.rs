@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use support::World;
 use support::mcp::{Caller, Client, Endpoint};
+use treehand::sys::proc;
 
 /// The server, where there is no repository.
 fn task(world: &World, more: &[&str]) -> Command {
@@ -215,4 +216,16 @@ fn the_endpoint_is_found_by_its_variable_or_in_the_home_however_long_the_path() 
     }
     let world = World::new();
     world.treehand(&["mcp", "--endpoint", "x"]).expect(2);
+}
+
+#[test]
+fn a_signal_ends_it_although_a_call_waits() {
+    let (_world, endpoint, mut client) = begun();
+    client.call("ask", json!({"question": "?"}));
+    let mut caller = endpoint.accept();
+    caller.request();
+    let server = proc::identify(client.pid()).expect("it lives");
+    assert_eq!(proc::terminate(&server).expect("signalled"), proc::Signalled::Sent);
+    assert_eq!(client.ends(), Some(143));
+    assert!(caller.is_over());
 }

@@ -100,3 +100,24 @@ impl Collected {
         Ok(self.bytes.borrow().clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_says_what_it_wrote_and_how_it_ended() {
+        let ask = |args: &[&str]| {
+            let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+            async move { ask(&args, Path::new("/"), b"", std::future::pending()).await.expect("started").expect("wanted") }
+        };
+        // Our own program is that of the tests here.
+        let listed =
+            ask(&["--list", "--exact", "sys::own_program::tests::it_says_what_it_wrote_and_how_it_ended"]).await;
+        assert_eq!(listed.code, 0);
+        assert!(String::from_utf8_lossy(&listed.output).contains("it_says_what_it_wrote"), "{listed:?}");
+        let wrong = ask(&["--no-such-flag"]).await;
+        assert_ne!(wrong.code, 0);
+        assert!(!wrong.errors.is_empty(), "{wrong:?}");
+    }
+}

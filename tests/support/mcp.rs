@@ -135,6 +135,14 @@ impl Client {
         (code, self.kept)
     }
 
+    /// Waits until it ends, with its input open; its exit code.
+    pub fn ends(mut self) -> Option<i32> {
+        let input = self.stdin.take();
+        let code = self.child.wait().expect("it ends").code();
+        drop(input);
+        code
+    }
+
     fn said(&mut self) -> String {
         let mut text = String::new();
         if let Some(stderr) = self.child.stderr.as_mut() {

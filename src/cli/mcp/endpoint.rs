@@ -17,14 +17,22 @@ use super::unsent::NotYet;
 use super::wire::{self, Said, Waiting};
 use crate::sys::socket::Address;
 
-/// The rest between two tries to connect.
-const BETWEEN: Duration = Duration::from_secs(1);
+/// How long it is tried to have a line.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// The rest between two tries to connect.
+    pub between: Duration,
+    /// Most tries in a row without a reply, where there was a line already.
+    pub tries: u32,
+    /// The same where there was none: there may be no endpoint at all.
+    pub first_tries: u32,
+}
 
-/// Most tries in a row without a reply, where there was a line already.
-const TRIES: u32 = 600;
-
-/// The same where there was none: there may be no endpoint at all.
-const FIRST_TRIES: u32 = 30;
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { between: Duration::from_secs(1), tries: 600, first_tries: 30 }
+    }
+}
 
 /// The way to it.
 pub struct Endpoint {
@@ -45,9 +53,9 @@ struct Who {
 
 impl Endpoint {
     /// At this path. To be called where the runtime is.
-    pub fn at(path: PathBuf) -> Endpoint {
+    pub fn at(path: PathBuf, patience: Patience) -> Endpoint {
         let (calls, handed) = mpsc::unbounded_channel();
-        tokio::spawn(attend(path, handed));
+        tokio::spawn(attend(path, patience, handed));
         Endpoint { calls }
     }
 
@@ -64,20 +72,20 @@ impl Endpoint {
 }
 
 /// Keeps the line while there are calls.
-async fn attend(path: PathBuf, mut calls: mpsc::UnboundedReceiver<Call>) {
+async fn attend(path: PathBuf, patience: Patience, mut calls: mpsc::UnboundedReceiver<Call>) {
     let mut waiting = Waiting::default();
-    let (mut tries, mut most) = (0, FIRST_TRIES);
+    let (mut tries, mut most) = (0, patience.first_tries);
     while let Some(call) = calls.recv().await {
         take(&mut waiting, call);
         while !waiting.is_empty() {
             if tries > 0 {
-                sleep(BETWEEN).await;
+                sleep(patience.between).await;
             }
             tries += 1;
             let why = match connected(&path).await {
                 Err(error) => error.to_string(),
                 Ok(stream) => {
-                    most = TRIES;
+                    most = patience.tries;
                     if talk(stream, &mut waiting, &mut calls).await {
                         tries = 0;
                     }
@@ -154,5 +162,39 @@ async fn write_all(
         if write.write_all(line.as_bytes()).await.is_err() || tell.send(id).is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HURRY: Patience = Patience { between: Duration::ZERO, tries: 3, first_tries: 3 };
+
+    #[tokio::test]
+    async fn where_nobody_listens_calls_fail_and_the_next_one_tries_anew() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let path = dir.path().join("endpoint");
+        let endpoint = Endpoint::at(path.clone(), HURRY);
+        let why = endpoint.ask("fresh", Arguments::new(), None).await.expect_err("nobody listens");
+        assert!(why.contains(&format!("cannot be reached at {}: ", path.display())), "{why}");
+        let listener = tokio::net::UnixListener::bind(&path).expect("bound");
+        let serve = async {
+            for round in 1..=4 {
+                let (stream, _) = listener.accept().await.expect("a caller");
+                let (read, mut write) = stream.into_split();
+                let line = BufReader::new(read).lines().next_line().await.expect("read").expect("a request");
+                assert!(line.contains(if round < 2 { "\"id\":2" } else { "\"id\":3" }), "{line}");
+                if round == 1 {
+                    write.write_all(b"{\"id\":2,\"ok\":7}\n").await.expect("written");
+                }
+            }
+        };
+        let ask = async {
+            assert_eq!(endpoint.ask("fresh", Arguments::new(), None).await, Ok(7.into()));
+            let why = endpoint.ask("fresh", Arguments::new(), None).await.expect_err("it hangs up each time");
+            assert!(why.ends_with("it hangs up"), "{why}");
+        };
+        tokio::join!(serve, ask);
     }
 }

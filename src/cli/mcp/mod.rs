@@ -5,6 +5,7 @@
 
 pub mod endpoint;
 pub mod errand;
+pub mod loosened;
 pub mod person;
 pub mod server;
 pub mod task;

@@ -1,15 +1,18 @@
 //! The tools of a person's own assistant, in a repository: each call is our own program with `--json`, and its document the answer.
 //!
-//! Promises: nothing lands by `merge` without the person's word, asked for through the client; `clean` is only planned. A call that is cancelled ends
+//! Promises: nothing lands by `merge`, and no task gets more than every command does, without the person's word, asked for through the client; `clean` is
+//! only planned. A call that is cancelled ends
 //! its program; a run that was begun goes on.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::errand::{self, Errand};
+use super::loosened::loosened;
 use super::server::{Answers, Asked, Consent};
 use super::tool::{Arguments, Effect, Field, Kind, Outcome, Tool};
 use crate::model::{MergePolicy, Strategy};
+use crate::orchestrator::taskfile::{self, Format};
 use crate::sys::own_program;
 
 /// What an assistant is told of these tools together.
@@ -29,7 +32,7 @@ pub const TOOLS: &[Tool] = &[
             Field::optional(
                 "tasks",
                 Kind::Text(1_000_000),
-                "A tasks file as text, TOML or JSON: [[task]] with id, command or prompt, needs, paths, timeout",
+                "A tasks file as text, TOML or JSON: [[task]] with id, command or prompt, needs, paths, timeout; net, env and secrets need the person's consent",
             ),
             Field::optional(
                 "command",
@@ -153,10 +156,7 @@ impl Answers for Person {
     async fn answer(&self, tool: &'static Tool, arguments: Arguments, mut asked: Asked) -> Outcome {
         drop(asked.not_yet());
         let errand = match tool.name {
-            "run" => match errand::run(&arguments) {
-                Ok(errand) => errand,
-                Err(text) => return Outcome::Wrong { text, document: None },
-            },
+            "run" => return self.run(&arguments, &asked).await,
             "list" => {
                 let [runs, workspaces] = errand::list();
                 return errand::listed(self.does(&runs, &asked).await, self.does(&workspaces, &asked).await);
@@ -174,6 +174,31 @@ impl Answers for Person {
 }
 
 impl Person {
+    /// Starts a run; one whose tasks would get more than every command gets only with the person's word.
+    async fn run(&self, arguments: &Arguments, asked: &Asked) -> Outcome {
+        let errand = match errand::run(arguments) {
+            Ok(errand) => errand,
+            Err(text) => return Outcome::Wrong { text, document: None },
+        };
+        // What is wrong with a tasks file the command itself says.
+        let tasks = taskfile::parse(&errand.input, Format::guess(&errand.input));
+        let more = tasks.map(|spec| loosened(&spec)).unwrap_or_default().join("; ");
+        let refused = |why: &str| Outcome::Wrong {
+            text: format!(
+                "not started: {more}, and {why}\nhint: leave net, env and secrets out, or let the person save the tasks and give the command: treehand run --tasks FILE"
+            ),
+            document: None,
+        };
+        if more.is_empty() {
+            return self.does(&errand, asked).await;
+        }
+        match asked.consent(format!("Start a run in which {more}?")).await {
+            Consent::Given => self.does(&errand, asked).await,
+            Consent::Refused => refused("the person did not consent"),
+            Consent::CannotAsk => refused("that needs the person's consent, for which this client cannot ask"),
+        }
+    }
+
     /// Says what would land; unless only that was wanted, asks the person, and lands it.
     async fn merge(&self, arguments: &Arguments, asked: &Asked) -> Outcome {
         let plan = self.does(&errand::merge(arguments, true), asked).await;

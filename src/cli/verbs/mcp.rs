@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::cli::args::{Global, McpArgs};
 use crate::cli::error::CliError;
-use crate::cli::mcp::endpoint::Endpoint;
+use crate::cli::mcp::endpoint::{Endpoint, Patience};
 use crate::cli::mcp::person::Person;
 use crate::cli::mcp::server::serve;
 use crate::cli::mcp::task::Task;
@@ -21,7 +21,7 @@ const ENDPOINT: &str = "TREEHAND_ENDPOINT";
 pub fn run(global: &Global, args: &McpArgs, out: &Output) -> Result<u8, CliError> {
     let served = if args.task {
         let path = endpoint(args)?;
-        serve(|| Task { endpoint: Endpoint::at(path) })
+        serve(|| Task { endpoint: Endpoint::at(path, Patience::default()) })
     } else {
         // What is wrong with the repository or the configuration is said now, not with each call.
         let session = Session::open(global, out)?;
