@@ -4,6 +4,7 @@
 
 pub mod command;
 pub mod digest;
+pub mod extension;
 pub mod invocation;
 pub mod lines;
 pub mod output;

@@ -127,6 +127,10 @@ pub enum Verb {
     Clean(CleanArgs),
     /// Plan to take treehand out of the repository, or the account; --yes applies it
     Uninstall(UninstallArgs),
+    /// Offer tools over MCP (Model Context Protocol) on standard input and output
+    ///
+    /// For your own assistant: start and follow runs, see conflicts, land with your consent. With --task: for an agent at work on a task.
+    Mcp(McpArgs),
     /// Say what this machine and repository can do; --repair mends what is damaged or half done
     Doctor(DoctorArgs),
     /// Show the configuration
@@ -395,6 +399,17 @@ pub struct RunArgs {
     /// The command of the one task
     #[arg(last = true)]
     pub command: Vec<String>,
+}
+
+/// Arguments of `mcp`.
+#[derive(Args, Debug)]
+pub struct McpArgs {
+    /// Offer an agent the tools of the task that it works on
+    #[arg(long)]
+    pub task: bool,
+    /// The socket that its calls are handed to
+    #[arg(long, value_name = "PATH", requires = "task", hide = true, value_hint = ValueHint::FilePath)]
+    pub endpoint: Option<PathBuf>,
 }
 
 /// Arguments of `doctor`.

@@ -71,6 +71,11 @@ impl CliError {
         CliError::new(1, "unscheduled", message)
     }
 
+    /// A server that could not serve.
+    pub fn unserved(message: impl Into<String>) -> CliError {
+        CliError::new(1, "unserved", message)
+    }
+
     /// A signal that was obeyed.
     pub fn interrupted(signal: u32, message: impl Into<String>) -> CliError {
         CliError::new(u8::try_from(128 + signal).unwrap_or(1), "interrupted", message)

@@ -15,6 +15,7 @@ pub mod every_repository;
 pub mod fit;
 pub mod health;
 pub mod listing;
+pub mod mcp;
 pub mod merge_args;
 pub mod output;
 mod queue_args;

@@ -18,6 +18,7 @@ pub mod lock_holders;
 pub mod machine;
 pub mod marks;
 pub mod notify;
+pub mod own_program;
 pub mod proc;
 pub mod random;
 pub mod removal;

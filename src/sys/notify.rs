@@ -34,7 +34,7 @@ pub fn tell(
 }
 
 /// The document as a file that needs no disk, which may be full, and nobody who writes while it is read.
-fn in_memory(document: &[u8]) -> io::Result<File> {
+pub(super) fn in_memory(document: &[u8]) -> io::Result<File> {
     let mut file = File::from(rustix::fs::memfd_create("treehand-document", MemfdFlags::CLOEXEC)?);
     file.write_all(document)?;
     file.seek(SeekFrom::Start(0))?;

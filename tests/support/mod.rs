@@ -4,6 +4,7 @@
 
 pub mod chance;
 pub mod followed;
+pub mod mcp;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

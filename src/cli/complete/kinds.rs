@@ -85,6 +85,7 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("", "every", Kind::Free),
     ("", "notify", Kind::Free),
     ("", "timeout", Kind::Free),
+    ("", "endpoint", Kind::Free),
 ];
 
 /// What the values of this argument of this command stand for; `None` when it is not in the table.

@@ -23,6 +23,7 @@ mod logs;
 mod logs_document;
 mod ls;
 mod man;
+mod mcp;
 mod merge;
 mod merge_offers;
 mod merge_preview;
