@@ -71,6 +71,13 @@ pub struct Profile {
     /// What counts as success.
     #[serde(default)]
     pub success: Success,
+    /// Further attempts after the first, unless the task says.
+    #[serde(default = "one")]
+    pub retries: u32,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// An argument, or several that stand and fall together.

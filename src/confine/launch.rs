@@ -303,9 +303,7 @@ impl Shim {
         match self.listen().map_err(LaunchError::Shim)? {
             Some(Report::Started { .. }) => Ok(()),
             Some(Report::Refused(refusal)) => Err(refusal.into()),
-            Some(_) | None => {
-                Err(LaunchError::Shim(io::Error::other("it ended at once")))
-            }
+            Some(_) | None => Err(LaunchError::Shim(io::Error::other("it ended at once"))),
         }
     }
 

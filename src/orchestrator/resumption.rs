@@ -16,6 +16,7 @@ use super::mail;
 use super::refusal::fail;
 use super::sockets;
 use super::worker::{self, conclude};
+use crate::model::health::Health;
 use crate::model::record::{AttemptRecord, TaskRecord};
 use crate::model::{TaskEvent, TaskId, TaskState};
 
@@ -71,7 +72,8 @@ async fn go_on(
         log: attempt.log.clone(),
         starter: attempt.starter.clone(),
     };
-    let adopted = attempt::adopt(orphan, context.stop_of(id), &|told: Health| health::note(context, id, &told));
+    let ears = |told: Health| health::note(context, id, &told);
+    let adopted = attempt::adopt(orphan, context.stop_of(id), &ears);
     let ended = match mail::attended(context, id, prepared.paths.home.clone(), adopted).await {
         Ok(Adopted::NeverBegan) => return release(context, id, attempt.n),
         Ok(Adopted::Ended(end)) => Ok(end),

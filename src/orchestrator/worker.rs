@@ -366,8 +366,13 @@ async fn run_attempt(
         Ok(())
     };
     let home = prepared.paths.home.clone();
-    mail::attended(context, id, home, attempt::run_heard(attempt, started, &|told: Health| health::note(context, id, &told)))
-        .await
+    mail::attended(
+        context,
+        id,
+        home,
+        attempt::run_heard(attempt, started, &|told: Health| health::note(context, id, &told)),
+    )
+    .await
 }
 
 /// Removes the pins of a run that is over; while it lives a later task may build on any of them.
