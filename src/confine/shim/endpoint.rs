@@ -182,7 +182,7 @@ mod tests {
         assert_eq!((first.n, first.tool.as_str(), &first.args["a"]), (1, "ask", &serde_json::json!(1)));
         requests.answer(second.n, &Reply::Ok(serde_json::json!({"fresh": true})));
         requests.answer(99, &Reply::Error("nobody asked".into()));
-        assert_eq!(requests.unanswered(), [first.clone()]);
+        assert_eq!(requests.unanswered(), std::slice::from_ref(&first));
         requests.answer(first.n, &Reply::Error("no".into()));
         let mut lines = BufReader::new(stream).lines();
         let mut next = async || lines.next_line().await.expect("read").expect("a line");
