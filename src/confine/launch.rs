@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::environment::SecretError;
 use super::granted::Granted;
 use super::leaf::{Leaf, Scope};
-use super::policy::{Access, Adoption, AgentWatch, Limits, LogPlan, Mount, Policy, PolicyError, Streams};
+use super::policy::{Adoption, AgentWatch, Limits, LogPlan, Policy, PolicyError, Streams};
 use super::shim::{ExitRecord, Order, Refusal, Report, read_frame, write_frame};
 use super::view::{Reach, System};
 use super::{descriptor, environment, proxy, view};
@@ -192,12 +192,9 @@ impl Launch {
                 policy.limits.disk.clone_from(&self.limits.disk);
             }
             ConfineLevel::Strict | ConfineLevel::Landlock => {
-                policy.view = view::compose(machine, &self.reach);
-                policy.view.mounts.extend(self.agent.iter().map(|agent| Mount {
-                    source: agent.endpoint.clone(),
-                    target: agent.endpoint.clone(),
-                    access: Access::Read,
-                }));
+                let mut reach = self.reach.clone();
+                reach.read.extend(self.agent.iter().map(|agent| agent.endpoint.clone()));
+                policy.view = view::compose(machine, &reach);
                 policy.private = self.reach.private;
                 policy.network.clone_from(&self.network);
                 if matches!(self.network, Network::Hosts(_)) {
@@ -303,7 +300,9 @@ impl Shim {
         match self.listen().map_err(LaunchError::Shim)? {
             Some(Report::Started { .. }) => Ok(()),
             Some(Report::Refused(refusal)) => Err(refusal.into()),
-            Some(_) | None => Err(LaunchError::Shim(io::Error::other("it ended at once"))),
+            Some(Report::Ended(_) | Report::Health(_) | Report::Agent(_) | Report::Asks(_)) | None => {
+                Err(LaunchError::Shim(io::Error::other("it ended at once")))
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Receiver;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::endpoint::{Incoming, Requests};
 use super::wire::{Report, Stopped};
@@ -31,15 +31,14 @@ impl Words {
         self.digest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the next piece of its output; `keep` hears what is to be kept.
-    pub fn feed(&self, bytes: &[u8], keep: &mut impl FnMut(&[u8])) {
-        self.digest().feed(bytes, keep);
+    /// Takes the next piece of its output, or the last one; `keep` hears what is to be kept.
+    pub fn feed(&self, bytes: &[u8], is_end: bool, keep: &mut impl FnMut(&[u8])) {
+        let mut digest = self.digest();
+        digest.feed(bytes, keep);
+        if is_end {
+            digest.finish(keep);
+        }
         self.news.notify_one();
-    }
-
-    /// There is no more.
-    pub fn finish(&self, keep: &mut impl FnMut(&[u8])) {
-        self.digest().finish(keep);
     }
 }
 
@@ -51,8 +50,9 @@ pub struct Agent {
     looked: Instant,
     incoming: Receiver<Incoming>,
     requests: Requests,
-    /// Requests that could not be passed on yet.
+    /// Requests that could not be passed on yet, and when that is tried again.
     again: VecDeque<u64>,
+    again_at: Instant,
     over: bool,
 }
 
@@ -79,6 +79,7 @@ impl Agent {
             incoming,
             requests: Requests::default(),
             again: VecDeque::new(),
+            again_at: Instant::now(),
             over: false,
         }
     }
@@ -93,7 +94,7 @@ impl Agent {
         tokio::select! {
             Some(incoming) = self.incoming.recv() => self.requests.take(incoming).map_or(Said::Nothing, Said::Asks),
             () = news(&self.words, self.looked + PACE) => self.look(),
-            () = sleep(PACE), if !self.again.is_empty() => self.next_again(),
+            () = sleep_until(self.again_at), if !self.again.is_empty() => self.next_again(),
         }
     }
 
@@ -105,6 +106,8 @@ impl Agent {
     /// A request could not be passed on: whoever supervises does not listen just now.
     pub fn keep(&mut self, request: &AgentRequest) {
         self.again.push_back(request.n);
+        // Counted from here: whatever else the agent says meanwhile does not put it off.
+        self.again_at = Instant::now() + PACE;
     }
 
     /// Everything that is to be said to a supervisor that comes anew.

@@ -45,30 +45,36 @@ pub struct Caller {
     pub epoch: u64,
 }
 
-/// Opens the door at a path; what an earlier shim of this attempt left there is replaced.
+/// Opens a socket at a path; what an earlier shim of this attempt left there is replaced.
 pub fn open(path: &Path) -> io::Result<UnixListener> {
     fs::remove_file(path).map_err(|error| error.source)?;
     UnixListener::bind(Address::of(path)?.path())
 }
 
-/// Hands in whoever comes, for as long as somebody takes them.
-pub async fn attend(listener: UnixListener, visitors: UnboundedSender<Visitor>) -> io::Result<()> {
+/// Lets in whoever comes to a socket.
+pub async fn let_in(listener: UnixListener, heard: impl Fn(UnixStream)) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let visitors = visitors.clone();
-                tokio::spawn(async move {
-                    if let Ok(Some(visitor)) = tokio::time::timeout(PATIENCE, greet(stream)).await {
-                        // Nobody takes visitors any more: the child has ended, and the record says how.
-                        let _taken = visitors.send(visitor);
-                    }
-                });
-            }
+            Ok((stream, _)) => heard(stream),
             Err(_) => tokio::time::sleep(REST).await,
         }
     }
+}
+
+/// Hands in whoever comes, for as long as somebody takes them.
+pub async fn attend(listener: UnixListener, visitors: UnboundedSender<Visitor>) -> io::Result<()> {
+    let heard = |stream| {
+        let visitors = visitors.clone();
+        tokio::spawn(async move {
+            if let Ok(Some(visitor)) = tokio::time::timeout(PATIENCE, greet(stream)).await {
+                // Nobody takes visitors any more: the child has ended, and the record says how.
+                let _taken = visitors.send(visitor);
+            }
+        });
+    };
+    let_in(listener, heard).await
 }
 
 /// Tells one who asked how the child is. Who asked and does not read is not waited for.

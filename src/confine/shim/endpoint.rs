@@ -6,8 +6,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,9 +13,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::{Sender, UnboundedSender, channel, unbounded_channel};
 
+use super::door;
 use crate::model::agent::{AgentRequest, Reply};
-use crate::sys::fs;
-use crate::sys::socket::Address;
 
 /// Most bytes of a request.
 const REQUEST_MAX: u64 = 128 << 10;
@@ -28,9 +25,6 @@ const REQUESTS_MAX: u64 = 20_000;
 
 /// Requests that may come before the first of them is looked at.
 const AHEAD_MAX: usize = 16;
-
-/// How long nobody is let in when nobody can be: out of descriptors, for the most part.
-const REST: Duration = Duration::from_millis(200);
 
 /// A request as it comes, with the way back.
 #[derive(Debug)]
@@ -56,23 +50,10 @@ struct Answered<'a> {
     reply: &'a Reply,
 }
 
-/// Makes the socket; what an earlier shim of this attempt left there is replaced.
-pub fn open(path: &Path) -> io::Result<UnixListener> {
-    fs::remove_file(path).map_err(|error| error.source)?;
-    UnixListener::bind(Address::of(path)?.path())
-}
-
 /// Lets in who comes, and hands on what they ask for. `requests` is bounded: who asks faster than it is heard waits.
 pub async fn attend(listener: UnixListener, requests: Sender<Incoming>) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::UnixListener::from_std(listener)?;
-    loop {
-        match listener.accept().await {
-            // One that breaks its line, or says what is no request, is not heard any more; the agent goes on.
-            Ok((stream, _)) => drop(tokio::spawn(hear(stream, requests.clone()))),
-            Err(_) => tokio::time::sleep(REST).await,
-        }
-    }
+    // One that breaks its line, or says what is no request, is not heard any more; the agent goes on.
+    door::let_in(listener, |stream| drop(tokio::spawn(hear(stream, requests.clone())))).await
 }
 
 /// A channel for requests.
@@ -169,7 +150,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temp dir");
         let path = dir.path().join("endpoint");
         let (sender, mut incoming) = line();
-        let listener = open(&path).expect("bound");
+        let listener = door::open(&path).expect("bound");
         tokio::spawn(attend(listener, sender));
         let mut stream = UnixStream::connect(&path).await.expect("connected");
         stream

@@ -11,7 +11,6 @@ use rustix::fs::FileType;
 
 use super::child::{self, refusal};
 use super::door;
-use super::endpoint;
 use super::foreground::Foreground;
 use super::places::Places;
 use super::serve::{Held, serve};
@@ -77,7 +76,7 @@ fn begin(policy: OwnedFd, control: &UnixStream) -> Result<(Policy, Begun), Refus
         fs::open_log(&log.output).map_err(|error| refusal("open the log", &error.source, false))?;
     }
     // There before the child begins: what is shown to it has to be.
-    let endpoint = policy.agent.as_ref().map(|agent| endpoint::open(&agent.endpoint)).transpose();
+    let endpoint = policy.agent.as_ref().map(|agent| door::open(&agent.endpoint)).transpose();
     let endpoint = endpoint.map_err(|error| refusal("listen for what the agent asks for", &error, false))?;
     let prepared = prepare(&policy).map_err(|error| refusal("prepare the streams", &error, false))?;
     let (streams, pipes) = prepared;

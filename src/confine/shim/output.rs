@@ -27,41 +27,25 @@ impl Log {
         Log { file: Arc::new(Mutex::new(file)), limit, mask, last }
     }
 
-    /// The same for a stream on which an agent speaks of itself.
-    pub async fn copy_words(self, stream: Option<impl AsyncRead + Unpin>, words: Arc<Words>) {
-        let Some(mut stream) = stream else { return };
-        let mask = Arc::clone(&self.mask);
-        let (mut buffer, mut masked) = (vec![0u8; 64 * 1024], MaskedStream::new(&mask));
-        let last = Arc::clone(&self.last);
-        let mut keeper = Keeper { log: self, name: "stdout", kept: 0, cut: false, lost: 0 };
-        loop {
-            match stream.read(&mut buffer).await {
-                Ok(0) | Err(_) => {
-                    words.feed(&masked.rest(), &mut |piece| keeper.keep(piece));
-                    return words.finish(&mut |piece| keeper.keep(piece));
-                }
-                Ok(read) => {
-                    last.note();
-                    words.feed(&masked.piece(&buffer[..read]), &mut |piece| keeper.keep(piece));
-                }
-            }
-        }
-    }
-
     /// Copies a stream to its end. What is beyond the limit is read and dropped, with a line that says so. What the disk
     /// does not take (it is full) is lost, with a line that says so when it takes something again; the child goes on.
-    pub async fn copy(self, name: &'static str, stream: Option<impl AsyncRead + Unpin>) {
+    /// `words` reads it first, where an agent speaks of itself on it.
+    pub async fn copy(self, name: &'static str, stream: Option<impl AsyncRead + Unpin>, words: Option<Arc<Words>>) {
         let Some(mut stream) = stream else { return };
         let mask = Arc::clone(&self.mask);
         let (mut buffer, mut masked) = (vec![0u8; 64 * 1024], MaskedStream::new(&mask));
         let last = Arc::clone(&self.last);
         let mut keeper = Keeper { log: self, name, kept: 0, cut: false, lost: 0 };
+        let mut take = |bytes: &[u8], is_end: bool| match &words {
+            Some(words) => words.feed(bytes, is_end, &mut |piece| keeper.keep(piece)),
+            None => keeper.keep(bytes),
+        };
         loop {
             match stream.read(&mut buffer).await {
-                Ok(0) | Err(_) => return keeper.keep(&masked.rest()),
+                Ok(0) | Err(_) => return take(&masked.rest(), true),
                 Ok(read) => {
                     last.note();
-                    keeper.keep(&masked.piece(&buffer[..read]));
+                    take(&masked.piece(&buffer[..read]), false);
                 }
             }
         }
@@ -128,7 +112,7 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         let log = Log::new(file.reopen().expect("reopened"), 10, Arc::default(), Arc::new(LastOutput::begin()));
         let flood = vec![b'x'; 200_000];
-        runtime.block_on(log.copy("stdout", Some(&flood[..])));
+        runtime.block_on(log.copy("stdout", Some(&flood[..]), None));
         let mut text = String::new();
         file.read_to_string(&mut text).expect("readable");
         assert!(text.starts_with("xxxxxxxxxx\n[treehand: stdout went beyond 10 bytes"), "{text}");

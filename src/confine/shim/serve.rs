@@ -215,10 +215,8 @@ fn copy_output(
     let copy = |(name, end): (&'static str, OwnedFd)| -> io::Result<JoinHandle<()>> {
         rustix::io::ioctl_fionbio(&end, true)?;
         let end = pipe::Receiver::from_owned_fd(end)?;
-        Ok(match (&words, name) {
-            (Some(words), STDOUT) => tokio::spawn(log.clone().copy_words(Some(end), Arc::clone(words))),
-            _ => tokio::spawn(log.clone().copy(name, Some(end))),
-        })
+        let words = words.clone().filter(|_| name == STDOUT);
+        Ok(tokio::spawn(log.clone().copy(name, Some(end), words)))
     };
     pipes.into_iter().map(copy).collect()
 }

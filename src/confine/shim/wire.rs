@@ -178,11 +178,8 @@ pub enum Stopped {
 
 impl std::fmt::Display for Stopped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let Stopped::Budget(part) = self {
-            return write!(f, "it used up its budget: {}", part.words());
-        }
         f.write_str(match self {
-            Stopped::Budget(_) => "it used up its budget",
+            Stopped::Budget(part) => return write!(f, "it used up its budget: {}", part.words()),
             Stopped::Asked => "it was cancelled",
             Stopped::Timeout => "it ran out of time",
             Stopped::Idle => "it said and did nothing for longer than supervise.idle allows",
