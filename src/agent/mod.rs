@@ -14,6 +14,7 @@ pub mod profile;
 pub mod registry;
 pub mod render;
 pub mod tally;
+pub mod verdict;
 
 #[cfg(test)]
 mod digest_tests;

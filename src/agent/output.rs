@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::agent::Usage;
+
 /// How the standard output of an agent is read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,9 +18,31 @@ pub struct Output {
     /// Lines that are not kept: they repeat what others say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drop: Vec<Condition>,
+    /// What of the usage that a resumed conversation tells of counts from its beginning.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carries: Vec<Carried>,
     /// What its lines say; each rule is held against each line.
     #[serde(default, rename = "rule", skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
+}
+
+/// A part of the usage that goes on counting in a conversation that is resumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Carried {
+    /// Tokens.
+    Tokens,
+    /// Money.
+    Cost,
+}
+
+impl Output {
+    /// What of an attempt's usage the next one tells of once more, when it goes on with the conversation.
+    pub fn carried(&self, before: Usage) -> Usage {
+        let tokens = if self.carries.contains(&Carried::Tokens) { before } else { Usage::default() };
+        let cost_micros = before.cost_micros.filter(|_| self.carries.contains(&Carried::Cost));
+        Usage { cost_micros, ..tokens }
+    }
 }
 
 /// What the lines of an output are.

@@ -71,13 +71,6 @@ pub struct Profile {
     /// What counts as success.
     #[serde(default)]
     pub success: Success,
-    /// Further attempts after the first, unless the task says.
-    #[serde(default = "one")]
-    pub retries: u32,
-}
-
-fn one() -> u32 {
-    1
 }
 
 /// An argument, or several that stand and fall together.
@@ -275,6 +268,24 @@ pub enum ProfileError {
 }
 
 impl Profile {
+    /// True when it can go on with a conversation: one of its arguments names it.
+    pub fn can_resume(&self) -> bool {
+        self.args_name("{session")
+    }
+
+    /// True when it has the tools of treehand: it is told where they are.
+    pub fn has_tools(&self) -> bool {
+        self.args_name("{endpoint") || self.files.iter().any(|file| file.content.contains("{endpoint"))
+    }
+
+    fn args_name(&self, placeholder: &str) -> bool {
+        let names = |text: &String| text.contains(placeholder);
+        self.args.iter().any(|arg| match arg {
+            Arg::One(text) => names(text),
+            Arg::Group(texts) | Arg::Case { args: texts, .. } => texts.iter().any(names),
+        })
+    }
+
     /// An error where something in it does not fit: its version, a placeholder, a pattern that cannot be.
     pub fn check(&self) -> Result<(), ProfileError> {
         let wrong = |message: String| Err(ProfileError::Format(message));

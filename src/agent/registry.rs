@@ -116,9 +116,9 @@ mod tests {
     #[test]
     fn a_document_of_the_users_says_only_what_is_different() {
         let over = "extends = \"codex\"\nprogram = \"/opt/codex\"\n[limits]\nidle = \"1m\"\n";
-        let known = registry(&[("mine", over), ("codex", "extends = \"codex\"\nretries = 7\n")]).expect("profiles");
+        let known = registry(&[("mine", over), ("codex", "extends = \"codex\"\ninstall = \"x\"\n")]).expect("profiles");
         let (codex, mine) = (known.get("codex").expect("codex"), known.get("mine").expect("mine"));
-        assert_eq!((codex.retries, codex.program.as_str(), mine.retries), (7, "codex", 7));
+        assert_eq!((codex.install.as_str(), codex.program.as_str(), mine.install.as_str()), ("x", "codex", "x"));
         assert_eq!((mine.program.as_str(), mine.limits.wall), ("/opt/codex", codex.limits.wall));
         assert_ne!(mine.limits.idle, codex.limits.idle);
         assert_eq!(

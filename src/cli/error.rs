@@ -246,6 +246,18 @@ impl From<RunError> for CliError {
                 CliError::new(1, "behind", text).hint("make room, then: treehand doctor --repair")
             }
             RunError::Secret(error) => error.into(),
+            RunError::UnknownAgent { name, known } => {
+                let near = super::config::nearest(&name, known.iter().map(String::as_str));
+                let hint = near.map_or_else(
+                    || format!("there are {}", known.join(", ")),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                CliError::new(2, "usage", text).hint(hint)
+            }
+            RunError::NoAgent { hint, .. } => CliError::new(1, "no_agent", text).hint(hint.clone()),
+            RunError::Missing { install, .. } => CliError::new(1, "no_agent", text).hint(install.clone()),
+            RunError::Profile { .. } | RunError::Instructions(_) => CliError::new(2, "usage", text),
+            RunError::UsedUp { .. } => CliError::new(4, "refused", text),
             RunError::Setup { .. } => CliError::setup(text),
             RunError::Launch(error) => error.into(),
             RunError::Fs(error) => unusable(&error, text),

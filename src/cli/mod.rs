@@ -19,6 +19,7 @@ pub mod mcp;
 pub mod merge_args;
 pub mod output;
 mod queue_args;
+pub mod run_args;
 pub mod session;
 pub mod setup;
 pub mod submodules;

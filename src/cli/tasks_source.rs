@@ -5,15 +5,18 @@
 use std::io::Read;
 use std::path::Path;
 
-use super::args::RunArgs;
 use super::error::CliError;
 use super::output::plain;
+use super::run_args::RunArgs;
 use crate::agent::profile::COMMAND;
+use crate::model::agent::{AgentChoice, Budget};
 use crate::model::{RunSpec, TaskId, TaskSpec};
+use crate::orchestrator::agents::find;
 use crate::orchestrator::taskfile::{self, Format};
 
-/// The specification that the arguments name, before flags and configuration are applied to it.
-pub fn load(args: &RunArgs) -> Result<RunSpec, CliError> {
+/// The specification that the arguments name, before flags and configuration are applied to it. `agents` are
+/// those that the user has do a goal.
+pub fn load(args: &RunArgs, agents: &[String]) -> Result<RunSpec, CliError> {
     if let Some(path) = &args.tasks {
         let text = read(path)?;
         return taskfile::parse(&text, Format::guess(&text)).map_err(|error| {
@@ -27,12 +30,75 @@ pub fn load(args: &RunArgs) -> Result<RunSpec, CliError> {
     if !args.command.is_empty() {
         return one_command(args);
     }
-    if args.goal.is_some() {
-        let agent = args.agent.as_deref().unwrap_or("no agent was named, and");
-        let message = format!("{agent}: this version has no agent profiles, only commands");
-        return Err(CliError::usage(message).hint("give the command: treehand run -- CMD…, or a file: --tasks FILE"));
+    if let Some(goal) = &args.goal {
+        return one_goal(args, goal, agents);
     }
-    Err(CliError::usage("there is nothing to run").hint("treehand run -- CMD…, or treehand run --tasks FILE"))
+    Err(CliError::usage("there is nothing to run")
+        .hint("treehand run -- CMD…, treehand run GOAL --agent NAME, or treehand run --tasks FILE"))
+}
+
+/// One task that an agent does.
+fn one_goal(args: &RunArgs, goal: &str, agents: &[String]) -> Result<RunSpec, CliError> {
+    if goal.trim().is_empty() {
+        return Err(CliError::usage("the goal is empty"));
+    }
+    let mut agents = match &args.agent[..] {
+        [] => agents.iter().map(|name| name.parse().map_err(CliError::usage)).collect::<Result<_, _>>()?,
+        named => named.to_vec(),
+    };
+    if agents.is_empty() {
+        agents.push(only_one()?);
+    }
+    match (&args.model, &mut agents[..]) {
+        (None, _) => {}
+        (Some(model), [one]) if one.model.is_none() => one.model = Some(model.clone()),
+        (Some(_), _) => {
+            let error = CliError::usage("--model is for one agent that has none yet");
+            return Err(error.hint("write it behind each name: --agent codex:gpt-5,claude"));
+        }
+    }
+    let id = match &args.name {
+        Some(name) => TaskId::parse(name).map_err(|error| CliError::usage(error.to_string()))?,
+        None => goal_name(goal),
+    };
+    let mut task = TaskSpec::for_agents(id, agents, goal.to_owned());
+    task.effort.clone_from(&args.effort);
+    Ok(RunSpec { goal: Some(goal.to_owned()), ..of_one(task) })
+}
+
+/// The agent that is meant where none is named: the only one that is installed.
+fn only_one() -> Result<AgentChoice, CliError> {
+    let known = find::registry()?;
+    let mut found = Vec::new();
+    for name in known.names() {
+        let profile = known.get(&name).map_err(|error| CliError::usage(format!("the profile of `{name}`: {error}")))?;
+        found.extend(find::is_there(&profile).then_some(name));
+    }
+    match &found[..] {
+        [one] => one.parse().map_err(CliError::usage),
+        [] => {
+            Err(CliError::usage("no agent was named, and none is installed")
+                .hint("see which there are: treehand agents"))
+        }
+        several => {
+            let hint = format!("--agent {}, or set supervise.agent", several.join(" or --agent "));
+            Err(CliError::usage("no agent was named").hint(hint))
+        }
+    }
+}
+
+/// The first words of a goal, as far as they can be an id.
+fn goal_name(goal: &str) -> TaskId {
+    const LENGTH_MAX: usize = 40;
+    let mut name = String::new();
+    for word in goal.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty()) {
+        if name.len() + word.len() >= LENGTH_MAX {
+            break;
+        }
+        name.push_str(if name.is_empty() { "" } else { "-" });
+        name.push_str(&word.to_ascii_lowercase());
+    }
+    TaskId::parse(&name).unwrap_or_else(|_| TaskId::parse("task").expect("`task` is a task id"))
 }
 
 fn one_command(args: &RunArgs) -> Result<RunSpec, CliError> {
@@ -44,7 +110,12 @@ fn one_command(args: &RunArgs) -> Result<RunSpec, CliError> {
         None => task_name(&args.command),
     };
     let task = TaskSpec::plain(id, COMMAND, args.command.clone());
-    Ok(RunSpec {
+    Ok(of_one(task))
+}
+
+/// A run of one task, of which nothing else is said.
+fn of_one(task: TaskSpec) -> RunSpec {
+    RunSpec {
         goal: None,
         base: None,
         into: None,
@@ -53,8 +124,9 @@ fn one_command(args: &RunArgs) -> Result<RunSpec, CliError> {
         strategy: None,
         merge: None,
         jobs: None,
+        budget: Budget::default(),
         tasks: vec![task],
-    })
+    }
 }
 
 /// The program's name where it can be an id, else `task`.

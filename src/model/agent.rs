@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FailureClass, Span};
+use super::FailureClass;
 
 /// What an agent says that it used. It counts itself, so that this is a claim.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,18 @@ impl Usage {
     /// All tokens.
     pub fn tokens(&self) -> u64 {
         self.input.saturating_add(self.output)
+    }
+
+    /// This one without that, which is part of it.
+    #[must_use]
+    pub fn less(self, part: Usage) -> Usage {
+        let cost = self.cost_micros.map(|cost| cost.saturating_sub(part.cost_micros.unwrap_or(0)));
+        Usage {
+            input: self.input.saturating_sub(part.input),
+            cached: self.cached.saturating_sub(part.cached),
+            output: self.output.saturating_sub(part.output),
+            cost_micros: cost,
+        }
     }
 
     /// Both together.
@@ -145,6 +157,37 @@ impl Budget {
             .map(|(part, ..)| part)
     }
 
+    /// This one, and the other one where this says nothing, part by part.
+    #[must_use]
+    pub fn or(self, other: Budget) -> Budget {
+        Budget {
+            tokens: self.tokens.or(other.tokens),
+            cost_micros: self.cost_micros.or(other.cost_micros),
+            turns: self.turns.or(other.turns),
+            turns_without_tool: self.turns_without_tool.or(other.turns_without_tool),
+        }
+    }
+
+    /// What is left of it; nothing of a part that is used up.
+    #[must_use]
+    pub fn without(self, used: Usage, turns: u64) -> Budget {
+        let left = |most: Option<u64>, used: u64| most.map(|most| most.saturating_sub(used));
+        Budget {
+            tokens: left(self.tokens, used.tokens()),
+            cost_micros: left(self.cost_micros, used.cost_micros.unwrap_or(0)),
+            turns: left(self.turns, turns),
+            turns_without_tool: self.turns_without_tool,
+        }
+    }
+
+    /// So much more than that: what was used before it is told once more.
+    #[must_use]
+    pub fn beyond(self, used: Usage) -> Budget {
+        let more = |most: Option<u64>, used: u64| most.map(|most| most.saturating_add(used));
+        let cost_micros = more(self.cost_micros, used.cost_micros.unwrap_or(0));
+        Budget { tokens: more(self.tokens, used.tokens()), cost_micros, ..self }
+    }
+
     /// The smaller of both, part by part.
     #[must_use]
     pub fn within(self, other: Budget) -> Budget {
@@ -180,8 +223,21 @@ pub enum SubmissionStatus {
     Failed,
 }
 
-/// Who worked in an attempt, where that is no plain command.
+/// A file of the user's of which an agent has a copy while it works.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loan {
+    /// The user's.
+    pub from: std::path::PathBuf,
+    /// The copy, below the agent's home.
+    pub to: std::path::PathBuf,
+    /// What the agent makes of it comes back.
+    pub refresh: bool,
+    /// What the user's was like then.
+    pub seen: String,
+}
+
+/// Who worked in an attempt, where that is no plain command.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentRecord {
     /// The profile.
     pub profile: String,
@@ -205,9 +261,101 @@ pub struct AgentRecord {
     /// What it said last of how far it is.
     #[serde(default)]
     pub progress: Option<String>,
-    /// The part of its budget of which it was warned.
+    /// The part of its budget of which nearly all is used.
     #[serde(default)]
     pub warned: Option<BudgetPart>,
+    /// What of the usage that it tells of belongs to the attempt whose conversation it goes on with.
+    #[serde(default)]
+    pub carried: Usage,
+    /// What it was lent of the user's.
+    #[serde(default)]
+    pub loans: Vec<Loan>,
+}
+
+impl AgentRecord {
+    /// What it used in this attempt.
+    pub fn used(&self) -> Usage {
+        self.report.usage.less(self.carried)
+    }
+}
+
+/// An amount of dollars, as it is written (`3`, `2.50`, `$2.50`), in millionths; `None` for what is none, or nothing.
+pub fn dollars(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let text = text.strip_prefix('$').unwrap_or(text);
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(whole) || !is_number(part) || part.len() > 6 || (whole.is_empty() && part.is_empty()) {
+        return None;
+    }
+    let number = |digits: &str| if digits.is_empty() { Some(0) } else { digits.parse::<u64>().ok() };
+    let micros = number(whole)?.checked_mul(1_000_000)?.checked_add(number(&format!("{part:0<6}"))?)?;
+    (micros > 0).then_some(micros)
+}
+
+/// An amount in millionths of a dollar, as a person reads it: `$0.0042`, `$2.50`.
+pub fn shown_dollars(micros: u64) -> String {
+    let (whole, part) = (micros / 1_000_000, micros % 1_000_000);
+    let part = format!("{part:06}");
+    let kept = part.trim_end_matches('0').len().max(2);
+    format!("${whole}.{}", &part[..kept])
+}
+
+/// An agent as a run knows it: what was said of it when the run was planned, and what was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgentSetup {
+    /// Its name.
+    pub name: String,
+    /// Its profile, whole.
+    pub profile: serde_json::Value,
+    /// Its program; `None` where it is not there.
+    pub program: Option<std::path::PathBuf>,
+    /// What that says that its version is.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Directories that it is in, and that it reads.
+    #[serde(default)]
+    pub reads: Vec<std::path::PathBuf>,
+    /// What the user says of it.
+    #[serde(default)]
+    pub options: AgentOptions,
+}
+
+/// What a user says of an agent, beyond its profile.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentOptions {
+    /// Its program, in the place of the profile's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// The model, where a task names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// How hard it is to think, where a task does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effort: Option<String>,
+    /// The address of a model's server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<String>,
+    /// Who is tried after it, where a task names it alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fallback: Vec<String>,
+    /// Variables that it gets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<super::Variable>,
+    /// The same, kept out of logs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<super::VariableName>,
+    /// What of the network it reaches, in the place of what its profile needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<super::Network>,
+    /// What an attempt of it may use up.
+    #[serde(skip_serializing_if = "is_default")]
+    pub budget: Budget,
+}
+
+fn is_default(budget: &Budget) -> bool {
+    *budget == Budget::default()
 }
 
 /// One of the agents that may work on a task, in the order in which they are tried.
@@ -297,8 +445,6 @@ pub struct AgentFailure {
     pub message: String,
     /// What follows from it for the next attempt.
     pub class: FailureClass,
-    /// How long a service wants to be left alone.
-    pub retry_after: Option<Span>,
 }
 
 #[cfg(test)]
@@ -316,6 +462,20 @@ mod tests {
         assert_eq!(Budget::default().reached(&used(u64::MAX, u64::MAX), 100), None);
         let narrow = budget.within(Budget { tokens: Some(5), ..Budget::default() });
         assert_eq!((narrow.tokens, narrow.turns), (Some(5), Some(10)));
+    }
+
+    #[test]
+    fn an_amount_of_money_reads_back_and_nothing_is_none() {
+        for (text, micros) in
+            [("3", 3_000_000), ("2.50", 2_500_000), ("$0.000001", 1), (".5", 500_000), ("5.", 5_000_000)]
+        {
+            assert_eq!(dollars(text), Some(micros), "{text}");
+            assert_eq!(dollars(&shown_dollars(micros)), Some(micros), "{text}");
+        }
+        for text in ["", "0", "-1", "1e3", "0.0000001", "1,5", "$", ".", "99999999999999999999"] {
+            assert_eq!(dollars(text), None, "{text}");
+        }
+        assert_eq!([shown_dollars(4_200), shown_dollars(2_500_000)], ["$0.0042", "$2.50"]);
     }
 
     #[test]

@@ -51,6 +51,12 @@ pub struct Question {
     pub asked_at: Timestamp,
     /// Until when a person may answer; without it, for as long as it takes.
     pub until: Option<Timestamp>,
+    /// The numbers of the requests that wait for its answer, where the agent asked by a tool.
+    #[serde(default)]
+    pub requests: Vec<u64>,
+    /// How many messages it had then: its answer comes after them.
+    #[serde(default)]
+    pub heard: usize,
 }
 
 impl Question {

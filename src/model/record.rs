@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
+use super::agent::{AgentChoice, AgentRecord, AgentSetup, Submission, Usage};
 use super::conflict::Resolving;
 use super::health::{HealthRecord, HealthSpans};
 use super::mail::{Message, Question};
@@ -106,6 +107,12 @@ pub struct RunRecord {
     /// of the first version.
     #[serde(default)]
     pub environment: Vec<(String, String)>,
+    /// The agents that its tasks name, resolved once.
+    #[serde(default)]
+    pub agents: Vec<AgentSetup>,
+    /// The template of what they are told, where it is not ours.
+    #[serde(default)]
+    pub instructions: Option<String>,
     /// Gates that ran, in order.
     pub gates: Vec<GateRecord>,
     /// An error that ended the supervisor itself.
@@ -237,10 +244,47 @@ impl TaskRecord {
         u32::try_from(self.attempts.len()).unwrap_or(u32::MAX).saturating_sub(self.pardoned)
     }
 
-    /// True when another attempt is allowed.
+    /// True when another attempt is allowed. One from which the next agent took over leaves that its own.
     pub fn may_try_again(&self, policy: &RetryPolicy) -> bool {
         let most = if policy.attempts == 0 { u64::MAX } else { policy.attempts };
-        u64::from(self.attempts_used()) < u64::from(self.spec.attempts_allowed()).min(most)
+        let handed_over = u32::try_from(self.agent_place()).unwrap_or(u32::MAX);
+        let allowed = self.spec.attempts_allowed().saturating_add(handed_over);
+        u64::from(self.attempts_used()) < u64::from(allowed).min(most)
+    }
+
+    /// True when the next attempt is that of another agent than the last one.
+    pub fn is_handed_over(&self) -> bool {
+        let last = self.attempts.last();
+        let class = last.and_then(|attempt| attempt.error.as_ref()?.class);
+        let failed = self.handed_over();
+        class.is_some_and(FailureClass::is_of_one_agent) && failed < self.spec.agents.len()
+    }
+
+    /// How many attempts that count ended by something that another agent may do without.
+    fn handed_over(&self) -> usize {
+        let counted = self.attempts.iter().skip(usize::try_from(self.pardoned).unwrap_or(usize::MAX));
+        counted.filter_map(|attempt| attempt.error.as_ref()?.class).filter(|class| class.is_of_one_agent()).count()
+    }
+
+    /// Which of its agents has the next attempt: the first, until what ended an attempt is something that another may do without.
+    pub fn agent_place(&self) -> usize {
+        self.handed_over().min(self.spec.agents.len().saturating_sub(1))
+    }
+
+    /// Which agent that is; `None` for a plain command.
+    pub fn next_agent(&self) -> Option<&AgentChoice> {
+        self.spec.agents.get(self.agent_place())
+    }
+
+    /// What its agents used, all attempts together.
+    pub fn usage(&self) -> Usage {
+        let agents = self.attempts.iter().filter_map(|attempt| attempt.agent.as_ref());
+        agents.fold(Usage::default(), |sum, agent| sum.plus(agent.used()))
+    }
+
+    /// What its agent handed in last.
+    pub fn submission(&self) -> Option<&Submission> {
+        self.attempts.iter().rev().find_map(|attempt| attempt.agent.as_ref()?.submission.as_ref())
     }
 }
 
@@ -296,6 +340,9 @@ pub struct AttemptRecord {
     /// How it was when its shim told that last; `None` while there was nothing to tell.
     #[serde(default)]
     pub health: Option<HealthRecord>,
+    /// Who works in it, where that is no plain command.
+    #[serde(default)]
+    pub agent: Option<AgentRecord>,
 }
 
 impl AttemptRecord {
@@ -309,7 +356,8 @@ impl AttemptRecord {
 /// Why an attempt counts as failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptError {
-    /// `exit`, `signal`, `timeout`, `idle`, `no_start`, `orphaned`, `limit`, `spawn`, `setup`, `capture`, `cancelled` or `crashed`.
+    /// `exit`, `signal`, `timeout`, `idle`, `no_start`, `orphaned`, `limit`, `spawn`, `setup`, `capture`, `cancelled`, `crashed`, `budget`
+    /// or what a verdict on an agent says.
     pub kind: String,
     /// One sentence.
     pub message: String,

@@ -22,14 +22,29 @@ pub enum FailureClass {
     Timeout,
     /// A limit or a rule of treehand's ended it.
     Policy,
+    /// Its program is not there.
+    Missing,
     /// The command failed, and that is all that is known.
     Failure,
 }
 
 impl FailureClass {
+    /// True for what another agent may do without: it has another account, another service, another program.
+    pub fn is_of_one_agent(self) -> bool {
+        matches!(self, Self::RateLimit | Self::Auth | Self::Missing)
+    }
+
     /// Every class, for tests and help.
-    pub const ALL: [FailureClass; 7] =
-        [Self::RateLimit, Self::Transient, Self::Auth, Self::Crash, Self::Timeout, Self::Policy, Self::Failure];
+    pub const ALL: [FailureClass; 8] = [
+        Self::RateLimit,
+        Self::Transient,
+        Self::Auth,
+        Self::Crash,
+        Self::Timeout,
+        Self::Policy,
+        Self::Missing,
+        Self::Failure,
+    ];
 
     /// The class in words.
     pub fn words(self) -> &'static str {
@@ -40,6 +55,7 @@ impl FailureClass {
             Self::Crash => "it crashed",
             Self::Timeout => "it ran out of time",
             Self::Policy => "a limit ended it",
+            Self::Missing => "its program is not there",
             Self::Failure => "it failed",
         }
     }

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::agent::{AgentChoice, Budget, Handover};
 use super::{BranchName, Network, Span, StalePolicy, TaskId, Variable, VariableName};
 
 /// How results become commits of the target.
@@ -63,6 +64,9 @@ impl GateSpec {
     }
 }
 
+/// Further attempts of an agent after its first, where nothing is said.
+pub const AGENT_RETRIES: u32 = 1;
+
 /// One task.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TaskSpec {
@@ -70,8 +74,20 @@ pub struct TaskSpec {
     pub id: TaskId,
     /// The agent profile; `command` for a plain command.
     pub agent: String,
-    /// The command and its arguments; never empty.
+    /// The command and its arguments; empty for an agent.
     pub command: Vec<String>,
+    /// The agents that may work on it, in the order in which they are tried; none for a plain command.
+    #[serde(default)]
+    pub agents: Vec<AgentChoice>,
+    /// How hard an agent is to think, in its own word.
+    #[serde(default)]
+    pub effort: Option<String>,
+    /// What an attempt may use up.
+    #[serde(default)]
+    pub budget: Budget,
+    /// What becomes of what one agent left behind when the next one takes over.
+    #[serde(default)]
+    pub handover: Handover,
     /// What the agent is told (the commit message of a plain command, if given).
     #[serde(default)]
     pub prompt: Option<String>,
@@ -111,6 +127,10 @@ impl TaskSpec {
             id,
             agent: agent.to_owned(),
             command,
+            agents: Vec::new(),
+            effort: None,
+            budget: Budget::default(),
+            handover: Handover::default(),
             prompt: None,
             needs: Vec::new(),
             paths: Vec::new(),
@@ -124,7 +144,13 @@ impl TaskSpec {
         }
     }
 
-    /// How many attempts it may have in all.
+    /// A task of which nothing is said but what its agents, tried in this order, are told.
+    pub fn for_agents(id: TaskId, agents: Vec<AgentChoice>, prompt: String) -> Self {
+        let agent = agents.first().map(|choice| choice.profile.clone()).unwrap_or_default();
+        TaskSpec { agents, prompt: Some(prompt), retries: AGENT_RETRIES, ..TaskSpec::plain(id, &agent, Vec::new()) }
+    }
+
+    /// How many attempts it may have in all, beside those that the next agent takes over from.
     pub fn attempts_allowed(&self) -> u32 {
         self.retries.saturating_add(1)
     }
@@ -157,6 +183,9 @@ pub struct RunSpec {
     /// How many tasks at once, if given.
     #[serde(default)]
     pub jobs: Option<u32>,
+    /// What all its attempts together may use up.
+    #[serde(default)]
+    pub budget: Budget,
     /// The tasks, in the order of the file.
     pub tasks: Vec<TaskSpec>,
 }

@@ -34,6 +34,11 @@ impl VariableName {
 }
 
 impl Variable {
+    /// The one of this name, as it is set where a child is started.
+    pub fn passed(name: VariableName) -> Variable {
+        Variable { name, value: None }
+    }
+
     /// Its name.
     pub fn name(&self) -> &VariableName {
         &self.name

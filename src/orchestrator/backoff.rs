@@ -57,6 +57,11 @@ pub fn classify(failed: Failed<'_>) -> (FailureClass, Option<Duration>) {
 }
 
 /// The time after the last `retry-after` in a text, which is there in lower case as well: seconds, or a moment (RFC 9110, 10.2.3).
+/// How long a service wants to be left alone, by what was said last.
+pub fn asked(said: &str, now: Timestamp) -> Option<Duration> {
+    asked_rest(said, &said.to_ascii_lowercase(), now)
+}
+
 fn asked_rest(said: &str, in_lower_case: &str, now: Timestamp) -> Option<Duration> {
     let (at, phrase) = ["retry-after", "retry_after", "retry after"]
         .iter()
@@ -87,7 +92,7 @@ pub fn rest(
     let (base, most) = (policy.backoff.0, policy.backoff_max.0);
     let doubled = |first: Duration, times: u32| first.saturating_mul(1u32.checked_shl(times).unwrap_or(u32::MAX));
     let chosen = match class {
-        FailureClass::Auth | FailureClass::Policy => return None,
+        FailureClass::Auth | FailureClass::Policy | FailureClass::Missing => return None,
         // What fails for no known reason now and then is done again at once, and only then with rests.
         FailureClass::Failure if failures < 2 => Duration::ZERO,
         FailureClass::Failure => doubled(base, failures - 2),

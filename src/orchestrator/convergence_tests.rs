@@ -15,10 +15,10 @@ use super::board::{Board, Effect, Event};
 use super::recover;
 use super::same_files;
 use super::supervisor::{beginning, slot};
-use crate::model::record::{AttemptError, AttemptRecord, RunRecord, TaskRecord};
+use crate::model::record::{AttemptError, RunRecord, TaskRecord};
 use crate::model::{
     BaseReport, CommitId, Delay, MergePolicy, OverlapPolicy, Reason, ReasonKind, RunId, RunState, TaskEvent, TaskId,
-    TaskState, Timestamp, Token,
+    TaskState, Timestamp,
 };
 use crate::store::{EntryDraft, Landing, Store, StoreError, fixture};
 
@@ -236,7 +236,8 @@ impl<'a> Supervisor<'a> {
             Step::Record if self.cancelled => Next::Settled(self.end(id, TaskEvent::Cancel, ReasonKind::Cancelled)?),
             Step::Record => {
                 let n = u32::try_from(task.attempts.len()).expect("a few") + 1;
-                store.move_task(run, id, TaskEvent::Start, json!({}), |task| task.attempts.push(attempt_record(n)))?;
+                store
+                    .move_task(run, id, TaskEvent::Start, json!({}), |task| task.attempts.push(fixture::attempt(n)))?;
                 Next::Do(Step::Begin)
             }
             Step::Begin => {
@@ -348,23 +349,6 @@ fn land(
     let (before, after) = (commit('a'), commit('b'));
     let landing = Landing { run: &run.id, task, into: &run.into, before: &before, after: &after, at: Timestamp(10) };
     Ok(store.record_landings(&[landing], intent)?.remove(0).state)
-}
-
-fn attempt_record(n: u32) -> AttemptRecord {
-    AttemptRecord {
-        n,
-        token: Token::parse(&"0".repeat(32)).expect("a token"),
-        process: None,
-        starter: None,
-        started_at: Timestamp(8),
-        ended_at: None,
-        exit: None,
-        signal: None,
-        error: None,
-        log: "log".into(),
-        setup: Vec::new(),
-        health: None,
-    }
 }
 
 fn failed() -> AttemptError {

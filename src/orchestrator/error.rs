@@ -22,6 +22,47 @@ pub enum RunError {
     /// A secret that is not there.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// An agent that nobody knows.
+    #[error("there is no agent `{name}`")]
+    UnknownAgent {
+        /// As it was named.
+        name: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
+    /// None of the agents that a task names is installed.
+    #[error("none of the agents of a task is installed: {names}")]
+    NoAgent {
+        /// Which.
+        names: String,
+        /// How to get one.
+        hint: String,
+    },
+    /// The program of an agent that is not there.
+    #[error("the program of {name} is not there")]
+    Missing {
+        /// Whose.
+        name: String,
+        /// How to get it.
+        install: String,
+    },
+    /// Nothing is left of the budget of a run.
+    #[error("the budget of the run is used up: {}", part.words())]
+    UsedUp {
+        /// Of what.
+        part: crate::model::agent::BudgetPart,
+    },
+    /// A profile that cannot be gone by.
+    #[error("the profile of the agent `{name}`: {source}")]
+    Profile {
+        /// Whose.
+        name: String,
+        /// Why.
+        source: crate::agent::profile::ProfileError,
+    },
+    /// The template of what agents are told.
+    #[error("what agents are told (supervise.instructions): {0}")]
+    Instructions(#[from] super::template::TemplateFault),
     /// A setup step that did not do its work.
     #[error("{message}")]
     Setup {

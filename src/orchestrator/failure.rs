@@ -14,13 +14,39 @@ use super::context::{Context, RunError};
 use super::gates;
 use super::refusal::{self, cancel};
 use crate::confine::shim::Stopped;
+use crate::model::agent::AgentFailure;
+use crate::model::cause::chain;
 use crate::model::record::{AttemptError, TaskRecord};
 use crate::model::{Delay, FailureClass, Reason, ReasonKind, Span, TaskEvent, TaskId, TaskState};
 use crate::sys::{clock, random};
 use crate::worktree::WorktreeError;
 
-/// What kind of failure an end is, and in words; `None` for one that is none.
-pub fn failure(end: &AttemptEnd) -> Option<(&'static str, String)> {
+/// What went wrong in an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// The kind that its record has.
+    pub kind: &'static str,
+    /// In words.
+    pub message: String,
+    /// Its class, where that is known without looking at what was said last.
+    pub class: Option<FailureClass>,
+}
+
+impl Wrong {
+    /// Something of this kind.
+    pub fn new(kind: &'static str, message: String) -> Wrong {
+        Wrong { kind, message, class: None }
+    }
+}
+
+impl From<AgentFailure> for Wrong {
+    fn from(AgentFailure { kind, message, class }: AgentFailure) -> Wrong {
+        Wrong { kind, message, class: Some(class) }
+    }
+}
+
+/// What kind of failure an end is; `None` for one that is none.
+pub fn failure(end: &AttemptEnd) -> Option<Wrong> {
     let kind = match end.stopped {
         Some(Stopped::Asked) => CANCELLED,
         Some(Stopped::Timeout) => TIMEOUT,
@@ -34,7 +60,34 @@ pub fn failure(end: &AttemptEnd) -> Option<(&'static str, String)> {
         None if end.signal.is_some() => "signal",
         None => "exit",
     };
-    Some((kind, gates::describe(end)))
+    let class = (kind == "budget").then_some(FailureClass::Policy);
+    Some(Wrong { class, ..Wrong::new(kind, gates::describe(end)) })
+}
+
+/// What is wrong with an attempt that did not get as far as an end.
+pub fn without_end(error: RunError) -> Wrong {
+    let class = match &error {
+        RunError::Setup { .. } => return Wrong::new(SETUP, chain(&error)),
+        RunError::Missing { .. } => Some(FailureClass::Missing),
+        RunError::UsedUp { .. } | RunError::Profile { .. } | RunError::Instructions(_) => Some(FailureClass::Policy),
+        _ => None,
+    };
+    let kind = if matches!(error, RunError::Missing { .. }) { "missing" } else { SPAWN };
+    Wrong { class, ..Wrong::new(kind, chain(&error)) }
+}
+
+/// An attempt that ended well was none: its agent changed nothing, or said nothing.
+pub fn judged(context: &Context, id: &TaskId, failed: AgentFailure) -> Result<TaskState, RunError> {
+    let error = describe(context, id, None, failed.into())?;
+    let data = json!({"error": error});
+    context.store(|store| {
+        store.edit_task(&context.run.id, id, "attempt.judged", data, |task| {
+            if let Some(attempt) = task.attempts.last_mut() {
+                attempt.error = Some(error);
+            }
+        })
+    })?;
+    after_failure(context, id)
 }
 
 /// Kinds of failure that something else follows than of a command that failed.
@@ -43,9 +96,9 @@ const TIMEOUT: &str = "timeout";
 const IDLE: &str = "idle";
 const NO_START: &str = "no_start";
 /// A setup step failed, and the command never started.
-pub const SETUP: &str = "setup";
+const SETUP: &str = "setup";
 /// The command could not be started.
-pub const SPAWN: &str = "spawn";
+const SPAWN: &str = "spawn";
 
 /// Goes on after an attempt whose failure is on record.
 pub fn after_failure(context: &Context, id: &TaskId) -> Result<TaskState, RunError> {
@@ -56,11 +109,17 @@ pub fn after_failure(context: &Context, id: &TaskId) -> Result<TaskState, RunErr
     match error.kind.as_str() {
         CANCELLED => cancel(context, id),
         TIMEOUT | IDLE | NO_START => {
-            retry_or_fail(context, id, ReasonKind::Timeout, format!("the command {}", error.message))
+            retry_or_fail(context, id, ReasonKind::Timeout, format!("{} {}", who(&task), error.message))
         }
-        SETUP | SPAWN => retry_or_fail(context, id, ReasonKind::Failed, error.message.clone()),
-        _ => retry_or_fail(context, id, ReasonKind::Failed, format!("the command {}", error.message)),
+        SETUP | SPAWN | "missing" => retry_or_fail(context, id, ReasonKind::Failed, error.message.clone()),
+        _ => retry_or_fail(context, id, ReasonKind::Failed, format!("{} {}", who(&task), error.message)),
     }
+}
+
+/// Who worked in the last attempt, in words.
+fn who(task: &TaskRecord) -> &str {
+    let agent = task.attempts.last().and_then(|attempt| attempt.agent.as_ref());
+    agent.map_or("the command", |agent| &agent.profile)
 }
 
 /// True for a task whose command was ended because nobody answered its question in time: that is no failure of its own.
@@ -74,13 +133,14 @@ pub fn close_attempt(
     context: &Context,
     id: &TaskId,
     end: Option<&AttemptEnd>,
-    error: Option<(&str, String)>,
+    wrong: Option<Wrong>,
 ) -> Result<(), RunError> {
-    let error = error.map(|(kind, message)| describe(context, id, end, kind, message)).transpose()?;
+    let error = wrong.map(|wrong| describe(context, id, end, wrong)).transpose()?;
+    let report = end.and_then(|end| end.agent.as_deref());
     let left_behind = end.map_or(0, |end| end.left_behind);
     let network = end.map(|end| &end.network[..]).unwrap_or_default();
     let data = json!({"exit": end.and_then(|e| e.exit), "signal": end.and_then(|e| e.signal),
-        "left_behind": left_behind, "network": network, "error": error});
+        "left_behind": left_behind, "network": network, "usage": report.map(|report| report.usage), "error": error});
     context.store(|store| {
         store.edit_task(&context.run.id, id, "attempt.ended", data, |task| {
             if let Some(attempt) = task.attempts.last_mut() {
@@ -88,6 +148,9 @@ pub fn close_attempt(
                 attempt.exit = end.and_then(|end| end.exit);
                 attempt.signal = end.and_then(|end| end.signal);
                 attempt.error = error;
+                if let (Some(agent), Some(report)) = (&mut attempt.agent, report) {
+                    agent.report = report.clone();
+                }
             }
         })
     })?;
@@ -95,19 +158,20 @@ pub fn close_attempt(
 }
 
 /// A failure as it is kept, without secrets.
-fn describe(
-    context: &Context,
-    id: &TaskId,
-    end: Option<&AttemptEnd>,
-    kind: &str,
-    message: String,
-) -> Result<AttemptError, RunError> {
+fn describe(context: &Context, id: &TaskId, end: Option<&AttemptEnd>, wrong: Wrong) -> Result<AttemptError, RunError> {
+    let Wrong { kind, message, class } = wrong;
     let message = context.masked(&message)?;
     let task = context.task(id)?;
     let said = task.attempts.last().map(|attempt| last_words(attempt.telling_log())).unwrap_or_default();
-    let (class, asked) =
-        backoff::classify(Failed { kind, exit: end.and_then(|end| end.exit), said: &said, at: clock::now() });
-    Ok(AttemptError { kind: kind.to_owned(), message, class: Some(class), retry_after: asked.map(Span) })
+    let (exit, at) = (end.and_then(|end| end.exit), clock::now());
+    let (guessed, asked) = backoff::classify(Failed { kind, exit, said: &said, at });
+    let asked = match class {
+        Some(FailureClass::RateLimit) => backoff::asked(&said, at),
+        Some(_) => None,
+        None => asked,
+    };
+    let class = Some(class.unwrap_or(guessed));
+    Ok(AttemptError { kind: kind.to_owned(), message, class, retry_after: asked.map(Span) })
 }
 
 /// How much of what a command said last may tell why it failed.
@@ -165,6 +229,10 @@ fn next_attempt(context: &Context, task: &TaskRecord) -> Result<Option<Option<De
     }
     let error = task.attempts.last().and_then(|attempt| attempt.error.as_ref());
     let class = error.and_then(|error| error.class).unwrap_or(FailureClass::Failure);
+    if task.is_handed_over() {
+        // The next agent has nothing to rest from.
+        return Ok(Some(None));
+    }
     let asked = error.and_then(|error| error.retry_after).map(|asked| asked.0);
     let jitter = f64::from(random::bits().map_err(WorktreeError::Random)?) / f64::from(u16::MAX);
     let Some(rest) = backoff::rest((class, asked), task.attempts_used(), policy, jitter) else { return Ok(None) };

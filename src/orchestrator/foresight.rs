@@ -11,7 +11,7 @@ use super::context::RunError;
 use super::precedence::Overlaps;
 use super::setup as own_setup;
 use super::start::RunPlan;
-use super::worker;
+use super::task_attempt;
 use crate::agent::invocation::{self, Invocation};
 use crate::confine::Launch;
 use crate::confine::policy::{Limits, Mount};
@@ -96,7 +96,7 @@ pub struct Foreseen {
 /// Looks ahead for one task.
 pub fn foresee(repo: &Repository, plan: &RunPlan, task: &TaskRecord) -> Result<Foreseen, RunError> {
     let Invocation { argv, env } = invocation::invocation(&plan.run.id, &task.spec, 1);
-    seen(repo, plan, task, argv, |launch, exported| worker::furnish(launch, task, env, exported))
+    seen(repo, plan, task, argv, |launch, exported| task_attempt::furnish(launch, task, env, exported))
 }
 
 /// Looks ahead for a setup step in the tree of a task.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::behind::{self, Lacks, Target};
@@ -115,6 +115,13 @@ pub async fn tell(context: &Arc<Context>, id: &TaskId, home: &Path) -> Result<()
 }
 
 fn try_tell(context: &Context, id: &TaskId, home: &Path) -> Result<(), RunError> {
+    let document = document(context, id)?;
+    fs::write_beneath(home, Path::new(FRESH), format!("{document}\n").as_bytes(), None)?;
+    Ok(())
+}
+
+/// How the base of a task stands, as it is told, which is on record then.
+pub fn document(context: &Context, id: &TaskId) -> Result<Value, RunError> {
     let (reader, task) = (context.repo.reader(), context.task(id)?);
     let target = target(context, &reader)?;
     let lacks = lacks(context, &reader, &target, &task)?;
@@ -122,8 +129,8 @@ fn try_tell(context: &Context, id: &TaskId, home: &Path) -> Result<(), RunError>
     let fresh = lacks.told(Some(written));
     let document = json!({"state": fresh.state, "missing": fresh.missing, "touches": fresh.touches,
         "target": context.run.into, "tip": target.newest});
-    fs::write_beneath(home, Path::new(FRESH), format!("{document}\n").as_bytes(), None)?;
-    Ok(note(context, &task, &fresh)?)
+    note(context, &task, &fresh)?;
+    Ok(document)
 }
 
 /// Writes down how the base of a task stands, when that is another word than before.

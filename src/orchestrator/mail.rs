@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::agents::ears;
 use super::asking;
 use super::context::{Context, RunError};
 use super::lookout;
@@ -35,7 +36,7 @@ pub const TEXT_MAX: usize = 64 << 10;
 const TOOL_NAME_MAX: usize = 200;
 
 /// So many messages a task may have before no further question of it is heard: who asks without end is no conversation.
-const MESSAGES_MAX: usize = 1000;
+pub const MESSAGES_MAX: usize = 1000;
 
 /// How long a question may be half written, and how often it is looked for one where nothing tells.
 const LOOK: Duration = Duration::from_secs(1);
@@ -46,10 +47,13 @@ const PACE: Duration = Duration::from_millis(20);
 /// What a command writes when it asks.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
-    question: String,
-    default: Option<String>,
-    deadline: Option<Span>,
+pub struct Asked {
+    /// In words.
+    pub question: String,
+    /// The answer when nobody gives one in time.
+    pub default: Option<String>,
+    /// How long a person has.
+    pub deadline: Option<Span>,
 }
 
 /// Makes the mail directory of a task; the answer is how its command finds it.
@@ -70,7 +74,11 @@ pub async fn attended<T>(
         Err(error) = attend(context, id, &home) => Err(error),
     };
     unpark(context, id, "its command ended")?;
-    context.sign(id, |signs| signs.tool = None);
+    context.sign(id, |signs| {
+        signs.tool = None;
+        // What it asked for ended with it.
+        signs.answers.clear();
+    });
     ended
 }
 
@@ -108,6 +116,7 @@ async fn attend(context: &Arc<Context>, id: &TaskId, home: &Path) -> Result<std:
             lookout::tell(context, id, home).await?;
         }
         let task = deliver(context, context.task(id)?, home)?;
+        ears::pass_on(context, &task);
         if let Some((name, at)) = tool_used(home) {
             let name = context.masked(&name)?;
             context.sign(id, |signs| signs.tool = Some((name, at)));
@@ -117,7 +126,7 @@ async fn attend(context: &Arc<Context>, id: &TaskId, home: &Path) -> Result<std:
             match asked(home) {
                 Ok(None) => half_written = false,
                 Ok(Some(asked)) => {
-                    park(context, id, asked)?;
+                    park(context, id, asked, Vec::new())?;
                     listens = take_away(home);
                     continue;
                 }
@@ -197,12 +206,14 @@ fn take_away(home: &Path) -> bool {
     taken.inspect_err(|error| tracing::warn!(%error, "no further question of this attempt is heard")).is_ok()
 }
 
-fn park(context: &Context, id: &TaskId, asked: Asked) -> Result<(), RunError> {
+/// Parks a task until its question has an answer. `requests` are those of its agent that wait for it.
+pub fn park(context: &Context, id: &TaskId, asked: Asked, requests: Vec<u64>) -> Result<(), RunError> {
     let now = clock::now();
     let until = asked.deadline.map(|deadline| now.plus(deadline.0));
     let text = context.masked(&asked.question)?;
     let default = asked.default.map(|default| context.masked(&default)).transpose()?;
-    let question = Question { text, default, asked_at: now, until };
+    let heard = context.task(id)?.mail.len();
+    let question = Question { text, default, asked_at: now, until, requests, heard };
     let data = json!({"question": question});
     context.store(|store| {
         store.move_task(&context.run.id, id, TaskEvent::Ask, data, |task| {

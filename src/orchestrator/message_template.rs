@@ -1,20 +1,10 @@
-//! Decision file: messages of commits by a template of the user's or of the project's (`merge.message`, in the language of Jinja).
-//!
-//! A template only renders text: it reads no file, calls nothing of ours, and is bounded in work, depth and size. What it does not
-//! know is an error, and so is a message that says nothing; there is never another one instead.
+//! Decision file: messages of commits by a template of the user's or of the project's (`merge.message`): what it can say, and that it is
+//! a message. How a template is read is in `template`.
 
-use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value, context};
+use minijinja::{Value, context};
 
 use super::messages::{Told, is_ours};
-
-/// Most bytes of a template, and of what it gives.
-const BYTES_MAX: usize = 64 << 10;
-
-/// Steps that one message may take. They pay for memory, too, 64 bytes each.
-const FUEL: u64 = 200_000;
-
-/// How deep what calls itself may go.
-const DEPTH_MAX: usize = 64;
+use super::template::{self, BYTES_MAX, TemplateFault};
 
 /// What a template can say.
 #[derive(Clone, Debug)]
@@ -39,67 +29,13 @@ pub struct Words<'a> {
     pub default: &'a str,
 }
 
-/// Why there is no message.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TemplateFault {
-    /// The language was not kept to, or the template asks for what is not there.
-    #[error("line {line} of it: {why}")]
-    At {
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong there.
-        why: String,
-    },
-    /// It says nothing.
-    #[error("it says nothing")]
-    Nothing,
-    /// It is too long, or what it gives is.
-    #[error("{what} is longer than {} bytes", BYTES_MAX)]
-    TooLong {
-        /// Which.
-        what: &'static str,
-    },
-    /// A commit cannot have it.
-    #[error("it gives a zero byte, which no message can have")]
-    ZeroByte,
-}
-
-/// An error where a text is no template.
-pub fn check(template: &str) -> Result<(), TemplateFault> {
-    if template.len() > BYTES_MAX {
-        return Err(TemplateFault::TooLong { what: "it" });
-    }
-    if template.trim().is_empty() {
-        return Err(TemplateFault::Nothing);
-    }
-    environment().template_from_str(template).map_err(|error| fault(&error)).map(drop)
-}
-
 /// The text of a message, without the trailers that are added to it.
 pub fn render(template: &str, words: &Words<'_>) -> Result<String, TemplateFault> {
-    check(template)?;
-    let environment = environment();
-    let text = environment.template_from_str(template).and_then(|template| template.render(values(words)));
-    let text = text.map_err(|error| fault(&error))?;
-    if text.len() > BYTES_MAX {
-        return Err(TemplateFault::TooLong { what: "what it gives" });
-    }
-    if text.contains('\0') {
-        return Err(TemplateFault::ZeroByte);
-    }
+    let text = template::render(template, values(words), BYTES_MAX)?;
     if text.lines().all(|line| line.trim().is_empty() || is_ours(line)) {
         return Err(TemplateFault::Nothing);
     }
     Ok(format!("{}\n", text.trim_start_matches(['\n', '\r']).trim_end()))
-}
-
-fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(|_| AutoEscape::None);
-    environment.set_fuel(Some(FUEL));
-    environment.set_recursion_limit(DEPTH_MAX);
-    environment
 }
 
 fn values(words: &Words<'_>) -> Value {
@@ -111,15 +47,6 @@ fn values(words: &Words<'_>) -> Value {
     let subject = default.lines().next().unwrap_or_default();
     let default = default.trim_end();
     context! { task, run, goal, prompt, subject, commits, branch, target, strategy, default }
-}
-
-fn fault(error: &minijinja::Error) -> TemplateFault {
-    let why = match (error.kind(), error.detail()) {
-        (ErrorKind::OutOfFuel, _) => "it takes too much work".to_owned(),
-        (kind, None) => kind.to_string(),
-        (kind, Some(detail)) => format!("{kind}: {detail}"),
-    };
-    TemplateFault::At { line: error.line().unwrap_or(1), why }
 }
 
 #[cfg(test)]
@@ -190,8 +117,11 @@ mod tests {
             let why = rendered(template).expect_err(template);
             assert!(why.contains(expected), "{template}: {why}");
         }
-        assert_eq!(check(&"x".repeat(BYTES_MAX + 1)), Err(TemplateFault::TooLong { what: "it" }));
-        assert!(check(&"(".repeat(50_000)).is_ok(), "no expression");
-        assert!(check(&format!("{{{{ {} }}}}", "(".repeat(50_000))).is_err());
+        assert_eq!(
+            template::check(&"x".repeat(BYTES_MAX + 1)),
+            Err(TemplateFault::TooLong { what: "it", most: BYTES_MAX })
+        );
+        assert!(template::check(&"(".repeat(50_000)).is_ok(), "no expression");
+        assert!(template::check(&format!("{{{{ {} }}}}", "(".repeat(50_000))).is_err());
     }
 }

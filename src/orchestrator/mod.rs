@@ -6,6 +6,7 @@
 pub mod acceptance;
 pub mod admission;
 pub mod again;
+pub mod agents;
 pub mod asking;
 pub mod attempt;
 pub mod backoff;
@@ -49,8 +50,10 @@ pub mod stale;
 pub mod start;
 pub mod stopping;
 pub mod supervisor;
+pub mod task_attempt;
 pub mod task_branch;
 pub mod taskfile;
+pub mod template;
 pub mod worker;
 
 #[cfg(test)]

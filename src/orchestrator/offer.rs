@@ -10,6 +10,7 @@ use super::context::RunError;
 use super::start::{self, RunPlan, StartSettings};
 use crate::agent::profile::COMMAND;
 use crate::confine;
+use crate::model::agent::Budget;
 use crate::model::record::TaskRecord;
 use crate::model::{BaseReport, BranchName, CommitId, GateSpec, RunSpec, Strategy, TaskId, TaskSpec, TaskState};
 use crate::worktree::import::{RefChange, update_refs};
@@ -40,6 +41,7 @@ pub fn spec(goal: String, into: &BranchName, gates: Vec<GateSpec>, strategy: Opt
         strategy,
         merge: None,
         jobs: None,
+        budget: Budget::default(),
         tasks: Vec::new(),
     }
 }

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use super::agents::judge;
+use super::agents::succession::GoesOn;
 use super::context::{Context, RunError};
-use super::failure::is_unanswered;
+use super::failure::{self, is_unanswered};
 use super::forward::{self, Made};
 use super::messages::{self, Origin};
 use super::refusal;
@@ -35,6 +37,8 @@ pub struct Prepared {
     pub base: CommitId,
     /// Object directories that are lent to it.
     pub lenders: Vec<PathBuf>,
+    /// With what of an earlier attempt it goes on.
+    pub goes_on: Option<GoesOn>,
 }
 
 /// What keeps a result from landing by itself, and how far.
@@ -51,6 +55,9 @@ pub fn take(context: &Context, id: &TaskId, prepared: &Prepared) -> Result<TaskS
     }
     match capture_and_import(context, id, prepared) {
         Ok(None) => {
+            if let Some(failed) = judge::unchanged(context, &task) {
+                return failure::judged(context, id, failed);
+            }
             let run = &context.run.id;
             let task = context
                 .store(|s| s.move_task(run, id, TaskEvent::NothingChanged, json!({}), |task| task.resolving = None))?;
@@ -158,7 +165,7 @@ fn capture_and_import(
     }
     let task = context.task(id)?;
     forward::take_back(context, &task)?;
-    let replaced = ties(context, &task, prepared)?;
+    let replaced = mend_ties(context, &task, &prepared.paths)?;
     let origin = Origin { run: &context.run.id, task: id };
     let message = messages::capture(&task.spec, &origin);
     let base = &prepared.base;
@@ -216,18 +223,18 @@ fn judge(
 }
 
 /// Puts back what ties the workspace to its git dir, where the task was to leave it alone; which of that it had replaced.
-fn ties(context: &Context, task: &TaskRecord, prepared: &Prepared) -> Result<Vec<PathBuf>, RunError> {
+pub fn mend_ties(context: &Context, task: &TaskRecord, paths: &SealedPaths) -> Result<Vec<PathBuf>, RunError> {
     if matches!(context.granted.level(), ConfineLevel::Off | ConfineLevel::External) {
         return Ok(Vec::new());
     }
-    let replaced = ties::replaced(&prepared.paths);
+    let replaced = ties::replaced(paths);
     if !replaced.is_empty() {
         // Written down before it is put back: after a crash nothing else tells of it.
-        let (data, paths) = (json!({"paths": replaced}), replaced.clone());
+        let (data, new) = (json!({"paths": replaced}), replaced.clone());
         context.store(|store| {
-            store.edit_task(&context.run.id, &task.id, "task.tampered", data, |task| task.tampered.extend(paths))
+            store.edit_task(&context.run.id, &task.id, "task.tampered", data, |task| task.tampered.extend(new))
         })?;
-        ties::mend(&prepared.paths)?;
+        ties::mend(paths)?;
     }
     let known = task.tampered.iter().filter(|path| !replaced.contains(path)).cloned();
     Ok(known.chain(replaced.iter().cloned()).collect())

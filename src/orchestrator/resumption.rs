@@ -8,15 +8,16 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::agents::ears::TaskEars;
+use super::agents::equip;
 use super::attempt::{self, Adopted, Orphan};
 use super::context::{Context, RunError, blocking};
 use super::failure::{after_failure, is_unanswered};
-use super::health;
 use super::mail;
 use super::refusal::fail;
 use super::sockets;
 use super::worker::{self, conclude};
-use crate::model::health::Health;
+use crate::model::agent::Budget;
 use crate::model::record::{AttemptRecord, TaskRecord};
 use crate::model::{TaskEvent, TaskId, TaskState};
 
@@ -72,7 +73,7 @@ async fn go_on(
         log: attempt.log.clone(),
         starter: attempt.starter.clone(),
     };
-    let ears = |told: Health| health::note(context, id, &told);
+    let ears = TaskEars::new(context, id, budget(context, task));
     let adopted = attempt::adopt(orphan, context.stop_of(id), &ears);
     let ended = match mail::attended(context, id, prepared.paths.home.clone(), adopted).await {
         Ok(Adopted::NeverBegan) => return release(context, id, attempt.n),
@@ -80,6 +81,12 @@ async fn go_on(
         Err(error) => Err(error),
     };
     conclude(context, id, prepared, ended).await
+}
+
+/// What the agent of a task's last attempt may use up.
+fn budget(context: &Context, task: &TaskRecord) -> Budget {
+    let agent = task.attempts.last().and_then(|attempt| attempt.agent.as_ref());
+    agent.and_then(|agent| equip::budget_of(&context.run, task, agent)).unwrap_or_default()
 }
 
 /// Puts a task back whose attempt never began: it is as if it had not been recorded.

@@ -35,3 +35,8 @@ pub fn of_run(run: &RunId) -> Result<PathBuf, RunError> {
 pub fn door(token: &Token) -> Result<PathBuf, RunError> {
     Ok(home()?.join(format!("{}.sock", token.as_str())))
 }
+
+/// Where the tools of the agent in the attempt with this mark reach its shim.
+pub fn endpoint(token: &Token) -> Result<PathBuf, RunError> {
+    Ok(home()?.join(format!("{}.agent", token.as_str())))
+}

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::confine::{self, environment};
+use crate::model::agent::AgentSetup;
 use crate::model::health::HealthSpans;
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord};
 use crate::model::{
@@ -22,6 +23,7 @@ use crate::worktree::remote::{Lookup, RemoteBranch};
 use crate::worktree::sealed::Identity;
 use crate::worktree::{Repository, WorktreeError, reach};
 
+use super::agents::find::{self, Options};
 use super::context::RunError;
 use super::sockets;
 
@@ -70,6 +72,10 @@ pub struct StartSettings {
     pub sensitive: Sensitive,
     /// How often the agent of a task may resolve a conflict of its result.
     pub conflict_rounds: u32,
+    /// What is said of agents.
+    pub agents: Options,
+    /// The template of what agents are told, where it is not ours.
+    pub instructions: Option<String>,
 }
 
 /// A run as it would be recorded, with what is to be said about it.
@@ -86,11 +92,12 @@ pub struct RunPlan {
 }
 
 /// Plans a run; nothing is made.
-pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Result<RunPlan, RunError> {
+pub fn plan(repo: &Repository, mut spec: RunSpec, settings: &StartSettings) -> Result<RunPlan, RunError> {
     confine::require(settings.confine, &reach::ground(repo))?;
     sockets::require_place()?;
     Identity::of_user(repo)?;
     check_secrets(&spec, &settings.setup)?;
+    let agents = find::resolve(&mut spec, &settings.agents)?;
     let base = base::resolve(repo, spec.base.as_deref(), settings.lookup)?;
     let accepted = accept::enforce(repo, &base, spec.stale_policy(settings.stale))?;
     let mut warnings = accepted.warnings;
@@ -101,9 +108,15 @@ pub fn plan(repo: &Repository, spec: RunSpec, settings: &StartSettings) -> Resul
     let into = target(repo, spec.into.as_ref(), spec.merge == Some(MergePolicy::Manual), &base)?;
     let before = target_tip(repo, &into, &accepted.report)?;
     refuse_name_clash(repo)?;
-    let run = run_record(repo, spec.clone(), settings, (accepted.report, into, before))?;
+    warnings.extend(agents.iter().filter_map(not_there));
+    let run = RunRecord { agents, ..run_record(repo, spec.clone(), settings, (accepted.report, into, before))? };
     let tasks = tasks(&run.id, &spec)?;
     Ok(RunPlan { run, tasks, warnings, kept: accepted.kept })
+}
+
+/// What is said of an agent whose place another one will take.
+fn not_there(agent: &AgentSetup) -> Option<String> {
+    agent.program.is_none().then(|| format!("{} is not installed: its tasks go to who comes after it", agent.name))
 }
 
 /// A run that begins now.
@@ -151,6 +164,8 @@ pub(super) fn run_record(
         retry: settings.retry,
         admission: settings.admission.clone(),
         environment: environment::here(),
+        agents: Vec::new(),
+        instructions: settings.instructions.clone(),
         gates: Vec::new(),
         error: None,
         // Each task has its own record: what changes of the run is not to be written with all of them every time.

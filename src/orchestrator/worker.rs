@@ -9,28 +9,22 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::admission::{self, Admitted};
-use super::attempt::{self, Attempt, AttemptEnd};
+use super::agents::{equip, judge, succession};
+use super::attempt::AttemptEnd;
 use super::context::{Context, RunError, blocking};
-use super::failure::{SETUP, SPAWN, after_failure, close_attempt, failure, is_unanswered};
-use super::health;
-use super::mail;
+use super::failure::{self, Wrong, after_failure, close_attempt, is_unanswered};
+
 use super::refusal::{cancel, fail, reject};
 use super::resolve;
 use super::result::{self, Prepared};
 use super::room;
 use super::same_files;
-use super::setup::{self, TaskTree};
-use super::slots::Place;
+use super::task_attempt;
 use super::task_branch;
-use crate::agent::invocation;
-use crate::confine::Launch;
-use crate::model::cause::chain;
-use crate::model::health::Health;
-use crate::model::record::{AttemptRecord, TaskRecord};
-use crate::model::{BranchName, CommitId, Reason, ReasonKind, TaskEvent, TaskId, TaskState, Token};
-use crate::sys::{clock, fs, proc, random};
+use crate::model::record::TaskRecord;
+use crate::model::{BranchName, CommitId, Reason, ReasonKind, TaskEvent, TaskId, TaskState};
+use crate::sys::{fs, random};
 use crate::worktree::WorktreeError;
-use crate::worktree::exported::Exported;
 use crate::worktree::import::update_ref;
 use crate::worktree::import_submodules;
 use crate::worktree::merge::{self, Merged, Signature, merge_trees};
@@ -67,7 +61,7 @@ pub async fn work(context: Arc<Context>, id: TaskId) -> Result<TaskState, RunErr
         return cancel(&context, &id);
     }
     let token = random::token().map_err(WorktreeError::Random)?;
-    let ended = run_attempt(&context, &id, &prepared, (&token, places)).await;
+    let ended = task_attempt::run(&context, &id, &prepared, (&token, places)).await;
     conclude(&context, &id, prepared, ended).await
 }
 
@@ -82,15 +76,19 @@ pub async fn conclude(
         Ok(end) => end,
         Err(error) if matches!(error, RunError::Store(_)) || room::is_full(&error) => return Err(error),
         Err(error) => {
-            let (kind, message) = match error {
-                RunError::Setup { message } => (SETUP, message),
-                error => (SPAWN, chain(&error)),
-            };
-            close_attempt(context, id, None, Some((kind, message)))?;
+            judge::take_back(context, &context.task(id)?)?;
+            close_attempt(context, id, None, Some(failure::without_end(error)))?;
             return after_failure(context, id);
         }
     };
-    let failed = failure(&end);
+    let task = context.task(id)?;
+    judge::take_back(context, &task)?;
+    judge::hear_the_rest(context, &task, &end);
+    let failed = match task.attempts.last().and_then(|attempt| attempt.agent.as_ref()) {
+        // An exit code alone is no answer of an agent's.
+        Some(_) if end.stopped.is_none() => judge::failure(context, &context.task(id)?, &end).map(Wrong::from),
+        _ => failure::failure(&end),
+    };
     let ended_well = failed.is_none();
     close_attempt(context, id, Some(&end), failed)?;
     if ended_well || is_unanswered(&context.task(id)?) {
@@ -109,6 +107,9 @@ fn prepare(context: &Context, id: &TaskId) -> Result<Preparation, RunError> {
     let (run, repo) = (&context.run.id, &context.repo);
     let task = context.task(id)?;
     let paths = context.paths(id)?;
+    if let Some(prepared) = as_it_was_left(context, &task, &paths)? {
+        return Ok(Preparation::Ready(Box::new(prepared)));
+    }
     clear_earlier(context, &task, &paths)?;
     let base = match base_of(context, &task)? {
         Ok(base) => base,
@@ -141,7 +142,21 @@ fn prepare(context: &Context, id: &TaskId) -> Result<Preparation, RunError> {
     if let Some(resolving) = &task.resolving {
         resolve::lay_out(context, &task, resolving, (&paths, &base))?;
     }
-    Ok(Preparation::Ready(Box::new(Prepared { paths, base, lenders })))
+    Ok(Preparation::Ready(Box::new(Prepared { paths, base, lenders, goes_on: None })))
+}
+
+/// The workspace of the attempt before, where the next one goes on with what that left.
+fn as_it_was_left(context: &Context, task: &TaskRecord, paths: &SealedPaths) -> Result<Option<Prepared>, RunError> {
+    let goes_on = succession::goes_on(task, |name| equip::can_resume(&context.run, name));
+    let (Some(goes_on), Some(base)) = (goes_on, &task.base) else { return Ok(None) };
+    if task.workspace.is_none() || !fs::exists(&paths.tree)? || !sealed::is_signed(paths)? {
+        return Ok(None);
+    }
+    result::mend_ties(context, task, paths)?;
+    let data = json!({"base": base, "box": paths.enclosure, "session": goes_on.session});
+    context.store(|store| store.edit_task(&context.run.id, &task.id, "workspace.continue", data, |_| {}))?;
+    let lenders = context.lend(&[&context.run.base.commit, base])?;
+    Ok(Some(Prepared { paths: paths.clone(), base: base.clone(), lenders, goes_on: Some(goes_on) }))
 }
 
 /// An earlier attempt's workspace goes to the trash as it is, so that a new attempt starts clean and nothing is lost; so
@@ -177,7 +192,7 @@ pub fn prepared_before(context: &Context, id: &TaskId) -> Result<Prepared, RunEr
     let task = context.task(id)?;
     let base = task.base.unwrap_or_else(|| context.run.base.commit.clone());
     let lenders = context.lend(&[&context.run.base.commit, &base])?;
-    Ok(Prepared { paths: context.paths(id)?, base, lenders })
+    Ok(Prepared { paths: context.paths(id)?, base, lenders, goes_on: None })
 }
 
 /// The commit that a task starts from: the target, where it has a conflict with that to resolve, or where that has something new
@@ -281,98 +296,6 @@ fn pin(context: &Context, quarantine: &Quarantine, task: &TaskRecord, commit: &C
 
 fn pin_name(context: &Context, id: &TaskId) -> String {
     format!("refs/treehand/base/{}/{id}", context.run.id)
-}
-
-/// Gives a launch what a task's command has besides its place: variables, secrets, its network.
-pub fn furnish(
-    launch: &mut Launch,
-    task: &TaskRecord,
-    own: Vec<(String, String)>,
-    exported: &Exported<'_>,
-) -> Result<(), RunError> {
-    launch.env.extend(own);
-    launch.env.extend(exported.variables());
-    launch.give(&task.spec.env, &task.spec.secrets)?;
-    if let Some(network) = &task.spec.net {
-        launch.network.clone_from(network);
-    }
-    Ok(())
-}
-
-async fn run_attempt(
-    context: &Arc<Context>,
-    id: &TaskId,
-    prepared: &Prepared,
-    (token, places): (&Token, Vec<Place>),
-) -> Result<AttemptEnd, RunError> {
-    let run = &context.run.id;
-    let task = context.task(id)?;
-    let n = u32::try_from(task.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
-    let invocation = invocation::invocation(run, &task.spec, n);
-    let name = format!("{run}/{id}");
-    let (branch, base, path, repo) = (&task.branch, &prepared.base, &prepared.paths.tree, &context.repo.name);
-    let command = (invocation.argv, token.clone());
-    let mut launch = context.launch_in(&prepared.paths, &prepared.lenders, command)?;
-    let exported = Exported { name: &name, branch, base, path, repo };
-    let own = invocation.env.into_iter().chain(resolve::variable(&task, &prepared.paths.home)).collect();
-    furnish(&mut launch, &task, own, &exported)?;
-    launch.set(vec![mail::open(&prepared.paths.home)?]);
-    launch.timeout = task.spec.timeout.map(|span| span.0);
-    (launch.idle, launch.start_up) = (context.run.idle.map(|span| span.0), context.run.start_up.map(|span| span.0));
-    launch.health = Some(context.run.health);
-    let log = context.repo.attempt_log(run, id, n);
-    launch.log = Some(context.log_plan(&log));
-    let record = AttemptRecord {
-        n,
-        token: token.clone(),
-        process: None,
-        starter: proc::own(),
-        started_at: clock::now(),
-        ended_at: None,
-        exit: None,
-        signal: None,
-        error: None,
-        log: log.clone(),
-        setup: Vec::new(),
-        health: None,
-    };
-    let data = json!({"attempt": n, "token": token, "confine": context.granted.level()});
-    // The attempt is consumed before the child starts: whatever dies in between, it is never started once too often.
-    let begin = |task: &mut TaskRecord| {
-        task.attempts.push(record);
-        // A new attempt has an inbox of its own, and what was said to the task is for it, too.
-        task.delivered = 0;
-        // What an earlier one asked is none of its business.
-        (task.question, task.unanswered) = (None, false);
-    };
-    context.store(|store| store.move_task(run, id, TaskEvent::Start, data, begin))?;
-    let tree = TaskTree { id, n, token, paths: &prepared.paths, lenders: &prepared.lenders, exported };
-    if let Some(end) = setup::in_task(context, &tree).await? {
-        return Ok(end);
-    }
-    launch.adoption = context.adoption(token)?;
-    launch.held.clone_from(&places);
-    let stop = context.stop_of(id);
-    let attempt = Attempt { launch: &launch, granted: context.granted, machine: &context.machine, stop };
-    let started = |process: Option<&crate::model::ProcId>| {
-        let data = json!({"attempt": n, "process": process});
-        context.store(|store| {
-            store.edit_task(run, id, "attempt.started", data, |task| {
-                if let Some(attempt) = task.attempts.last_mut() {
-                    attempt.process = process.cloned();
-                }
-            })
-        })?;
-        Ok(())
-    };
-    let home = prepared.paths.home.clone();
-    mail::attended(
-        context,
-        id,
-        home,
-        attempt::run_heard(attempt, started, &|told: Health| health::note(context, id, &told)),
-    )
-    .await
 }
 
 /// Removes the pins of a run that is over; while it lives a later task may build on any of them.

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde_json::json;
 
-use crate::model::record::{RunRecord, TaskRecord};
-use crate::model::{BaseReport, CommitId, QueueEntry, RunId, TaskId, Timestamp};
+use crate::model::record::{AttemptRecord, RunRecord, TaskRecord};
+use crate::model::{BaseReport, CommitId, QueueEntry, RunId, TaskId, Timestamp, Token};
 use crate::sys::random;
 
 /// The default template.
@@ -65,4 +65,23 @@ pub fn tasks(rows: &[(&str, &str, &[&str])]) -> Vec<TaskRecord> {
         task
     };
     rows.iter().map(one).collect()
+}
+
+/// An attempt that began.
+pub fn attempt(n: u32) -> AttemptRecord {
+    AttemptRecord {
+        n,
+        token: Token::parse(&"0".repeat(32)).expect("a token"),
+        process: None,
+        starter: None,
+        started_at: Timestamp(8),
+        ended_at: None,
+        exit: None,
+        signal: None,
+        error: None,
+        log: "log".into(),
+        setup: Vec::new(),
+        health: None,
+        agent: None,
+    }
 }

@@ -23,6 +23,7 @@ pub mod proc;
 pub mod random;
 pub mod removal;
 pub mod scope;
+pub mod small;
 pub mod socket;
 pub mod standing;
 pub mod units;

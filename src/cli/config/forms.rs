@@ -13,13 +13,14 @@ use toml::de::DeValue;
 
 use super::error::{escaped, shown};
 use super::settings::Jobs;
+use crate::model::agent::{dollars, shown_dollars};
 use crate::model::conflict::ConflictPolicy;
 use crate::model::record::ConfineLevel;
 use crate::model::{
     BranchName, ByteSize, Handling, Hooks, HostPort, Network, OverlapPolicy, Share, Span, StalePolicy, Strategy,
     Submodules,
 };
-use crate::orchestrator::message_template;
+use crate::orchestrator::template;
 
 /// A value in a file, with where it stands.
 pub(super) type Node<'i> = Spanned<DeValue<'i>>;
@@ -367,10 +368,91 @@ impl Form for MessageTemplate {
         "a template of messages".to_owned()
     }
     fn from_text(text: &str) -> Result<String, String> {
-        message_template::check(text).map_or_else(|fault| Err(escaped(&fault.to_string())), |()| Ok(text.to_owned()))
+        template::check(text).map_or_else(|fault| Err(escaped(&fault.to_string())), |()| Ok(text.to_owned()))
     }
     fn to_toml(value: &String) -> Option<Value> {
         Some(Value::String(value.clone()))
+    }
+}
+
+/// The template of what agents are told.
+pub(super) struct Instructions;
+
+impl Form for Instructions {
+    type Value = String;
+    const EXAMPLE: &'static str = "{{ prompt }}";
+    fn expected() -> String {
+        "a template of what agents are told".to_owned()
+    }
+    fn from_text(text: &str) -> Result<String, String> {
+        MessageTemplate::from_text(text)
+    }
+    fn to_toml(value: &String) -> Option<Value> {
+        MessageTemplate::to_toml(value)
+    }
+}
+
+macro_rules! text_form {
+    ($(#[$what:meta])* $name:ident, $example:literal, $expected:literal, $is_one:expr) => {
+        $(#[$what])*
+        pub(super) struct $name;
+
+        impl Form for $name {
+            type Value = String;
+            const EXAMPLE: &'static str = $example;
+            fn expected() -> String {
+                $expected.to_owned()
+            }
+            fn from_text(text: &str) -> Result<String, String> {
+                let is_one: fn(&str) -> bool = $is_one;
+                let is_plain = !text.trim().is_empty() && !text.contains(char::is_control);
+                if is_plain && is_one(text) { Ok(text.to_owned()) } else { Err(found(text)) }
+            }
+            fn to_toml(value: &String) -> Option<Value> {
+                Some(Value::String(value.clone()))
+            }
+        }
+    };
+}
+text_form!(
+    /// A word that becomes an argument of its own.
+    Word, "fast", "a name", |text| !text.starts_with('-')
+);
+text_form!(
+    /// A program.
+    Program, "/opt/bin/codex", "a name that is looked for on PATH, or a path that begins with / or ~/",
+    |text| !text.starts_with('-') && (text.starts_with(['/', '~']) || !text.contains('/'))
+);
+text_form!(
+    /// The address of a server.
+    Address, "http://127.0.0.1:8080/v1", "an address that begins with http:// or https://",
+    |text| ["http://", "https://"].iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()))
+);
+
+/// An amount of dollars, kept in millionths.
+pub(super) struct Dollars;
+
+impl Form for Dollars {
+    type Value = u64;
+    const EXAMPLE: &'static str = "2.50";
+    fn expected() -> String {
+        "an amount of dollars above 0".to_owned()
+    }
+    fn from_text(text: &str) -> Result<u64, String> {
+        dollars(text).ok_or_else(|| found(text))
+    }
+    fn from_toml(node: &Node<'_>, _notes: &mut Notes) -> Result<u64, Fault> {
+        let value = node.get_ref();
+        let text = match (value.as_str(), value.as_integer(), value.as_float()) {
+            (Some(text), ..) => text.to_owned(),
+            (_, Some(number), _) if number.radix() == 10 => number.as_str().to_owned(),
+            (.., Some(number)) => number.as_str().to_owned(),
+            _ => return Err(Fault::at(node, found_type(node))),
+        };
+        Self::from_text(&text).map_err(|reason| Fault::at(node, reason))
+    }
+    fn to_toml(value: &u64) -> Option<Value> {
+        Some(Value::String(shown_dollars(*value).trim_start_matches('$').to_owned()))
     }
 }
 

@@ -5,11 +5,13 @@
 
 use super::commands::{Gates, Steps};
 use super::forms::{
-    Count, Fault, Form, Maybe, MessageTemplate, Node, Notes, Reference, Rounds, ShellCommand, Template,
+    Address, Count, Dollars, Fault, Form, Instructions, Maybe, MessageTemplate, Node, Notes, Program, Reference,
+    Rounds, ShellCommand, Template, Word,
 };
-use super::lists::{IgnoreLines, Paths, Patterns, Profiles, Variables};
+use super::lists::{AgentNames, IgnoreLines, Paths, Patterns, Profiles, Secrets, Variables};
 use super::nearest::nearest;
 use super::settings::{Jobs, Settings};
+use crate::model::agent::{AgentChoice, AgentOptions};
 use crate::model::conflict::ConflictPolicy;
 use crate::model::record::ConfineLevel;
 use crate::model::{
@@ -17,35 +19,35 @@ use crate::model::{
     Strategy, Submodules,
 };
 
-/// One key.
-pub(super) struct Key {
+/// One key, of what it is kept in.
+pub(super) struct Key<S = Settings> {
     /// The sections and the key, with dots between.
     pub name: &'static str,
     /// What a project's file may do to it.
-    pub project: Project,
+    pub project: Project<S>,
     /// A text that it accepts.
     pub example: &'static str,
     /// What it accepts.
     pub expected: fn() -> String,
     /// Sets it to a value of a file.
-    pub set_toml: fn(&mut Settings, &Node<'_>, &mut Notes) -> Result<(), Fault>,
+    pub set_toml: fn(&mut S, &Node<'_>, &mut Notes) -> Result<(), Fault>,
     /// Sets it to a bare text.
-    pub set_text: fn(&mut Settings, &str) -> Result<(), String>,
+    pub set_text: fn(&mut S, &str) -> Result<(), String>,
     /// Its value as TOML; `None` when it has none.
-    pub value: fn(&Settings) -> Option<toml::Value>,
+    pub value: fn(&S) -> Option<toml::Value>,
 }
 
 /// What a project's file may do to a key.
-pub(super) enum Project {
+pub(super) enum Project<S = Settings> {
     /// Nothing: it is the user's.
     Refused,
     /// Set it like any other layer.
     Free,
     /// Set it where the function, given the settings without and with the project's value, says that this is no looser;
     /// it may correct the latter.
-    Tighten(fn(&Settings, &mut Settings) -> bool),
+    Tighten(fn(&S, &mut S) -> bool),
     /// Add to what the user set; the function joins the settings without and with the project's value.
-    Add(fn(&Settings, &mut Settings)),
+    Add(fn(&S, &mut S)),
 }
 
 macro_rules! keys {
@@ -103,6 +105,8 @@ pub(super) const KEYS: &[Key] = keys! {
     "supervise.profile_slots" => supervise.admission.profile_slots: Profiles, Project::Refused;
     "supervise.reserve_memory" => supervise.admission.reserve_memory: Share, Project::Refused;
     "supervise.reserve_disk" => supervise.admission.reserve_disk: Share, Project::Refused;
+    "supervise.agent" => supervise.agent: AgentNames, Project::Refused;
+    "supervise.instructions" => supervise.instructions: Maybe<Instructions>, Project::Free;
     "supervise.overlap" => supervise.admission.overlap: OverlapPolicy, Project::Refused;
     "merge.into" => merge.into: Maybe<BranchName>, Project::Free;
     "merge.strategy" => merge.strategy: Strategy, Project::Free;
@@ -131,8 +135,26 @@ pub(super) const KEYS: &[Key] = keys! {
     "clean.notify" => clean.notify: Maybe<ShellCommand>, Project::Refused;
 };
 
+/// The keys of each section `[agent.NAME]`; all of them are the user's.
+pub(super) const AGENT_KEYS: &[Key<AgentOptions>] = keys! {
+    "command" => command: Maybe<Program>, Project::Refused;
+    "model" => model: Maybe<Word>, Project::Refused;
+    "effort" => effort: Maybe<Word>, Project::Refused;
+    "base_url" => base_url: Maybe<Address>, Project::Refused;
+    "fallback" => fallback: AgentNames, Project::Refused;
+    "env" => env: Variables, Project::Refused;
+    "secrets" => secrets: Secrets, Project::Refused;
+    "network" => network: Maybe<Network>, Project::Refused;
+    "budget.tokens" => budget.tokens: Maybe<Count>, Project::Refused;
+    "budget.cost" => budget.cost_micros: Maybe<Dollars>, Project::Refused;
+    "budget.turns" => budget.turns: Maybe<Count>, Project::Refused;
+};
+
+/// The section of agents.
+const AGENT: &str = "agent";
+
 /// Keys and sections that the documentation names and nothing reads yet; all of them are the user's.
-const UNSUPPORTED: [&str; 3] = ["agent", "worktree.branch", "worktree.pool"];
+const UNSUPPORTED: [&str; 2] = ["worktree.branch", "worktree.pool"];
 
 fn stale_is_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
     let (user, project) = (user.worktree.stale, with_project.worktree.stale);
@@ -207,10 +229,69 @@ fn join<'a, T: Clone + PartialEq>(user: &[T], with_project: &'a mut Vec<T>) -> &
     &with_project[user.len()..]
 }
 
+/// A key, where it is kept.
+#[derive(Clone)]
+pub(super) enum Slot {
+    /// One of its own.
+    Own(&'static Key),
+    /// That of an agent.
+    OfAgent(String, &'static Key<AgentOptions>),
+}
+
+impl Slot {
+    /// The sections and the key, with dots between.
+    pub fn name(&self) -> String {
+        match self {
+            Slot::Own(key) => key.name.to_owned(),
+            Slot::OfAgent(agent, key) => format!("{AGENT}.{agent}.{}", key.name),
+        }
+    }
+
+    /// What it accepts.
+    pub fn expected(&self) -> String {
+        match self {
+            Slot::Own(key) => (key.expected)(),
+            Slot::OfAgent(_, key) => (key.expected)(),
+        }
+    }
+
+    /// A text that it accepts.
+    pub fn example(&self) -> &'static str {
+        match self {
+            Slot::Own(key) => key.example,
+            Slot::OfAgent(_, key) => key.example,
+        }
+    }
+
+    /// Sets it to a value of a file.
+    pub fn set_toml(&self, settings: &mut Settings, node: &Node<'_>, notes: &mut Notes) -> Result<(), Fault> {
+        match self {
+            Slot::Own(key) => (key.set_toml)(settings, node, notes),
+            Slot::OfAgent(agent, key) => (key.set_toml)(settings.agents.entry(agent.clone()).or_default(), node, notes),
+        }
+    }
+
+    /// Sets it to a bare text.
+    pub fn set_text(&self, settings: &mut Settings, text: &str) -> Result<(), String> {
+        match self {
+            Slot::Own(key) => (key.set_text)(settings, text),
+            Slot::OfAgent(agent, key) => (key.set_text)(settings.agents.entry(agent.clone()).or_default(), text),
+        }
+    }
+
+    /// Its value as TOML; `None` when it has none.
+    pub fn value(&self, settings: &Settings) -> Option<toml::Value> {
+        match self {
+            Slot::Own(key) => (key.value)(settings),
+            Slot::OfAgent(agent, key) => (key.value)(settings.agents.get(agent)?),
+        }
+    }
+}
+
 /// What a name stands for.
 pub(super) enum Named {
     /// A key.
-    Key(&'static Key),
+    Key(Slot),
     /// A section: keys begin with it.
     Section,
     /// A key, or a part of one, that nothing reads yet.
@@ -223,20 +304,42 @@ pub(super) enum Named {
 pub(super) fn look_up(name: &str) -> Named {
     let inside = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
     if let Some(key) = KEYS.iter().find(|key| key.name == name) {
-        Named::Key(key)
+        Named::Key(Slot::Own(key))
     } else if KEYS.iter().any(|key| inside(key.name, name)) {
         Named::Section
     } else if UNSUPPORTED.iter().any(|unsupported| name == *unsupported || inside(name, unsupported)) {
         Named::Unsupported
+    } else if name == AGENT {
+        Named::Section
+    } else if let Some(rest) = name.strip_prefix("agent.") {
+        look_up_of_agent(rest)
     } else {
         Named::Unknown
     }
 }
 
+/// Looks up what stands behind `agent.`.
+fn look_up_of_agent(rest: &str) -> Named {
+    let (agent, key) = rest.split_once('.').map_or((rest, None), |(agent, key)| (agent, Some(key)));
+    let is_name = agent.parse::<AgentChoice>().is_ok_and(|choice| choice.model.is_none());
+    match key {
+        _ if !is_name => Named::Unknown,
+        None | Some("budget") => Named::Section,
+        Some(key) => match AGENT_KEYS.iter().find(|known| known.name == key) {
+            Some(known) => Named::Key(Slot::OfAgent(agent.to_owned(), known)),
+            None => Named::Unknown,
+        },
+    }
+}
+
 /// The known key, or section for the name of one, that is most like a name that is not known.
-pub(super) fn nearest_key(name: &str) -> Option<&'static str> {
+pub(super) fn nearest_key(name: &str) -> Option<String> {
+    if let Some((agent, key)) = name.strip_prefix("agent.").and_then(|rest| rest.split_once('.')) {
+        let near = nearest(key, AGENT_KEYS.iter().map(|key| key.name));
+        return near.map(|near| format!("{AGENT}.{agent}.{near}"));
+    }
     let sections = KEYS.iter().filter_map(|key| Some(key.name.rsplit_once('.')?.0));
-    nearest(name, KEYS.iter().map(|key| key.name).chain(sections))
+    nearest(name, KEYS.iter().map(|key| key.name).chain(sections)).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -259,20 +362,27 @@ mod tests {
     #[test]
     fn no_name_is_both_a_key_and_unsupported_or_a_section() {
         for key in KEYS {
-            assert!(matches!(look_up(key.name), Named::Key(found) if found.name == key.name));
+            assert!(matches!(look_up(key.name), Named::Key(found) if found.name() == key.name));
             assert!(!UNSUPPORTED.iter().any(|name| key.name.starts_with(name)), "{}", key.name);
         }
         for name in UNSUPPORTED {
             assert!(matches!(look_up(name), Named::Unsupported), "{name}");
         }
-        assert!(matches!(look_up("agent.codex.model"), Named::Unsupported));
+        assert!(matches!(look_up("agent.codex.model"), Named::Key(found) if found.name() == "agent.codex.model"));
+        for name in ["agent", "agent.codex", "agent.codex.budget"] {
+            assert!(matches!(look_up(name), Named::Section), "{name}");
+        }
+        for name in ["agent.-x", "agent.codex.modell", "agent..model"] {
+            assert!(matches!(look_up(name), Named::Unknown), "{name}");
+        }
         assert!(matches!(look_up("confine.limits"), Named::Section));
         assert!(matches!(look_up("agents"), Named::Unknown));
     }
 
     #[test]
     fn a_slip_leads_to_the_key_that_was_meant() {
-        let check = |name, expected| assert_eq!(nearest_key(name), expected, "{name}");
+        let check = |name, expected: Option<&str>| assert_eq!(nearest_key(name).as_deref(), expected, "{name}");
+        check("agent.codex.modle", Some("agent.codex.model"));
         check("worktree.fetch_deadlin", Some("worktree.fetch_deadline"));
         check("worktre", Some("worktree"));
         check("confine.limit", Some("confine.limits"));

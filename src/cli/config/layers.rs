@@ -10,7 +10,7 @@ use toml::de::DeTable;
 
 use super::error::{BadValue, ConfigError, Place, escaped, shown};
 use super::forms::{Fault, Node, Notes, found_type};
-use super::keys::{KEYS, Key, Named, Project, look_up, nearest_key};
+use super::keys::{AGENT_KEYS, KEYS, Named, Project, Slot, look_up, nearest_key};
 use super::settings::Settings;
 
 const ENVIRONMENT_PREFIX: &str = "TREEHAND_";
@@ -93,11 +93,12 @@ impl File<'_> {
         format!("{whose} file {}", escaped(&self.path.display().to_string()))
     }
 
-    fn fault(&self, key: &Key, node: &Node<'_>, fault: Fault) -> ConfigError {
+    fn fault(&self, key: &Slot, node: &Node<'_>, fault: Fault) -> ConfigError {
         let place = self.place(fault.at.unwrap_or_else(|| node.span()));
-        let (section, name) = key.name.rsplit_once('.').unwrap_or_default();
+        let full = key.name();
+        let (section, name) = full.rsplit_once('.').unwrap_or_default();
         let example = format!("{name} = {} under [{section}]", example_as_toml(key));
-        BadValue { place, key: key.name.to_owned(), expected: (key.expected)(), reason: fault.reason, example }.into()
+        BadValue { place, expected: key.expected(), key: full, reason: fault.reason, example }.into()
     }
 }
 
@@ -107,17 +108,21 @@ struct Layers {
     settings: Settings,
     warnings: Vec<String>,
     /// Of each key that a layer set; the others are defaults.
-    origins: BTreeMap<&'static str, String>,
+    origins: BTreeMap<String, String>,
 }
 
 impl Layers {
     fn finish(self) -> Resolved {
-        let shown = |key: &Key| ShownValue {
-            key: key.name.to_owned(),
-            value: (key.value)(&self.settings).map(|value| value.to_string()).unwrap_or_default(),
-            origin: self.origins.get(key.name).cloned().unwrap_or_else(|| "default".to_owned()),
+        let shown = |slot: &Slot| ShownValue {
+            key: slot.name(),
+            value: slot.value(&self.settings).map(|value| value.to_string()).unwrap_or_default(),
+            origin: self.origins.get(&slot.name()).cloned().unwrap_or_else(|| "default".to_owned()),
         };
-        let origins = KEYS.iter().map(shown).collect();
+        let of = |agent: &String| AGENT_KEYS.iter().map(|key| Slot::OfAgent(agent.clone(), key)).collect::<Vec<_>>();
+        let of_agents = self.settings.agents.keys().flat_map(of);
+        // There are as many agents as one likes: only what is said of them is shown.
+        let of_agents = of_agents.filter(|slot| self.origins.contains_key(&slot.name()));
+        let origins = KEYS.iter().map(Slot::Own).chain(of_agents).map(|slot| shown(&slot)).collect();
         Resolved { settings: self.settings, warnings: self.warnings, origins }
     }
 
@@ -141,7 +146,7 @@ impl Layers {
             let name = if section.is_empty() { last } else { format!("{section}.{last}") };
             let named = if quoted { Named::Unknown } else { look_up(&name) };
             match (named, node.get_ref().as_table()) {
-                (Named::Key(key), _) => self.take_value(file, key, node)?,
+                (Named::Key(slot), _) => self.take_value(file, &slot, node)?,
                 (Named::Section, Some(inner)) => self.take_table(file, &name, inner)?,
                 (Named::Section, None) => return Err(no_section(file, &name, node)),
                 (Named::Unsupported, _) if file.owner == Owner::Project => {
@@ -154,34 +159,38 @@ impl Layers {
         Ok(())
     }
 
-    fn take_value(&mut self, file: &File<'_>, key: &'static Key, node: &Node<'_>) -> Result<(), ConfigError> {
-        if let (Owner::Project, Project::Refused) = (file.owner, &key.project) {
-            self.warn(&file.place(node.span()), &refused(key.name));
+    fn take_value(&mut self, file: &File<'_>, slot: &Slot, node: &Node<'_>) -> Result<(), ConfigError> {
+        let project = match slot {
+            Slot::Own(key) => &key.project,
+            Slot::OfAgent(..) => &Project::Refused,
+        };
+        if let (Owner::Project, Project::Refused) = (file.owner, project) {
+            self.warn(&file.place(node.span()), &refused(&slot.name()));
             return Ok(());
         }
         let mut proposed = self.settings.clone();
         let mut notes = Notes::new();
-        (key.set_toml)(&mut proposed, node, &mut notes).map_err(|fault| file.fault(key, node, fault))?;
+        slot.set_toml(&mut proposed, node, &mut notes).map_err(|fault| file.fault(slot, node, fault))?;
         for (span, note) in notes {
             self.warn(&file.place(span), &note);
         }
-        match (file.owner, &key.project) {
+        match (file.owner, project) {
             (Owner::Project, Project::Tighten(is_no_looser)) if !is_no_looser(&self.settings, &mut proposed) => {
-                self.warn(&file.place(node.span()), &looser(key, &self.settings));
+                self.warn(&file.place(node.span()), &looser(slot, &self.settings));
             }
             (Owner::Project, Project::Add(join)) => {
                 join(&self.settings, &mut proposed);
-                let earlier = self.origins.get(key.name).map(|origin| format!("{origin}, ")).unwrap_or_default();
-                self.accept(key, proposed, earlier + &file.origin());
+                let earlier = self.origins.get(&slot.name()).map(|origin| format!("{origin}, ")).unwrap_or_default();
+                self.accept(slot, proposed, earlier + &file.origin());
             }
-            _ => self.accept(key, proposed, file.origin()),
+            _ => self.accept(slot, proposed, file.origin()),
         }
         Ok(())
     }
 
-    fn accept(&mut self, key: &'static Key, settings: Settings, origin: String) {
+    fn accept(&mut self, slot: &Slot, settings: Settings, origin: String) {
         self.settings = settings;
-        self.origins.insert(key.name, origin);
+        self.origins.insert(slot.name(), origin);
     }
 
     fn take_variable(&mut self, variable: &str, value: &str) -> Result<(), ConfigError> {
@@ -192,7 +201,7 @@ impl Layers {
             self.warn(&place, &unknown(&name, variable_of_key));
             return Ok(());
         }
-        let example = |key: &Key| format!("{variable}={}", key.example);
+        let example = |slot: &Slot| format!("{variable}={}", slot.example());
         self.take_text(&name, &Text { place, value, example: &example }, variable_of_key)
     }
 
@@ -203,16 +212,16 @@ impl Layers {
         if name.is_empty() {
             return Err(nothing());
         }
-        let example = |key: &Key| format!("--set {}={}", key.name, key.example);
+        let example = |slot: &Slot| format!("--set {}={}", slot.name(), slot.example());
         let text = Text { place: Place::Set, value: value.trim(), example: &example };
         self.take_text(name, &text, |near| near.to_owned())
     }
 
     fn take_text(&mut self, name: &str, text: &Text<'_>, spelled: fn(&str) -> String) -> Result<(), ConfigError> {
         match look_up(name) {
-            Named::Key(key) => {
-                (key.set_text)(&mut self.settings, text.value).map_err(|reason| text.fault(key, reason))?;
-                self.origins.insert(key.name, text.place.to_string());
+            Named::Key(slot) => {
+                slot.set_text(&mut self.settings, text.value).map_err(|reason| text.fault(&slot, reason))?;
+                self.origins.insert(slot.name(), text.place.to_string());
             }
             Named::Section => self.warn(&text.place, &format!("`{name}` is a section: name a key in it")),
             Named::Unsupported => self.warn(&text.place, &unsupported(name)),
@@ -227,13 +236,13 @@ struct Text<'a> {
     place: Place,
     value: &'a str,
     /// How the key could be given there.
-    example: &'a dyn Fn(&Key) -> String,
+    example: &'a dyn Fn(&Slot) -> String,
 }
 
 impl Text<'_> {
-    fn fault(&self, key: &Key, reason: String) -> ConfigError {
-        let (place, example) = (self.place.clone(), (self.example)(key));
-        BadValue { place, key: key.name.to_owned(), expected: (key.expected)(), reason, example }.into()
+    fn fault(&self, slot: &Slot, reason: String) -> ConfigError {
+        let (place, example) = (self.place.clone(), (self.example)(slot));
+        BadValue { place, key: slot.name(), expected: slot.expected(), reason, example }.into()
     }
 }
 
@@ -247,10 +256,10 @@ fn variable_of_key(name: &str) -> String {
     format!("{ENVIRONMENT_PREFIX}{}", name.to_uppercase().replace('.', ENVIRONMENT_DOT))
 }
 
-fn example_as_toml(key: &Key) -> String {
+fn example_as_toml(slot: &Slot) -> String {
     let mut settings = Settings::default();
-    let taken = (key.set_text)(&mut settings, key.example);
-    let value = taken.ok().and_then(|()| (key.value)(&settings));
+    let taken = slot.set_text(&mut settings, slot.example());
+    let value = taken.ok().and_then(|()| slot.value(&settings));
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 
@@ -269,9 +278,9 @@ fn refused(name: &str) -> String {
     format!("`{}` is the user's, a project file cannot set it: ignored", shown(name))
 }
 
-fn looser(key: &Key, settings: &Settings) -> String {
-    let users = (key.value)(settings).map(|value| value.to_string()).unwrap_or_default();
-    format!("`{}` is the user's, a project file can only tighten it: ignored, it stays {users}", key.name)
+fn looser(slot: &Slot, settings: &Settings) -> String {
+    let users = slot.value(settings).map(|value| value.to_string()).unwrap_or_default();
+    format!("`{}` is the user's, a project file can only tighten it: ignored, it stays {users}", slot.name())
 }
 
 fn unsupported(name: &str) -> String {
@@ -279,6 +288,6 @@ fn unsupported(name: &str) -> String {
 }
 
 fn unknown(name: &str, spelled: impl Fn(&str) -> String) -> String {
-    let near = nearest_key(name).map(|near| format!(", did you mean `{}`", spelled(near))).unwrap_or_default();
+    let near = nearest_key(name).map(|near| format!(", did you mean `{}`", spelled(&near))).unwrap_or_default();
     format!("unknown key `{}`{near}", shown(name))
 }

@@ -9,8 +9,9 @@ use toml::Value;
 use super::error::shown;
 use super::forms::{Fault, Form, Node, Notes, found_type};
 use crate::confine::policy::is_plain;
+use crate::model::agent::AgentChoice;
 use crate::model::variable::VariableError;
-use crate::model::{ProfileSlots, Variable};
+use crate::model::{ProfileSlots, Variable, VariableName};
 
 /// Variables that commands are given.
 pub(super) struct Variables;
@@ -60,6 +61,55 @@ impl Form for Profiles {
     fn to_toml(value: &Vec<ProfileSlots>) -> Option<Value> {
         Some(Value::Array(shown_all(value)))
     }
+}
+
+/// Agents, in the order in which they are tried.
+pub(super) struct AgentNames;
+
+impl Form for AgentNames {
+    type Value = Vec<String>;
+    const EXAMPLE: &'static str = "claude";
+    fn expected() -> String {
+        "a list of agents, each NAME or NAME:MODEL".to_owned()
+    }
+    fn from_text(text: &str) -> Result<Vec<String>, String> {
+        if text.is_empty() { Ok(Vec::new()) } else { text.split(',').map(|one| agent(one.trim())).collect() }
+    }
+    fn from_toml(node: &Node<'_>, _notes: &mut Notes) -> Result<Vec<String>, Fault> {
+        texts(node, agent)
+    }
+    fn to_toml(value: &Vec<String>) -> Option<Value> {
+        Some(Value::Array(shown_all(value)))
+    }
+}
+
+fn agent(text: &str) -> Result<String, String> {
+    text.parse::<AgentChoice>().map(|choice| choice.to_string())
+}
+
+/// The names of secrets.
+pub(super) struct Secrets;
+
+impl Form for Secrets {
+    type Value = Vec<VariableName>;
+    const EXAMPLE: &'static str = "API_KEY";
+    fn expected() -> String {
+        "a list of names of variables".to_owned()
+    }
+    fn from_text(text: &str) -> Result<Vec<VariableName>, String> {
+        if text.is_empty() { Ok(Vec::new()) } else { Ok(vec![secret(text)?]) }
+    }
+    fn from_toml(node: &Node<'_>, _notes: &mut Notes) -> Result<Vec<VariableName>, Fault> {
+        let written = texts(node, |text| secret(text).map(|_| text.to_owned()))?;
+        Ok(written.iter().filter_map(|text| text.parse().ok()).collect())
+    }
+    fn to_toml(value: &Vec<VariableName>) -> Option<Value> {
+        Some(Value::Array(shown_all(value)))
+    }
+}
+
+fn secret(text: &str) -> Result<VariableName, String> {
+    text.parse().map_err(|error: VariableError| error.to_string())
 }
 
 /// Glob patterns of branches.

@@ -18,6 +18,7 @@ mod tests;
 
 pub use error::{BadValue, ConfigError, Place};
 pub use layers::{Resolved, ShownValue, Sources, resolve};
+pub use nearest::nearest;
 pub use settings::{
     CleanSettings, ConfineSettings, Jobs, Limits, MergeSettings, Settings, SuperviseSettings, WorktreeSettings,
 };

@@ -8,7 +8,7 @@ const COMPARED_MAX: usize = 64;
 /// The candidate that is most like a name, if one is alike enough to have been meant.
 ///
 /// One whose last part is alike counts too: people forget the section.
-pub(super) fn nearest(name: &str, candidates: impl IntoIterator<Item = &'static str>) -> Option<&'static str> {
+pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     if name.len() > COMPARED_MAX {
         return None;
     }

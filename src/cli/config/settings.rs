@@ -2,9 +2,11 @@
 //!
 //! Every field is one key of the same name in `keys`. Plain data: nothing here decides or checks.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::model::agent::AgentOptions;
 use crate::model::conflict::ConflictPolicy;
 use crate::model::health::HealthSpans;
 use crate::model::record::ConfineLevel;
@@ -30,6 +32,8 @@ pub struct Settings {
     pub merge: MergeSettings,
     /// `[clean]`.
     pub clean: CleanSettings,
+    /// `[agent.NAME]`, by the names.
+    pub agents: BTreeMap<String, AgentOptions>,
 }
 
 /// How workspaces are made.
@@ -117,6 +121,10 @@ pub struct SuperviseSettings {
     pub retry: RetryPolicy,
     /// When a task may start, beside what its run says.
     pub admission: AdmissionPolicy,
+    /// The agents that do a goal, where none is named.
+    pub agent: Vec<String>,
+    /// The template of what agents are told, in the place of ours.
+    pub instructions: Option<String>,
 }
 
 impl Default for SuperviseSettings {
@@ -135,6 +143,8 @@ impl Default for SuperviseSettings {
                 overlap: OverlapPolicy::Prefer,
                 ..AdmissionPolicy::default()
             },
+            agent: Vec::new(),
+            instructions: None,
         }
     }
 }

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::cli::args::RunArgs;
 use crate::cli::document::{self, Standings};
 use crate::cli::error::CliError;
 use crate::cli::output::{Paint, narrate, plain, with_schema};
+use crate::cli::run_args::RunArgs;
 use crate::cli::session::Session;
 use crate::cli::tasks_source;
 use crate::cli::verbs::show::standings;
@@ -36,7 +36,7 @@ const MEETINGS_SHOWN: usize = 5;
 /// Runs tasks.
 pub fn run(session: &Session, args: RunArgs) -> Result<u8, CliError> {
     let settings = settings(session, &args);
-    let spec = apply_flags(session, tasks_source::load(&args)?, &args);
+    let spec = apply_flags(session, tasks_source::load(&args, &session.settings.supervise.agent)?, &args);
     let mut plan = start::plan(&session.repo, spec, &settings)?;
     for warning in &plan.warnings {
         session.out.warn(plain(warning));
@@ -107,6 +107,8 @@ pub fn settings_for(session: &Session, confine: Option<ConfineLevel>, strategy: 
         bounds: config.confine.bounds(),
         sensitive: config.merge.sensitive.clone(),
         conflict_rounds: config.merge.conflict_rounds(),
+        agents: config.agents.clone(),
+        instructions: config.supervise.instructions.clone(),
     }
 }
 

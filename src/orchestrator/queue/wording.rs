@@ -4,8 +4,9 @@
 
 use super::stack::Subject;
 use crate::model::record::{RunRecord, TaskRecord};
-use crate::orchestrator::message_template::{self, TemplateFault, Words};
+use crate::orchestrator::message_template::{self, Words};
 use crate::orchestrator::messages::{self, Origin, Told};
+use crate::orchestrator::template::TemplateFault;
 
 /// What of a run goes into the words, beside what is of the task.
 #[derive(Clone, Debug, Default)]

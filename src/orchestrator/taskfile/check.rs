@@ -15,24 +15,23 @@ use super::fault::{Faults, TaskFileError, shown};
 use super::fields::{Fields, did_you_mean, gates, integer, net, text, texts, timeout, variables, word};
 use super::json;
 use super::tree::{Format, Node, Value, read_toml};
+use super::work;
 
 /// Largest tasks file, in bytes.
 pub const SIZE_MAX: usize = 16 * 1024 * 1024;
 
-const RUN_KEYS: [&str; 10] = ["goal", "base", "into", "stale", "gates", "strategy", "merge", "jobs", "task", "tasks"];
-const TASK_KEYS: [&str; 13] = [
-    "id", "agent", "prompt", "command", "needs", "paths", "net", "env", "secrets", "timeout", "stale", "retries",
-    "gates",
+const RUN_KEYS: [&str; 11] =
+    ["goal", "base", "into", "stale", "gates", "strategy", "merge", "jobs", "budget", "task", "tasks"];
+const TASK_KEYS: [&str; 17] = [
+    "id", "agent", "model", "effort", "budget", "handover", "prompt", "command", "needs", "paths", "net", "env",
+    "secrets", "timeout", "stale", "retries", "gates",
 ];
-/// The only agent that there is: a plain command.
-const COMMAND_AGENT: &str = "command";
 const RETRIES_MAX: u32 = 100;
 /// Longest glob pattern in bytes, and most `{` in it: globset reads nested alternatives recursively.
 const GLOB_MAX: usize = 4096;
 const GLOB_BRACES_MAX: usize = 64;
 /// Most ids of a cycle that are printed.
 const CYCLE_SHOWN_MAX: usize = 20;
-const GIVE_COMMAND: &str = "give `command = [\"program\", \"argument\", …]`";
 
 /// Parses and checks a whole tasks file.
 pub fn parse(text: &str, format: Format) -> Result<RunSpec, TaskFileError> {
@@ -61,6 +60,7 @@ fn run<'t>(root: &Node<'t>, faults: &mut Faults<'t>) -> Option<RunSpec> {
         strategy: fields.get("strategy").and_then(|node| word("`strategy`", node, Strategy::WORDS, faults)),
         merge: fields.get("merge").and_then(|node| word("`merge`", node, MergePolicy::WORDS, faults)),
         jobs: fields.get("jobs").and_then(|node| integer("`jobs`", node, 1..=u32::MAX, faults)),
+        budget: fields.get("budget").map(|node| work::budget(node, faults)).unwrap_or_default(),
         tasks: tasks(&fields, faults),
     })
 }
@@ -92,7 +92,8 @@ fn tasks<'t>(fields: &Fields<'_, 't>, faults: &mut Faults<'t>) -> Vec<TaskSpec> 
     }
     let items = task_items(fields, faults);
     let ids = Ids::collect(items, faults);
-    let read = items.iter().filter_map(|item| task(item, &ids, faults));
+    let has_goal = fields.get("goal").is_some();
+    let read = items.iter().filter_map(|item| task(item, (&ids, has_goal), faults));
     let (tasks, places): (Vec<TaskSpec>, Vec<usize>) = read.unzip();
     if let Some(cycle) = find_cycle(&tasks) {
         let first = tasks.iter().position(|task| cycle.first() == Some(&task.id));
@@ -159,17 +160,22 @@ fn written_id<'a>(item: &'a Node<'_>) -> Option<(&'a str, usize)> {
 }
 
 /// One task and the place of its needs (or of itself).
-fn task<'t>(node: &Node<'t>, ids: &Ids<'_>, faults: &mut Faults<'t>) -> Option<(TaskSpec, usize)> {
+fn task<'t>(node: &Node<'t>, (ids, has_goal): (&Ids<'_>, bool), faults: &mut Faults<'t>) -> Option<(TaskSpec, usize)> {
     let fields = Fields::of("each task", node, &TASK_KEYS, faults)?;
     let id = task_id(node, &fields, faults);
     let name = written_id(node).map_or("this task".to_owned(), |(id, _)| format!("task `{}`", shown(id)));
     let (env, secrets) = variables(&fields, faults);
+    let work = work::work(&name, node, (&fields, has_goal), faults);
     let spec = TaskSpec {
         net: net(&fields, faults),
         env,
         secrets,
-        agent: COMMAND_AGENT.to_owned(),
-        command: work(&name, node, &fields, faults),
+        agent: work.agent,
+        command: work.command,
+        agents: work.agents,
+        effort: work.effort,
+        budget: work.budget,
+        handover: work.handover,
         prompt: fields.get("prompt").and_then(|node| text("`prompt`", node, faults)).map(str::to_owned),
         needs: fields.get("needs").map(|needs| self::needs(written_id(node), needs, ids, faults)).unwrap_or_default(),
         paths: fields.get("paths").map(|node| paths(node, faults)).unwrap_or_default(),
@@ -178,7 +184,7 @@ fn task<'t>(node: &Node<'t>, ids: &Ids<'_>, faults: &mut Faults<'t>) -> Option<(
         retries: fields
             .get("retries")
             .and_then(|node| integer("`retries`", node, 0..=RETRIES_MAX, faults))
-            .unwrap_or(0),
+            .unwrap_or(work.retries),
         gates: fields.get("gates").map(|node| gates(node, faults)).unwrap_or_default(),
         // Last, so that a task without a usable id has its other faults reported too.
         id: id?,
@@ -199,29 +205,8 @@ fn task_id<'t>(node: &Node<'t>, fields: &Fields<'_, 't>, faults: &mut Faults<'t>
     TaskId::parse(id).map_err(push).ok()
 }
 
-/// The command of a task, after `agent` and `command` were held against each other.
-fn work<'t>(name: &str, node: &Node<'t>, fields: &Fields<'_, 't>, faults: &mut Faults<'t>) -> Vec<String> {
-    let (agent_node, command_node) = (fields.get("agent"), fields.get("command"));
-    let agent = agent_node.and_then(|node| text("`agent`", node, faults).map(|agent| (agent, node.at)));
-    match (agent, command_node) {
-        (Some((agent, at)), Some(_)) if agent != COMMAND_AGENT => {
-            let message = format!("{name} has both `command` and `agent = \"{}\"`", shown(agent));
-            faults.push_hinted(at, message, "leave `agent` out");
-        }
-        (Some((agent, at)), None) if agent != COMMAND_AGENT => {
-            let hint = "only `command` is there; give `command = [...]`";
-            faults.push_hinted(at, format!("no agent profile `{}`", shown(agent)), hint);
-        }
-        (Some((_, at)), None) => faults.push_hinted(at, format!("{name} has no `command`"), GIVE_COMMAND),
-        (None, None) if agent_node.is_none() => {
-            faults.push_hinted(node.at, format!("{name} has neither `command` nor `agent`"), GIVE_COMMAND);
-        }
-        _ => {}
-    }
-    command_node.map(|node| command(node, faults)).unwrap_or_default()
-}
-
-fn command(node: &Node<'_>, faults: &mut Faults<'_>) -> Vec<String> {
+/// The command line of a task.
+pub(super) fn command(node: &Node<'_>, faults: &mut Faults<'_>) -> Vec<String> {
     match &node.value {
         Value::Text(_) => {
             let hint = "write `[\"sh\", \"-c\", \"…\"]` to have a shell read it";

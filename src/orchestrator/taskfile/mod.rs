@@ -14,6 +14,7 @@ mod fault;
 mod fields;
 mod json;
 mod tree;
+mod work;
 
 pub use check::{SIZE_MAX, parse};
 pub use fault::{FAULTS_MAX, Fault, TaskFileError};

@@ -1,0 +1,306 @@
+//! What a supervisor makes of what a task's shim tells it: how its command is, what its agent says of itself, and what that asks for
+//! by its tools: its result is stored, its question parks the task, the rest is told from what is on record.
+//!
+//! Promises: what is answered with success is on record; asked again, after a gap or by who did not hear the answer, it is the same
+//! request. Nothing that an agent says here is believed of anybody but its own task.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::clashes;
+use crate::model::agent::{AgentRecord, AgentReport, AgentRequest, Budget, BudgetPart, Reply, Submission};
+use crate::model::cause::chain;
+use crate::model::health::Health;
+use crate::model::mail::{MessageKind, Question};
+use crate::model::record::TaskRecord;
+use crate::model::{Span, TaskId, TaskState};
+use crate::orchestrator::attempt::Ears;
+use crate::orchestrator::context::{Context, RunError, blocking};
+use crate::orchestrator::mail::{self, TEXT_MAX};
+use crate::orchestrator::{health, lookout};
+use crate::store::StoreError;
+
+/// How often at most it is written down what an agent says of itself while it works: the end is written down in any case.
+const PACE: Duration = Duration::from_secs(5);
+
+/// Most bytes of a summary and of a line on progress.
+const SUMMARY_MAX: usize = 64 << 10;
+const PROGRESS_MAX: usize = 8 << 10;
+
+/// Of so many of a hundred of a budget somebody is warned.
+const NEARLY: u64 = 80;
+
+/// The ears of a supervisor for one attempt of a task.
+pub struct TaskEars {
+    context: Arc<Context>,
+    id: TaskId,
+    budget: Budget,
+    noted: Mutex<Noted>,
+}
+
+#[derive(Default)]
+struct Noted {
+    at: Option<Instant>,
+    session: Option<String>,
+    warned: Option<BudgetPart>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ask {
+    question: String,
+    #[serde(default)]
+    default: Option<String>,
+    #[serde(default)]
+    deadline: Option<Span>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Progress {
+    message: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct Inbox {
+    after: Option<usize>,
+}
+
+impl Ears for TaskEars {
+    fn health(&self, told: Health) {
+        health::note(&self.context, &self.id, &told);
+    }
+
+    fn agent(&self, report: AgentReport) {
+        if let Err(error) = self.note(report) {
+            tracing::warn!(task = %self.id, error = chain(&error), "what an agent says of itself could not be written down");
+        }
+    }
+
+    fn asked(&self, request: AgentRequest) -> Option<Reply> {
+        match request.tool.as_str() {
+            "fresh" | "conflicts" => {
+                self.look(request);
+                None
+            }
+            _ => self.answered(&request),
+        }
+    }
+}
+
+impl TaskEars {
+    /// Those for a task whose attempt may use up so much.
+    pub fn new(context: &Arc<Context>, id: &TaskId, budget: Budget) -> TaskEars {
+        TaskEars { context: Arc::clone(context), id: id.clone(), budget, noted: Mutex::default() }
+    }
+
+    /// The answer to a request, where that is known at once.
+    pub fn answered(&self, request: &AgentRequest) -> Option<Reply> {
+        match self.reply(request) {
+            Ok(value) => value.map(Reply::Ok),
+            Err(Refused::Wrong(why)) => Some(Reply::Error(why)),
+            Err(Refused::Failed(error)) => {
+                tracing::warn!(task = %self.id, tool = request.tool, error = chain(&error), "a tool of an agent failed");
+                Some(Reply::Error(format!("treehand could not do it: {}", chain(&error))))
+            }
+        }
+    }
+
+    /// Writes down what an agent says of itself: at once what another attempt would need, or what a person is to know, else now and
+    /// then; the whole of it is in the record of its end.
+    fn note(&self, report: AgentReport) -> Result<(), StoreError> {
+        let warned = self.budget.reached(&report, NEARLY);
+        {
+            let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_news = noted.session != report.session || noted.warned != warned;
+            if !is_news && noted.at.is_some_and(|at| at.elapsed() < PACE) {
+                return Ok(());
+            }
+            *noted = Noted { at: Some(Instant::now()), session: report.session.clone(), warned };
+        }
+        let known = self.context.task(&self.id)?;
+        let known = known.attempts.last().and_then(|attempt| attempt.agent.as_ref());
+        if let Some(part) = warned.filter(|_| known.is_some_and(|known| known.warned.is_none())) {
+            tracing::warn!(task = %self.id, "its agent has used nearly all of its budget: {}", part.words());
+        }
+        let data = json!({"session": report.session, "turns": report.turns, "tools": report.tools, "usage": report.usage,
+            "nearly_used_up": warned});
+        self.edit("attempt.agent", data, |agent| (agent.report, agent.warned) = (report, agent.warned.or(warned)))
+    }
+
+    fn edit(&self, kind: &str, data: Value, change: impl FnOnce(&mut AgentRecord)) -> Result<(), StoreError> {
+        let of_last =
+            |task: &mut TaskRecord| task.attempts.last_mut().and_then(|last| last.agent.as_mut()).map_or((), change);
+        self.context.store(|store| store.edit_task(&self.context.run.id, &self.id, kind, data, of_last)).map(drop)
+    }
+
+    fn reply(&self, request: &AgentRequest) -> Result<Option<Value>, Refused> {
+        let args = || if request.args.is_null() { json!({}) } else { request.args.clone() };
+        match request.tool.as_str() {
+            "submit_result" => self.submit(read(args())?).map(Some),
+            "progress" => self.progress(&read::<Progress>(args())?.message).map(Some),
+            "inbox" => self.inbox(read::<Inbox>(args())?.after.unwrap_or(0)).map(Some),
+            "ask" => self.ask(request.n, read(args())?),
+            "task_context" => self.task_context().map(Some),
+            other => Err(Refused::Wrong(format!("there is no tool `{}`", other.escape_debug()))),
+        }
+    }
+
+    fn submit(&self, submission: Submission) -> Result<Value, Refused> {
+        bounded("summary", &submission.summary, SUMMARY_MAX)?;
+        let submission = Submission { summary: self.context.masked(&submission.summary)?, ..submission };
+        let data = json!({"submission": submission});
+        self.edit("attempt.submitted", data, |agent| agent.submission = Some(submission)).map_err(RunError::from)?;
+        Ok(json!({"stored": true}))
+    }
+
+    fn progress(&self, message: &str) -> Result<Value, Refused> {
+        bounded("message", message, PROGRESS_MAX)?;
+        let message = self.context.masked(message)?;
+        self.edit("attempt.progress", json!({"message": message}), |agent| agent.progress = Some(message))
+            .map_err(RunError::from)?;
+        Ok(json!({}))
+    }
+
+    fn inbox(&self, after: usize) -> Result<Value, Refused> {
+        let task = self.context.task(&self.id).map_err(RunError::from)?;
+        let messages = (1..).zip(&task.mail).skip(after).map(
+            |(n, message): (usize, _)| json!({"n": n, "kind": message.kind, "text": message.text, "at": message.at}),
+        );
+        Ok(json!({"messages": messages.collect::<Vec<_>>()}))
+    }
+
+    /// Parks the task, or says what was answered meanwhile. The same question asked again (after a gap, by a client that did not
+    /// wait so long) is the same request.
+    fn ask(&self, n: u64, asked: Ask) -> Result<Option<Value>, Refused> {
+        bounded("question", &asked.question, TEXT_MAX)?;
+        let (context, run) = (&self.context, &self.context.run.id);
+        let task = context.task(&self.id).map_err(RunError::from)?;
+        let text = context.masked(&asked.question)?;
+        if let Some(question) = task.question.as_ref().filter(|question| question.text == text) {
+            let is_known = question.requests.contains(&n);
+            if task.state == TaskState::Waiting {
+                let waits = |task: &mut TaskRecord| {
+                    if let Some(question) = task.question.as_mut().filter(|_| !is_known) {
+                        question.requests.push(n);
+                    }
+                };
+                let data = json!({"request": n});
+                context
+                    .store(|s| s.edit_task(run, &self.id, "task.asked_again", data, waits))
+                    .map_err(RunError::from)?;
+                return Ok(None);
+            }
+            if let Some(answer) = answer_to(&task, question).filter(|_| is_known) {
+                return Ok(Some(json!({"answer": answer})));
+            }
+        }
+        if task.state != TaskState::Running {
+            return Err(Refused::Wrong("another question waits for its answer: one at a time".into()));
+        }
+        if task.mail.len() >= mail::MESSAGES_MAX {
+            return Err(Refused::Wrong("it has asked and heard so much that no further question is heard".into()));
+        }
+        let Ask { question, default, deadline } = asked;
+        mail::park(context, &self.id, mail::Asked { question, default, deadline }, vec![n])?;
+        // Its deadline is kept where its mail is.
+        context.bell(&self.id).notify_one();
+        Ok(None)
+    }
+
+    fn task_context(&self) -> Result<Value, Refused> {
+        let context = &self.context;
+        let task = context.task(&self.id).map_err(RunError::from)?;
+        let needs = task.spec.needs.iter().map(|need| {
+            let need = context.task(need)?;
+            let summary = need.submission().map(|submission| submission.summary.clone());
+            Ok(json!({"task": need.id, "state": need.state, "commit": need.commit, "summary": summary}))
+        });
+        let needs = needs.collect::<Result<Vec<Value>, StoreError>>().map_err(RunError::from)?;
+        let earlier = task.attempts.iter().rev().skip(1).rev().map(|attempt| {
+            let agent = attempt.agent.as_ref();
+            json!({"n": attempt.n, "agent": agent.map(|agent| &agent.profile),
+                "error": attempt.error.as_ref().map(|error| &error.message),
+                "summary": agent.and_then(|agent| agent.submission.as_ref()).map(|submission| &submission.summary)})
+        });
+        let run = &context.run;
+        Ok(json!({
+            "run": run.id, "task": task.id, "goal": run.spec.goal, "prompt": task.spec.prompt, "paths": task.spec.paths,
+            "branch": task.branch, "base": task.base, "into": run.into, "needs": needs,
+            "gates": run.spec.gates.iter().chain(&task.spec.gates).map(|gate| &gate.run).collect::<Vec<_>>(),
+            "attempt": task.attempts.len(), "earlier": earlier.collect::<Vec<_>>(),
+        }))
+    }
+
+    /// Later, by whoever has the time: what takes git is not done where the shim is listened to.
+    fn look(&self, request: AgentRequest) {
+        let (context, id) = (Arc::clone(&self.context), self.id.clone());
+        tokio::spawn(async move {
+            let looked = {
+                let (context, id, tool) = (Arc::clone(&context), id.clone(), request.tool);
+                blocking(move || match tool.as_str() {
+                    "fresh" => lookout::document(&context, &id),
+                    _ => clashes::of(&context, &id),
+                })
+            };
+            let reply = match looked.await.and_then(|found| found) {
+                Ok(found) => Reply::Ok(found),
+                Err(error) => Reply::Error(format!("treehand could not do it: {}", chain(&error))),
+            };
+            context.sign(&id, |signs| drop(signs.answers.insert(request.n, reply)));
+        });
+    }
+}
+
+/// Tells an agent that asked by a tool what was answered, if something was.
+pub fn pass_on(context: &Context, task: &TaskRecord) {
+    let Some(question) = task.question.as_ref().filter(|question| !question.requests.is_empty()) else { return };
+    if task.state == TaskState::Waiting {
+        return;
+    }
+    let Some(answer) = answer_to(task, question) else { return };
+    let reply = Reply::Ok(json!({"answer": answer}));
+    context.sign(&task.id, |signs| {
+        for n in &question.requests {
+            signs.answers.entry(*n).or_insert_with(|| reply.clone());
+        }
+    });
+}
+
+/// What was answered to a question that waits no more.
+fn answer_to<'a>(task: &'a TaskRecord, question: &Question) -> Option<&'a str> {
+    let answers = task.mail.get(question.heard..)?.iter().filter(|message| message.kind == MessageKind::Answer);
+    answers.map(|message| message.text.as_str()).next()
+}
+
+/// Why an agent gets nothing for what it asked.
+enum Refused {
+    /// It is to blame.
+    Wrong(String),
+    /// It is not.
+    Failed(RunError),
+}
+
+impl From<RunError> for Refused {
+    fn from(error: RunError) -> Refused {
+        Refused::Failed(error)
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(args: Value) -> Result<T, Refused> {
+    serde_json::from_value(args).map_err(|error| Refused::Wrong(format!("the arguments are not understood: {error}")))
+}
+
+fn bounded(name: &str, text: &str, most: usize) -> Result<(), Refused> {
+    if text.trim().is_empty() {
+        return Err(Refused::Wrong(format!("`{name}` is empty")));
+    }
+    if text.len() > most {
+        return Err(Refused::Wrong(format!("`{name}` has more than {most} bytes")));
+    }
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! What the end of an agent's attempt means, from what its shim and its agent said, and by what its profile takes for success.
+
+use std::sync::Arc;
+
+use super::ears::TaskEars;
+use super::equip::profile_of;
+use crate::agent::verdict::{self, Ended};
+use crate::model::agent::{AgentFailure, AgentReport, Budget};
+use crate::model::record::TaskRecord;
+use crate::orchestrator::attempt::AttemptEnd;
+use crate::orchestrator::context::{Context, RunError};
+
+/// What an agent asked for while nobody was there to hear it, and then ended: what it handed in is stored, a question has no use
+/// any more.
+pub fn hear_the_rest(context: &Arc<Context>, task: &TaskRecord, end: &AttemptEnd) {
+    let ears = TaskEars::new(context, &task.id, Budget::default());
+    for request in end.unanswered.iter().filter(|request| matches!(request.tool.as_str(), "submit_result" | "progress"))
+    {
+        let _nobody_waits_for_it = ears.answered(request);
+    }
+}
+
+/// Why an attempt that nobody stopped is a failure all the same, as far as that is known before its work was looked at.
+pub fn failure(context: &Context, task: &TaskRecord, end: &AttemptEnd) -> Option<AgentFailure> {
+    let agent = task.attempts.last()?.agent.as_ref()?;
+    let profile = profile_of(&context.run, &agent.profile)?;
+    let nothing_said = AgentReport::default();
+    let report = end.agent.as_deref().unwrap_or(&nothing_said);
+    verdict::judge(&profile, Ended { exit: end.exit, report, submission: agent.submission.as_ref() })
+}
+
+/// Why an attempt that changed nothing is a failure.
+pub fn unchanged(context: &Context, task: &TaskRecord) -> Option<AgentFailure> {
+    let agent = task.attempts.last()?.agent.as_ref()?;
+    let profile = profile_of(&context.run, &agent.profile)?;
+    verdict::judge_unchanged(&profile, agent.submission.as_ref())
+}
+
+/// Takes back what the agent of a task's last attempt was lent.
+pub fn take_back(context: &Context, task: &TaskRecord) -> Result<(), RunError> {
+    let agent = task.attempts.last().and_then(|attempt| attempt.agent.as_ref());
+    let Some(agent) = agent.filter(|agent| !agent.loans.is_empty()) else { return Ok(()) };
+    super::loan::take_back(&agent.loans, &context.paths(&task.id)?.home)
+}

@@ -1,0 +1,104 @@
+//! Decision file: whether an attempt of an agent goes on with what the one before it left: in the same workspace, in the same
+//! conversation. Anything else begins anew, and what was there is in the trash.
+
+use crate::model::FailureClass;
+use crate::model::agent::Handover;
+use crate::model::record::{AttemptRecord, TaskRecord};
+
+/// With what an attempt goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GoesOn {
+    /// The conversation of the attempt before it; `None` for another agent's.
+    pub session: Option<String>,
+    /// What an agent is told of that.
+    pub told: String,
+}
+
+/// The attempt before the next one, where that counts.
+fn before(task: &TaskRecord) -> Option<&AttemptRecord> {
+    let pardoned = usize::try_from(task.pardoned).unwrap_or(usize::MAX);
+    task.attempts.get(pardoned..)?.last()
+}
+
+/// With what the next attempt of a task goes on, if it does. `can_resume` says of an agent that it can go on with a conversation.
+pub fn goes_on(task: &TaskRecord, can_resume: impl Fn(&str) -> bool) -> Option<GoesOn> {
+    let (last, next) = (before(task)?, task.next_agent()?);
+    if task.resolving.is_some() {
+        return None;
+    }
+    let (agent, error) = (last.agent.as_ref()?, last.error.as_ref()?);
+    let class = error.class.unwrap_or(FailureClass::Failure);
+    if (&agent.profile, &agent.model) != (&next.profile, &next.model) {
+        let told = format!(
+            "{} worked here before you and had to stop ({}). What it changed so far is still in the worktree: go on with it.",
+            agent.profile,
+            class.words()
+        );
+        return (task.spec.handover == Handover::Continue).then_some(GoesOn { session: None, told });
+    }
+    let interrupted = matches!(
+        class,
+        FailureClass::Crash | FailureClass::Transient | FailureClass::Timeout | FailureClass::RateLimit
+    );
+    let session = agent.report.session.clone().filter(|_| interrupted && can_resume(&next.profile))?;
+    let told = format!("You were interrupted ({}). Your work so far is still there: go on with it.", class.words());
+    Some(GoesOn { session: Some(session), told })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::agent::{AgentRecord, AgentReport};
+    use crate::model::record::AttemptError;
+    use crate::store::fixture::{attempt, tasks};
+
+    fn task(agents: &[&str], ended: &[(&str, FailureClass)]) -> TaskRecord {
+        let mut task = tasks(&[("t", "queued", &[])]).remove(0);
+        task.spec.agents = agents.iter().map(|name| name.parse().expect("an agent")).collect();
+        task.attempts = (1..)
+            .zip(ended)
+            .map(|(n, (name, class))| {
+                let error =
+                    AttemptError { kind: "agent".into(), message: "x".into(), class: Some(*class), retry_after: None };
+                let report = AgentReport { session: Some(format!("s{n}")), ..AgentReport::default() };
+                let agent = AgentRecord { profile: (*name).to_owned(), report, ..AgentRecord::default() };
+                AttemptRecord { error: Some(error), agent: Some(agent), ..attempt(n) }
+            })
+            .collect();
+        task
+    }
+
+    fn session(task: &TaskRecord) -> Option<Option<String>> {
+        goes_on(task, |name| name != "aider").map(|goes_on| goes_on.session)
+    }
+
+    #[test]
+    fn an_interrupted_agent_goes_on_with_its_conversation_and_a_failed_one_begins_anew() {
+        use FailureClass as C;
+        for (class, expected) in [
+            (C::Crash, Some(Some("s1".to_owned()))),
+            (C::Transient, Some(Some("s1".to_owned()))),
+            (C::Timeout, Some(Some("s1".to_owned()))),
+            (C::RateLimit, Some(Some("s1".to_owned()))),
+            (C::Failure, None),
+            (C::Policy, None),
+        ] {
+            assert_eq!(session(&task(&["codex"], &[("codex", class)])), expected, "{class:?}");
+        }
+        assert_eq!(session(&task(&["codex"], &[])), None);
+        assert_eq!(session(&task(&["aider"], &[("aider", C::Crash)])), None, "it cannot");
+        let mut pardoned = task(&["codex"], &[("codex", C::Crash)]);
+        pardoned.pardoned = 1;
+        assert_eq!(session(&pardoned), None, "a person wants it done again");
+    }
+
+    #[test]
+    fn the_next_agent_goes_on_in_the_same_workspace_where_that_is_wanted() {
+        let ended = [("codex", FailureClass::Auth)];
+        let mut task = task(&["codex", "claude"], &ended);
+        assert_eq!(task.next_agent().map(ToString::to_string).as_deref(), Some("claude"));
+        assert_eq!(session(&task), None);
+        task.spec.handover = Handover::Continue;
+        assert_eq!(session(&task), Some(None));
+    }
+}
