@@ -24,3 +24,5 @@ mod recorded_tests;
 mod render_tests;
 #[cfg(test)]
 mod starts_tests;
+#[cfg(test)]
+mod verdict_tests;

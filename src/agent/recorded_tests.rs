@@ -15,7 +15,7 @@ fn folder() -> PathBuf {
 }
 
 /// Agent, case and bytes of every recording.
-fn recordings() -> Vec<(String, String, Vec<u8>)> {
+pub fn recordings() -> Vec<(String, String, Vec<u8>)> {
     let names = Registry::new(&[]).expect("profiles").names();
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder()).expect("recordings") {
@@ -28,7 +28,8 @@ fn recordings() -> Vec<(String, String, Vec<u8>)> {
     found
 }
 
-fn read(agent: &str, bytes: &[u8]) -> (AgentReport, Vec<u8>) {
+/// What an agent said in a recording, and what of it is kept.
+pub fn read(agent: &str, bytes: &[u8]) -> (AgentReport, Vec<u8>) {
     let profile = Registry::new(&[]).expect("profiles").get(agent).expect("a profile");
     let mut digest = Digest::new(profile.output);
     let mut kept = Vec::new();

@@ -3,6 +3,7 @@
 //! Known traps are its cases: programs that end with 0 after an error, say "success" of a failure, end in the middle of a sentence,
 //! or were not permitted to do anything. What the errors mean for the next attempt is told by words and status, as a profile says.
 
+use super::output::Format;
 use super::profile::{Classify, Evidence, Profile};
 use crate::model::FailureClass;
 use crate::model::agent::{AgentFailure, AgentFault, AgentReport, Submission, SubmissionStatus};
@@ -52,19 +53,26 @@ pub fn judge(profile: &Profile, ended: Ended<'_>) -> Option<AgentFailure> {
     None
 }
 
-/// Why an agent that changed nothing failed; `None` where that is all right.
-pub fn judge_unchanged(profile: &Profile, submission: Option<&Submission>) -> Option<AgentFailure> {
+/// Why an agent that changed nothing failed; `None` where that is all right. One whose output has no errors that could be told from
+/// words is held to its words then.
+pub fn judge_unchanged(
+    profile: &Profile,
+    (report, submission): (&AgentReport, Option<&Submission>),
+) -> Option<AgentFailure> {
     let said_so = submission.is_some_and(|one| one.status == SubmissionStatus::NothingToDo);
     let none = profile.success.require == Evidence::None;
     let message = match submission {
         Some(_) => "handed in a result and changed nothing",
         None => "ended, changed nothing and handed in no result",
     };
-    (!said_so && !none).then(|| AgentFailure {
-        kind: "no_result",
-        message: message.into(),
-        class: FailureClass::Failure,
-    })
+    if said_so || none {
+        return None;
+    }
+    let said = report.text.as_ref().filter(|_| profile.output.format == Format::Text && submission.is_none());
+    let said = said.map(|text| AgentFault { message: text.clone(), status: None });
+    let class = said.map_or(FailureClass::Failure, |said| classify(&profile.classify, &said));
+    let kind = if class.is_of_one_agent() { kind_of(class) } else { "no_result" };
+    Some(AgentFailure { kind, message: message.into(), class })
 }
 
 fn kind_of(class: FailureClass) -> &'static str {

@@ -358,6 +358,9 @@ pub struct LogsArgs {
     /// Go on until the run is over
     #[arg(short, long)]
     pub follow: bool,
+    /// What agents wrote, as they wrote it, and not what it says
+    #[arg(long)]
+    pub raw: bool,
 }
 
 /// Arguments of `cancel`.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::health;
+use super::of_agents;
 use super::output::plain;
 use crate::model::mail::Question;
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord, WorkspaceRecord};
@@ -30,6 +31,7 @@ pub fn run(run: &RunRecord, tasks: &[TaskRecord], looked: &Looked, fresh: &Stand
         "jobs": run.jobs,
         "confine": run.confine,
         "tasks": tasks.iter().map(|one| task(one, looked, fresh)).collect::<Vec<_>>(),
+        "usage": of_agents::usage(tasks.iter().flat_map(of_agents::all)),
         "gates": run.gates,
         "before": run.before,
         "after": run.after,
@@ -53,7 +55,8 @@ pub fn task(task: &TaskRecord, looked: &Looked, fresh: &Standings) -> Value {
                 "exit": attempt.exit,
                 "signal": attempt.signal,
                 "error": attempt.error,
-                "usage": Value::Null,
+                "usage": of_agents::usage(attempt.agent.iter()),
+                "agent": of_agents::document(attempt),
                 "log": attempt.log.to_string_lossy(),
                 "setup": attempt.setup,
                 "health": health::document(looked.of(attempt)),
@@ -65,6 +68,8 @@ pub fn task(task: &TaskRecord, looked: &Looked, fresh: &Standings) -> Value {
         "state": task.state,
         "needs": task.spec.needs,
         "agent": task.spec.agent,
+        "agents": task.spec.agents.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "usage": of_agents::usage(of_agents::all(task)),
         "attempts": attempts,
         "workspace": task.workspace,
         "branch": task.branch,
@@ -181,6 +186,7 @@ fn task_detail(run: &RunRecord, task: &TaskRecord) -> Vec<String> {
         parts.push(format!("resolves a {}", plain(&resolving.reason.message)));
         parts.push(shorten_list(&resolving.reason.paths));
     }
+    parts.extend(of_agents::words(task));
     if let Some(landed) = &task.landed {
         parts.push(format!("as {}", landed.commit.short()));
     }

@@ -70,7 +70,8 @@ async fn wait_for_places(
     task: &TaskRecord,
     news: &mut Noted<'_>,
 ) -> Result<Option<Vec<Place>>, RunError> {
-    let (policy, profile, mut places) = (&context.run.admission, &task.spec.agent, Vec::new());
+    let profile = task.next_agent().map_or(&task.spec.agent, |choice| &choice.profile);
+    let (policy, mut places) = (&context.run.admission, Vec::new());
     let kinds = [
         policy.of_profile(profile).map(|size| (Kind::Profile(profile), size)),
         (policy.slots > 0).then_some((Kind::Machine, policy.slots)),

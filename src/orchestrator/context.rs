@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, watch};
 
+use super::agents::equip;
 use super::behind::Target;
 use super::post::{Post, Rung};
 use super::same_files::Known;
@@ -285,7 +286,8 @@ impl Context {
         let gates = tasks.iter().flat_map(|task| &task.spec.gates);
         let named = tasks.iter().flat_map(|task| &task.spec.secrets).chain(gates.flat_map(|gate| &gate.secrets));
         let named = named.chain(self.run.setup.iter().flat_map(|step| &step.secrets));
-        let named: BTreeSet<VariableName> = named.cloned().collect();
+        let of_agents = self.run.agents.iter().flat_map(equip::secret_names);
+        let named: BTreeSet<VariableName> = named.cloned().chain(of_agents).collect();
         let here = env::vars();
         let values: Vec<String> = here
             .into_iter()

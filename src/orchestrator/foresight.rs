@@ -7,11 +7,13 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::agents::equip::{self, Agent};
 use super::context::RunError;
 use super::precedence::Overlaps;
 use super::setup as own_setup;
 use super::start::RunPlan;
 use super::task_attempt;
+use crate::agent::command::Surroundings;
 use crate::agent::invocation::{self, Invocation};
 use crate::confine::Launch;
 use crate::confine::policy::{Limits, Mount};
@@ -96,7 +98,38 @@ pub struct Foreseen {
 /// Looks ahead for one task.
 pub fn foresee(repo: &Repository, plan: &RunPlan, task: &TaskRecord) -> Result<Foreseen, RunError> {
     let Invocation { argv, env } = invocation::invocation(&plan.run.id, &task.spec, 1);
-    seen(repo, plan, task, argv, |launch, exported| task_attempt::furnish(launch, task, env, exported))
+    let agent = first_agent(plan, task)?;
+    let gets = agent.as_ref().map(|agent| agent.equip(&known_of(repo, plan, task, agent)?)).transpose()?;
+    seen(repo, plan, task, argv, |launch, exported| {
+        task_attempt::furnish(launch, task, env, exported)?;
+        match (&agent, &gets) {
+            (Some(agent), Some(gets)) => agent.furnish(launch, task, gets),
+            _ => Ok(()),
+        }
+    })
+}
+
+/// What the agent of a task would be told; `None` for a plain command.
+pub fn foresee_told(repo: &Repository, plan: &RunPlan, task: &TaskRecord) -> Result<Option<String>, RunError> {
+    let Some(agent) = first_agent(plan, task)? else { return Ok(None) };
+    let known = known_of(repo, plan, task, &agent)?;
+    task_attempt::told(&plan.run, task, (&agent, &known), (None, Vec::new())).map(Some)
+}
+
+/// The agent that a task would begin with: the first that is there.
+fn first_agent<'p>(plan: &'p RunPlan, task: &'p TaskRecord) -> Result<Option<Agent<'p>>, RunError> {
+    for choice in &task.spec.agents {
+        let agent = equip::of(&plan.run, choice)?;
+        if agent.setup.program.is_some() {
+            return Ok(Some(agent));
+        }
+    }
+    Ok(None)
+}
+
+fn known_of(repo: &Repository, plan: &RunPlan, task: &TaskRecord, agent: &Agent<'_>) -> Result<Surroundings, RunError> {
+    let paths = SealedPaths::of_task(repo, &plan.run.template, &plan.run.id, &task.id)?;
+    task_attempt::surroundings(&plan.run, task, agent, (&paths, plan.run.confine))
 }
 
 /// Looks ahead for a setup step in the tree of a task.

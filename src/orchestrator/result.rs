@@ -169,7 +169,9 @@ fn capture_and_import(
     let origin = Origin { run: &context.run.id, task: id };
     let message = messages::capture(&task.spec, &origin);
     let base = &prepared.base;
+    let leaves = judge::leaves(context, &task);
     let request = CaptureRequest {
+        leaves: &leaves,
         base,
         lenders: &prepared.lenders,
         identity: &context.identity,

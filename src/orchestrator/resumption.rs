@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::agents::ears::TaskEars;
-use super::agents::equip;
+use super::agents::{equip, judge};
 use super::attempt::{self, Adopted, Orphan};
 use super::context::{Context, RunError, blocking};
 use super::failure::{after_failure, is_unanswered};
@@ -76,7 +76,10 @@ async fn go_on(
     let ears = TaskEars::new(context, id, budget(context, task));
     let adopted = attempt::adopt(orphan, context.stop_of(id), &ears);
     let ended = match mail::attended(context, id, prepared.paths.home.clone(), adopted).await {
-        Ok(Adopted::NeverBegan) => return release(context, id, attempt.n),
+        Ok(Adopted::NeverBegan) => {
+            judge::take_back(context, task)?;
+            return release(context, id, attempt.n);
+        }
         Ok(Adopted::Ended(end)) => Ok(end),
         Err(error) => Err(error),
     };

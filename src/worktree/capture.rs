@@ -32,6 +32,9 @@ pub(super) const INDEX_MAX: u64 = 512 << 20;
 /// Largest list of places that objects are borrowed from.
 const ALTERNATES_MAX: u64 = 1 << 20;
 
+/// Most bytes of what is excluded.
+const EXCLUDE_MAX: u64 = 16 << 20;
+
 /// A captured commit and where its objects are.
 #[derive(Clone, Debug)]
 pub struct Captured {
@@ -67,6 +70,8 @@ pub struct CaptureRequest<'a> {
     pub touch: Touch,
     /// The date of that commit: with it a capture that is done again gives the same commit. `None` is now.
     pub at: Option<Timestamp>,
+    /// Patterns, as in `.gitignore`, of new files that are left out: what a program leaves that is no work.
+    pub leaves: &'a [String],
 }
 
 /// The commits that a workspace's HEAD has, and those of its submodules, for one whose tree is gone.
@@ -238,6 +243,7 @@ impl<'a> Place<'a> {
         }
         self.take_index(&head)?;
         self.unhide()?;
+        self.leave_out(request.leaves)?;
         let hint = "git cannot take in what the workspace holds";
         let mut all = b".".to_vec();
         for path in self.take_submodules(request, submodules)? {
@@ -252,6 +258,22 @@ impl<'a> Place<'a> {
         }
         let tree = self.tree(["write-tree"]).object_id().map_err(|error| bad(format!("{hint}: {error}")))?;
         if tree == head_tree { Ok(head) } else { self.commit(&tree, &head, request) }
+    }
+
+    /// Has git pass over new files that match.
+    fn leave_out(&self, patterns: &[String]) -> Result<()> {
+        if patterns.is_empty() {
+            return Ok(());
+        }
+        let info = self.scratch.join("info");
+        fs::create_private_dir_all(&info)?;
+        let mut text = fs::read_beneath(&self.scratch, Path::new("info/exclude"), EXCLUDE_MAX)?.unwrap_or_default();
+        for pattern in patterns {
+            text.push(b'\n');
+            text.extend_from_slice(pattern.as_bytes());
+        }
+        text.push(b'\n');
+        Ok(fs::write_atomic(&info.join("exclude"), &text)?)
     }
 
     /// Its files.

@@ -209,7 +209,7 @@ fn work_in_progress<'a>(
     identity: &'a Identity,
     touch: Touch,
 ) -> CaptureRequest<'a> {
-    CaptureRequest { base, lenders, identity, message: "treehand: work in progress\n", touch, at: None }
+    CaptureRequest { base, lenders, identity, message: "treehand: work in progress\n", touch, at: None, leaves: &[] }
 }
 
 fn collect(command: impl Fn(&[&str]) -> GitCommand, from: &str, to: &str) -> Result<Changes> {

@@ -5,6 +5,7 @@
 pub mod chance;
 pub mod followed;
 pub mod mcp;
+pub mod stub;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -72,7 +72,15 @@ pub fn capture_sealed(repo: &Repository, paths: &SealedPaths, store_dir: &Path, 
     Ok(capture(
         repo,
         paths,
-        &CaptureRequest { base, lenders: &lenders, identity: &identity, message, touch: Touch::Nothing, at: None },
+        &CaptureRequest {
+            base,
+            lenders: &lenders,
+            identity: &identity,
+            message,
+            touch: Touch::Nothing,
+            at: None,
+            leaves: &[],
+        },
     )?)
 }
 

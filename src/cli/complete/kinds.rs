@@ -73,6 +73,8 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("", "env", Kind::Free),
     ("", "secrets", Kind::Free),
     ("", "agent", Kind::Free),
+    ("", "model", Kind::Free),
+    ("", "effort", Kind::Free),
     ("", "execute", Kind::Free),
     ("", "gates", Kind::Free),
     ("", "goal", Kind::Free),

@@ -63,6 +63,8 @@ fn without_layers_everything_is_the_documented_default() {
         ("supervise.profile_slots", "[]"),
         ("supervise.reserve_memory", "\"5%\""),
         ("supervise.reserve_disk", "\"1%\""),
+        ("supervise.agent", "[]"),
+        ("supervise.instructions", ""),
         ("supervise.overlap", "\"prefer\""),
         ("merge.into", ""),
         ("merge.strategy", "\"squash\""),
@@ -141,6 +143,7 @@ fn a_project_tightens_and_never_loosens() {
         ("", "merge.gates=[{run='a', env=['HOME']}]", "merge.gates", "[]", false),
         ("", "merge.gates=[{run='a', secrets=['TOKEN']}]", "merge.gates", "[]", false),
         ("", "confine.limits.output='1K'", "confine.limits.output", "\"64M\"", false),
+        ("", "supervise.agent=['codex']", "supervise.agent", "[]", false),
         ("", "supervise.wall='1s'", "supervise.wall", "", false),
         ("", "worktree.path='/x/{workspace}'", "worktree.path", "\"../{repo}.trees/{workspace}/{repo}\"", false),
         ("", "worktree.path=5", "worktree.path", "\"../{repo}.trees/{workspace}/{repo}\"", false),
@@ -203,8 +206,12 @@ fn what_is_not_taken_is_said_with_its_place() {
     check("'merge.into' = 1", "", &[], &[], quoted);
     check("[zzzzzz]", "", &[], &[], "/u/config.toml:1:2: unknown key `zzzzzz`");
     check("\"a\\u001b\" = 1", "", &[], &[], "/u/config.toml:1:1: unknown key `a\\u{1b}`");
-    let later = "/u/config.toml:1:2: `agent` is not supported by this version and has no effect";
-    check("[agent.x]\ncommand = ['x']", "", &[], &[], later);
+    let slip = "/u/config.toml:2:1: unknown key `agent.x.modle`, did you mean `agent.x.model`";
+    check("[agent.x]\nmodle = 'x'", "", &[], &[], slip);
+    let pool = "/u/config.toml:1:10: `worktree.pool` is not supported by this version and has no effect";
+    check("worktree.pool = 1", "", &[], &[], pool);
+    let theirs = "/p/.treehand.toml:1:23: `agent.codex.command` is the user's, a project file cannot set it: ignored";
+    check("", "agent.codex.command = '/tmp/x'", &[], &[], theirs);
     let ignored = "/p/.treehand.toml:2:9: `confine.level` is the user's, a project file can only tighten it: ignored, it stays \"strict\"";
     check("", "[confine]\nlevel = 'off'", &[], &[], ignored);
     let refused = "is the user's, a project file cannot set it: ignored";
@@ -309,7 +316,17 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 47] = [
+const ACCEPTED: [(&str, &[&str]); 57] = [
+    ("supervise.agent", &["[]", "['codex', 'claude:opus']"]),
+    ("supervise.instructions", &["'{{ prompt }}'"]),
+    ("agent.x.command", &["'codex'", "'/opt/codex'"]),
+    ("agent.x.model", &["'m'"]),
+    ("agent.x.base_url", &["'http://127.0.0.1:1/v1'"]),
+    ("agent.x.fallback", &["[]", "['claude:m']"]),
+    ("agent.x.secrets", &["['KEY']"]),
+    ("agent.x.network", &["'full'", "['a:1']"]),
+    ("agent.x.budget.cost", &["'2.50'", "3", "0.5"]),
+    ("agent.x.budget.tokens", &["1000"]),
     ("worktree.path", &["'/x/{workspace}'", "'../{workspace}/{repo}'"]),
     ("worktree.base", &["'main'", "'origin/\u{e9}~3'"]),
     ("worktree.stale", &["'warn'", "'block'"]),

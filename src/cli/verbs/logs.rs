@@ -1,18 +1,25 @@
 //! `logs`: what a run's attempts and the setup steps before them printed, in the order of attempts; `-f` goes on until the run
 //! is over.
 //!
-//! The bytes are the children's own. On a terminal their control characters are shown, not obeyed.
+//! The bytes are the children's own; of an agent whose output is made for programs a person reads what it says, and with `--raw` all of
+//! it. On a terminal control characters are shown, not obeyed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{IsTerminal, Read, Seek, SeekFrom};
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use crate::agent::output::Output;
+use crate::agent::render;
 use crate::cli::args::LogsArgs;
 use crate::cli::error::CliError;
 use crate::cli::output::{plain, print_bytes, print_document};
 use crate::cli::session::Session;
 use crate::cli::verbs::logs_document::{Document, Log, Text};
+use crate::model::agent::AgentSetup;
+use crate::model::record::RunRecord;
 use crate::model::{RunId, SetupRecord, TaskId};
+use crate::orchestrator::agents::equip;
 use crate::orchestrator::context::RunError;
 use crate::orchestrator::follow::{self, OnInterrupt};
 use crate::store::Store;
@@ -25,7 +32,8 @@ pub fn run(session: &Session, args: &LogsArgs) -> Result<u8, CliError> {
     if session.out.is_json() {
         return documents(session, &store, &run.id, only.as_ref());
     }
-    let mut printed = Printed::default();
+    let outputs = if args.raw { BTreeMap::new() } else { outputs(&run) };
+    let mut printed = Printed { outputs, ..Printed::default() };
     printed.print_new(&store, &run.id, only.as_ref())?;
     if args.follow && !run.state.is_terminal() {
         let news = |store: &Store| {
@@ -36,8 +44,14 @@ pub fn run(session: &Session, args: &LogsArgs) -> Result<u8, CliError> {
     Ok(0)
 }
 
+/// How the output of each of a run's agents is read.
+fn outputs(run: &RunRecord) -> BTreeMap<String, Output> {
+    let of = |setup: &AgentSetup| Some((setup.name.clone(), equip::profile_of(run, &setup.name)?.output));
+    run.agents.iter().filter_map(of).collect()
+}
+
 fn documents(session: &Session, store: &Store, run: &RunId, only: Option<&TaskId>) -> Result<u8, CliError> {
-    let log = |Kept { task, n, step, path }: Kept| {
+    let log = |Kept { task, n, step, path, .. }: Kept| {
         let (setup, error) = step.map(|step| (step.command, step.error)).unzip();
         let text = Text::of(&path);
         Log { attempt: n, error: error.flatten(), path: path.to_string_lossy().into_owned(), setup, task, text }
@@ -57,6 +71,10 @@ struct Kept {
     n: u32,
     step: Option<SetupRecord>,
     path: PathBuf,
+    /// The agent whose words it has.
+    agent: Option<String>,
+    /// Nothing more comes.
+    is_over: bool,
 }
 
 /// The logs in the order in which they were written; that of an attempt whose setup failed was not.
@@ -65,10 +83,19 @@ fn kept(store: &Store, run: &RunId, only: Option<&TaskId>) -> Result<Vec<Kept>, 
     for task in store.tasks(run)?.into_iter().filter(|task| only.is_none_or(|id| *id == task.id)) {
         for attempt in task.attempts {
             let (id, n) = (&task.id, attempt.n);
-            let step = |step: SetupRecord| Kept { task: id.clone(), n, path: step.log.clone(), step: Some(step) };
+            let step = |step: SetupRecord| Kept {
+                task: id.clone(),
+                n,
+                path: step.log.clone(),
+                step: Some(step),
+                agent: None,
+                is_over: true,
+            };
             let started = attempt.setup.iter().all(|step| step.error.is_none());
             found.extend(attempt.setup.into_iter().map(step));
-            found.extend(started.then(|| Kept { task: id.clone(), n, path: attempt.log, step: None }));
+            let (agent, is_over) = (attempt.agent.map(|agent| agent.profile), attempt.ended_at.is_some());
+            let own = || Kept { task: id.clone(), n, path: attempt.log, step: None, agent, is_over };
+            found.extend(started.then(own));
         }
     }
     Ok(found)
@@ -78,6 +105,8 @@ fn kept(store: &Store, run: &RunId, only: Option<&TaskId>) -> Result<Vec<Kept>, 
 #[derive(Default)]
 struct Printed {
     offsets: BTreeMap<PathBuf, u64>,
+    /// How the output of agents is read that is made for programs.
+    outputs: BTreeMap<String, Output>,
     /// Setup steps whose failure has been said.
     failed: BTreeSet<PathBuf>,
 }
@@ -86,7 +115,7 @@ impl Printed {
     fn print_new(&mut self, store: &Store, run: &RunId, only: Option<&TaskId>) -> Result<(), CliError> {
         let all = kept(store, run, only)?;
         let named = only.is_none() || all.iter().any(|log| log.step.is_some());
-        for Kept { task, n, step, path } in all {
+        for Kept { task, n, step, path, agent, is_over } in all {
             // The command has not started: what it says comes behind its setup.
             if step.is_none() && !path.exists() {
                 continue;
@@ -97,7 +126,10 @@ impl Printed {
                 let what = step.as_ref().map(|step| format!(", setup: {}", plain(&step.command))).unwrap_or_default();
                 print_bytes(format!("==> {run}/{task} attempt {n}{what} <==\n").as_bytes())?;
             }
-            *offset += print_from(&path, *offset)?;
+            *offset += match agent.and_then(|agent| self.outputs.get(&agent)) {
+                Some(output) => print_said(&path, *offset, (output, is_over))?,
+                None => print_from(&path, *offset)?,
+            };
             if let Some(error) = step.and_then(|step| step.error)
                 && self.failed.insert(path)
             {
@@ -108,19 +140,46 @@ impl Printed {
     }
 }
 
+/// A file from an offset on, if it is there.
+fn open_at(path: &Path, offset: u64) -> Result<Option<File>, CliError> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unread(path)(error)),
+    };
+    file.seek(SeekFrom::Start(offset)).map_err(unread(path))?;
+    Ok(Some(file))
+}
+
+fn unread(path: &Path) -> impl Fn(std::io::Error) -> CliError + '_ {
+    move |error| CliError::io(&format!("cannot read {}", path.display()), &error)
+}
+
+/// Prints what an agent says in its log, line by line, and says how much of that was read: a line that is not whole yet waits for
+/// its rest.
+fn print_said(path: &Path, offset: u64, (output, is_over): (&Output, bool)) -> Result<u64, CliError> {
+    let Some(file) = open_at(path, offset)? else { return Ok(0) };
+    let (mut reader, mut total) = (BufReader::new(file), 0);
+    loop {
+        let mut line = Vec::new();
+        let read = reader.read_until(b'\n', &mut line).map_err(unread(path))?;
+        if read == 0 || !(line.ends_with(b"\n") || is_over) {
+            return Ok(total);
+        }
+        total += read as u64;
+        if let Some(said) = render::line(output, line.strip_suffix(b"\n").unwrap_or(&line)) {
+            print_bytes(format!("{said}\n").as_bytes())?;
+        }
+    }
+}
+
 /// Prints a file from an offset on, in pieces, and says how much that was.
 fn print_from(path: &Path, offset: u64) -> Result<u64, CliError> {
-    let mut file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(CliError::io(&format!("cannot read {}", path.display()), &error)),
-    };
-    let fail = |error: std::io::Error| CliError::io(&format!("cannot read {}", path.display()), &error);
-    file.seek(SeekFrom::Start(offset)).map_err(fail)?;
+    let Some(mut file) = open_at(path, offset)? else { return Ok(0) };
     let (mut buffer, mut total) = (vec![0u8; 64 * 1024], 0u64);
     let terminal = std::io::stdout().is_terminal();
     loop {
-        let read = file.read(&mut buffer).map_err(fail)?;
+        let read = file.read(&mut buffer).map_err(unread(path))?;
         if read == 0 {
             return Ok(total);
         }

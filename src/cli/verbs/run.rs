@@ -2,6 +2,7 @@
 //!
 //! Everything is checked before anything starts. The run belongs to its supervisor; this command only follows it.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::Path;
 
@@ -21,7 +22,9 @@ use crate::model::{
 use crate::orchestrator::client;
 use crate::orchestrator::context::{RunError, WAITING};
 use crate::orchestrator::follow::{self, Choice, Followed, OnInterrupt};
-use crate::orchestrator::foresight::{Foreseen, Meeting, Meetings, foresee, foresee_meetings, foresee_step};
+use crate::orchestrator::foresight::{
+    Foreseen, Meeting, Meetings, foresee, foresee_meetings, foresee_step, foresee_told,
+};
 use crate::orchestrator::health::{self, Looked};
 use crate::orchestrator::queue::place::LEFT;
 use crate::orchestrator::start::{self, RunPlan, StartSettings};
@@ -148,6 +151,8 @@ fn dry_run(session: &Session, plan: &RunPlan) -> Result<u8, CliError> {
     let scope = scope::manager().map_err(|why| why.to_string());
     let scoped = json!({"possible": scope.is_ok(), "why": scope.as_ref().err()});
     let setup = foresee_setup(session, plan)?;
+    let told = told(session, plan)?;
+    document["told"] = json!(told);
     document["confinement"] = json!({
         "level": plan.run.confine, "bounds": plan.run.bounds, "scope": scoped, "tasks": policies, "setup": setup.documents,
     });
@@ -165,13 +170,17 @@ fn dry_run(session: &Session, plan: &RunPlan) -> Result<u8, CliError> {
             text.push_str(&format!(
                 "  {}{after}: {}{net}{}\n",
                 task.id,
-                plain(&task.spec.command.join(" ")),
+                does(task),
                 given(&task.spec.env, &task.spec.secrets)
             ));
         }
         for gate in &plan.run.spec.gates {
             let (net, given) = (network(gate.net.as_ref()), given(&gate.env, &gate.secrets));
             text.push_str(&format!("  gate: {}{net}{given}\n", plain(&gate.run)));
+        }
+        for (task, told) in &told {
+            let lines: String = told.lines().map(|line| format!("  | {}\n", plain(line))).collect();
+            text.push_str(&format!("{task} is told:\n{lines}"));
         }
         text.push_str(&meetings_text(plan, &meetings));
         text.push_str(&confinement(plan));
@@ -184,6 +193,23 @@ fn dry_run(session: &Session, plan: &RunPlan) -> Result<u8, CliError> {
         text
     })?;
     Ok(0)
+}
+
+/// Who does a task: a command, or agents in the order in which they are tried.
+fn does(task: &TaskRecord) -> String {
+    match &task.spec.agents[..] {
+        [] => plain(&task.spec.command.join(" ")),
+        agents => plain(&agents.iter().map(ToString::to_string).collect::<Vec<_>>().join(", then ")),
+    }
+}
+
+/// What agents would be told, by their tasks.
+fn told(session: &Session, plan: &RunPlan) -> Result<BTreeMap<String, String>, CliError> {
+    let mut all = BTreeMap::new();
+    for task in &plan.tasks {
+        all.extend(foresee_told(&session.repo, plan, task)?.map(|told| (task.id.to_string(), told)));
+    }
+    Ok(all)
 }
 
 /// What the policy does about tasks that change the same files.

@@ -48,6 +48,13 @@ pub fn profile_of(run: &RunRecord, name: &str) -> Option<Profile> {
     serde_json::from_value(setup.profile.clone()).ok()
 }
 
+/// The variables of an agent whose values are kept out of everything that is kept.
+pub fn secret_names(setup: &AgentSetup) -> Vec<VariableName> {
+    let profile = serde_json::from_value::<Profile>(setup.profile.clone()).ok();
+    let of_profile = profile.map(|profile| profile.env.secrets).unwrap_or_default();
+    of_profile.into_iter().chain(setup.options.secrets.iter().cloned()).collect()
+}
+
 /// True for an agent that can go on with a conversation.
 pub fn can_resume(run: &RunRecord, name: &str) -> bool {
     profile_of(run, name).is_some_and(|profile| profile.can_resume())
@@ -55,12 +62,16 @@ pub fn can_resume(run: &RunRecord, name: &str) -> bool {
 
 /// The agent of a task's next attempt; `None` for a plain command.
 pub fn next<'a>(run: &'a RunRecord, task: &'a TaskRecord) -> Result<Option<Agent<'a>>, RunError> {
-    let Some(choice) = task.next_agent() else { return Ok(None) };
+    task.next_agent().map(|choice| of(run, choice)).transpose()
+}
+
+/// One of the agents of a run.
+pub fn of<'a>(run: &'a RunRecord, choice: &'a AgentChoice) -> Result<Agent<'a>, RunError> {
     let setup = run.agents.iter().find(|setup| setup.name == choice.profile);
     let unknown = || RunError::UnknownAgent { name: choice.profile.clone(), known: Vec::new() };
     let setup = setup.ok_or_else(unknown)?;
     let profile = profile_of(run, &choice.profile).ok_or_else(unknown)?;
-    Ok(Some(Agent { setup, profile, choice }))
+    Ok(Agent { setup, profile, choice })
 }
 
 /// What an attempt of an agent may use up that is on record; the rest of its run is not looked at.

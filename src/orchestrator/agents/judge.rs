@@ -1,5 +1,6 @@
 //! What the end of an agent's attempt means, from what its shim and its agent said, and by what its profile takes for success.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::ears::TaskEars;
@@ -33,7 +34,14 @@ pub fn failure(context: &Context, task: &TaskRecord, end: &AttemptEnd) -> Option
 pub fn unchanged(context: &Context, task: &TaskRecord) -> Option<AgentFailure> {
     let agent = task.attempts.last()?.agent.as_ref()?;
     let profile = profile_of(&context.run, &agent.profile)?;
-    verdict::judge_unchanged(&profile, agent.submission.as_ref())
+    verdict::judge_unchanged(&profile, (&agent.report, agent.submission.as_ref()))
+}
+
+/// What the agents that worked in a task's tree leave there that is no work.
+pub fn leaves(context: &Context, task: &TaskRecord) -> Vec<String> {
+    let names: BTreeSet<&str> =
+        task.attempts.iter().filter_map(|attempt| attempt.agent.as_ref()).map(|agent| agent.profile.as_str()).collect();
+    names.into_iter().filter_map(|name| profile_of(&context.run, name)).flat_map(|profile| profile.leaves).collect()
 }
 
 /// Takes back what the agent of a task's last attempt was lent.

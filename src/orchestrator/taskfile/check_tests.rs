@@ -3,6 +3,7 @@
 //! Compiled for tests only.
 
 use super::*;
+use crate::model::agent::Handover;
 use crate::model::{GateSpec, Span};
 use proptest::prelude::{TestCaseError, any, prop, prop_assert, proptest};
 use proptest::strategy::Strategy as Generator;
@@ -184,8 +185,40 @@ fn paths_that_no_file_has_are_refused() {
 #[test]
 fn faults_of_agents_and_commands() {
     check_task("agent = 'command'", 9, "task `own` has no `command`");
-    check_task("agent = 'codex'", 9, "no agent profile `codex`");
+    check_task("agent = 'codex'", 9, "task `own` tells its agent nothing");
     check_task("agent = 1", 9, "`agent` must be a string, not an integer");
+    check_task("agent = '-x'", 9, "`-x` is no name of an agent");
+    check_task("agent = []", 9, "`agent` is empty");
+    check(
+        "[[task]]\nid = 'a'\nprompt = 'x'\nagent = ['codex', 'codex']",
+        "line 4, column 19: `codex` stands twice in `agent`",
+    );
+    check(
+        "[[task]]\nid = 'a'\nprompt = 'x'\nagent = ['codex', 'command']",
+        "line 4, column 19: `command` takes over from no agent, and none from it",
+    );
+    let told = |line: &str| format!("agent = 'codex'\nprompt = 'x'\n{line}");
+    check(
+        "[[task]]\nid = 'a'\nagent = 'codex'\nprompt = 'x'\nmodel = '-x'",
+        "line 5, column 9: `model` must be a name, not `-x`",
+    );
+    for wrong in [
+        "budget = { tokens = 0 }",
+        "budget = { cost = 'much' }",
+        "budget = { turn = 1 }",
+        "handover = 'x'",
+        "effort = ''",
+    ] {
+        assert!(parse(&format!("[[task]]\nid = 'a'\n{}", told(wrong)), Format::Toml).is_err(), "{wrong}");
+    }
+    check(
+        "[[task]]\nid = 'a'\ncommand = ['x']\nmodel = 'y'",
+        "line 4, column 1: `model` is for agents, and task `a` has none",
+    );
+    check(
+        "[[task]]\nid = 'a'\nagent = 'codex:m'\nprompt = 'x'\nmodel = 'y'",
+        "line 5, column 9: `model` is given twice: `agent` says `codex:m`",
+    );
     check_task("command = []", 11, "`command` is empty");
     check_task("command = ['', 'x']", 12, "the program in `command` is empty");
     check_task("command = 'make'", 11, "`command` must be an array of strings, not a string");
@@ -197,8 +230,38 @@ fn faults_of_agents_and_commands() {
         "line 3, column 9: task `a` has both `command` and `agent = \"codex\"`",
     );
     check("[[task]]\nid = 'a'", "line 1, column 1: task `a` has neither `command` nor `agent`");
-    let error = parse("[[task]]\nid = 'a'\nagent = 'codex'", Format::Toml).expect_err("no such agent");
-    assert_eq!(error.hints(), ["only `command` is there; give `command = [...]`"]);
+    let error = parse("[[task]]\nid = 'a'\nagent = 'codex'", Format::Toml).expect_err("nothing is told");
+    assert_eq!(error.hints(), ["give `prompt = \"…\"`"]);
+}
+
+#[test]
+fn agents_are_tried_in_order_with_their_models_and_budgets() {
+    let text = r#"
+        goal = "a port"
+        budget = { cost = "20", tokens = 1_000_000 }
+        [[task]]
+        id = "a"
+        agent = ["codex:gpt-5", "claude"]
+        handover = "continue"
+        budget = { turns = 50, cost = 2 }
+        [[task]]
+        id = "b"
+        agent = "pi"
+        model = "m"
+        effort = "high"
+        prompt = "x"
+        retries = 3
+    "#;
+    let spec = parse(text, Format::Toml).expect("a spec");
+    assert_eq!((spec.budget.cost_micros, spec.budget.tokens), (Some(20_000_000), Some(1_000_000)));
+    let names = |task: &TaskSpec| task.agents.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let [a, b] = &spec.tasks[..] else { panic!("two tasks: {spec:?}") };
+    assert_eq!(
+        (names(a), a.agent.as_str(), a.retries),
+        (vec!["codex:gpt-5".to_owned(), "claude".to_owned()], "codex", 1)
+    );
+    assert_eq!((a.handover, a.budget.turns, a.budget.cost_micros), (Handover::Continue, Some(50), Some(2_000_000)));
+    assert_eq!((names(b), b.effort.as_deref(), b.retries), (vec!["pi:m".to_owned()], Some("high"), 3));
 }
 
 #[test]
@@ -305,7 +368,9 @@ fn file_like() -> impl Generator<Value = String> {
 /// Either there is a spec with sound commands, or faults with places inside the text.
 fn check_outcome(text: &str, format: Format) -> Result<(), TestCaseError> {
     match parse(text, format) {
-        Ok(spec) => prop_assert!(!spec.tasks.is_empty() && spec.tasks.iter().all(|task| !task.command.is_empty())),
+        Ok(spec) => prop_assert!(
+            !spec.tasks.is_empty() && spec.tasks.iter().all(|task| task.command.is_empty() != task.agents.is_empty())
+        ),
         Err(error) => {
             prop_assert!(!error.faults().is_empty());
             let lines = text.split('\n').count();

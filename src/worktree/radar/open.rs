@@ -192,7 +192,7 @@ fn of_sealed(
     let identity = Identity { name: "treehand".into(), email: "treehand@localhost".into() };
     // At one and the same time, so that the same files are the same commit.
     let (message, touch, at) = ("treehand: work in progress\n", Touch::Nothing, Some(Timestamp(0)));
-    let request = CaptureRequest { base, lenders: &lenders, identity: &identity, message, touch, at };
+    let request = CaptureRequest { base, lenders: &lenders, identity: &identity, message, touch, at, leaves: &[] };
     capture::look(repo, paths, &request, |captured| {
         let commit = &captured.commit;
         receive(captured.git(), quarantine, &captured.scratch, commit, Some(base), LOOK_MAX)?;
