@@ -259,3 +259,41 @@ fn five_tasks_by_three_agents_land_and_none_speaks_for_another() {
         assert_eq!(world.show("main", &format!("{id}.txt")), format!("{id}\n"));
     }
 }
+
+#[test]
+fn an_agent_sees_by_tools_what_others_change_and_what_it_was_told() {
+    let world = world();
+    let looks =
+        "echo a > both.txt; until tool conflicts '{}'; case $answer in *both.txt*) true;; *) false;; esac; do :; done
+        printf '%s\n' \"$answer\" > answers.txt; rm both.txt; tool progress '{\"message\":\"half of it\"}'
+        for one in fresh task_context inbox; do tool $one '{}'; printf '%s\n' \"$answer\" >> answers.txt; done
+        tool nonsense '{}'; printf '%s\n' \"$answer\" >> answers.txt; finish";
+    let writes = "echo b > both.txt; until [ -e \"$TREEHAND_MAIL/inbox/0001-steer.txt\" ]; do sleep 0.05; done; rm both.txt; echo b > b.txt; finish";
+    let both = task("a", "'stub'", looks) + "paths = ['*.txt']\n" + &task("b", "'second'", writes);
+    let mut run = begin(&world, &format!("jobs = 2\ngoal = 'all of it'\n{both}"));
+    run.next("attempt.progress");
+    world.treehand(&["steer", &format!("{}/b", world.only_run()), "go on"]).expect(0);
+    assert_eq!(run.ends(), Some(0));
+    let answers = world.show("main", "answers.txt");
+    for part in
+        ["/b", "both.txt", "at work", "\"state\": \"fresh\"", "all of it", "*.txt", "\"messages\": []", "nonsense"]
+    {
+        assert!(answers.replace("\\n", "").replace("\\\"", "\"").contains(part), "{part}: {answers}");
+    }
+    let shown = world.treehand(&["show", &world.only_run(), "--json"]).expect(0).json();
+    assert_eq!(shown["tasks"][0]["attempts"][0]["agent"]["progress"], "half of it");
+}
+
+#[test]
+fn a_question_by_a_tool_outlives_who_supervised_it() {
+    let world = world();
+    let prompt = "tool ask '{\"question\":\"Which port?\"}'; printf '%s' \"$answer\" > answer.json; finish";
+    let mut run = begin(&world, &task("a", "'stub'", prompt));
+    run.next("task.ask");
+    let id = world.only_run();
+    run.abandon(&world, &id);
+    world.treehand(&["resume", "--detach", &id]).expect(0);
+    world.treehand(&["answer", &format!("{id}/a"), "8080"]).expect(0);
+    world.treehand(&["wait", &id]).expect(0);
+    assert!(world.show("main", "answer.json").contains("8080"));
+}

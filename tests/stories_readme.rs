@@ -47,6 +47,27 @@ fn the_runs_of_the_readme_land() {
     world.assert_nothing_left();
 }
 
+/// What codex writes, and nothing else of it.
+const CODEX: &str = r#"#!/bin/sh
+[ "$1" = --version ] && { echo 'codex-cli 0.0.0'; exit 0; }
+cat > HACKING.md
+echo '{"type":"thread.started","thread_id":"t"}'
+echo '{"type":"turn.completed","usage":{"input_tokens":1,"cached_input_tokens":0,"output_tokens":1}}'
+"#;
+
+#[test]
+fn the_agent_of_the_readme_is_told_what_to_do_and_its_work_lands() {
+    let world = World::new();
+    let codex = world.path().join("bin/codex");
+    std::fs::create_dir(world.path().join("bin")).expect("a directory");
+    std::fs::write(&codex, CODEX).expect("written");
+    std::fs::set_permissions(&codex, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+    let lines = blocks("agent").join("\n");
+    shell(&world, &format!("PATH=\"{}:$PATH\"\n{lines}", world.path().join("bin").display())).expect(0);
+    assert!(world.show("main", "HACKING.md").contains("how to build and test"));
+    world.assert_nothing_left();
+}
+
 #[test]
 fn the_demo_shows_what_it_promises_and_cleans_up_after_itself() {
     assert_eq!(blocks("demo"), ["cargo run --release -- demo"]);

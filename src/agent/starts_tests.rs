@@ -119,3 +119,19 @@ fn what_is_written_for_an_agent_is_what_it_reads() {
         assert!(codex.args[at + 1].parse::<toml::Table>().is_ok(), "{}", codex.args[at + 1]);
     }
 }
+#[test]
+fn what_the_documentation_shows_is_a_profile() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/agents.md")).expect("docs/agents.md");
+    let blocks: Vec<(String, String)> = text
+        .split("<!-- check: ")
+        .skip(1)
+        .map(|part| {
+            let (name, rest) = part.split_once(" -->\n```toml\n").expect("a block");
+            (name.to_owned(), rest.split("\n```").next().unwrap_or_default().to_owned())
+        })
+        .collect();
+    assert_eq!(blocks.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["small", "extended", "rules"]);
+    let known = Registry::new(&blocks).expect("profiles");
+    assert_eq!(known.get("extended").expect("a profile").limits.turns, Some(100));
+    assert_eq!(known.get("rules").expect("a profile").output.rules.len(), 4);
+}

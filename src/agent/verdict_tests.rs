@@ -1,4 +1,5 @@
-//! Tests of verdicts: by hand, case by case, and on the recordings of real agents, none of which is believed for its exit code.
+//! Tests of verdicts: by hand, case by case, and on the recordings of real agents.
+//! None of these is believed for its exit code.
 
 use super::profile::{Evidence, Profile};
 use super::recorded_tests::{read, recordings};

@@ -32,6 +32,7 @@ pub fn run(run: &RunRecord, tasks: &[TaskRecord], looked: &Looked, fresh: &Stand
         "confine": run.confine,
         "tasks": tasks.iter().map(|one| task(one, looked, fresh)).collect::<Vec<_>>(),
         "usage": of_agents::usage(tasks.iter().flat_map(of_agents::all)),
+        "usage_by_agent": of_agents::usage_by_agent(tasks),
         "gates": run.gates,
         "before": run.before,
         "after": run.after,

@@ -1,4 +1,7 @@
 //! What is said of the agents of a run: in documents, and in words beside their tasks.
+//! What they used is what they say of themselves.
+
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
@@ -14,6 +17,13 @@ pub fn usage<'a>(agents: impl Iterator<Item = &'a AgentRecord>) -> Value {
         (sum, turns, none) = (sum.plus(agent.used()), turns.saturating_add(agent.report.turns), false);
     }
     if none { Value::Null } else { usage_document(sum, turns) }
+}
+
+/// The same for each agent of these tasks, by their names.
+pub fn usage_by_agent(tasks: &[TaskRecord]) -> Value {
+    let names: BTreeSet<&str> = tasks.iter().flat_map(all).map(|agent| agent.profile.as_str()).collect();
+    let of = |name: &str| usage(tasks.iter().flat_map(all).filter(|agent| agent.profile == name));
+    names.into_iter().map(|name| (name.to_owned(), of(name))).collect::<serde_json::Map<_, _>>().into()
 }
 
 fn usage_document(usage: Usage, turns: u64) -> Value {

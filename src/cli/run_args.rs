@@ -1,4 +1,5 @@
-//! The arguments of `run`.
+//! The arguments of `run`: what is to be done, by whom, and how its results land.
+//! What they mean together is decided by the verb and by `tasks_source`.
 
 use std::path::PathBuf;
 

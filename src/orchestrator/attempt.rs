@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::context::{RunError, Signs, Stop, blocking};
+use super::sockets;
 use super::stopping::Stopping;
 use crate::confine::granted::Granted;
 use crate::confine::launch::Shim;
@@ -179,14 +180,15 @@ pub async fn run_heard(
         }
     };
     let adoption = attempt.launch.adoption.clone();
+    let endpoint = attempt.launch.agent.as_ref().map(|agent| agent.endpoint.clone());
     let (token, record) = (attempt.launch.token.clone(), attempt.launch.log.as_ref().map(|log| log.record.clone()));
     let ended = blocking(move || -> Result<_, RunError> {
         require_end_on_disk(followed.as_ref().ok().and_then(Option::as_ref), shim.as_ref())?;
         process.wait().map_err(RunError::io("cannot wait for a shim"))?;
         let in_leaf = leaf.map_or(Ok(0), |leaf| leaf.end()).map_err(RunError::io("cannot end what an attempt left"))?;
-        if let Some(adoption) = adoption {
-            // One that was killed left it.
-            fs::remove_file(&adoption.socket)?;
+        // One that was killed left them.
+        for socket in adoption.map(|adoption| adoption.socket).into_iter().chain(endpoint) {
+            fs::remove_file(&socket)?;
         }
         let killed = kill_marked(&token)?;
         let end = AttemptEnd::of(followed?, record.as_deref())?;
@@ -206,6 +208,7 @@ pub async fn adopt(orphan: Orphan, stop: Stop<'_>, ears: &impl Ears) -> Result<A
         require_end_on_disk(followed.as_ref().ok().and_then(Option::as_ref), orphan.shim.as_ref())?;
         let killed = kill_marked(&orphan.token)?;
         fs::remove_file(&orphan.socket)?;
+        fs::remove_file(&sockets::endpoint(&orphan.token)?)?;
         let end = AttemptEnd::of(followed?, Some(&orphan.record))?;
         let end = AttemptEnd { left_behind: end.left_behind + killed, ..end };
         let never_began = end.stopped == Some(Stopped::Crashed) && is_known_not_to_have_begun(&orphan)?;

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, watch};
 
-use super::agents::equip;
+use super::agents::{equip, loan};
 use super::behind::Target;
 use super::post::{Post, Rung};
 use super::same_files::Known;
@@ -289,11 +289,9 @@ impl Context {
         let of_agents = self.run.agents.iter().flat_map(equip::secret_names);
         let named: BTreeSet<VariableName> = named.cloned().chain(of_agents).collect();
         let here = env::vars();
-        let values: Vec<String> = here
-            .into_iter()
-            .filter(|(name, _)| named.iter().any(|named| named.as_str() == name))
-            .map(|(_, value)| value)
-            .collect();
+        let named = here.into_iter().filter(|(name, _)| named.iter().any(|named| named.as_str() == name));
+        let lent = self.run.agents.iter().flat_map(loan::secrets_of);
+        let values: Vec<String> = named.map(|(_, value)| value).chain(lent).collect();
         Mask::new(&values).map_err(|error| RunError::io("cannot keep secrets out")(std::io::Error::other(error)))
     }
 

@@ -1,4 +1,6 @@
 //! One attempt of a task: what its child is started with, its record before that, its setup steps, and who hears it until it ends.
+//!
+//! Everything is thought out before the attempt is on record, and made after it: what is lent to an agent is known to whoever recovers.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
 //! Small files of the user's, read whole or not at all, and what can be started.
+//! For files that no other party has made: links are followed.
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -19,6 +19,7 @@ use crate::model::record::{ConfineLevel, TaskRecord};
 use crate::model::{
     Bounds, GateSpec, Network, OverlapPolicy, RunId, RunSpec, Span, Strategy, TaskId, TaskState, Variable, VariableName,
 };
+use crate::orchestrator::agents::ears::WARNED;
 use crate::orchestrator::client;
 use crate::orchestrator::context::{RunError, WAITING};
 use crate::orchestrator::follow::{self, Choice, Followed, OnInterrupt};
@@ -350,6 +351,11 @@ pub fn follow(session: &Session, store: &Store, run: &RunId, events: bool) -> Re
                 (entry.kind.as_str(), entry.data["pushed"].as_str(), entry.data["why"].as_str())
             {
                 session.out.warn(left(pushed, why));
+            }
+            if let (WARNED, Some(task), Some(part)) =
+                (entry.kind.as_str(), &entry.task, entry.data["nearly_used_up"].as_str())
+            {
+                session.out.warn(format!("{task}: its agent has used nearly all of its budget: {part}"));
             }
             if let ("setup.started", Some(task), Some(step)) =
                 (entry.kind.as_str(), &entry.task, entry.data["command"].as_str())

@@ -121,6 +121,7 @@ fn sockets_of(store: &Store) -> Result<Vec<PathBuf>, CliError> {
         for task in store.tasks(&run.id)? {
             for attempt in &task.attempts {
                 found.push(sockets::door(&attempt.token)?);
+                found.push(sockets::endpoint(&attempt.token)?);
             }
         }
     }

@@ -30,6 +30,9 @@ const PACE: Duration = Duration::from_secs(5);
 const SUMMARY_MAX: usize = 64 << 10;
 const PROGRESS_MAX: usize = 8 << 10;
 
+/// What the journal calls it that nearly all of a budget is used.
+pub const WARNED: &str = "attempt.budget";
+
 /// Of so many of a hundred of a budget somebody is warned.
 const NEARLY: u64 = 80;
 
@@ -124,12 +127,11 @@ impl TaskEars {
         }
         let known = self.context.task(&self.id)?;
         let known = known.attempts.last().and_then(|attempt| attempt.agent.as_ref());
-        if let Some(part) = warned.filter(|_| known.is_some_and(|known| known.warned.is_none())) {
-            tracing::warn!(task = %self.id, "its agent has used nearly all of its budget: {}", part.words());
-        }
+        let is_warned = warned.is_some() && known.is_some_and(|known| known.warned.is_none());
+        let kind = if is_warned { WARNED } else { "attempt.agent" };
         let data = json!({"session": report.session, "turns": report.turns, "tools": report.tools, "usage": report.usage,
             "nearly_used_up": warned});
-        self.edit("attempt.agent", data, |agent| (agent.report, agent.warned) = (report, agent.warned.or(warned)))
+        self.edit(kind, data, |agent| (agent.report, agent.warned) = (report, agent.warned.or(warned)))
     }
 
     fn edit(&self, kind: &str, data: Value, change: impl FnOnce(&mut AgentRecord)) -> Result<(), StoreError> {

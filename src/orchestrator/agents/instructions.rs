@@ -1,4 +1,6 @@
 //! Decision file: what an agent is told, by a template: ours, or the one that `supervise.instructions` holds.
+//!
+//! A prompt is a word in it and never read as a template itself.
 
 use minijinja::{Value, context};
 

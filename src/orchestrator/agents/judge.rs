@@ -1,4 +1,6 @@
 //! What the end of an agent's attempt means, from what its shim and its agent said, and by what its profile takes for success.
+//!
+//! The verdict itself is pure (`agent::verdict`); here it gets its facts, and what was lent comes back.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

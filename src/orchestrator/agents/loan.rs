@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::agent::command::{self, Surroundings};
 use crate::agent::profile::Profile;
-use crate::model::agent::Loan;
+use crate::model::agent::{AgentSetup, Loan};
 use crate::orchestrator::error::RunError;
 use crate::sys::{env, fs, small};
 
@@ -50,6 +50,15 @@ pub fn choose(profile: &Profile, known: &Surroundings) -> Result<Lent, RunError>
         lent.contents.push((to, content));
     }
     Ok(lent)
+}
+
+/// The texts in files that an agent of a run may be lent that may be secrets; of one that cannot be read there are none to keep.
+pub fn secrets_of(setup: &AgentSetup) -> Vec<String> {
+    let profile = serde_json::from_value::<Profile>(setup.profile.clone()).ok();
+    let brings = profile.map(|profile| profile.bring).unwrap_or_default();
+    let files =
+        brings.iter().filter(|bring| bring.login).flat_map(|bring| &bring.from).filter_map(|from| place_of(from));
+    files.filter_map(|file| small::read_small(&file, LENT_MAX).ok()).flat_map(|content| secrets_in(&content)).collect()
 }
 
 /// True when one of the files that let an agent in is there.

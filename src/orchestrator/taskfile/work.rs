@@ -51,10 +51,8 @@ pub(super) fn work<'t>(
         ([(_, at), ..], _, None) if is_command => {
             faults.push_hinted(*at, format!("{name} has no `command`"), GIVE_COMMAND);
         }
-        ([_, ..], Some(node), None) => {
-            if !has_goal && fields.get("prompt").is_none() {
-                faults.push_hinted(node.at, format!("{name} tells its agent nothing"), "give `prompt = \"…\"`");
-            }
+        ([_, ..], Some(node), None) if !has_goal && fields.get("prompt").is_none() => {
+            faults.push_hinted(node.at, format!("{name} tells its agent nothing"), "give `prompt = \"…\"`");
         }
         ([], None, None) => {
             faults.push_hinted(node.at, format!("{name} has neither `command` nor `agent`"), GIVE_WORK);
