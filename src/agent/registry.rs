@@ -53,7 +53,7 @@ impl Registry {
             registry.own.push(name.clone());
         }
         for name in registry.names() {
-            registry.get(&name).map_err(|error| (name, error))?;
+            registry.get(&name).map_err(|error| registry.at_fault(name, error))?;
         }
         Ok(registry)
     }
@@ -82,6 +82,18 @@ impl Registry {
             document.try_into().map_err(|error: toml::de::Error| ProfileError::Format(error.message().to_owned()))?;
         profile.check()?;
         Ok(profile)
+    }
+
+    /// The one that an error is of: the one that is extended, where that cannot be gone by either.
+    fn at_fault(&self, name: String, error: ProfileError) -> (String, ProfileError) {
+        let mut fault = (name, error);
+        for _ in 0..DEPTH_MAX {
+            let base = self.documents.get(&fault.0).and_then(|document| document.get("extends"));
+            let Some(base) = base.and_then(Value::as_str).filter(|base| self.has(base)) else { break };
+            let Err(error) = self.get(base) else { break };
+            fault = (base.to_owned(), error);
+        }
+        fault
     }
 
     fn whole(&self, name: &str, depth: usize) -> Result<Table, ProfileError> {
@@ -126,6 +138,13 @@ mod tests {
             (Some(&"codex".to_owned()), Some(&"mine".to_owned()))
         );
         assert!(known.is_own("codex") && known.is_own("mine") && !known.is_own("claude") && !known.has("other"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_one_that_is_extended_is_none_of_the_others() {
+        let broken = ("z", "extends = \"codex\"\nwhatever = 1");
+        let (name, error) = registry(&[("a", "extends = \"b\""), ("b", "extends = \"z\""), broken]).expect_err("z");
+        assert_eq!((name.as_str(), error.to_string().contains("whatever")), ("z", true));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+use super::agents_args::AgentsArgs;
 use super::clean_args::CleanArgs;
 use super::merge_args::MergeArgs;
 use super::queue_args::QueueArgs;
@@ -128,6 +129,8 @@ pub enum Verb {
     Clean(CleanArgs),
     /// Plan to take treehand out of the repository, or the account; --yes applies it
     Uninstall(UninstallArgs),
+    /// List agents: what is installed, what each needs; `check` tries one out
+    Agents(AgentsArgs),
     /// Offer tools over MCP (Model Context Protocol) on standard input and output
     ///
     /// For your own assistant: start and follow runs, see conflicts, land with your consent. With --task: for an agent at work on a task.

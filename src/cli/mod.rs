@@ -3,6 +3,8 @@
 //! Promises: standard output is the answer, standard error the narration; with `--json` exactly one document, also when
 //! the command fails; never a prompt. Decides nothing about git or runs: it asks the rooms and renders.
 
+pub mod agents;
+pub mod agents_args;
 pub mod args;
 pub mod clean_args;
 pub mod complete;

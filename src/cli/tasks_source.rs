@@ -114,7 +114,7 @@ fn one_command(args: &RunArgs) -> Result<RunSpec, CliError> {
 }
 
 /// A run of one task, of which nothing else is said.
-fn of_one(task: TaskSpec) -> RunSpec {
+pub fn of_one(task: TaskSpec) -> RunSpec {
     RunSpec {
         goal: None,
         base: None,

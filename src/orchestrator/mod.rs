@@ -15,6 +15,7 @@ pub mod board;
 pub mod client;
 pub mod context;
 pub mod control;
+pub mod discard;
 pub mod ending;
 pub mod error;
 pub mod failure;

@@ -12,6 +12,7 @@ use super::admission::{self, Admitted};
 use super::agents::{equip, judge, succession};
 use super::attempt::AttemptEnd;
 use super::context::{Context, RunError, blocking};
+use super::discard;
 use super::failure::{self, Wrong, after_failure, close_attempt, is_unanswered};
 
 use super::refusal::{cancel, fail, reject};
@@ -172,16 +173,7 @@ fn clear_earlier(context: &Context, task: &TaskRecord, paths: &SealedPaths) -> R
             WorktreeError::refused(message, "move it away").into()
         });
     }
-    let token = random::token().map_err(WorktreeError::Random)?;
-    let name = format!("{}.{}.{}.{}", context.run.id, task.id, task.attempts.len(), token.short());
-    let trash = context.repo.state_dir().join("trash").join(name);
-    fs::create_private_dir_all(&trash)?;
-    fs::remove_tree(&paths.entry)?;
-    for (from, name) in [(&paths.enclosure, "box"), (&paths.private, "private")] {
-        if fs::exists(from)? {
-            fs::move_path(from, &trash.join(name))?;
-        }
-    }
+    let trash = discard::to_trash(&context.repo, &context.run.id, (task, paths))?;
     let data = json!({"trash": trash});
     context.store(|store| store.edit_task(&context.run.id, &task.id, "workspace.trashed", data, |_| {}))?;
     Ok(())

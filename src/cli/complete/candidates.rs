@@ -11,6 +11,7 @@ use crate::cleanup::salvage::listed;
 use crate::cleanup::salvage::saved::Saved;
 use crate::cli::config::{self, Sources};
 use crate::model::record::RunRecord;
+use crate::orchestrator::agents::find;
 use crate::store::Store;
 use crate::sys::env;
 use crate::sys::git::Git;
@@ -106,8 +107,15 @@ fn values(place: &Place<'_>, arg: &Arg) -> Attempt<Vec<Candidate>> {
         Kind::Free => Ok(Vec::new()),
         Kind::Words(words) => Ok(words.iter().map(|word| named(*word, "")).collect()),
         Kind::Setting => Ok(settings()),
+        Kind::Agent => agents(),
         kind => from_repository(place, kind),
     }
+}
+
+fn agents() -> Attempt<Vec<Candidate>> {
+    let known = find::registry()?;
+    let about = |name: &String| known.get(name).map(|profile| profile.summary);
+    Ok(known.names().into_iter().map(|name| named(name.clone(), about(&name).unwrap_or_default())).collect())
 }
 
 fn settings() -> Vec<Candidate> {

@@ -25,6 +25,8 @@ pub enum Kind {
     Branch,
     /// Whatever a base can be: a branch, a remote branch or a tag.
     Revision,
+    /// An agent.
+    Agent,
     /// A key of the configuration, and its value.
     Setting,
     /// One of these words.
@@ -49,6 +51,7 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("pause", "target", Kind::Unfinished),
     ("resume", "target", Kind::Unfinished),
     ("wait", "runs", Kind::Unfinished),
+    ("check", "name", Kind::Agent),
     ("restore", "workspace", Kind::Free),
     ("clean", "only", Kind::Words(&CleanKind::WORDS)),
     ("", "entry", Kind::Target),
@@ -72,7 +75,7 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("", "net", Kind::Words(&["none", "full"])),
     ("", "env", Kind::Free),
     ("", "secrets", Kind::Free),
-    ("", "agent", Kind::Free),
+    ("", "agent", Kind::Agent),
     ("", "model", Kind::Free),
     ("", "effort", Kind::Free),
     ("", "execute", Kind::Free),

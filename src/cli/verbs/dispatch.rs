@@ -25,6 +25,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
         Verb::Clean(args) => return clean_recorded::run(&global, &args, out),
         Verb::Uninstall(args) => return uninstall::run(&global, &args, out),
         Verb::Demo(args) => return demo::run(out, args.confine),
+        Verb::Agents(args) => return agents::run(&global, &args, out),
         Verb::Mcp(args) => return mcp::run(&global, &args, out),
         Verb::Doctor(args) => return doctor::run(&global, &args, out),
         Verb::Config(args) => {
@@ -70,6 +71,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
         | Verb::Uninstall(_)
         | Verb::Demo(_)
         | Verb::Doctor(_)
+        | Verb::Agents(_)
         | Verb::Mcp(_)
         | Verb::Config(_) => Err(CliError::usage("unreachable verb")),
     }

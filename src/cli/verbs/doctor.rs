@@ -3,9 +3,12 @@
 //! Only looks, but with `--repair`: then a damaged store is mended, and what a dead process was landing or undoing is
 //! completed. Exit 0 only if the main job can run as configured; else the exit code that `run` would have.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::cleanup;
+use crate::cli::agents::seen;
 use crate::cli::args::{DoctorArgs, Global};
 use crate::cli::error::CliError;
 use crate::cli::output::{Output, Paint, plain};
@@ -13,6 +16,7 @@ use crate::cli::session::{directory, resolve_config};
 use crate::confine;
 use crate::model::cause::chain;
 use crate::orchestrator;
+use crate::orchestrator::agents::find;
 use crate::store::Store;
 use crate::sys::git::{Git, MINIMUM_VERSION};
 use crate::sys::scope::{self, Manager};
@@ -48,7 +52,7 @@ impl Check {
 
 /// Looks at everything.
 pub fn run(global: &Global, args: &DoctorArgs, out: &Output) -> Result<u8, CliError> {
-    let (mut checks, mut repaired) = (Vec::new(), Vec::new());
+    let (mut checks, mut repaired, mut tree) = (Vec::new(), Vec::new(), None);
     let git = Git::open().map_err(CliError::from);
     let version = |git: &Git| format!("git {} (at least {MINIMUM_VERSION})", git.version());
     checks.push(Check::new("git_version", git.as_ref().map(version).map_err(copy)));
@@ -60,6 +64,7 @@ pub fn run(global: &Global, args: &DoctorArgs, out: &Output) -> Result<u8, CliEr
         let place = |repo: &Repository| plain(&repo.common_dir.to_string_lossy());
         checks.push(Check::new("repository", repo.as_ref().map(place).map_err(copy)));
         if let Ok(repo) = &repo {
+            tree = repo.here.clone().or(repo.main_tree.clone());
             if args.repair {
                 repair(global, repo, &mut repaired)?;
             }
@@ -72,6 +77,7 @@ pub fn run(global: &Global, args: &DoctorArgs, out: &Output) -> Result<u8, CliEr
         }
     }
     checks.push(Check::new("scope", Ok(a_scope())));
+    checks.push(Check::new("agents", agents(global, tree.as_deref())));
     report(out, &checks, &repaired)
 }
 
@@ -180,6 +186,16 @@ fn a_scope() -> Found {
             Found { detail, better: why.remedy() }
         }
     }
+}
+
+/// The agents whose programs are there. A run of commands needs none.
+fn agents(global: &Global, tree: Option<&Path>) -> Result<Found, CliError> {
+    let options = resolve_config(global, tree)?.settings.agents;
+    let found = seen::installed(&find::registry()?, &options)?;
+    Ok(match found.is_empty() {
+        true => Found { detail: "none found".into(), better: Some("see how to get one: treehand agents") },
+        false => found.join(", ").into(),
+    })
 }
 
 fn report(out: &Output, checks: &[Check], repaired: &[String]) -> Result<u8, CliError> {

@@ -2,6 +2,8 @@
 //!
 //! A verb answers with its exit code or with an error that has one.
 
+mod agents;
+mod agents_check;
 mod answer;
 mod cancel;
 mod clean;

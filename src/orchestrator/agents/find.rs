@@ -41,9 +41,9 @@ pub fn own_profiles() -> Option<PathBuf> {
 
 /// Every profile, the user's own over the embedded ones.
 pub fn registry() -> Result<Registry, RunError> {
-    let mut own = Vec::new();
-    if let Some(directory) = own_profiles() {
-        for name in small::names_in(&directory)? {
+    let (mut own, directory) = (Vec::new(), own_profiles());
+    if let Some(directory) = &directory {
+        for name in small::names_in(directory)? {
             let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(".toml")) else { continue };
             if stem.parse::<AgentChoice>().is_err() || stem == COMMAND {
                 return Err(usage(format!("{} cannot be the name of an agent", directory.join(&name).display())));
@@ -54,7 +54,11 @@ pub fn registry() -> Result<Registry, RunError> {
             own.push((stem.to_owned(), text));
         }
     }
-    Registry::new(&own).map_err(|(name, error)| usage(format!("the profile of the agent `{name}`: {error}")))
+    Registry::new(&own).map_err(|(name, error)| {
+        let file = directory.filter(|_| own.iter().any(|(own, _)| *own == name));
+        let file = file.map(|directory| format!(" ({}/{name}.toml)", directory.display())).unwrap_or_default();
+        usage(format!("the profile of the agent `{name}`{file}: {error}"))
+    })
 }
 
 fn usage(message: String) -> RunError {
@@ -117,11 +121,16 @@ fn set_up(known: &Registry, name: &str, options: &Options) -> Result<AgentSetup,
 
 /// Where an agent's program is, if it is there.
 pub fn find(profile: &Profile, options: &AgentOptions) -> Option<Found> {
-    let program = on_path(options.command.as_deref().unwrap_or(&profile.program))?;
+    let program = program(profile, options)?;
     let mut reads = belongings(&program);
     let shown = profile.reads.iter().filter_map(|written| below_home(written));
     reads.extend(shown.filter(|path| path.exists()));
     Some(Found { version: version(&program, &profile.version), program, reads })
+}
+
+/// The program of an agent, if it is there; it is not started.
+pub fn program(profile: &Profile, options: &AgentOptions) -> Option<PathBuf> {
+    on_path(options.command.as_deref().unwrap_or(&profile.program))
 }
 
 /// True when the program of a profile is there.

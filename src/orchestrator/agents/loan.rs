@@ -63,8 +63,24 @@ pub fn secrets_of(setup: &AgentSetup) -> Vec<String> {
 
 /// True when one of the files that let an agent in is there.
 pub fn can_log_in(profile: &Profile, known: &Surroundings) -> bool {
-    let mut files = command::brings(profile, known).filter(|bring| bring.login).flat_map(|bring| &bring.from);
-    files.any(|from| place_of(from).is_some_and(|from| from.is_file()))
+    login_file(profile, known).is_some()
+}
+
+/// The first of the files that let an agent in that is there, as its profile writes it.
+pub fn login_file<'p>(profile: &'p Profile, known: &Surroundings) -> Option<&'p str> {
+    let mut files = login_files(profile, known);
+    files.find(|from| is_there(from))
+}
+
+/// Every file that would let an agent in, as its profile writes it.
+pub fn login_files<'p>(profile: &'p Profile, known: &Surroundings) -> impl Iterator<Item = &'p str> {
+    let login = command::brings(profile, known).filter(|bring| bring.login);
+    login.flat_map(|bring| &bring.from).map(String::as_str)
+}
+
+/// True when a file of the user's that a profile names is there.
+pub fn is_there(written: &str) -> bool {
+    place_of(written).is_some_and(|place| place.is_file())
 }
 
 /// Where a file of the user's is that a profile names.
