@@ -87,8 +87,32 @@ command = ["sh", "-c", '''
   until grep -q stale "$TREEHAND_MAIL/fresh.json"; do sleep 0.02; done; echo b > base.txt''']
 "#;
 
+/// One agent is not let in, and the next goes on with what it left, asks, and hands in a result; another has nothing to do.
+const AGENTS: &str = r#"
+jobs = 2
+
+[[task]]
+id = "a"
+agent = ["second", "stub"]
+handover = "continue"
+prompt = '''
+if [ ! -e left.txt ]; then echo left > left.txt; fault 'Invalid API key' 401; exit 0; fi
+tool progress '{"message":"half of it"}'
+tool ask '{"question":"May I?","default":"yes","deadline":"10ms"}'
+case $answer in *yes*) echo asked > asked.txt;; esac
+submit done 'made it'; finish
+'''
+
+[[task]]
+id = "b"
+agent = "third"
+needs = ["a"]
+prompt = "submit nothing_to_do 'is so already'; finish"
+"#;
+
 fn world() -> World {
     let mut world = World::new();
+    support::stub::install(&world);
     world.set("TREEHAND_MERGE__CONFLICTS", "agent");
     world.commit("base", &[("base.txt", "base\n")]);
     world
@@ -193,6 +217,11 @@ fn a_result_is_brought_forward_once_whenever_its_supervisor_dies() {
 #[test]
 fn a_conflict_is_resolved_once_whenever_its_supervisor_dies() {
     every_moment((RESOLVE, 0), if everything() { Moments::All } else { Moments::Third });
+}
+
+#[test]
+fn what_agents_came_to_is_the_same_whenever_their_supervisor_dies() {
+    every_moment((AGENTS, 0), if everything() { Moments::All } else { Moments::Third });
 }
 
 /// What `scripts/stress crash` asks for.

@@ -248,7 +248,7 @@ fn five_tasks_by_three_agents_land_and_none_speaks_for_another() {
     let world = world();
     let tasks: String = [("a", "stub"), ("b", "second"), ("c", "third"), ("d", "stub"), ("e", "second")]
         .map(|(id, agent)| {
-            task(id, &format!("'{agent}'"), &format!("echo {id} > {id}.txt; submit done 'by {id}'; finish"))
+            task(id, &format!("'{agent}'"), &format!("echo {id} > {id}.txt; ls -A \"$(dirname \"$endpoint\")\" | wc -l > {id}.count; submit done 'by {id}'; finish"))
         })
         .concat();
     let document = run(&world, &tasks);
@@ -257,6 +257,9 @@ fn five_tasks_by_three_agents_land_and_none_speaks_for_another() {
         let id = task["id"].as_str().expect("an id");
         assert_eq!(task["attempts"][0]["agent"]["submission"]["summary"], format!("by {id}"));
         assert_eq!(world.show("main", &format!("{id}.txt")), format!("{id}\n"));
+        if support::level() == "strict" {
+            assert_eq!(world.show("main", &format!("{id}.count")).trim(), "1", "{id} sees its own endpoint alone");
+        }
     }
 }
 

@@ -122,7 +122,7 @@ fn below(home: &Path, path: &str) -> Result<PathBuf, ProfileError> {
 }
 
 /// Every placeholder.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 12] = [
     "tree",
     "home",
     "tmp",
@@ -135,7 +135,6 @@ const NAMES: [&str; 13] = [
     "endpoint",
     "treehand",
     "task",
-    "base_host",
 ];
 
 struct Words<'a> {
@@ -168,7 +167,6 @@ impl Words<'_> {
             "model" => known.model.clone(),
             "effort" => known.effort.clone(),
             "base_url" => known.base_url.clone(),
-            "base_host" => known.base_url.as_deref().and_then(host).map(str::to_owned),
             "session" => known.session.clone(),
             "endpoint" => path(&known.endpoint),
             "treehand" => path(&known.treehand),

@@ -4,7 +4,6 @@
 
 pub mod command;
 pub mod digest;
-pub mod extension;
 pub mod invocation;
 pub mod lines;
 pub mod output;

@@ -223,6 +223,8 @@ pub enum SubmissionStatus {
     Failed,
 }
 
+super::text_enum!(SubmissionStatus { Done = "done", NothingToDo = "nothing_to_do", Failed = "failed" });
+
 /// A file of the user's of which an agent has a copy while it works.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loan {

@@ -5,6 +5,7 @@
 use super::endpoint::Endpoint;
 use super::server::{Answers, Asked};
 use super::tool::{Arguments, Effect, Field, Kind, Outcome, Tool};
+use crate::model::agent::SubmissionStatus;
 
 /// What an agent is told of these tools together.
 pub const INSTRUCTIONS: &str = "You work on one task of a treehand run, in a git worktree of your own. treehand takes every change in it when you end, so you need not commit or push. Call task_context first if the task is not plain. When you are through, call submit_result: without it nobody knows whether the task is done.";
@@ -16,7 +17,7 @@ pub const TOOLS: &[Tool] = &[
         title: "Submit the result",
         description: "Hand in the result of your task. Call it exactly once, as your last step, when the work is done and checked: done if the task is fulfilled, nothing_to_do if no change was needed, failed if you cannot do it (say why). Changed files are taken from the worktree; they need not be committed. Calling it again replaces what you said before.",
         fields: &[
-            Field::required("status", Kind::Word(&["done", "nothing_to_do", "failed"]), "How the task came out"),
+            Field::required("status", Kind::Word(SubmissionStatus::WORDS), "How the task came out"),
             Field::required(
                 "summary",
                 Kind::Text(20_000),
@@ -104,30 +105,5 @@ impl Answers for Task {
             Ok(value) => Outcome::Right(value),
             Err(text) => Outcome::Wrong { text, document: None },
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::agent::extension::PI_EXTENSION;
-
-    #[test]
-    fn the_extension_of_pi_offers_the_same_tools_in_the_same_words() {
-        for tool in TOOLS {
-            let name = format!("name: \"{}\"", tool.name);
-            assert!(PI_EXTENSION.contains(&name), "{name}");
-            assert!(PI_EXTENSION.contains(tool.description), "{}: {}", tool.name, tool.description);
-            for field in tool.fields {
-                let at = PI_EXTENSION.find(&name).expect("seen above");
-                let body = PI_EXTENSION[at..].split("\n  },\n").next().expect("its part");
-                assert!(body.contains(&format!("{}: ", field.name)), "{} {}", tool.name, field.name);
-                assert!(body.contains(field.description), "{} {}", tool.name, field.name);
-                if let Kind::Text(most) = field.kind {
-                    assert!(body.contains(&format!("maxLength: {most}")), "{} {}", tool.name, field.name);
-                }
-            }
-        }
-        assert_eq!(PI_EXTENSION.matches("    name: \"").count(), TOOLS.len());
     }
 }

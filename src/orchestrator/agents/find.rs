@@ -241,3 +241,58 @@ fn python_of(environment: &Path) -> Option<PathBuf> {
     let prefix = Path::new(home.trim()).parent()?;
     has_library(prefix).then(|| prefix.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn program(path: &Path, text: &str) {
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+        std::fs::write(path, text).expect("written");
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("set");
+    }
+
+    #[test]
+    fn what_belongs_to_a_program_is_its_package_and_what_reads_it() {
+        let place = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| place.path().join(name);
+        program(&at("node/bin/node"), "\x7fELF");
+        std::fs::create_dir_all(at("node/lib")).expect("made");
+        let reader = format!("#!{}\n", at("node/bin/node").display());
+        program(&at("global/node_modules/@a/agent/bin/agent.js"), &reader);
+        std::fs::create_dir_all(at("bin")).expect("made");
+        symlink(at("global/node_modules/@a/agent/bin/agent.js"), at("bin/agent")).expect("linked");
+        let belongs = belongings(&at("bin/agent"));
+        for path in ["bin/agent", "global/node_modules", "node", "node/bin/node"] {
+            assert!(belongs.contains(&at(path)), "{path}: {belongs:?}");
+        }
+        assert!(!belongs.contains(&place.path().to_owned()) && !belongs.contains(&at("bin")), "{belongs:?}");
+    }
+
+    #[test]
+    fn an_environment_of_python_comes_with_the_python_that_it_is_made_of() {
+        let place = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| place.path().join(name);
+        program(&at("python/bin/python3.12"), "\x7fELF");
+        std::fs::create_dir_all(at("python/lib")).expect("made");
+        std::fs::create_dir_all(at("venv/bin")).expect("made");
+        let config = format!("home = {}\nversion = 3.12\n", at("python/bin").display());
+        std::fs::write(at("venv/pyvenv.cfg"), config).expect("written");
+        symlink(at("python/bin/python3.12"), at("venv/bin/python")).expect("linked");
+        program(&at("venv/bin/agent"), &format!("#!{}\n", at("venv/bin/python").display()));
+        let belongs = belongings(&at("venv/bin/agent"));
+        for path in ["venv", "venv/bin/agent", "python"] {
+            assert!(belongs.contains(&at(path)), "{path}: {belongs:?}");
+        }
+    }
+
+    #[test]
+    fn a_program_by_itself_is_all_that_there_is_of_it() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("agent");
+        program(&path, "\x7fELF");
+        assert_eq!(belongings(&path), [path]);
+        assert!(on_path("no/such").is_none() && on_path("").is_none());
+    }
+}
