@@ -159,6 +159,24 @@ fn an_agent_that_is_not_installed_gives_way_and_alone_it_is_refused_with_how_to_
 }
 
 #[test]
+fn a_retry_finds_the_agent_that_was_installed_meanwhile() {
+    let world = world();
+    let program = world.path().join("programs/late");
+    let profile = format!("extends = \"stub\"\nprogram = '{}'\n", program.display());
+    std::fs::write(world.path().join("home/.config/treehand/agents/late.toml"), profile).expect("written");
+    let prompt = "if [ \"$TREEHAND_ATTEMPT_NUMBER\" != 3 ]; then exit 3; fi; echo x > x.txt; finish";
+    let failed = run(&world, &(task("a", "['late', 'stub']", prompt) + "retries = 0\n"));
+    assert_eq!(errors(&failed["tasks"][0]), [("missing", "missing"), ("exit", "failure")], "{failed}");
+    std::fs::copy(world.path().join("programs/stub"), &program).expect("installed");
+    let run = failed["run"].as_str().expect("a run");
+    let again = world.treehand(&["retry", run, "--json"]).expect(0).json();
+    assert_eq!(
+        (&again["state"], &again["tasks"][0]["attempts"][2]["agent"]["name"]),
+        (&"landed".into(), &"late".into())
+    );
+}
+
+#[test]
 fn an_interrupted_agent_goes_on_with_its_conversation_in_the_same_workspace() {
     let world = world();
     let prompt = "if [ -z \"$resumed\" ]; then echo one > one.txt; kill -9 $$; fi

@@ -76,8 +76,22 @@ pub fn words(task: &TaskRecord) -> Vec<String> {
     parts
 }
 
+/// What is said when an attempt begins: who has it, and why it is not the first.
+pub fn begins(task: &TaskRecord) -> String {
+    let counted = task.attempts.get(usize::try_from(task.pardoned).unwrap_or(usize::MAX)..).unwrap_or_default();
+    let [before @ .., last] = counted else { return String::new() };
+    let name = |attempt: &AttemptRecord| attempt.agent.as_ref().map(|agent| agent.profile.clone());
+    let by = name(last).map(|name| format!(" by {name}")).unwrap_or_default();
+    let failed = before.last().and_then(|before| Some((name(before), before.error.as_ref()?)));
+    let after = failed.map(|(name, error)| {
+        let who = name.unwrap_or_else(|| "an attempt".to_owned());
+        format!(", after {who}: {}", one_line(&error.message))
+    });
+    format!("{by}{}", after.unwrap_or_default())
+}
+
 /// The first line of a text, as far as it is worth a place beside a task.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     const SHOWN: usize = 120;
     let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
     match line.char_indices().nth(SHOWN) {

@@ -5,6 +5,7 @@
 
 use serde_json::json;
 
+use super::agents::find;
 use crate::confine::environment;
 use crate::model::mail::{Message, MessageKind};
 use crate::model::record::{RunRecord, TaskRecord};
@@ -98,9 +99,10 @@ pub fn reopen_to_land(store: &Store, run: &RunId, tasks: &[TaskId]) -> Result<()
 /// Puts tasks of a run that is over back into the queue, and the run with them. The run comes first: a run whose tasks are all
 /// over ends again by itself, one that is over with a task in the queue would wait for ever.
 pub fn reopen(store: &Store, run: &RunId, tasks: &[TaskId]) -> Result<(), StoreError> {
+    // A person begins anew, perhaps with the program on PATH that was missing.
+    let agents = find::again(&store.run(run)?.agents);
     store.update_run(run, "run.retry", json!({"tasks": tasks}), |run| {
-        // A person begins anew, perhaps with the program on PATH that was missing.
-        run.environment = environment::here();
+        (run.environment, run.agents) = (environment::here(), agents);
         run.begin_again();
     })?;
     queue_again(store, run, tasks).map(drop)

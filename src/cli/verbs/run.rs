@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cli::document::{self, Standings};
 use crate::cli::error::CliError;
+use crate::cli::of_agents;
 use crate::cli::output::{Paint, narrate, plain, with_schema};
 use crate::cli::run_args::RunArgs;
 use crate::cli::session::Session;
@@ -357,6 +358,11 @@ pub fn follow(session: &Session, store: &Store, run: &RunId, events: bool) -> Re
             {
                 session.out.warn(format!("{task}: its agent has used nearly all of its budget: {part}"));
             }
+            if let ("attempt.progress", Some(task), Some(said)) =
+                (entry.kind.as_str(), &entry.task, entry.data["message"].as_str())
+            {
+                session.out.say(format!("  {task}: {}", of_agents::one_line(said)));
+            }
             if let ("setup.started", Some(task), Some(step)) =
                 (entry.kind.as_str(), &entry.task, entry.data["command"].as_str())
             {
@@ -414,6 +420,7 @@ fn progress(session: &Session, task: &TaskRecord) {
     let says = task.reason.as_ref().map(|reason| &reason.message).or(asks.map(|question| &question.text));
     let resolves = task.resolving.as_ref().map(|resolving| &resolving.reason.message);
     let why = match (says, resolves) {
+        (None, None) if task.state == TaskState::Running => of_agents::begins(task),
         (None, Some(conflict)) => format!(", to resolve a {}", plain(conflict)),
         (says, _) => says.map(|says| format!(": {}", plain(says))).unwrap_or_default(),
     };

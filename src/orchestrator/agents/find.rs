@@ -119,6 +119,16 @@ fn set_up(known: &Registry, name: &str, options: &Options) -> Result<AgentSetup,
     Ok(AgentSetup { name: name.to_owned(), profile, program, version, reads, options })
 }
 
+/// The same agents as they are here and now, by what was said of them when their run was planned.
+pub fn again(agents: &[AgentSetup]) -> Vec<AgentSetup> {
+    let one = |setup: &AgentSetup| {
+        let profile: Profile = serde_json::from_value(setup.profile.clone()).ok()?;
+        let Found { program, version, reads } = find(&profile, &setup.options)?;
+        Some(AgentSetup { program: Some(program), version, reads, ..setup.clone() })
+    };
+    agents.iter().map(|setup| one(setup).unwrap_or_else(|| AgentSetup { program: None, ..setup.clone() })).collect()
+}
+
 /// Where an agent's program is, if it is there.
 pub fn find(profile: &Profile, options: &AgentOptions) -> Option<Found> {
     let program = program(profile, options)?;
