@@ -2,25 +2,25 @@
 //! that makes it impossible. `machine` has what a machine does to runs besides.
 //!
 //! Held by other tests:
-//! - 007, events do not stop with who told them: `stories_supervision::who_follows_a_run_hears_of_its_end_although_its_supervisor_dies`,
-//!   and none is left out: `stories_run::a_run_waited_for_a_lock_without_a_word`.
-//! - 009, only a result completes: `stories_run::a_task_that_changes_nothing_is_no_change_and_failures_skip_only_their_dependents`.
-//! - 010, what is missing fails before anything starts: `stories_secrets::a_secret_that_is_not_set_or_is_written_down_is_refused_before_anything_is_made`;
-//!   nothing is passed on by accident: `stories_life::the_command_gets_an_explicit_environment_and_no_input`.
+//! - 007, events do not stop with who told them: `stories::supervision::who_follows_a_run_hears_of_its_end_although_its_supervisor_dies`,
+//!   and none is left out: `stories::run::a_run_waited_for_a_lock_without_a_word`.
+//! - 009, only a result completes: `stories::run::a_task_that_changes_nothing_is_no_change_and_failures_skip_only_their_dependents`.
+//! - 010, what is missing fails before anything starts: `stories::secrets::a_secret_that_is_not_set_or_is_written_down_is_refused_before_anything_is_made`;
+//!   nothing is passed on by accident: `stories::life::the_command_gets_an_explicit_environment_and_no_input`.
 //! - 013, a pid alone proves nothing: `sys/proc::we_are_alive_and_our_pid_with_another_start_time_is_not`; workers outlive who
-//!   supervises them: `stories_supervision::a_successor_goes_on_with_a_living_attempt_and_lands_what_it_made`; memory:
+//!   supervises them: `stories::supervision::a_successor_goes_on_with_a_living_attempt_and_lands_what_it_made`; memory:
 //!   `escape/limits::the_memory_of_all_processes_together_counts`.
 //! - 014, 020, readiness: `orchestrator/graph::readiness_by_the_state_of_one_need`; starts are bounded:
 //!   `model/state::no_sequence_of_events_starts_a_task_more_than_it_tries_again_plus_one`, `orchestrator/board::every_order_of_ends_finishes_the_run`.
-//! - 015, 017a, only `cancel` ends a run: `stories_life::the_supervisor_survives_its_client`.
-//! - 019, who is dead is not running: `stories_supervision::a_successor_goes_on_with_a_living_attempt_and_lands_what_it_made` (its `ps`).
-//! - 026, a full disk is named and waited for: `stories_supervision::a_full_disk_is_waited_for_and_the_run_goes_on_when_there_is_room`.
+//! - 015, 017a, only `cancel` ends a run: `stories::life::the_supervisor_survives_its_client`.
+//! - 019, who is dead is not running: `stories::supervision::a_successor_goes_on_with_a_living_attempt_and_lands_what_it_made` (its `ps`).
+//! - 026, a full disk is named and waited for: `stories::supervision::a_full_disk_is_waited_for_and_the_run_goes_on_when_there_is_room`.
 //! - 027, 028, the terminal absorbs: `model/state::terminal_states_absorb_everything_but_a_persons_merge_or_retry_of_what_did_not_end_well`;
 //!   a late writer is refused: `store/supervision::who_was_superseded_writes_nothing_any_more`.
 //! - lock steal, a lock goes with its holder alone: `sys/lock::a_held_lock_names_its_holder_and_is_free_after_drop`.
-//! - trust, nothing of a repository runs by itself: `stories_hooks::no_hook_reaches_outside_by_default_and_a_project_cannot_change_that`,
-//!   `stories_setup::a_project_cannot_loosen_what_its_steps_get`, `stories_submodules::what_a_submodules_configuration_starts_is_not_started`.
-//! - T3, T4, only the own tree is written and only the own paths land: `escape` (its table), `stories_run::changes_outside_paths_are_refused_and_named`.
+//! - trust, nothing of a repository runs by itself: `stories::hooks::no_hook_reaches_outside_by_default_and_a_project_cannot_change_that`,
+//!   `stories::setup::a_project_cannot_loosen_what_its_steps_get`, `stories::submodules::what_a_submodules_configuration_starts_is_not_started`.
+//! - T3, T4, only the own tree is written and only the own paths land: `escape` (its table), `stories::run::changes_outside_paths_are_refused_and_named`.
 #![expect(clippy::disallowed_methods, reason = "stories start programs as a user does")]
 
 #[path = "predecessor/held.rs"]
