@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use super::digest::Digest;
 use super::registry::Registry;
 use super::render;
-use crate::model::agent::AgentReport;
+use super::verdict::classify;
+use crate::model::FailureClass;
+use crate::model::agent::{AgentFault, AgentReport};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/agent/recordings")
@@ -110,6 +112,31 @@ fn the_same_case_comes_to_the_same_with_every_agent() {
     for agent in with_lines {
         assert_eq!(sessions[&format!("{agent} ok")], sessions[&format!("{agent} resume")], "{agent}");
     }
+}
+
+#[test]
+fn what_an_error_means_follows_from_its_case() {
+    for (agent, case, bytes) in recordings() {
+        let profile = Registry::new(&[]).expect("profiles").get(&agent).expect("a profile");
+        let Some(fault) = read(&agent, &bytes).0.fault else { continue };
+        let expected = match case.as_str() {
+            "401" => FailureClass::Auth,
+            "429" => FailureClass::RateLimit,
+            "400" => FailureClass::Policy,
+            "500" | "cut" => FailureClass::Transient,
+            _ => panic!("{agent} {case}: {fault:?}"),
+        };
+        assert_eq!(classify(&profile.classify, &fault), expected, "{agent} {case}: {fault:?}");
+    }
+}
+
+/// Said where a whole answer was asked for as well, which no recording has.
+#[test]
+fn a_lost_connection_of_claude_is_no_failure_of_the_task() {
+    let profile = Registry::new(&[]).expect("profiles").get("claude").expect("a profile");
+    let message = "API Error: Connection to the API was lost (ECONNRESET). This is usually temporary — try again.";
+    let fault = AgentFault { message: message.into(), status: None };
+    assert_eq!(classify(&profile.classify, &fault), FailureClass::Transient);
 }
 
 #[test]

@@ -9,6 +9,9 @@ use super::profile::{Evidence, Profile};
 use super::registry::Registry;
 use crate::model::Network;
 
+/// Agents that can be told which variables their shell does not get; `scripts/test-agents` has them print what it has.
+const SHELLS_WITHOUT_KEYS: [&str; 6] = ["codex", "claude", "pi", "opencode", "gemini", "qwen"];
+
 fn profiles() -> Vec<(String, Profile)> {
     let registry = Registry::new(&[]).expect("the embedded profiles");
     registry.names().into_iter().map(|name| (name.clone(), registry.get(&name).expect("a profile"))).collect()
@@ -98,6 +101,17 @@ fn every_embedded_profile_keeps_to_the_rules_of_the_house() {
                     one.to
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn the_shell_of_an_agent_has_none_of_its_keys() {
+    for (name, profile) in profiles().into_iter().filter(|(name, _)| SHELLS_WITHOUT_KEYS.contains(&name.as_str())) {
+        let start = command::start(&profile, &known()).expect("a start");
+        let said: String = start.args.iter().chain(start.files.iter().map(|(_, content)| content)).cloned().collect();
+        for secret in &profile.env.secrets {
+            assert!(said.contains(secret.as_str()), "{name}: {secret}");
         }
     }
 }

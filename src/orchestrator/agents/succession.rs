@@ -40,7 +40,9 @@ pub fn goes_on(task: &TaskRecord, can_resume: impl Fn(&str) -> bool) -> Option<G
         class,
         FailureClass::Crash | FailureClass::Transient | FailureClass::Timeout | FailureClass::RateLimit
     );
-    let session = agent.report.session.clone().filter(|_| interrupted && can_resume(&next.profile))?;
+    // Of a conversation in which the model has said nothing there is nothing to go on with, and some agents keep none.
+    let has_begun = agent.report.turns > 0 || agent.report.tools > 0;
+    let session = agent.report.session.clone().filter(|_| interrupted && has_begun && can_resume(&next.profile))?;
     let told = format!("You were interrupted ({}). Your work so far is still there: go on with it.", class.words());
     Some(GoesOn { session: Some(session), told })
 }
@@ -60,7 +62,7 @@ mod tests {
             .map(|(n, (name, class))| {
                 let error =
                     AttemptError { kind: "agent".into(), message: "x".into(), class: Some(*class), retry_after: None };
-                let report = AgentReport { session: Some(format!("s{n}")), ..AgentReport::default() };
+                let report = AgentReport { session: Some(format!("s{n}")), turns: 1, ..AgentReport::default() };
                 let agent = AgentRecord { profile: (*name).to_owned(), report, ..AgentRecord::default() };
                 AttemptRecord { error: Some(error), agent: Some(agent), ..attempt(n) }
             })
@@ -90,6 +92,16 @@ mod tests {
         let mut pardoned = task(&["codex"], &[("codex", C::Crash)]);
         pardoned.pardoned = 1;
         assert_eq!(session(&pardoned), None, "a person wants it done again");
+    }
+
+    #[test]
+    fn gemini_could_not_go_on_with_a_conversation_in_which_nothing_was_said() {
+        let mut task = task(&["gemini"], &[("gemini", FailureClass::Transient)]);
+        assert_eq!(session(&task), Some(Some("s1".to_owned())));
+        if let Some(agent) = &mut task.attempts[0].agent {
+            agent.report.turns = 0;
+        }
+        assert_eq!(session(&task), None);
     }
 
     #[test]
