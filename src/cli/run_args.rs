@@ -16,7 +16,7 @@ pub struct RunArgs {
     /// What an agent is to do
     #[arg(conflicts_with_all = ["tasks", "command"])]
     pub goal: Option<String>,
-    /// The agent that does it, or several with commas between, in the order in which they are tried: NAME[:MODEL]
+    /// The agent that does it, or several with commas between, in the order in which they are tried: NAME or NAME:MODEL
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub agent: Vec<AgentChoice>,
     /// The model, where one agent is named
