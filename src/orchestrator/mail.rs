@@ -17,6 +17,7 @@ use super::agents::ears;
 use super::asking;
 use super::context::{Context, RunError};
 use super::lookout;
+use crate::agent::plain;
 use crate::model::mail::{Message, MessageKind, Question};
 use crate::model::record::TaskRecord;
 use crate::model::{Span, TaskEvent, TaskId, TaskState};
@@ -219,12 +220,17 @@ fn take_away(home: &Path) -> bool {
     taken.inspect_err(|error| tracing::warn!(%error, "no further question of this attempt is heard")).is_ok()
 }
 
+/// What a task says, as it is kept: without what steers a terminal, which could be in the midst of a secret, and then without those.
+pub fn kept(context: &Context, text: &str) -> Result<String, RunError> {
+    context.masked(&plain::lines(text, TEXT_MAX))
+}
+
 /// Parks a task until its question has an answer. `requests` are those of its agent that wait for it.
 pub fn park(context: &Context, id: &TaskId, asked: Asked, requests: Vec<u64>) -> Result<(), RunError> {
     let now = clock::now();
     let until = asked.deadline.map(|deadline| now.plus(deadline.0));
-    let text = context.masked(&asked.question)?;
-    let default = asked.default.map(|default| context.masked(&default)).transpose()?;
+    let text = kept(context, &asked.question)?;
+    let default = asked.default.map(|default| kept(context, &default)).transpose()?;
     let heard = context.task(id)?.mail.len();
     let question = Question { text, default, asked_at: now, until, requests, heard };
     let data = json!({"question": question});
