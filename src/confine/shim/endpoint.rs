@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::sync::mpsc::{Sender, UnboundedSender, channel, unbounded_channel};
+use tokio::sync::mpsc::{Sender, channel};
 
 use super::door;
 use crate::model::agent::{AgentRequest, Reply};
@@ -26,13 +26,16 @@ const REQUESTS_MAX: u64 = 20_000;
 /// Requests that may come before the first of them is looked at.
 const AHEAD_MAX: usize = 16;
 
+/// Answers that wait until they are read: who does not read them gets no more, and takes up no more.
+const UNREAD_MAX: usize = 128;
+
 /// A request as it comes, with the way back.
 #[derive(Debug)]
 pub struct Incoming {
     id: Value,
     tool: String,
     args: Value,
-    back: UnboundedSender<String>,
+    back: Sender<String>,
 }
 
 #[derive(Deserialize)]
@@ -63,7 +66,7 @@ pub fn line() -> (Sender<Incoming>, tokio::sync::mpsc::Receiver<Incoming>) {
 
 async fn hear(stream: UnixStream, requests: Sender<Incoming>) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
-    let (back, mut replies) = unbounded_channel::<String>();
+    let (back, mut replies) = channel::<String>(UNREAD_MAX);
     tokio::spawn(async move {
         while let Some(reply) = replies.recv().await {
             if writer.write_all(reply.as_bytes()).await.is_err() {
@@ -95,10 +98,10 @@ async fn hear(stream: UnixStream, requests: Sender<Incoming>) -> io::Result<()> 
 }
 
 /// Who asked may be gone: then nobody waits for it.
-fn send(back: &UnboundedSender<String>, id: &Value, reply: &Reply) {
+fn send(back: &Sender<String>, id: &Value, reply: &Reply) {
     if let Ok(mut line) = serde_json::to_string(&Answered { id, reply }) {
         line.push('\n');
-        let _waits = back.send(line);
+        let _waits = back.try_send(line);
     }
 }
 
@@ -106,7 +109,7 @@ fn send(back: &UnboundedSender<String>, id: &Value, reply: &Reply) {
 #[derive(Debug, Default)]
 pub struct Requests {
     count: u64,
-    waiting: BTreeMap<u64, (AgentRequest, Value, UnboundedSender<String>)>,
+    waiting: BTreeMap<u64, (AgentRequest, Value, Sender<String>)>,
 }
 
 impl Requests {
@@ -144,6 +147,24 @@ impl Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn who_reads_no_answers_takes_up_no_more_than_a_few() {
+        let (back, mut unread) = channel::<String>(UNREAD_MAX);
+        let mut requests = Requests::default();
+        for _ in 0..10_000 {
+            let asked = Incoming { id: Value::Null, tool: "x".into(), args: Value::Null, back: back.clone() };
+            if let Some(request) = requests.take(asked) {
+                requests.answer(request.n, &Reply::Error("no".into()));
+            }
+        }
+        drop((back, requests));
+        let mut kept = 0;
+        while unread.recv().await.is_some() {
+            kept += 1;
+        }
+        assert_eq!(kept, UNREAD_MAX);
+    }
 
     #[tokio::test]
     async fn what_is_asked_is_answered_in_any_order_and_nonsense_is_said_to_be_that() {
