@@ -209,6 +209,7 @@ pub async fn run(
     }
     if let Some(with) = &equipped {
         with.agent.furnish(&mut launch, &task, &with.gets)?;
+        context.keep_out(&with.gets.lent.secrets)?;
         // After the setup steps, which have no business with what an agent is lent.
         launch.input = with.gets.lay_out(&prepared.paths.home, &log)?;
         launch.agent = Some(with.agent.watch(with.budget, with.known.endpoint.clone()));
