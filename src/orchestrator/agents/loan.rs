@@ -143,8 +143,10 @@ fn give_back(loan: &Loan, home: &Path) -> Result<(), String> {
         return Err("it has another shape than before".into());
     }
     let kept = std::fs::canonicalize(&loan.from).map_err(|error| error.to_string())?;
-    let (Some(directory), Some(name)) = (kept.parent(), kept.file_name()) else { return Ok(()) };
-    fs::write_beneath(directory, Path::new(name), &content, None).map_err(text)
+    let permissions = std::fs::metadata(&kept).map_err(|error| error.to_string())?.permissions();
+    // One that the disk does not take leaves nothing beside the user's own.
+    fs::write_atomic(&kept, &content).map_err(text)?;
+    std::fs::set_permissions(&kept, permissions).map_err(|error| error.to_string())
 }
 
 /// True when both are objects of JSON with the same keys and kinds of values: another token in the place of the old one. What a token
