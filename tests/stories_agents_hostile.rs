@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use support::World;
+use support::followed::Followed;
 use support::stub::{self, task};
 
 /// What the user has to let the agent in.
@@ -391,6 +392,29 @@ fn who_goes_on_after_the_end_of_its_attempt_gets_nothing_and_changes_nothing() {
     let document = run(&world, &task("a", "'stub'", does));
     assert_eq!(document["state"], "landed", "{document}");
     assert_nothing_left(&world);
+}
+
+#[test]
+fn what_an_agent_was_lent_is_taken_back_by_a_successor_too() {
+    let world = world();
+    let new = LENT.replace("old", "new");
+    let does = format!(
+        "until [ -e \"$TREEHAND_MAIL/inbox/0001-steer.txt\" ]; do sleep 0.05; done
+        printf '%s' '{new}' > $HOME/.stub/auth.json; submit failed 'no'; finish"
+    );
+    let file = world.path().join("tasks.toml");
+    std::fs::write(&file, task("a", "'stub'", &does) + "retries = 0\n").expect("written");
+    let mut run = Followed::start(&world, &["--confine", support::level(), "--tasks", &file.to_string_lossy()]);
+    run.next("attempt.started");
+    let id = world.only_run();
+    world.treehand(&["steer", &format!("{id}/a"), "go"]).expect(0);
+    run.abandon(&world, &id);
+    world.treehand(&["resume", &id]);
+    let shown = world.treehand(&["show", &id, "--json"]).expect(0).json();
+    assert_eq!(shown["tasks"][0]["attempts"][0]["error"]["kind"], "gave_up", "{shown}");
+    let home = Path::new(shown["tasks"][0]["workspace"].as_str().expect("a box")).join("home");
+    assert!(home.is_dir() && !home.join(".stub/auth.json").exists());
+    assert_eq!(text(&own(&world)), new);
 }
 
 #[test]
