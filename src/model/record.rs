@@ -254,16 +254,13 @@ impl TaskRecord {
 
     /// True when the next attempt is that of another agent than the last one.
     pub fn is_handed_over(&self) -> bool {
-        let last = self.attempts.last();
-        let class = last.and_then(|attempt| attempt.error.as_ref()?.class);
-        let failed = self.handed_over();
-        class.is_some_and(FailureClass::is_of_one_agent) && failed < self.spec.agents.len()
+        self.attempts.last().is_some_and(AttemptRecord::gave_way) && self.handed_over() < self.spec.agents.len()
     }
 
     /// How many attempts that count ended by something that another agent may do without.
     fn handed_over(&self) -> usize {
         let counted = self.attempts.iter().skip(usize::try_from(self.pardoned).unwrap_or(usize::MAX));
-        counted.filter_map(|attempt| attempt.error.as_ref()?.class).filter(|class| class.is_of_one_agent()).count()
+        counted.filter(|attempt| attempt.gave_way()).count()
     }
 
     /// Which of its agents has the next attempt: the first, until what ended an attempt is something that another may do without.
@@ -346,6 +343,17 @@ pub struct AttemptRecord {
 }
 
 impl AttemptRecord {
+    /// False for one that a setup step ended, or that could not be started.
+    pub fn reached_its_command(&self) -> bool {
+        !self.error.as_ref().is_some_and(|error| matches!(error.kind.as_str(), "setup" | "spawn"))
+    }
+
+    /// True where another agent may do without what ended it. A setup step has the same service for all of them.
+    fn gave_way(&self) -> bool {
+        let class = self.error.as_ref().and_then(|error| error.class);
+        class.is_some_and(FailureClass::is_of_one_agent) && self.reached_its_command()
+    }
+
     /// The log that says why it failed: its own, or that of the setup step for which its command never started.
     pub fn telling_log(&self) -> &Path {
         let failed = self.setup.last().filter(|step| step.error.is_some());

@@ -97,7 +97,7 @@ pub struct Context {
     moves: UnboundedSender<(TaskId, TaskState)>,
     moved: Mutex<Option<UnboundedReceiver<(TaskId, TaskState)>>>,
     /// What is kept out of what is kept; made when it is first wanted.
-    mask: OnceLock<Mask>,
+    mask: Mutex<Option<Secrets>>,
 }
 
 /// Does work that waits for git or the disk where it holds up nothing else.
@@ -105,6 +105,17 @@ pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> std::result::Result<T, RunError> {
     tokio::task::spawn_blocking(work).await.map_err(RunError::panicked)
+}
+
+/// What is kept out of everything that is kept.
+struct Secrets {
+    values: Vec<String>,
+    mask: Arc<Mask>,
+}
+
+fn mask(values: &[String]) -> std::result::Result<Arc<Mask>, RunError> {
+    let mask = Mask::new(values).map_err(|error| RunError::io("cannot keep secrets out")(std::io::Error::other(error)));
+    mask.map(Arc::new)
 }
 
 impl Context {
@@ -119,7 +130,7 @@ impl Context {
     ) -> Context {
         let (stop, changed) = (watch::Sender::new(Stopping::default()), watch::Sender::new(0));
         let machine = machine::look(env::home().as_deref(), &env::vars(), &run.bounds.read);
-        let (store, queues, mask) = (Mutex::new(store), Mutex::default(), OnceLock::new());
+        let (store, queues, mask) = (Mutex::new(store), Mutex::default(), Mutex::default());
         let (bells, post, (moves, moved)) = (Mutex::default(), OnceLock::new(), unbounded_channel());
         let moved = Mutex::new(Some(moved));
         Context {
@@ -273,15 +284,32 @@ impl Context {
         Ok(Reason { message: mask.text(&reason.message), paths, ..reason })
     }
 
-    fn mask(&self) -> std::result::Result<&Mask, RunError> {
-        if let Some(mask) = self.mask.get() {
-            return Ok(mask);
+    /// These are secrets from now on, too, beside those that were there when the run began: what an agent is lent was refreshed.
+    pub fn keep_out(&self, values: &[String]) -> std::result::Result<(), RunError> {
+        let known = self.mask()?;
+        let mut secrets = self.mask.lock().unwrap_or_else(PoisonError::into_inner);
+        let new: Vec<String> = values.iter().filter(|value| known.text(value) == **value).cloned().collect();
+        if let Some(secrets) = secrets.as_mut().filter(|_| !new.is_empty()) {
+            secrets.values.extend(new);
+            secrets.mask = mask(&secrets.values)?;
         }
-        let mask = self.mask_of_secrets()?;
-        Ok(self.mask.get_or_init(|| mask))
+        Ok(())
     }
 
-    fn mask_of_secrets(&self) -> std::result::Result<Mask, RunError> {
+    fn mask(&self) -> std::result::Result<Arc<Mask>, RunError> {
+        let known =
+            self.mask.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|known| Arc::clone(&known.mask));
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        // The store is looked at in between, by who does not wait for this.
+        let values = self.secrets()?;
+        let found = Secrets { mask: mask(&values)?, values };
+        let mut secrets = self.mask.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Arc::clone(&secrets.get_or_insert(found).mask))
+    }
+
+    fn secrets(&self) -> std::result::Result<Vec<String>, RunError> {
         let tasks = self.lock_store().tasks(&self.run.id)?;
         let gates = tasks.iter().flat_map(|task| &task.spec.gates);
         let named = tasks.iter().flat_map(|task| &task.spec.secrets).chain(gates.flat_map(|gate| &gate.secrets));
@@ -291,8 +319,7 @@ impl Context {
         let here = env::vars();
         let named = here.into_iter().filter(|(name, _)| named.iter().any(|named| named.as_str() == name));
         let lent = self.run.agents.iter().flat_map(loan::secrets_of);
-        let values: Vec<String> = named.map(|(_, value)| value).chain(lent).collect();
-        Mask::new(&values).map_err(|error| RunError::io("cannot keep secrets out")(std::io::Error::other(error)))
+        Ok(named.map(|(_, value)| value).chain(lent).collect())
     }
 
     /// Works on the store and tells everybody who follows the run that there is news.

@@ -17,6 +17,7 @@ use super::agents::ears;
 use super::asking;
 use super::context::{Context, RunError};
 use super::lookout;
+use crate::agent::plain;
 use crate::model::mail::{Message, MessageKind, Question};
 use crate::model::record::TaskRecord;
 use crate::model::{Span, TaskEvent, TaskId, TaskState};
@@ -56,10 +57,23 @@ pub struct Asked {
     pub deadline: Option<Span>,
 }
 
-/// Makes the mail directory of a task; the answer is how its command finds it.
-pub fn open(home: &Path) -> Result<(String, String), RunError> {
-    fs::create_private_dir_all(&home.join(INBOX))?;
-    Ok(("TREEHAND_MAIL".to_owned(), home.join(DIRECTORY).to_string_lossy().into_owned()))
+/// How a task's command finds its mail directory.
+pub fn variable(home: &Path) -> (String, String) {
+    ("TREEHAND_MAIL".to_owned(), home.join(DIRECTORY).to_string_lossy().into_owned())
+}
+
+/// Makes the mail directory of an attempt. In a home in which an earlier one was at work, that may have put anything in its place: its
+/// inbox is emptied, for nobody else has said what is in there, and what it asked last is not asked again.
+pub fn open(home: &Path) -> Result<(), RunError> {
+    let directory = Path::new(DIRECTORY);
+    if !fs::is_directory_beneath(home, directory)? {
+        fs::remove_beneath(home, directory)?;
+        fs::create_private_dir(&home.join(directory))?;
+    }
+    for of_before in [INBOX, QUESTION, TOOL] {
+        fs::remove_tree(&home.join(of_before))?;
+    }
+    Ok(fs::create_private_dir(&home.join(INBOX))?)
 }
 
 /// Follows an attempt to its end, and sees to its mail meanwhile. Afterwards it is not parked any more.
@@ -206,12 +220,17 @@ fn take_away(home: &Path) -> bool {
     taken.inspect_err(|error| tracing::warn!(%error, "no further question of this attempt is heard")).is_ok()
 }
 
+/// What a task says, as it is kept: without what steers a terminal, which could be in the midst of a secret, and then without those.
+pub fn kept(context: &Context, text: &str) -> Result<String, RunError> {
+    context.masked(&plain::lines(text, TEXT_MAX))
+}
+
 /// Parks a task until its question has an answer. `requests` are those of its agent that wait for it.
 pub fn park(context: &Context, id: &TaskId, asked: Asked, requests: Vec<u64>) -> Result<(), RunError> {
     let now = clock::now();
     let until = asked.deadline.map(|deadline| now.plus(deadline.0));
-    let text = context.masked(&asked.question)?;
-    let default = asked.default.map(|default| context.masked(&default)).transpose()?;
+    let text = kept(context, &asked.question)?;
+    let default = asked.default.map(|default| kept(context, &default)).transpose()?;
     let heard = context.task(id)?.mail.len();
     let question = Question { text, default, asked_at: now, until, requests, heard };
     let data = json!({"question": question});
@@ -295,6 +314,30 @@ mod tests {
         std::fs::remove_file(&path).expect("removed");
         std::os::unix::fs::symlink("/etc/passwd", &path).expect("linked");
         assert_eq!(tool_used(home.path()), None);
+    }
+
+    #[test]
+    fn a_mail_directory_is_made_anew_whatever_an_earlier_attempt_left_in_its_place() {
+        let (home, outside) = (tempfile::tempdir().expect("a temp dir"), tempfile::tempdir().expect("a temp dir"));
+        let at = |name: &str| home.path().join(name);
+        let link = |name: &str| std::os::unix::fs::symlink(outside.path(), at(name)).expect("linked");
+        let inbox = || std::fs::read_dir(at(INBOX)).expect("an inbox").count();
+        link(DIRECTORY);
+        open(home.path()).expect("made");
+        assert!(!at(DIRECTORY).is_symlink() && inbox() == 0);
+        std::fs::write(at(INBOX).join("0009-steer.txt"), "not said by anybody").expect("written");
+        std::fs::write(at(QUESTION), r#"{"question": "x"}"#).expect("written");
+        std::fs::create_dir(at(TOOL)).expect("made");
+        open(home.path()).expect("made");
+        assert_eq!((inbox(), asked(home.path()), at(TOOL).exists()), (0, Ok(None), false));
+        fs::remove_tree(&at(INBOX)).expect("removed");
+        link(INBOX);
+        open(home.path()).expect("made");
+        assert!(!at(INBOX).is_symlink());
+        fs::remove_tree(&at(DIRECTORY)).expect("removed");
+        std::fs::write(at(DIRECTORY), "x").expect("written");
+        open(home.path()).expect("made");
+        assert_eq!((inbox(), std::fs::read_dir(outside.path()).expect("listed").count()), (0, 0));
     }
 
     #[test]

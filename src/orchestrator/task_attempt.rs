@@ -171,7 +171,7 @@ pub async fn run(
     let exported = Exported { name: &name, branch, base, path, repo };
     let own = invocation.env.into_iter().chain(resolve::variable(&task, &prepared.paths.home)).collect();
     furnish(&mut launch, &task, own, &exported)?;
-    launch.set(vec![mail::open(&prepared.paths.home)?]);
+    launch.set(vec![mail::variable(&prepared.paths.home)]);
     (launch.idle, launch.start_up) = (context.run.idle.map(|span| span.0), context.run.start_up.map(|span| span.0));
     launch.health = Some(context.run.health);
     let log = context.repo.attempt_log(run, id, n);
@@ -200,6 +200,7 @@ pub async fn run(
     });
     begin(context, id, AttemptRecord { agent: of_agent, ..record })?;
     let equipped = equipped?;
+    mail::open(&prepared.paths.home)?;
     if prepared.goes_on.is_none() {
         let tree = TaskTree { id, n, token, paths: &prepared.paths, lenders: &prepared.lenders, exported };
         if let Some(end) = setup::in_task(context, &tree).await? {
@@ -208,6 +209,7 @@ pub async fn run(
     }
     if let Some(with) = &equipped {
         with.agent.furnish(&mut launch, &task, &with.gets)?;
+        context.keep_out(&with.gets.lent.secrets)?;
         // After the setup steps, which have no business with what an agent is lent.
         launch.input = with.gets.lay_out(&prepared.paths.home, &log)?;
         launch.agent = Some(with.agent.watch(with.budget, with.known.endpoint.clone()));

@@ -76,6 +76,10 @@ pub async fn conclude(
     let end = match ended {
         Ok(end) => end,
         Err(error) if matches!(error, RunError::Store(_)) || room::is_full(&error) => return Err(error),
+        // Not on record: the last attempt there is another one, which ended as that says.
+        Err(error) if context.task(id)?.state == TaskState::Leased => {
+            return fail(context, id, "its attempt cannot begin", error);
+        }
         Err(error) => {
             judge::take_back(context, &context.task(id)?)?;
             close_attempt(context, id, None, Some(failure::without_end(error)))?;

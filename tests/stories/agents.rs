@@ -179,7 +179,7 @@ fn a_retry_finds_the_agent_that_was_installed_meanwhile() {
 #[test]
 fn an_interrupted_agent_goes_on_with_its_conversation_in_the_same_workspace() {
     let world = world();
-    let prompt = "if [ -z \"$resumed\" ]; then echo one > one.txt; kill -9 $$; fi
+    let prompt = "if [ -z \"$resumed\" ]; then uses 10; echo one > one.txt; kill -9 $$; fi
         echo \"$resumed\" > resumed.txt; finish";
     let document = run(&world, &task("a", "'stub'", prompt));
     let attempts = &document["tasks"][0]["attempts"];

@@ -7,6 +7,7 @@ mod support;
 
 mod admission;
 mod agents;
+mod agents_hostile;
 mod agents_verb;
 mod assistant;
 mod bases;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::json;
 use support::World;
+use support::followed::Followed;
 
 const SECRET: &str = "gho_s3cret/Value+1";
 /// The same in base64 within a longer text, and in an address.
@@ -131,4 +132,28 @@ fn exec_and_run_take_them_as_flags_and_say_which() {
     assert_eq!(exec(&[], "echo $PLAIN").expect(0).stdout, "\n");
     assert_eq!(exec(&["--set", "confine.env=PLAIN"], "echo $PLAIN").expect(0).stdout, "plain value\n");
     assert_eq!(found(&world.repo().join(".git/treehand"), &[SECRET]), [] as [&str; 0]);
+}
+
+#[test]
+fn an_attempt_that_cannot_begin_fails_its_task_and_the_one_before_stays_as_it_ended() {
+    let mut world = World::new();
+    world.set("STORY_TOKEN", "token-of-the-story");
+    let config = world.path().join("home/.config/treehand/config.toml");
+    std::fs::create_dir_all(config.parent().expect("a parent")).expect("made");
+    std::fs::write(config, "[supervise]\nbackoff = '2s'\n").expect("written");
+    let file = world.path().join("tasks.toml");
+    let task = "[[task]]\nid = 'a'\ncommand = ['sh', '-c', 'exit 75']\nretries = 2\nsecrets = ['STORY_TOKEN']\n";
+    std::fs::write(&file, task).expect("written");
+    let mut run = Followed::start(&world, &["--confine", "off", "--tasks", &file.to_string_lossy()]);
+    run.next("attempt.ended");
+    let id = world.only_run();
+    run.abandon(&world, &id);
+    let mut resume = world.command(&["resume", &id]);
+    resume.env_remove("STORY_TOKEN");
+    support::answer(resume);
+    let shown = world.treehand(&["show", &id, "--json"]).expect(0).json();
+    let task = &shown["tasks"][0];
+    assert_eq!((&shown["error"], &task["state"]), (&serde_json::Value::Null, &"failed".into()), "{shown}");
+    assert_eq!(task["attempts"][0]["exit"], 75, "{shown}");
+    assert!(task["reason"]["message"].as_str().is_some_and(|why| why.contains("STORY_TOKEN")), "{shown}");
 }

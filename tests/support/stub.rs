@@ -27,7 +27,7 @@ tool() {
 }
 submit() { tool submit_result '{"status":"'"$1"'","summary":"'"$2"'"}'; }
 prompt=$(cat)
-say '{"type":"session","id":"'"${resumed:-conversation-$$}"'"}'
+case $0 in *silent) ;; *) say '{"type":"session","id":"'"${resumed:-conversation-$$}"'"}';; esac
 say '{"type":"text","text":"I am at work"}'
 eval "$(printf '%s\n' "$prompt" | sed -n '/^Your task, /,$p' | sed 1,2d)"
 "#;
@@ -88,20 +88,25 @@ when = { "/type" = "end" }
 end = true
 "#;
 
-/// Gives a world the agent `stub`, and two more of it: `second` and `third`.
+/// Gives a world the agent `stub`, and more of it: `second` and `third`, and `silent`, which names no conversation by itself.
 pub fn install(world: &World) {
     let (programs, profiles) = (world.path().join("programs"), world.path().join("home/.config/treehand/agents"));
     for directory in [&programs, &profiles] {
         std::fs::create_dir_all(directory).expect("made");
     }
+    for name in ["stub", "silent"] {
+        let program = programs.join(name);
+        std::fs::write(&program, SCRIPT).expect("written");
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    }
     let program = programs.join("stub");
-    std::fs::write(&program, SCRIPT).expect("written");
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("executable");
     let profile = format!("program = '{}'\n{PROFILE}", program.display());
     std::fs::write(profiles.join("stub.toml"), profile).expect("written");
     for name in ["second", "third"] {
         std::fs::write(profiles.join(format!("{name}.toml")), "extends = \"stub\"\n").expect("written");
     }
+    let silent = format!("extends = \"stub\"\nprogram = '{}'\n", programs.join("silent").display());
+    std::fs::write(profiles.join("silent.toml"), silent).expect("written");
 }
 
 /// A task of an agent, in a tasks file.

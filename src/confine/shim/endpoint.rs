@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::sync::mpsc::{Sender, UnboundedSender, channel, unbounded_channel};
+use tokio::sync::mpsc::{Sender, channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::door;
 use crate::model::agent::{AgentRequest, Reply};
@@ -26,13 +28,19 @@ const REQUESTS_MAX: u64 = 20_000;
 /// Requests that may come before the first of them is looked at.
 const AHEAD_MAX: usize = 16;
 
+/// Most connections at a time; one more is closed.
+const CONNECTIONS_MAX: usize = 64;
+
+/// Answers that wait until they are read: who does not read them gets no more, and takes up no more.
+const UNREAD_MAX: usize = 128;
+
 /// A request as it comes, with the way back.
 #[derive(Debug)]
 pub struct Incoming {
     id: Value,
     tool: String,
     args: Value,
-    back: UnboundedSender<String>,
+    back: Sender<String>,
 }
 
 #[derive(Deserialize)]
@@ -53,7 +61,13 @@ struct Answered<'a> {
 /// Lets in who comes, and hands on what they ask for. `requests` is bounded: who asks faster than it is heard waits.
 pub async fn attend(listener: UnixListener, requests: Sender<Incoming>) -> io::Result<()> {
     // One that breaks its line, or says what is no request, is not heard any more; the agent goes on.
-    door::let_in(listener, |stream| drop(tokio::spawn(hear(stream, requests.clone())))).await
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let heard = |stream| {
+        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            tokio::spawn(hear(stream, requests.clone(), place));
+        }
+    };
+    door::let_in(listener, heard).await
 }
 
 /// A channel for requests.
@@ -61,10 +75,14 @@ pub fn line() -> (Sender<Incoming>, tokio::sync::mpsc::Receiver<Incoming>) {
     channel(AHEAD_MAX)
 }
 
-async fn hear(stream: UnixStream, requests: Sender<Incoming>) -> io::Result<()> {
+async fn hear(stream: UnixStream, requests: Sender<Incoming>, place: OwnedSemaphorePermit) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
-    let (back, mut replies) = unbounded_channel::<String>();
+    // Taken for as long as one of both ends is open.
+    let place = Arc::new(place);
+    let of_writer = Arc::clone(&place);
+    let (back, mut replies) = channel::<String>(UNREAD_MAX);
     tokio::spawn(async move {
+        let _place = of_writer;
         while let Some(reply) = replies.recv().await {
             if writer.write_all(reply.as_bytes()).await.is_err() {
                 return;
@@ -95,10 +113,10 @@ async fn hear(stream: UnixStream, requests: Sender<Incoming>) -> io::Result<()> 
 }
 
 /// Who asked may be gone: then nobody waits for it.
-fn send(back: &UnboundedSender<String>, id: &Value, reply: &Reply) {
+fn send(back: &Sender<String>, id: &Value, reply: &Reply) {
     if let Ok(mut line) = serde_json::to_string(&Answered { id, reply }) {
         line.push('\n');
-        let _waits = back.send(line);
+        let _waits = back.try_send(line);
     }
 }
 
@@ -106,7 +124,7 @@ fn send(back: &UnboundedSender<String>, id: &Value, reply: &Reply) {
 #[derive(Debug, Default)]
 pub struct Requests {
     count: u64,
-    waiting: BTreeMap<u64, (AgentRequest, Value, UnboundedSender<String>)>,
+    waiting: BTreeMap<u64, (AgentRequest, Value, Sender<String>)>,
 }
 
 impl Requests {
@@ -144,6 +162,50 @@ impl Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn one_connection_too_many_is_closed_and_makes_room_when_another_one_goes() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let path = dir.path().join("endpoint");
+        let (sender, mut incoming) = line();
+        tokio::spawn(attend(door::open(&path).expect("bound"), sender));
+        let connect = async || UnixStream::connect(&path).await.expect("connected");
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            let mut one = connect().await;
+            one.write_all(b"{\"half\":").await.expect("sent");
+            held.push(one);
+        }
+        assert_eq!(connect().await.read(&mut [0]).await.expect("read"), 0, "it is closed");
+        held.clear();
+        loop {
+            let mut one = connect().await;
+            if one.write_all(b"{\"id\":1,\"tool\":\"inbox\"}\n").await.is_ok()
+                && let Ok(heard) = tokio::time::timeout(std::time::Duration::from_millis(100), incoming.recv()).await
+            {
+                assert_eq!(heard.expect("a request").tool, "inbox");
+                return;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_reads_no_answers_takes_up_no_more_than_a_few() {
+        let (back, mut unread) = channel::<String>(UNREAD_MAX);
+        let mut requests = Requests::default();
+        for _ in 0..10_000 {
+            let asked = Incoming { id: Value::Null, tool: "x".into(), args: Value::Null, back: back.clone() };
+            if let Some(request) = requests.take(asked) {
+                requests.answer(request.n, &Reply::Error("no".into()));
+            }
+        }
+        drop((back, requests));
+        let mut kept = 0;
+        while unread.recv().await.is_some() {
+            kept += 1;
+        }
+        assert_eq!(kept, UNREAD_MAX);
+    }
 
     #[tokio::test]
     async fn what_is_asked_is_answered_in_any_order_and_nonsense_is_said_to_be_that() {

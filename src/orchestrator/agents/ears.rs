@@ -4,6 +4,7 @@
 //! Promises: what is answered with success is on record; asked again, after a gap or by who did not hear the answer, it is the same
 //! request. Nothing that an agent says here is believed of anybody but its own task.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::clashes;
+use crate::agent::plain;
 use crate::model::agent::{AgentRecord, AgentReport, AgentRequest, Budget, BudgetPart, Reply, Submission};
 use crate::model::cause::chain;
 use crate::model::health::Health;
@@ -30,6 +32,16 @@ const PACE: Duration = Duration::from_secs(5);
 const SUMMARY_MAX: usize = 64 << 10;
 const PROGRESS_MAX: usize = 8 << 10;
 
+/// Most bytes of all that an attempt hands in and says of its progress: each of them is on record for good.
+const TOLD_MAX: usize = 4 << 20;
+
+/// So often an attempt may look at what takes git; one look at a time.
+const LOOKS_MAX: usize = 500;
+
+/// Most bytes of an answer, and of what one message of many is in it: a shim takes no longer ones, and who asked would wait for ever.
+const ANSWER_MAX: usize = 768 << 10;
+const QUOTED_MAX: usize = 8 << 10;
+
 /// What the journal calls it that nearly all of a budget is used.
 pub const WARNED: &str = "attempt.budget";
 
@@ -42,6 +54,9 @@ pub struct TaskEars {
     id: TaskId,
     budget: Budget,
     noted: Mutex<Noted>,
+    told: AtomicUsize,
+    looks: AtomicUsize,
+    looking: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -86,10 +101,11 @@ impl Ears for TaskEars {
 
     fn asked(&self, request: AgentRequest) -> Option<Reply> {
         match request.tool.as_str() {
-            "fresh" | "conflicts" => {
+            "fresh" | "conflicts" if self.looks.fetch_add(1, Ordering::Relaxed) < LOOKS_MAX => {
                 self.look(request);
                 None
             }
+            "fresh" | "conflicts" => Some(Reply::Error("it was asked so often that nobody looks any more".into())),
             _ => self.answered(&request),
         }
     }
@@ -98,13 +114,15 @@ impl Ears for TaskEars {
 impl TaskEars {
     /// Those for a task whose attempt may use up so much.
     pub fn new(context: &Arc<Context>, id: &TaskId, budget: Budget) -> TaskEars {
-        TaskEars { context: Arc::clone(context), id: id.clone(), budget, noted: Mutex::default() }
+        let (context, id) = (Arc::clone(context), id.clone());
+        let (told, looks) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        TaskEars { context, id, budget, noted: Mutex::default(), told, looks, looking: Arc::default() }
     }
 
     /// The answer to a request, where that is known at once.
     pub fn answered(&self, request: &AgentRequest) -> Option<Reply> {
         match self.reply(request) {
-            Ok(value) => value.map(Reply::Ok),
+            Ok(value) => value.map(fitting),
             Err(Refused::Wrong(why)) => Some(Reply::Error(why)),
             Err(Refused::Failed(error)) => {
                 tracing::warn!(task = %self.id, tool = request.tool, error = chain(&error), "a tool of an agent failed");
@@ -153,26 +171,37 @@ impl TaskEars {
     }
 
     fn submit(&self, submission: Submission) -> Result<Value, Refused> {
-        bounded("summary", &submission.summary, SUMMARY_MAX)?;
-        let submission = Submission { summary: self.context.masked(&submission.summary)?, ..submission };
+        let summary = self.heard("summary", &submission.summary, SUMMARY_MAX)?;
+        let submission = Submission { summary, ..submission };
         let data = json!({"submission": submission});
         self.edit("attempt.submitted", data, |agent| agent.submission = Some(submission)).map_err(RunError::from)?;
         Ok(json!({"stored": true}))
     }
 
     fn progress(&self, message: &str) -> Result<Value, Refused> {
-        bounded("message", message, PROGRESS_MAX)?;
-        let message = self.context.masked(message)?;
+        let message = self.heard("message", message, PROGRESS_MAX)?;
         self.edit("attempt.progress", json!({"message": message}), |agent| agent.progress = Some(message))
             .map_err(RunError::from)?;
         Ok(json!({}))
     }
 
+    /// A text as it is kept: nothing in it steers a terminal, and no secret is in it. There is an end to what one attempt may say.
+    fn heard(&self, name: &str, text: &str, most: usize) -> Result<String, Refused> {
+        bounded(name, text, most)?;
+        if self.told.fetch_add(text.len(), Ordering::Relaxed) >= TOLD_MAX {
+            return Err(Refused::Wrong("it has said so much that no more of it is kept".into()));
+        }
+        Ok(mail::kept(&self.context, text)?)
+    }
+
     fn inbox(&self, after: usize) -> Result<Value, Refused> {
         let task = self.context.task(&self.id).map_err(RunError::from)?;
-        let messages = (1..).zip(&task.mail).skip(after).map(
-            |(n, message): (usize, _)| json!({"n": n, "kind": message.kind, "text": message.text, "at": message.at}),
-        );
+        let mut room = ANSWER_MAX / 2;
+        let messages = (1..).zip(&task.mail).skip(after).map_while(|(n, message): (usize, _)| {
+            // The rest is there for who asks for what comes after the last one of these.
+            room = room.checked_sub(message.text.len())?;
+            Some(json!({"n": n, "kind": message.kind, "text": message.text, "at": message.at}))
+        });
         Ok(json!({"messages": messages.collect::<Vec<_>>()}))
     }
 
@@ -180,9 +209,10 @@ impl TaskEars {
     /// wait so long) is the same request.
     fn ask(&self, n: u64, asked: Ask) -> Result<Option<Value>, Refused> {
         bounded("question", &asked.question, TEXT_MAX)?;
+        asked.default.as_ref().map_or(Ok(()), |default| bounded("default", default, TEXT_MAX))?;
         let (context, run) = (&self.context, &self.context.run.id);
         let task = context.task(&self.id).map_err(RunError::from)?;
-        let text = context.masked(&asked.question)?;
+        let text = mail::kept(context, &asked.question)?;
         if let Some(question) = task.question.as_ref().filter(|question| question.text == text) {
             let is_known = question.requests.contains(&n);
             if task.state == TaskState::Waiting {
@@ -219,7 +249,7 @@ impl TaskEars {
         let task = context.task(&self.id).map_err(RunError::from)?;
         let needs = task.spec.needs.iter().map(|need| {
             let need = context.task(need)?;
-            let summary = need.submission().map(|submission| submission.summary.clone());
+            let summary = need.submission().map(|submission| quoted(&submission.summary));
             Ok(json!({"task": need.id, "state": need.state, "commit": need.commit, "summary": summary}))
         });
         let needs = needs.collect::<Result<Vec<Value>, StoreError>>().map_err(RunError::from)?;
@@ -227,7 +257,7 @@ impl TaskEars {
             let agent = attempt.agent.as_ref();
             json!({"n": attempt.n, "agent": agent.map(|agent| &agent.profile),
                 "error": attempt.error.as_ref().map(|error| &error.message),
-                "summary": agent.and_then(|agent| agent.submission.as_ref()).map(|submission| &submission.summary)})
+                "summary": agent.and_then(|agent| agent.submission.as_ref()).map(|submission| quoted(&submission.summary))})
         });
         let run = &context.run;
         Ok(json!({
@@ -240,8 +270,9 @@ impl TaskEars {
 
     /// Later, by whoever has the time: what takes git is not done where the shim is listened to.
     fn look(&self, request: AgentRequest) {
-        let (context, id) = (Arc::clone(&self.context), self.id.clone());
+        let (context, id, turn) = (Arc::clone(&self.context), self.id.clone(), Arc::clone(&self.looking));
         tokio::spawn(async move {
+            let _turn = turn.lock().await;
             let looked = {
                 let (context, id, tool) = (Arc::clone(&context), id.clone(), request.tool);
                 blocking(move || match tool.as_str() {
@@ -250,7 +281,7 @@ impl TaskEars {
                 })
             };
             let reply = match looked.await.and_then(|found| found) {
-                Ok(found) => Reply::Ok(found),
+                Ok(found) => fitting(found),
                 Err(error) => Reply::Error(format!("treehand could not do it: {}", chain(&error))),
             };
             context.sign(&id, |signs| drop(signs.answers.insert(request.n, reply)));
@@ -295,6 +326,21 @@ impl From<RunError> for Refused {
 
 fn read<T: serde::de::DeserializeOwned>(args: Value) -> Result<T, Refused> {
     serde_json::from_value(args).map_err(|error| Refused::Wrong(format!("the arguments are not understood: {error}")))
+}
+
+/// An answer that a shim takes.
+fn fitting(value: Value) -> Reply {
+    match value.to_string().len() {
+        0..=ANSWER_MAX => Reply::Ok(value),
+        _ => Reply::Error("the answer is too long".into()),
+    }
+}
+
+/// The beginning of a text.
+fn quoted(text: &str) -> String {
+    let mut text = text.to_owned();
+    plain::cut(&mut text, QUOTED_MAX);
+    text
 }
 
 fn bounded(name: &str, text: &str, most: usize) -> Result<(), Refused> {

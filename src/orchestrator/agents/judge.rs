@@ -50,5 +50,6 @@ pub fn leaves(context: &Context, task: &TaskRecord) -> Vec<String> {
 pub fn take_back(context: &Context, task: &TaskRecord) -> Result<(), RunError> {
     let agent = task.attempts.last().and_then(|attempt| attempt.agent.as_ref());
     let Some(agent) = agent.filter(|agent| !agent.loans.is_empty()) else { return Ok(()) };
-    super::loan::take_back(&agent.loans, &context.paths(&task.id)?.home)
+    super::loan::take_back(&agent.loans, &context.paths(&task.id)?.home);
+    Ok(())
 }

@@ -5,6 +5,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
@@ -97,33 +98,40 @@ impl Lent {
     /// Copies it into a home.
     pub fn hand_out(&self, home: &Path) -> Result<(), RunError> {
         for (to, content) in &self.contents {
+            // What an earlier agent left there would lend it its permissions.
+            fs::remove_beneath(home, to)?;
             fs::write_beneath(home, to, content, None)?;
         }
         Ok(())
     }
 }
 
-/// Takes back what was lent. What cannot be given back is told, and is none of the attempt's failures.
-pub fn take_back(loans: &[Loan], home: &Path) -> Result<(), RunError> {
+/// Takes back what was lent. What cannot be given back is told, and is none of the attempt's failures; nor is what an agent has put in
+/// the place of what it was lent, or on the way to it: that is its own, and stays with the rest of its home.
+pub fn take_back(loans: &[Loan], home: &Path) {
     for loan in loans {
         if loan.refresh
             && let Err(why) = give_back(loan, home)
         {
             tracing::warn!(file = %loan.from.display(), why, "what an agent made of it does not come back");
         }
-        match fs::remove_beneath(home, &loan.to) {
-            // A directory in its place, or on the way to it, is the agent's own.
-            Err(error) if fs::exists(&home.join(&loan.to)).is_ok_and(|is_there| is_there) => return Err(error.into()),
-            _ => {}
+        if let Err(error) = fs::remove_beneath(home, &loan.to) {
+            tracing::warn!(
+                error = crate::model::cause::chain(&error),
+                "an agent has something else where it was lent a file"
+            );
         }
     }
-    Ok(())
 }
 
-/// Writes a refreshed file over the user's own.
+/// One after the other: two agents that refreshed the same file are not to take turns between a look and a write.
+static GIVING: Mutex<()> = Mutex::new(());
+
+/// Writes a refreshed file over the user's own, where a link leads to that.
 fn give_back(loan: &Loan, home: &Path) -> Result<(), String> {
     let text = |error: fs::FsError| crate::model::cause::chain(&error);
     let Some(content) = fs::read_beneath(home, &loan.to, LENT_MAX).map_err(text)? else { return Ok(()) };
+    let _alone = GIVING.lock().unwrap_or_else(PoisonError::into_inner);
     if stamp(&loan.from).map_err(text)? != loan.seen {
         return Err("it was changed meanwhile, and stays as it is".into());
     }
@@ -134,24 +142,43 @@ fn give_back(loan: &Loan, home: &Path) -> Result<(), String> {
     if !is_alike(&own, &content) {
         return Err("it has another shape than before".into());
     }
-    let (Some(directory), Some(name)) = (loan.from.parent(), loan.from.file_name()) else { return Ok(()) };
-    fs::write_beneath(directory, Path::new(name), &content, None).map_err(text)
+    let kept = std::fs::canonicalize(&loan.from).map_err(|error| error.to_string())?;
+    let permissions = std::fs::metadata(&kept).map_err(|error| error.to_string())?.permissions();
+    // One that the disk does not take leaves nothing beside the user's own.
+    fs::write_atomic(&kept, &content).map_err(text)?;
+    std::fs::set_permissions(&kept, permissions).map_err(|error| error.to_string())
 }
 
-/// True when both are objects of JSON with the same keys and kinds of values: another token in the place of the old one.
+/// True when both are objects of JSON with the same keys and kinds of values: another token in the place of the old one. What a token
+/// is sent to stays the same: the user's own agent would follow it elsewhere.
 fn is_alike(before: &[u8], after: &[u8]) -> bool {
     fn same(before: &Value, after: &Value) -> bool {
         match (before, after) {
             (Value::Object(before), Value::Object(after)) => {
+                let is_same = |key: &String, value: &Value, other: &Value| {
+                    value == other
+                        || (!leads_somewhere(key, value) && !leads_somewhere(key, other) && same(value, other))
+                };
                 before.len() == after.len()
-                    && before.iter().all(|(key, value)| after.get(key).is_some_and(|other| same(value, other)))
+                    && before.iter().all(|(key, value)| after.get(key).is_some_and(|other| is_same(key, value, other)))
             }
-            (Value::Array(_), Value::Array(_)) | (Value::Null, _) | (_, Value::Null) => true,
+            (Value::Array(_), Value::Array(items)) => items.iter().all(is_word),
+            (Value::Null, other) | (other, Value::Null) => is_word(other),
             (before, after) => std::mem::discriminant(before) == std::mem::discriminant(after),
         }
     }
+    fn is_word(value: &Value) -> bool {
+        !value.is_object() && !value.is_array() && !leads_somewhere("", value)
+    }
     let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).ok().filter(Value::is_object);
     matches!((read(before), read(after)), (Some(before), Some(after)) if same(&before, &after))
+}
+
+/// True for an address, or what is called one.
+fn leads_somewhere(key: &str, value: &Value) -> bool {
+    let key = key.to_lowercase();
+    let says_so = ["url", "uri", "host", "endpoint", "issuer", "server", "proxy"].iter().any(|word| key.contains(word));
+    value.as_str().is_some_and(|text| says_so || text.contains("://"))
 }
 
 /// The texts in a file of credentials that may be secrets.
@@ -209,7 +236,7 @@ mod tests {
 
         fn after(&self, made_of_it: &str) -> String {
             std::fs::write(self.home().join(&self.loan.to), made_of_it).expect("written");
-            take_back(std::slice::from_ref(&self.loan), &self.home()).expect("taken back");
+            take_back(std::slice::from_ref(&self.loan), &self.home());
             assert!(!self.home().join(&self.loan.to).exists());
             std::fs::read_to_string(&self.loan.from).expect("there")
         }
@@ -239,9 +266,49 @@ mod tests {
         let elsewhere = world.place.path().join("elsewhere");
         std::fs::write(&elsewhere, NEW).expect("written");
         std::os::unix::fs::symlink(&elsewhere, &lent).expect("linked");
-        take_back(std::slice::from_ref(&world.loan), &world.home()).expect("taken back");
+        take_back(std::slice::from_ref(&world.loan), &world.home());
         assert!(elsewhere.exists());
         assert_eq!(std::fs::read_to_string(&world.loan.from).expect("there"), OLD);
+    }
+
+    #[test]
+    fn a_refreshed_token_leads_to_no_other_server() {
+        let before = r#"{"t":"a","resource_url":"x.example.com","none":null,"list":["a"],"deep":{"base":"https://x"}}"#;
+        assert!(is_alike(before.as_bytes(), before.replace(r#""t":"a""#, r#""t":"b""#).as_bytes()));
+        assert!(is_alike(before.as_bytes(), before.replace("null", "\"2026\"").replace(r#"["a"]"#, "[]").as_bytes()));
+        let others = [
+            ("x.example.com", "evil.example.com"),
+            ("https://x", "https://y"),
+            ("https://x", "y"),
+            ("null", r#"{"url":"x"}"#),
+            ("null", r#""http://y""#),
+            (r#"["a"]"#, r#"[{"url":"x"}]"#),
+        ];
+        for (old, new) in others {
+            assert!(!is_alike(before.as_bytes(), before.replace(old, new).as_bytes()), "{old}: {new}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_the_place_of_what_was_lent_is_left_and_ends_nothing() {
+        let world = world(OLD);
+        let lent = world.home().join(&world.loan.to);
+        std::fs::remove_file(&lent).expect("removed");
+        std::fs::create_dir_all(lent.join("mine")).expect("made");
+        take_back(std::slice::from_ref(&world.loan), &world.home());
+        assert!(lent.join("mine").is_dir());
+        assert_eq!(std::fs::read_to_string(&world.loan.from).expect("there"), OLD);
+    }
+
+    #[test]
+    fn what_comes_back_goes_where_the_users_own_link_leads_and_is_readable_by_as_many_as_before() {
+        let mut world = world(OLD);
+        let link = world.place.path().join("link.json");
+        std::os::unix::fs::symlink(&world.loan.from, &link).expect("linked");
+        let kept = std::mem::replace(&mut world.loan.from, link.clone());
+        assert_eq!(world.after(NEW), NEW);
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::metadata(&kept).expect("there").permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -28,6 +28,10 @@ pub fn goes_on(task: &TaskRecord, can_resume: impl Fn(&str) -> bool) -> Option<G
     }
     let (agent, error) = (last.agent.as_ref()?, last.error.as_ref()?);
     let class = error.class.unwrap_or(FailureClass::Failure);
+    if class == FailureClass::Missing || !last.reached_its_command() {
+        // It never began, and its setup steps may not have run.
+        return None;
+    }
     if (&agent.profile, &agent.model) != (&next.profile, &next.model) {
         let told = format!(
             "{} worked here before you and had to stop ({}). What it changed so far is still in the worktree: go on with it.",
@@ -42,9 +46,17 @@ pub fn goes_on(task: &TaskRecord, can_resume: impl Fn(&str) -> bool) -> Option<G
     );
     // Of a conversation in which the model has said nothing there is nothing to go on with, and some agents keep none.
     let has_begun = agent.report.turns > 0 || agent.report.tools > 0;
-    let session = agent.report.session.clone().filter(|_| interrupted && has_begun && can_resume(&next.profile))?;
+    let goes = |name: &String| interrupted && has_begun && is_name(name) && can_resume(&next.profile);
+    let session = agent.report.session.clone().filter(goes)?;
     let told = format!("You were interrupted ({}). Your work so far is still there: go on with it.", class.words());
     Some(GoesOn { session: Some(session), told })
+}
+
+/// True for what can be the name of a conversation: it becomes an argument of the next attempt, and an agent may say anything. What
+/// could be a flag, or a path, is none.
+fn is_name(text: &str) -> bool {
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || "-_.:".contains(letter);
+    text.starts_with(|letter: char| letter.is_ascii_alphanumeric()) && !text.contains("..") && text.chars().all(fits)
 }
 
 #[cfg(test)]
@@ -102,6 +114,34 @@ mod tests {
             agent.report.turns = 0;
         }
         assert_eq!(session(&task), None);
+    }
+
+    #[test]
+    fn what_is_no_name_of_a_conversation_is_not_gone_on_with() {
+        let mut task = task(&["codex"], &[("codex", FailureClass::Crash)]);
+        let mut says = |name: &str| {
+            let agent = task.attempts[0].agent.as_mut().expect("an agent");
+            agent.report.session = Some(name.to_owned());
+            session(&task)
+        };
+        for name in ["0193-ab", "ses_1", "a.b:c"] {
+            assert_eq!(says(name), Some(Some(name.to_owned())), "{name}");
+        }
+        for name in ["", "-x", "--resume", "../x", "a..b", ".", "/etc/passwd", "a/b", "a b", "a\nb", "a\0", "\u{202e}a"]
+        {
+            assert_eq!(says(name), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_goes_on_where_an_agent_never_began() {
+        let mut task = task(&["codex", "claude"], &[("codex", FailureClass::Missing)]);
+        task.spec.handover = Handover::Continue;
+        assert_eq!(session(&task), None);
+        let error = task.attempts[0].error.as_mut().expect("an error");
+        (error.kind, error.class) = ("setup".into(), Some(FailureClass::RateLimit));
+        assert_eq!(session(&task), None);
+        assert_eq!(task.next_agent().map(ToString::to_string).as_deref(), Some("codex"), "it is not to blame");
     }
 
     #[test]
