@@ -108,10 +108,10 @@ cut.settings = {"supervise.attempts": 1}
 
 
 def silent(agent, world):
-    """A server that takes the request and says nothing: a deadline ends it, and all of it."""
+    """A server that takes the request and says nothing: whoever only waits for it is idle, whatever helpers it has."""
     begun = time.monotonic()
     outcome = world.run("[[script:silent]]", "--agent", agent, "--timeout", "15s")
-    outcome.has_failed(["idle", "timeout"], ["timeout"])
+    outcome.has_failed(["idle"], ["timeout"])
     check(time.monotonic() - begun < 30, f"it took {time.monotonic() - begun:.0f} s")
 
 

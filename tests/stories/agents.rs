@@ -318,3 +318,22 @@ fn a_question_by_a_tool_outlives_who_supervised_it() {
     world.treehand(&["wait", &id]).expect(0);
     assert!(world.show("main", "answer.json").contains("8080"));
 }
+
+#[test]
+fn an_agent_that_hangs_with_its_helpers_is_ended_and_one_that_waits_for_a_tool_is_not() {
+    let world = world();
+    let profile = "extends = \"stub\"\n[limits]\nidle = \"1s\"\n";
+    std::fs::write(world.path().join("home/.config/treehand/agents/patient.toml"), profile).expect("written");
+    let hangs = "sleep 1000 & exec sleep 1000";
+    // While a model thinks there is no tool: without a process of its own, that takes a processor here.
+    let think =
+        "think() { i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done; }; for n in 1 2 3 4; do uses 1; think; done";
+    let hangs_later = format!("sleep 1000 & {think}; exec sleep 1000");
+    let waits = format!("{think}; sleep 4; echo x > waited.txt; finish");
+    let tasks = [("hangs", hangs), ("later", &hangs_later), ("waits", &waits)];
+    let text: String = tasks.iter().map(|(id, prompt)| task(id, "'patient'", prompt) + "retries = 0\n").collect();
+    let document = run(&world, &text);
+    let came_to = |n: usize| errors(&document["tasks"][n]);
+    assert_eq!((came_to(0), came_to(1)), (vec![("idle", "timeout")], vec![("idle", "timeout")]), "{document}");
+    assert_eq!((came_to(2), &document["tasks"][2]["state"]), (vec![("none", "none")], &"landed".into()), "{document}");
+}

@@ -14,6 +14,7 @@ use super::pulse::{LastOutput, Pulse};
 use super::wire::{ExitRecord, Order, Stopped};
 use crate::confine::disk::{self, DiskWatch};
 use crate::confine::policy::{LimitKind, Policy};
+use crate::model::agent::AgentReport;
 use crate::model::health::Health;
 use crate::model::record::ConfineLevel;
 
@@ -79,6 +80,11 @@ impl Keeper {
         let now = Instant::now();
         self.keep(now, child)?;
         Ok(self.pulse.changed(now, || child.work()))
+    }
+
+    /// Its agent says something of itself.
+    pub fn hear_agent(&mut self, report: &AgentReport, child: &Child) {
+        self.pulse.note_answers(report.turns, || child.work());
     }
 
     fn keep(&mut self, now: Instant, child: &mut Child) -> io::Result<()> {

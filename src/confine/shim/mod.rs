@@ -6,6 +6,7 @@
 
 mod agent;
 mod child;
+mod companions;
 mod door;
 mod endpoint;
 mod entry;

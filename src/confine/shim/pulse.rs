@@ -11,8 +11,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::companions::Companions;
 use super::silence::SilenceWatch;
 use super::wire::Stopped;
+use crate::agent::output::Format;
 use crate::confine::policy::Policy;
 use crate::model::health::{Health, HealthLevel, ToolUse, Used, Work};
 
@@ -70,6 +72,7 @@ pub struct Pulse {
     output: Arc<LastOutput>,
     levels: Option<Levels>,
     idle: Option<SilenceWatch>,
+    companions: Companions,
     first_output_by: Option<Instant>,
     /// The last tool that it told of, and when that was.
     tool: Option<(String, Instant)>,
@@ -92,6 +95,7 @@ impl Pulse {
         Pulse {
             levels,
             idle: policy.idle_ms.map(|ms| SilenceWatch::of_idle(span(ms), begun)),
+            companions: Companions::new(tells_of_answers(policy)),
             first_output_by: policy.start_up_ms.map(|ms| begun + span(ms)),
             tool: None,
             parked: false,
@@ -131,6 +135,11 @@ impl Pulse {
         self.output.wake_who_awaits();
     }
 
+    /// Its agent said something, and its model has answered so often.
+    pub fn note_answers(&mut self, answers: u64, work: impl FnOnce() -> io::Result<Work>) {
+        self.companions.note(answers, || work().ok().map(|work| work.processes));
+    }
+
     fn last_sign(&self) -> Instant {
         let output = self.output.moment();
         self.tool.as_ref().map_or(output, |(_, used)| output.max(*used))
@@ -152,7 +161,7 @@ impl Pulse {
         let mut sample = None;
         let level = levels.watch.look(now, last, || {
             sample = work().ok();
-            sample
+            sample.map(|work| self.companions.without(work))
         });
         self.output.is_awaited.store(level != HealthLevel::Healthy, Ordering::Relaxed);
         self.used = sample.map(Used::from).or(self.used);
@@ -173,7 +182,7 @@ impl Pulse {
         }
         let last = self.last_sign().max(self.silent_from);
         let idle = self.idle.as_mut().filter(|idle| !self.parked && idle.next_look() <= now)?;
-        let level = idle.look(now, last, || work().ok());
+        let level = idle.look(now, last, || work().ok().map(|work| self.companions.without(work)));
         (level == HealthLevel::Stalled).then_some(Stopped::Idle)
     }
 
@@ -201,6 +210,11 @@ impl Pulse {
     pub fn to_tell_again(&self, now: Instant) -> Option<Health> {
         self.health(now).filter(|_| self.has_changed)
     }
+}
+
+/// True for an agent whose output says when its model answers.
+fn tells_of_answers(policy: &Policy) -> bool {
+    policy.agent.as_ref().is_some_and(|agent| agent.output.format == Format::Jsonl)
 }
 
 fn milliseconds(span: Duration) -> u64 {

@@ -97,6 +97,7 @@ pub async fn serve(policy: &Policy, held: Held) -> io::Result<()> {
             },
             said = said_by(&mut agent) => match said {
                 Said::News(report, used) => {
+                    keeper.hear_agent(&report, &child);
                     line.offer(&Report::Agent(report)).await;
                     if let Some(used) = used {
                         keeper.end(used, &mut child)?;
