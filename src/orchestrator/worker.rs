@@ -92,7 +92,7 @@ pub async fn conclude(
     let failed = match task.attempts.last().and_then(|attempt| attempt.agent.as_ref()) {
         // An exit code alone is no answer of an agent's.
         Some(_) if end.stopped.is_none() => judge::failure(context, &context.task(id)?, &end).map(Wrong::from),
-        _ => failure::failure(&end),
+        _ => failure::failure(&end).map(|wrong| judge::with_fault(context, &task, &end, wrong)),
     };
     let ended_well = failed.is_none();
     close_attempt(context, id, Some(&end), failed)?;

@@ -337,3 +337,15 @@ fn an_agent_that_hangs_with_its_helpers_is_ended_and_one_that_waits_for_a_tool_i
     assert_eq!((came_to(0), came_to(1)), (vec![("idle", "timeout")], vec![("idle", "timeout")]), "{document}");
     assert_eq!((came_to(2), &document["tasks"][2]["state"]), (vec![("none", "none")], &"landed".into()), "{document}");
 }
+
+#[test]
+fn who_tries_again_until_its_deadline_gives_way_for_what_it_was_refused_for() {
+    let world = world();
+    let prompt = "if [ \"$TREEHAND_ATTEMPT_NUMBER\" = 1 ]; then fault 'slow down' 429; exec sleep 1000; fi; echo x > x.txt; finish";
+    let document = run(&world, &(task("a", "['stub', 'second']", prompt) + "timeout = '2s'\n"));
+    assert_eq!(
+        (&document["state"], errors(&document["tasks"][0])),
+        (&"landed".into(), vec![("timeout", "rate_limit"), ("none", "none")]),
+        "{document}"
+    );
+}

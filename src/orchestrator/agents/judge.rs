@@ -8,10 +8,12 @@ use std::sync::Arc;
 use super::ears::TaskEars;
 use super::equip::profile_of;
 use crate::agent::verdict::{self, Ended};
+use crate::confine::shim::Stopped;
 use crate::model::agent::{AgentFailure, AgentReport, Budget};
 use crate::model::record::TaskRecord;
 use crate::orchestrator::attempt::AttemptEnd;
 use crate::orchestrator::context::{Context, RunError};
+use crate::orchestrator::failure::Wrong;
 
 /// What an agent asked for while nobody was there to hear it, and then ended: what it handed in is stored, a question has no use
 /// any more.
@@ -30,6 +32,19 @@ pub fn failure(context: &Context, task: &TaskRecord, end: &AttemptEnd) -> Option
     let nothing_said = AgentReport::default();
     let report = end.agent.as_deref().unwrap_or(&nothing_said);
     verdict::judge(&profile, Ended { exit: end.exit, report, submission: agent.submission.as_ref() })
+}
+
+/// The failure of an attempt that was ended for its silence, or by its deadline: of the class of the error that stood then, where that
+/// is one that another agent may do without. It had tried again until then.
+pub fn with_fault(context: &Context, task: &TaskRecord, end: &AttemptEnd, wrong: Wrong) -> Wrong {
+    let by_deadline = matches!(end.stopped, Some(Stopped::Timeout | Stopped::Idle | Stopped::NoStart));
+    let fault = end.agent.as_ref().and_then(|report| report.fault.as_ref()).filter(|_| by_deadline);
+    let agent = task.attempts.last().and_then(|attempt| attempt.agent.as_ref());
+    let class = fault.zip(agent).and_then(|(fault, agent)| {
+        let profile = profile_of(&context.run, &agent.profile)?;
+        Some(verdict::classify(&profile.classify, fault)).filter(|class| class.is_of_one_agent())
+    });
+    Wrong { class: class.or(wrong.class), ..wrong }
 }
 
 /// Why an attempt that changed nothing is a failure.
