@@ -78,16 +78,39 @@ fn take_branch(repo: &Repository, run: &RunId, task: &TaskRecord) -> Result<(), 
     Ok(())
 }
 
+/// Gives the box of a task another home and directory for temporary files; those that it had go to the trash. Done again after a
+/// crash it comes to the same.
+pub fn homes_to_trash(
+    repo: &Repository,
+    run: &RunId,
+    (task, paths): (&TaskRecord, &SealedPaths),
+) -> Result<(), RunError> {
+    let trash = place_in_trash(repo, run, task)?;
+    for (directory, name) in [(&paths.home, "home"), (&paths.tmp, "tmp")] {
+        if fs::exists(directory)? {
+            fs::move_path(directory, &trash.join(name))?;
+        }
+        fs::create_private_dir_all(directory)?;
+    }
+    Ok(())
+}
+
+/// A new directory in the trash.
+fn place_in_trash(repo: &Repository, run: &RunId, task: &TaskRecord) -> Result<PathBuf, RunError> {
+    let token = random::token().map_err(WorktreeError::Random)?;
+    let name = format!("{run}.{}.{}.{}", task.id, task.attempts.len(), token.short());
+    let trash = repo.state_dir().join("trash").join(name);
+    fs::create_private_dir_all(&trash)?;
+    Ok(trash)
+}
+
 /// Moves the box of a task to the trash as it is, with its private directory, and takes its entry away; where in the trash it is.
 pub fn to_trash(
     repo: &Repository,
     run: &RunId,
     (task, paths): (&TaskRecord, &SealedPaths),
 ) -> Result<PathBuf, RunError> {
-    let token = random::token().map_err(WorktreeError::Random)?;
-    let name = format!("{run}.{}.{}.{}", task.id, task.attempts.len(), token.short());
-    let trash = repo.state_dir().join("trash").join(name);
-    fs::create_private_dir_all(&trash)?;
+    let trash = place_in_trash(repo, run, task)?;
     fs::remove_tree(&paths.entry)?;
     for (from, name) in [(&paths.enclosure, "box"), (&paths.private, "private")] {
         if fs::exists(from)? {

@@ -158,6 +158,11 @@ fn as_it_was_left(context: &Context, task: &TaskRecord, paths: &SealedPaths) -> 
         return Ok(None);
     }
     result::mend_ties(context, task, paths)?;
+    if goes_on.session.is_none() {
+        // What another agent configured there would run with the credentials of this one.
+        discard::homes_to_trash(&context.repo, &context.run.id, (task, paths))?;
+        reach::furnish(paths, &context.identity)?;
+    }
     let data = json!({"base": base, "box": paths.enclosure, "session": goes_on.session});
     context.store(|store| store.edit_task(&context.run.id, &task.id, "workspace.continue", data, |_| {}))?;
     let lenders = context.lend(&[&context.run.base.commit, base])?;

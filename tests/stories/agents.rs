@@ -129,7 +129,9 @@ fn who_is_not_let_in_gives_way_to_the_next_and_the_reason_is_shown() {
         echo 2 > right.txt; finish";
     let agents = "['stub', 'second']";
     let fresh = task("fresh", agents, prompt);
-    let goes_on = task("goes-on", agents, &prompt.replace(".txt", ".md")) + "handover = 'continue'\n";
+    let plants = "[ -e \"$HOME/planted\" ] && exit 9; echo x > \"$HOME/planted\"; ";
+    let goes_on =
+        task("goes-on", agents, &format!("{plants}{}", prompt.replace(".txt", ".md"))) + "handover = 'continue'\n";
     let document = run(&world, &(fresh + &goes_on));
     assert_eq!(document["state"], "landed", "{document}");
     for done in document["tasks"].as_array().expect("tasks") {
