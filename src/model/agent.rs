@@ -127,6 +127,8 @@ pub enum BudgetPart {
     Turns,
     /// Requests without the use of a tool.
     TurnsWithoutTool,
+    /// The time until its deadline, which is no part of a [`Budget`].
+    Time,
 }
 
 impl BudgetPart {
@@ -137,6 +139,7 @@ impl BudgetPart {
             BudgetPart::Cost => "money",
             BudgetPart::Turns => "turns",
             BudgetPart::TurnsWithoutTool => "turns without the use of a tool",
+            BudgetPart::Time => "time",
         }
     }
 }

@@ -169,7 +169,8 @@ async fn attend(context: &Arc<Context>, id: &TaskId, home: &Path) -> Result<std:
     }
 }
 
-async fn after(time: Option<Duration>) {
+/// Waits so long; for ever where there is no time.
+pub async fn after(time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep(time).await,
         None => std::future::pending().await,

@@ -74,7 +74,9 @@ async fn go_on(
         starter: attempt.starter.clone(),
     };
     let ears = TaskEars::new(context, id, budget(context, task));
+    let timeout = attempt.agent.as_ref().and_then(|agent| equip::deadline_of(&context.run, task, agent));
     let adopted = attempt::adopt(orphan, context.stop_of(id), &ears);
+    let adopted = ears.timed(adopted, (attempt.started_at, timeout));
     let ended = match mail::attended(context, id, prepared.paths.home.clone(), adopted).await {
         Ok(Adopted::NeverBegan) => {
             judge::take_back(context, task)?;

@@ -215,6 +215,7 @@ pub async fn run(
         launch.agent = Some(with.agent.watch(with.budget, with.known.endpoint.clone()));
     }
     let budget = equipped.as_ref().map(|with| with.budget).unwrap_or_default();
+    let begun = clock::now();
     launch.adoption = context.adoption(token)?;
     launch.held.clone_from(&places);
     let stop = context.stop_of(id);
@@ -231,7 +232,9 @@ pub async fn run(
         Ok(())
     };
     let ears = TaskEars::new(context, id, budget);
-    mail::attended(context, id, prepared.paths.home.clone(), attempt::run_heard(attempt, started, &ears)).await
+    let timed = (begun, launch.timeout.filter(|_| equipped.is_some()));
+    let heard = ears.timed(attempt::run_heard(attempt, started, &ears), timed);
+    mail::attended(context, id, prepared.paths.home.clone(), heard).await
 }
 
 /// Writes down that an attempt begins. It is consumed before the child starts: whatever dies in between, it is never started once too

@@ -351,3 +351,14 @@ fn who_tries_again_until_its_deadline_gives_way_for_what_it_was_refused_for() {
         "{document}"
     );
 }
+
+#[test]
+fn an_agent_whose_time_is_nearly_over_is_told_of_once() {
+    let world = world();
+    let text = task("a", "'stub'", "exec sleep 1000") + "timeout = '2s'\nretries = 0\n";
+    let mut run = begin(&world, &text);
+    let warned = run.next("attempt.budget");
+    assert_eq!(warned["data"]["nearly_used_up"], "time", "{warned}");
+    let ended = run.next("attempt.ended");
+    assert_eq!(ended["data"]["error"]["kind"], "timeout", "{ended}");
+}

@@ -18,12 +18,13 @@ use crate::model::cause::chain;
 use crate::model::health::Health;
 use crate::model::mail::{MessageKind, Question};
 use crate::model::record::TaskRecord;
-use crate::model::{Span, TaskId, TaskState};
+use crate::model::{Span, TaskId, TaskState, Timestamp};
 use crate::orchestrator::attempt::Ears;
 use crate::orchestrator::context::{Context, RunError, blocking};
 use crate::orchestrator::mail::{self, TEXT_MAX};
 use crate::orchestrator::{health, lookout};
 use crate::store::StoreError;
+use crate::sys::clock;
 
 /// How often at most it is written down what an agent says of itself while it works: the end is written down in any case.
 const PACE: Duration = Duration::from_secs(5);
@@ -47,6 +48,7 @@ pub const WARNED: &str = "attempt.budget";
 
 /// Of so many of a hundred of a budget somebody is warned.
 const NEARLY: u64 = 80;
+const NEARLY_OF_TIME: u32 = 80;
 
 /// The ears of a supervisor for one attempt of a task.
 pub struct TaskEars {
@@ -117,6 +119,36 @@ impl TaskEars {
         let (context, id) = (Arc::clone(context), id.clone());
         let (told, looks) = (AtomicUsize::new(0), AtomicUsize::new(0));
         TaskEars { context, id, budget, noted: Mutex::default(), told, looks, looking: Arc::default() }
+    }
+
+    /// Follows an attempt of an agent to its end, and warns when it has so much of its time behind it; `started` is when that began.
+    pub async fn timed<T>(
+        &self,
+        attempt: impl Future<Output = T>,
+        (started, timeout): (Timestamp, Option<Duration>),
+    ) -> T {
+        let nearly = timeout.map(|timeout| started.plus(timeout * NEARLY_OF_TIME / 100).left(started, clock::now()));
+        tokio::pin!(attempt);
+        tokio::select! {
+            ended = &mut attempt => return ended,
+            () = mail::after(nearly) => {
+                if let Err(error) = self.warn_of(BudgetPart::Time) {
+                    tracing::warn!(task = %self.id, error = chain(&error), "that its time is nearly over could not be written down");
+                }
+            }
+        }
+        attempt.await
+    }
+
+    fn warn_of(&self, part: BudgetPart) -> Result<(), StoreError> {
+        let task = self.context.task(&self.id)?;
+        let agent = task.attempts.last().and_then(|attempt| attempt.agent.as_ref());
+        match agent {
+            Some(agent) if agent.warned.is_none() => {
+                self.edit(WARNED, json!({"nearly_used_up": part}), |agent| agent.warned = Some(part))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The answer to a request, where that is known at once.

@@ -82,6 +82,12 @@ pub fn budget_of(run: &RunRecord, task: &TaskRecord, recorded: &AgentRecord) -> 
     Some(agent.budget(task).beyond(recorded.carried))
 }
 
+/// How long an attempt of an agent may run that is on record.
+pub fn deadline_of(run: &RunRecord, task: &TaskRecord, recorded: &AgentRecord) -> Option<Duration> {
+    let wall = profile_of(run, &recorded.profile)?.limits.wall;
+    Some(task.spec.timeout.or(wall).map_or(WALL, |span| span.0))
+}
+
 impl Agent<'_> {
     /// What is known when it is to be started: its own part; places and texts are the attempt's.
     pub fn surroundings(&self, task: &TaskRecord, level: ConfineLevel) -> Result<Surroundings, RunError> {
