@@ -1,5 +1,5 @@
 //! Tests of what is read of real agents: their output against a scripted model server, recorded, is held against what happened.
-//! `recordings/` has the streams, `recordings/expected.txt` a line for each; whoever records anew has `write_them_anew` write it.
+//! `recordings/` has the streams, `recordings/expected.txt` a line for each; whoever records anew has it written: see `written_anew`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,6 +11,12 @@ use super::render;
 use super::verdict::classify;
 use crate::model::FailureClass;
 use crate::model::agent::{AgentFault, AgentReport};
+
+/// True where somebody wants what is expected written as it is now (`TREEHAND_WRITE_EXPECTED=yes`), to read what is different.
+#[expect(clippy::disallowed_methods, reason = "it is the tests' own variable")]
+pub fn written_anew() -> bool {
+    std::env::var_os("TREEHAND_WRITE_EXPECTED").is_some()
+}
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/agent/recordings")
@@ -61,18 +67,15 @@ fn all() -> String {
 
 #[test]
 fn every_recording_says_what_happened() {
+    if written_anew() {
+        std::fs::write(folder().join("expected.txt"), all()).expect("a file");
+    }
     let expected = std::fs::read_to_string(folder().join("expected.txt")).expect("what is expected");
     let found = all();
     for (found, expected) in found.lines().zip(expected.lines()) {
         assert_eq!(found, expected);
     }
     assert_eq!(found.lines().count(), expected.lines().count());
-}
-
-#[test]
-#[ignore = "writes what the test before it reads"]
-fn write_them_anew() {
-    std::fs::write(folder().join("expected.txt"), all()).expect("a file");
 }
 
 /// What a line of `expected.txt` cannot say wrongly: it follows from the case alone.

@@ -6,32 +6,18 @@
 
 use crate::support;
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use support::{Answer, World, answer, level};
+use support::{Answer, World, answer, level, stub};
 
-/// A stand-in for an agent: tells of itself as agents do, and hands in a result by its tools; it waits for their answer on a pipe.
-const STUB: &str = r#"#!/bin/sh
-[ "$1" = --version ] && { echo 'stub 1.0'; exit 0; }
-endpoint=$1 treehand=$2
-prompt=$(cat)
-echo '{"type":"session","id":"s-1"}'
-[ -z "$STUB_FAULT" ] || { echo "{\"type\":\"error\",\"message\":\"$STUB_FAULT\"}"; exit 1; }
+/// A stand-in for an agent that does what its variables say, and else hands in by its tools that there was nothing to do.
+const STUB: &str = r#"
+say '{"type":"session","id":"s-1"}'
+[ -z "$STUB_FAULT" ] || { fault "$STUB_FAULT"; exit 1; }
 [ -z "$STUB_WRITES" ] || echo x > made.txt
-if [ -z "$STUB_SILENT" ]; then
-  mkfifo "$HOME/calls" "$HOME/answers"
-  "$treehand" mcp --task --endpoint "$endpoint" < "$HOME/calls" > "$HOME/answers" &
-  exec 3> "$HOME/calls" 4< "$HOME/answers"
-  echo '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"stub","version":"1"}}}' >&3
-  echo '{"jsonrpc":"2.0","method":"notifications/initialized"}' >&3
-  echo '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"submit_result","arguments":{"status":"nothing_to_do","summary":"ok"}}}' >&3
-  while read -r line <&4; do case $line in *'"id":1'*) break;; esac; done
-  exec 3>&- 4<&-
-  wait
-fi
-echo '{"type":"end"}'
+[ -n "$STUB_SILENT" ] || submit nothing_to_do ok
+finish
 "#;
 
 const PROFILE: &str = r#"schema = 1
@@ -82,8 +68,7 @@ fn write(path: &Path, text: &str) {
 fn world() -> World {
     let world = World::new();
     let program = world.path().join("bin/stub-agent");
-    write(&program, STUB);
-    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("executable");
+    stub::write(&program, STUB);
     write(&own(&world, "stub"), PROFILE);
     write(&own(&world, "absent"), "extends = \"stub\"\nprogram = \"no-such-agent\"\n");
     world

@@ -5,15 +5,17 @@
 //! conversation that it goes on with.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use super::World;
 
-const SCRIPT: &str = r#"#!/bin/sh
+/// What every stand-in can: its words.
+const WORDS: &str = r#"#!/bin/sh
 [ "$1" = --version ] && { echo 'stub 1.0'; exit 0; }
 endpoint=$1 treehand=$2 resumed=${3:-}
 say() { printf '%s\n' "$1"; }
 finish() { say '{"type":"end"}'; }
-fault() { say '{"type":"error","message":"'"$1"'","status":'"$2"'}'; }
+fault() { say '{"type":"error","message":"'"$1"'","status":'"${2:-null}"'}'; }
 uses() { say '{"type":"usage","input":'"$1"',"output":0}'; }
 tool() {
   rm -f "$HOME/in" "$HOME/out"; mkfifo "$HOME/in" "$HOME/out"
@@ -27,6 +29,10 @@ tool() {
 }
 submit() { tool submit_result '{"status":"'"$1"'","summary":"'"$2"'"}'; }
 prompt=$(cat)
+"#;
+
+/// What the one does that its prompt tells what to do.
+const OBEYS: &str = r#"
 case $0 in *silent) ;; *) say '{"type":"session","id":"'"${resumed:-conversation-$$}"'"}';; esac
 say '{"type":"text","text":"I am at work"}'
 eval "$(printf '%s\n' "$prompt" | sed -n '/^Your task, /,$p' | sed 1,2d)"
@@ -91,13 +97,9 @@ end = true
 /// Gives a world the agent `stub`, and more of it: `second` and `third`, and `silent`, which names no conversation by itself.
 pub fn install(world: &World) {
     let (programs, profiles) = (world.path().join("programs"), world.path().join("home/.config/treehand/agents"));
-    for directory in [&programs, &profiles] {
-        std::fs::create_dir_all(directory).expect("made");
-    }
+    std::fs::create_dir_all(&profiles).expect("made");
     for name in ["stub", "silent"] {
-        let program = programs.join(name);
-        std::fs::write(&program, SCRIPT).expect("written");
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("executable");
+        write(&programs.join(name), OBEYS);
     }
     let program = programs.join("stub");
     let profile = format!("program = '{}'\n{PROFILE}", program.display());
@@ -107,6 +109,13 @@ pub fn install(world: &World) {
     }
     let silent = format!("extends = \"stub\"\nprogram = '{}'\n", programs.join("silent").display());
     std::fs::write(profiles.join("silent.toml"), silent).expect("written");
+}
+
+/// Writes the program of a stand-in that does this, with the words of all of them.
+pub fn write(program: &Path, does: &str) {
+    std::fs::create_dir_all(program.parent().expect("a parent")).expect("made");
+    std::fs::write(program, format!("{WORDS}{does}")).expect("written");
+    std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).expect("executable");
 }
 
 /// A task of an agent, in a tasks file.
