@@ -44,14 +44,17 @@ pub struct Equipment {
 
 /// The profile of one of a run's agents.
 pub fn profile_of(run: &RunRecord, name: &str) -> Option<Profile> {
-    let setup = run.agents.iter().find(|setup| setup.name == name)?;
+    profile(run.agents.iter().find(|setup| setup.name == name)?)
+}
+
+/// A profile as a run keeps it; `None` for one that an older or newer treehand wrote otherwise.
+pub fn profile(setup: &AgentSetup) -> Option<Profile> {
     serde_json::from_value(setup.profile.clone()).ok()
 }
 
 /// The variables of an agent whose values are kept out of everything that is kept.
 pub fn secret_names(setup: &AgentSetup) -> Vec<VariableName> {
-    let profile = serde_json::from_value::<Profile>(setup.profile.clone()).ok();
-    let of_profile = profile.map(|profile| profile.env.secrets).unwrap_or_default();
+    let of_profile = profile(setup).map(|profile| profile.env.secrets).unwrap_or_default();
     of_profile.into_iter().chain(setup.options.secrets.iter().cloned()).collect()
 }
 

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::equip;
 use crate::agent::profile::{COMMAND, Profile};
 use crate::agent::registry::Registry;
 use crate::model::RunSpec;
@@ -122,8 +123,7 @@ fn set_up(known: &Registry, name: &str, options: &Options) -> Result<AgentSetup,
 /// The same agents as they are here and now, by what was said of them when their run was planned.
 pub fn again(agents: &[AgentSetup]) -> Vec<AgentSetup> {
     let one = |setup: &AgentSetup| {
-        let profile: Profile = serde_json::from_value(setup.profile.clone()).ok()?;
-        let Found { program, version, reads } = find(&profile, &setup.options)?;
+        let Found { program, version, reads } = find(&equip::profile(setup)?, &setup.options)?;
         Some(AgentSetup { program: Some(program), version, reads, ..setup.clone() })
     };
     agents.iter().map(|setup| one(setup).unwrap_or_else(|| AgentSetup { program: None, ..setup.clone() })).collect()

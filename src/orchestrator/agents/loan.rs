@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
+use super::equip;
 use crate::agent::command::{self, Surroundings};
 use crate::agent::profile::Profile;
 use crate::model::agent::{AgentSetup, Loan};
@@ -55,8 +56,7 @@ pub fn choose(profile: &Profile, known: &Surroundings) -> Result<Lent, RunError>
 
 /// The texts in files that an agent of a run may be lent that may be secrets; of one that cannot be read there are none to keep.
 pub fn secrets_of(setup: &AgentSetup) -> Vec<String> {
-    let profile = serde_json::from_value::<Profile>(setup.profile.clone()).ok();
-    let brings = profile.map(|profile| profile.bring).unwrap_or_default();
+    let brings = equip::profile(setup).map(|profile| profile.bring).unwrap_or_default();
     let files =
         brings.iter().filter(|bring| bring.login).flat_map(|bring| &bring.from).filter_map(|from| place_of(from));
     files.filter_map(|file| small::read_small(&file, LENT_MAX).ok()).flat_map(|content| secrets_in(&content)).collect()
