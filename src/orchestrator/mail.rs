@@ -88,11 +88,7 @@ pub async fn attended<T>(
         Err(error) = attend(context, id, &home) => Err(error),
     };
     unpark(context, id, "its command ended")?;
-    context.sign(id, |signs| {
-        signs.tool = None;
-        // What it asked for ended with it.
-        signs.answers.clear();
-    });
+    context.sign(id, |signs| signs.tool = None);
     ended
 }
 

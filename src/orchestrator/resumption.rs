@@ -73,7 +73,7 @@ async fn go_on(
         log: attempt.log.clone(),
         starter: attempt.starter.clone(),
     };
-    let ears = TaskEars::new(context, id, budget(context, task));
+    let ears = TaskEars::new(context, (id, task.attempts.len()), budget(context, task));
     let timeout = attempt.agent.as_ref().and_then(|agent| equip::deadline_of(&context.run, task, agent));
     let adopted = attempt::adopt(orphan, context.stop_of(id), &ears);
     let adopted = ears.timed(adopted, (attempt.started_at, timeout));

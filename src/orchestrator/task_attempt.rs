@@ -2,6 +2,7 @@
 //!
 //! Everything is thought out before the attempt is on record, and made after it: what is lent to an agent is known to whoever recovers.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -20,11 +21,11 @@ use super::setup::{self, TaskTree};
 use super::slots::Place;
 use super::sockets;
 use crate::agent::command::Surroundings;
-use crate::agent::invocation;
+use crate::agent::invocation::{self, Invocation};
 use crate::confine::Launch;
 use crate::model::agent::{AgentRecord, AgentReport, Budget, Usage};
 use crate::model::record::{AttemptRecord, ConfineLevel, RunRecord, TaskRecord};
-use crate::model::{TaskEvent, TaskId, Token};
+use crate::model::{ProcId, TaskEvent, TaskId, Token};
 use crate::store::StoreError;
 use crate::sys::{clock, proc};
 use crate::worktree::exported::Exported;
@@ -161,36 +162,15 @@ pub async fn run(
     prepared: &Prepared,
     (token, places): (&Token, Vec<Place>),
 ) -> Result<AttemptEnd, RunError> {
-    let run = &context.run.id;
     let task = context.task(id)?;
-    let n = u32::try_from(task.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
-    let invocation = invocation::invocation(run, &task.spec, n);
-    let name = format!("{run}/{id}");
+    let attempt = task.attempts.len() + 1;
+    let n = u32::try_from(attempt).unwrap_or(u32::MAX);
+    let log = context.repo.attempt_log(&context.run.id, id, n);
+    let name = format!("{}/{id}", context.run.id);
     let (branch, base, path, repo) = (&task.branch, &prepared.base, &prepared.paths.tree, &context.repo.name);
-    let mut launch = context.launch_in(&prepared.paths, &prepared.lenders, (invocation.argv, token.clone()))?;
     let exported = Exported { name: &name, branch, base, path, repo };
-    let own = invocation.env.into_iter().chain(resolve::variable(&task, &prepared.paths.home)).collect();
-    furnish(&mut launch, &task, own, &exported)?;
-    launch.set(vec![mail::variable(&prepared.paths.home)]);
-    (launch.idle, launch.start_up) = (context.run.idle.map(|span| span.0), context.run.start_up.map(|span| span.0));
-    launch.health = Some(context.run.health);
-    let log = context.repo.attempt_log(run, id, n);
+    let mut launch = launch_of(context, (&task, n), (prepared, &exported), token)?;
     launch.log = Some(context.log_plan(&log));
-    let record = AttemptRecord {
-        n,
-        token: token.clone(),
-        process: None,
-        starter: proc::own(),
-        started_at: clock::now(),
-        ended_at: None,
-        exit: None,
-        signal: None,
-        error: None,
-        log: log.clone(),
-        setup: Vec::new(),
-        health: None,
-        agent: None,
-    };
     let agent = equip::next(&context.run, &task)?;
     let equipped = agent.as_ref().map(|agent| equipped(context, &task, agent, (prepared, token))).transpose();
     let of_agent = agent.as_ref().map(|agent| match &equipped {
@@ -198,7 +178,7 @@ pub async fn run(
         // What cannot be is an attempt all the same, whose failure says why.
         _ => agent.record(&Surroundings::default(), &Lent::default()),
     });
-    begin(context, id, AttemptRecord { agent: of_agent, ..record })?;
+    begin(context, id, AttemptRecord { agent: of_agent, ..begins(n, token, &log) })?;
     let equipped = equipped?;
     mail::open(&prepared.paths.home)?;
     if prepared.goes_on.is_none() {
@@ -215,26 +195,63 @@ pub async fn run(
         launch.agent = Some(with.agent.watch(with.budget, with.known.endpoint.clone()));
     }
     let budget = equipped.as_ref().map(|with| with.budget).unwrap_or_default();
-    let begun = clock::now();
+    let timed = (clock::now(), launch.timeout.filter(|_| equipped.is_some()));
     launch.adoption = context.adoption(token)?;
     launch.held.clone_from(&places);
+    let ears = TaskEars::new(context, (id, attempt), budget);
     let stop = context.stop_of(id);
     let attempt = Attempt { launch: &launch, granted: context.granted, machine: &context.machine, stop };
-    let started = |process: Option<&crate::model::ProcId>| {
-        let data = json!({"attempt": n, "process": process});
-        context.store(|store| {
-            store.edit_task(run, id, "attempt.started", data, |task| {
-                if let Some(attempt) = task.attempts.last_mut() {
-                    attempt.process = process.cloned();
-                }
-            })
-        })?;
-        Ok(())
-    };
-    let ears = TaskEars::new(context, id, budget);
-    let timed = (begun, launch.timeout.filter(|_| equipped.is_some()));
+    let started = |process: Option<&ProcId>| Ok(note_process(context, (id, n), process)?);
     let heard = ears.timed(attempt::run_heard(attempt, started, &ears), timed);
     mail::attended(context, id, prepared.paths.home.clone(), heard).await
+}
+
+/// What a task's command is started with; of an agent what any command has, and not yet what is its own.
+fn launch_of(
+    context: &Context,
+    (task, n): (&TaskRecord, u32),
+    (prepared, exported): (&Prepared, &Exported<'_>),
+    token: &Token,
+) -> Result<Launch, RunError> {
+    let (run, home) = (&context.run, &prepared.paths.home);
+    let Invocation { argv, env } = invocation::invocation(&run.id, &task.spec, n);
+    let mut launch = context.launch_in(&prepared.paths, &prepared.lenders, (argv, token.clone()))?;
+    let own = env.into_iter().chain(resolve::variable(task, home)).collect();
+    furnish(&mut launch, task, own, exported)?;
+    launch.set(vec![mail::variable(home)]);
+    (launch.idle, launch.start_up) = (run.idle.map(|span| span.0), run.start_up.map(|span| span.0));
+    launch.health = Some(run.health);
+    Ok(launch)
+}
+
+/// An attempt that begins now.
+fn begins(n: u32, token: &Token, log: &Path) -> AttemptRecord {
+    AttemptRecord {
+        n,
+        token: token.clone(),
+        process: None,
+        starter: proc::own(),
+        started_at: clock::now(),
+        ended_at: None,
+        exit: None,
+        signal: None,
+        error: None,
+        log: log.to_owned(),
+        setup: Vec::new(),
+        health: None,
+        agent: None,
+    }
+}
+
+/// Writes down who holds an attempt.
+fn note_process(context: &Context, (id, n): (&TaskId, u32), process: Option<&ProcId>) -> Result<(), StoreError> {
+    let data = json!({"attempt": n, "process": process});
+    let held = |task: &mut TaskRecord| {
+        if let Some(attempt) = task.attempts.last_mut() {
+            attempt.process = process.cloned();
+        }
+    };
+    context.store(|store| store.edit_task(&context.run.id, id, "attempt.started", data, held)).map(drop)
 }
 
 /// Writes down that an attempt begins. It is consumed before the child starts: whatever dies in between, it is never started once too
@@ -252,5 +269,8 @@ fn begin(context: &Context, id: &TaskId, record: AttemptRecord) -> Result<(), St
         // What an earlier one asked is none of its business.
         (task.question, task.unanswered) = (None, false);
     };
-    context.store(|store| store.move_task(&context.run.id, id, TaskEvent::Start, data, begin)).map(drop)
+    context.store(|store| store.move_task(&context.run.id, id, TaskEvent::Start, data, begin))?;
+    // What the one before it asked for ended with that.
+    context.sign(id, |signs| signs.answers.clear());
+    Ok(())
 }

@@ -55,6 +55,8 @@ pub struct TaskEars {
     context: Arc<Context>,
     id: TaskId,
     budget: Budget,
+    /// How many attempts there are, this one included.
+    attempt: usize,
     noted: Mutex<Noted>,
     told: AtomicUsize,
     looks: AtomicUsize,
@@ -114,11 +116,11 @@ impl Ears for TaskEars {
 }
 
 impl TaskEars {
-    /// Those for a task whose attempt may use up so much.
-    pub fn new(context: &Arc<Context>, id: &TaskId, budget: Budget) -> TaskEars {
+    /// Those for an attempt of a task, the how-manieth that is, which may use up so much.
+    pub fn new(context: &Arc<Context>, (id, attempt): (&TaskId, usize), budget: Budget) -> TaskEars {
         let (context, id) = (Arc::clone(context), id.clone());
         let (told, looks) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        TaskEars { context, id, budget, noted: Mutex::default(), told, looks, looking: Arc::default() }
+        TaskEars { context, id, budget, attempt, noted: Mutex::default(), told, looks, looking: Arc::default() }
     }
 
     /// Follows an attempt of an agent to its end, and warns when it has so much of its time behind it; `started` is when that began.
@@ -140,6 +142,7 @@ impl TaskEars {
         attempt.await
     }
 
+    /// Tells once that nearly all of something is used.
     fn warn_of(&self, part: BudgetPart) -> Result<(), StoreError> {
         let task = self.context.task(&self.id)?;
         let agent = task.attempts.last().and_then(|attempt| attempt.agent.as_ref());
@@ -175,13 +178,10 @@ impl TaskEars {
             }
             *noted = Noted { at: Some(Instant::now()), session: report.session.clone(), warned };
         }
-        let known = self.context.task(&self.id)?;
-        let known = known.attempts.last().and_then(|attempt| attempt.agent.as_ref());
-        let is_warned = warned.is_some() && known.is_some_and(|known| known.warned.is_none());
-        let kind = if is_warned { WARNED } else { "attempt.agent" };
         let data = json!({"session": report.session, "turns": report.turns, "tools": report.tools, "usage": report.usage,
             "nearly_used_up": warned});
-        self.edit(kind, data, |agent| (agent.report, agent.warned) = (report, agent.warned.or(warned)))
+        self.edit("attempt.agent", data, |agent| agent.report = report)?;
+        warned.map_or(Ok(()), |part| self.warn_of(part))
     }
 
     fn edit(&self, kind: &str, data: Value, change: impl FnOnce(&mut AgentRecord)) -> Result<(), StoreError> {
@@ -303,6 +303,7 @@ impl TaskEars {
     /// Later, by whoever has the time: what takes git is not done where the shim is listened to.
     fn look(&self, request: AgentRequest) {
         let (context, id, turn) = (Arc::clone(&self.context), self.id.clone(), Arc::clone(&self.looking));
+        let attempt = self.attempt;
         tokio::spawn(async move {
             let _turn = turn.lock().await;
             let looked = {
@@ -316,7 +317,13 @@ impl TaskEars {
                 Ok(found) => fitting(found),
                 Err(error) => Reply::Error(format!("treehand could not do it: {}", chain(&error))),
             };
-            context.sign(&id, |signs| drop(signs.answers.insert(request.n, reply)));
+            // Requests are counted for each attempt: what came too late for one is no answer for the next.
+            let is_its = || context.task(&id).is_ok_and(|task| task.attempts.len() == attempt);
+            context.sign(&id, |signs| {
+                if is_its() {
+                    signs.answers.insert(request.n, reply);
+                }
+            });
         });
     }
 }

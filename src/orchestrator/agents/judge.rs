@@ -18,7 +18,7 @@ use crate::orchestrator::failure::Wrong;
 /// What an agent asked for while nobody was there to hear it, and then ended: what it handed in is stored, a question has no use
 /// any more.
 pub fn hear_the_rest(context: &Arc<Context>, task: &TaskRecord, end: &AttemptEnd) {
-    let ears = TaskEars::new(context, &task.id, Budget::default());
+    let ears = TaskEars::new(context, (&task.id, task.attempts.len()), Budget::default());
     for request in end.unanswered.iter().filter(|request| matches!(request.tool.as_str(), "submit_result" | "progress"))
     {
         let _nobody_waits_for_it = ears.answered(request);
