@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use super::error::Result;
 use crate::model::{CommitId, Hooks};
-use crate::sys::fs;
 use crate::sys::git::Version;
+use crate::sys::{alike, fs};
 use crate::worktree::Repository;
 use crate::worktree::import::update_ref;
 use crate::worktree::sealed::remove_if_empty;
@@ -90,7 +90,7 @@ pub fn copy(repo: &Repository, from: &str, to: &str) -> Result<()> {
     let read = || Ok((std::fs::read(&from)?, std::fs::metadata(&from)?.permissions()));
     let (content, mode) = read().map_err(fs::at("read", &from))?;
     if let Some(parent) = to.parent() {
-        fs::create_dir_all_alike(parent)?;
+        alike::create_dir_all(parent)?;
     }
     // git leaves empty directories of other names there.
     remove_if_empty(Some(&to));

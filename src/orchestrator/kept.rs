@@ -14,6 +14,17 @@ pub fn keep(repo: &Repository, captured: &[Captured]) -> Result<()> {
     update_refs(repo, &missing(repo, captured)?, "treehand: landed")
 }
 
+/// True while all of these refs are where they have to be.
+pub fn stand(repo: &Repository, refs: &[RefChange]) -> Result<bool> {
+    let reader = repo.reader();
+    for RefChange { reference, expected, .. } in refs {
+        if reader.ref_commit(reference)? != *expected {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// What is still to be kept of these.
 pub fn missing(repo: &Repository, captured: &[Captured]) -> Result<Vec<RefChange>> {
     let (reader, mut changes) = (repo.reader(), Vec::new());

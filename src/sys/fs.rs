@@ -99,22 +99,6 @@ pub fn while_emptied<T>(make: impl Fn() -> Result<T, FsError>) -> Result<T, FsEr
     make()
 }
 
-/// Makes a directory and those around it, each as open to others as the one that it is made in: in a repository that a
-/// group shares nobody's umask shuts the others out.
-pub fn create_dir_all_alike(path: &Path) -> Result<(), FsError> {
-    if exists(path)? {
-        return Ok(());
-    }
-    let Some(parent) = path.parent() else { return create_dir_all(path) };
-    create_dir_all_alike(parent)?;
-    match fs::create_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        made => made.map_err(at("create", path))?,
-    }
-    let like = fs::metadata(parent).map_err(at("read", parent))?;
-    fs::set_permissions(path, like.permissions()).map_err(at("create", path))
-}
-
 /// Creates a directory and its parents, readable by the owner alone.
 pub fn create_private_dir_all(path: &Path) -> Result<(), FsError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at("create", path))

@@ -3,6 +3,7 @@
 //! Promises: each outside thing has one gateway, hardened once; whatever is not here is not reached from elsewhere
 //! (`clippy.toml` bans the raw calls). Knows nothing of workspaces or runs. Uses `model` only.
 
+pub mod alike;
 mod aside;
 pub mod at_once;
 pub mod carry;

@@ -215,6 +215,11 @@ pub struct RefChange {
 }
 
 impl RefChange {
+    /// None at all, that only holds as long as the ref is there: the others in its transaction move if it is.
+    pub fn none(reference: String, at: CommitId) -> RefChange {
+        RefChange { reference, new: Some(at.clone()), expected: Some(at) }
+    }
+
     /// Where it goes and where it is, as git is told: absence is zeros.
     fn ends(&self) -> (String, String) {
         let RefChange { new, expected, .. } = self;
@@ -226,6 +231,9 @@ impl RefChange {
     /// The line of `update-ref --stdin -z` that makes it.
     fn line(&self) -> Vec<u8> {
         let (new, expected) = self.ends();
+        if new == expected {
+            return format!("verify {}\0{expected}\0", self.reference).into_bytes();
+        }
         format!("update {}\0{new}\0{expected}\0", self.reference).into_bytes()
     }
 }

@@ -201,6 +201,20 @@ impl Signature {
         Signature { author: author.into_iter().map(|(name, value)| (name, value.to_owned())).collect() }
     }
 
+    /// True when nothing is known of it.
+    pub fn is_nobodys(&self) -> bool {
+        self.author.is_empty()
+    }
+
+    /// The author as a commit has it; `None` where something of it is left to git.
+    pub fn line(&self) -> Option<String> {
+        let part = |name| self.author.iter().find(|(is, _)| *is == name).map(|(_, value)| value.as_str());
+        let (name, address) = (part("GIT_AUTHOR_NAME")?, part("GIT_AUTHOR_EMAIL")?);
+        let date = part("GIT_AUTHOR_DATE")?.strip_prefix('@')?;
+        let plain = |text: &str| !text.contains(['<', '>', '\n', '\0']) && text.trim() == text;
+        (plain(name) && plain(address)).then(|| format!("{name} <{address}> {date}"))
+    }
+
     /// The user, at a moment of their own choosing (seconds of Unix time).
     pub fn at(seconds: i64) -> Signature {
         let date = format!("@{seconds} +0000");

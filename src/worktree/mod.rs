@@ -44,6 +44,7 @@ pub mod landed;
 pub mod landed_many;
 mod lfs_content;
 pub mod links;
+pub mod making;
 pub mod memo;
 pub mod merge;
 pub mod merging;

@@ -14,7 +14,7 @@ use super::error::{Result, WorktreeError};
 use super::repository::Repository;
 use crate::model::CommitId;
 use crate::sys::git::{Git, GitCommand, Reader, Version};
-use crate::sys::{fs, random};
+use crate::sys::{alike, fs, random};
 
 /// A place for objects that are not trusted yet, or not wanted yet.
 #[derive(Debug)]
@@ -231,6 +231,27 @@ impl Quarantine {
         self.adopt(&pack_dir, &packs)
     }
 
+    /// The same for what was written as packs here, all of which is wanted, where refs of the main repository reach all else: nothing is
+    /// looked for then.
+    pub fn migrate_made(&self, tips: &[CommitId], known: &[CommitId]) -> Result<Kept> {
+        match self.has_loose_objects()? {
+            false => self.migrate_packs(),
+            true => self.migrate(tips, known),
+        }
+    }
+
+    fn has_loose_objects(&self) -> Result<bool> {
+        let objects = self.objects();
+        let entries = std::fs::read_dir(&objects).map_err(fs::at("read", &objects))?;
+        for entry in entries {
+            let name = entry.map_err(fs::at("read", &objects))?.file_name();
+            if name != "info" && name != "pack" {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Moves the packs that `index-pack` put into the quarantine over as they are; what they lack is reachable in main.
     pub fn migrate_packs(&self) -> Result<Kept> {
         let pack_dir = self.objects().join("pack");
@@ -259,6 +280,7 @@ impl Quarantine {
                 let name = format!("{stem}.{extension}");
                 if fs::exists(&pack_dir.join(&name))? {
                     sync_file(&pack_dir.join(&name))?;
+                    alike::set_read_only(&pack_dir.join(&name), &target)?;
                     fs::move_path(&pack_dir.join(&name), &target.join(&name))?;
                 }
             }

@@ -16,7 +16,7 @@ use super::run_store::content_beside;
 use super::submodules::{self, Submodule};
 use crate::model::record::WorkspaceRecord;
 use crate::model::{BranchName, CommitId, RunId, Submodules, TaskId};
-use crate::sys::fs;
+use crate::sys::{alike, fs};
 
 /// The private dir's configuration: nothing in it starts a program, and gc never runs behind anybody's back.
 const PRIVATE_CONFIG: &str = "\thooksPath = /dev/null
@@ -254,7 +254,7 @@ fn show(repo: &Repository, paths: &SealedPaths, branch: &BranchName, reason: &st
     }
     fs::while_emptied(|| {
         // As open as git would make it where a group shares the repository.
-        fs::create_dir_all_alike(&repo.common_dir.join("worktrees"))?;
+        alike::create_dir_all(&repo.common_dir.join("worktrees"))?;
         fs::move_path(&staging, &paths.entry)
     })?;
     if tables {

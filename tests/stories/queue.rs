@@ -141,6 +141,28 @@ fn a_target_that_moves_under_a_gate_is_merged_with_anew() {
     assert_eq!(world.show("main", "by-hand"), "mine\n");
 }
 
+/// Its objects are held by that branch alone, and what lands is made of them.
+#[test]
+fn a_branch_that_is_gone_when_its_result_lands_leaves_no_hole_in_what_landed() {
+    for collects in [false, true] {
+        let world = World::new();
+        let repo = world.repo().display().to_string();
+        let collect = if collects { "git gc --quiet --prune=now; " } else { "" };
+        let take = "git for-each-ref --format='delete %(refname)' refs/heads/treehand/ | git update-ref --stdin";
+        let script = format!("cd '{repo}'; unset GIT_DIR; {take}; {collect}true");
+        let tasks = [task("a", "mkdir -p d/e; seq 99 > d/e/a"), task("b", "seq 98 > b")];
+        let run = waiting(&world, &tasks, &gate(&world, &script), &[]);
+        std::fs::write(world.repo().join("other"), "of a person").expect("written");
+        world.git(&["add", "other"]);
+        world.git(&["commit", "-q", "-m", "other"]);
+        let before = world.git(&["rev-parse", "main"]);
+        let merged = merge(&world, &run, i32::from(collects));
+        assert!(!judged(&world).is_empty());
+        world.git(&["fsck", "--connectivity-only", "--no-dangling", "main"]);
+        assert_eq!(world.git(&["rev-parse", "main"]) == before, collects, "{merged}");
+    }
+}
+
 #[test]
 fn a_local_change_in_the_way_stops_what_it_is_in_the_way_of_and_nothing_else() {
     let world = World::new();

@@ -14,6 +14,7 @@ use crate::orchestrator::context::{Context, RunError};
 use crate::orchestrator::kept;
 use crate::store::EntryDraft;
 use crate::worktree::advance::{Advance, Advanced, advance, advance_with};
+use crate::worktree::import::RefChange;
 use crate::worktree::remote_landing::{self, Pushed, There};
 use crate::worktree::{Repository, WorktreeError};
 
@@ -56,21 +57,24 @@ pub enum Moved {
     Refused(String),
 }
 
-/// Moves it from one commit to another, which these results are.
+/// Moves it from one commit to another, which these results are, if all of `standing` is as it says.
 pub fn move_on(
     context: &Context,
     (from, to): (&CommitId, &CommitId),
-    links: &[Link],
+    (links, standing): (&[Link], &[RefChange]),
     message: &str,
 ) -> Result<Moved, RunError> {
     let Some(target) = &context.run.push else {
         let (branch, lock_wait) = (&context.run.into, context.run.lock_wait.0);
         let captured: Vec<_> = links.iter().map(|link| link.subject.captured()).collect();
-        let also = kept::missing(&context.repo, &captured)?;
-        return Ok(match advance_with(&context.repo, &Advance { branch, from, to, message, lock_wait }, &also)? {
-            Advanced::Done => Moved::Done,
-            other => Moved::Not(other),
-        });
+        let mut also = kept::missing(&context.repo, &captured)?;
+        also.extend_from_slice(standing);
+        return match advance_with(&context.repo, &Advance { branch, from, to, message, lock_wait }, &also) {
+            Ok(Advanced::Done) => Ok(Moved::Done),
+            Ok(other) => Ok(Moved::Not(other)),
+            Err(_) if !kept::stand(&context.repo, standing)? => Ok(Moved::Not(Advanced::Raced)),
+            Err(error) => Err(error.into()),
+        };
     };
     let landed: Vec<(CommitId, CommitId)> =
         links.iter().map(|link| (link.subject.entry.commit.clone(), link.after.clone())).collect();

@@ -13,6 +13,7 @@ use crate::orchestrator::room;
 use crate::orchestrator::template::TemplateFault;
 use crate::sys::git::{CommitText, Reader};
 use crate::worktree::error::Result as WorktreeResult;
+use crate::worktree::making::{Making, People};
 use crate::worktree::merge::{self, Outcome, Signature};
 use crate::worktree::merging::Merger;
 use crate::worktree::quarantine::Quarantine;
@@ -23,6 +24,7 @@ use crate::worktree::{Repository, WorktreeError};
 pub struct Hand<'a> {
     reader: Reader,
     quarantine: &'a Quarantine,
+    making: Making<'a>,
     merger: Merger<'a>,
 }
 
@@ -62,8 +64,14 @@ type Made = WorktreeResult<Result<New, Clash>>;
 
 impl<'a> Hand<'a> {
     /// One that works in this quarantine.
-    pub fn open(repo: &Repository, quarantine: &'a Quarantine) -> Hand<'a> {
-        Hand { reader: repo.reader(), quarantine, merger: Merger::open(quarantine) }
+    pub fn open(repo: &Repository, quarantine: &'a Quarantine, people: &'a People) -> Hand<'a> {
+        let (making, merger) = (Making::open(quarantine, people), Merger::open(quarantine));
+        Hand { reader: repo.reader(), quarantine, making, merger }
+    }
+
+    /// Leaves everything that it has made where git finds it.
+    pub fn finish(self) -> WorktreeResult<()> {
+        self.making.write()
     }
 
     /// What a result is put on: the top, or the run's base where the target is merely behind it (a local branch that was not
@@ -81,7 +89,7 @@ impl<'a> Hand<'a> {
         let made = match subject.strategy {
             Strategy::Squash => self.tree_of(onto, tree).and_then(|tree| self.squash(subject, (onto, &tree))),
             Strategy::Merge => self.merge_commit(subject, onto),
-            Strategy::Rebase => rebase(self.quarantine, subject, onto),
+            Strategy::Rebase => self.making.write().and_then(|()| rebase(self.quarantine, subject, onto)),
             Strategy::Ff => self.fast_forward(&subject.entry, onto),
         };
         match made {
@@ -125,6 +133,11 @@ impl<'a> Hand<'a> {
     /// The result merged with what it is put on, its recorded base between them.
     fn merge(&mut self, entry: &QueueEntry, onto: &CommitId) -> WorktreeResult<Result<CommitId, Clash>> {
         let QueueEntry { base, commit, .. } = entry;
+        // git is asked where there is something to decide.
+        if let Some(tree) = self.making.merge(base, onto, commit) {
+            return Ok(Ok(tree));
+        }
+        self.making.write()?;
         let Outcome { tree, conflicts } = self.merger.outcome(Some(base), onto, commit)?;
         Ok(match conflicts {
             None => Ok(tree),
@@ -145,7 +158,7 @@ impl<'a> Hand<'a> {
         let told: Vec<Told> = texts.iter().map(told).collect();
         let message = wording::squash(subject, &told).map_err(no_message)?;
         let signature = texts.last().map(signature).unwrap_or_default();
-        let made = merge::commit_tree(self.quarantine, &tree, &[top], &message, &signature)?;
+        let made = self.commit(&tree, &[top], &message, &signature)?;
         Ok(Ok(New { commit: made, tree: Some(tree) }))
     }
 
@@ -161,8 +174,22 @@ impl<'a> Hand<'a> {
         };
         let message = wording::merge(subject, &told).map_err(no_message)?;
         let parents = [top, &subject.entry.commit];
-        let made = merge::commit_tree(self.quarantine, &tree, &parents, &message, &Signature::default())?;
+        let made = self.commit(&tree, &parents, &message, &Signature::default())?;
         Ok(Ok(New { commit: made, tree: Some(tree) }))
+    }
+
+    fn commit(
+        &self,
+        tree: &CommitId,
+        parents: &[&CommitId],
+        message: &str,
+        signature: &Signature,
+    ) -> WorktreeResult<CommitId> {
+        if let Some(made) = self.making.commit(tree, parents, message, signature) {
+            return Ok(made);
+        }
+        self.making.write()?;
+        merge::commit_tree(self.quarantine, tree, parents, message, signature)
     }
 
     fn fast_forward(&self, entry: &QueueEntry, top: &CommitId) -> Made {

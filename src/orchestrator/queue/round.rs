@@ -24,6 +24,7 @@ use crate::sys::clock;
 use crate::worktree::WorktreeError;
 use crate::worktree::advance::Advanced;
 use crate::worktree::housekeeping;
+use crate::worktree::import::RefChange;
 use crate::worktree::index_lock::Obstacle;
 
 /// How a round went.
@@ -294,8 +295,9 @@ enum Moved {
 }
 
 fn move_target(context: &Context, mut stack: Stack, count: usize) -> Result<Moved, RunError> {
+    stack.whole &= stack.links.len() == count;
     stack.links.truncate(count);
-    let Stack { quarantine, into, tip, links, .. } = stack;
+    let Stack { quarantine, into, tip, links, whole, .. } = stack;
     let entries: Vec<QueueEntry> = links.iter().map(|link| link.subject.entry.clone()).collect();
     // Before anything of it comes into the repository, where it would stay as garbage.
     if !context.store(|store| scan::still_wanted(store, &into, &entries))? {
@@ -312,7 +314,13 @@ fn move_target(context: &Context, mut stack: Stack, count: usize) -> Result<Move
         record(context, &links, None)?;
         return Ok(Moved::Landed);
     }
-    let kept = quarantine.migrate(std::slice::from_ref(after), std::slice::from_ref(&tip))?;
+    // Each with all that it reaches. A person may take one of these branches while gates are at work, and git what only that reached; a
+    // remote is sent what is here.
+    let standing: Vec<RefChange> = links.iter().map(|link| link.subject.stands()).collect();
+    let stand = whole && context.run.push.is_none() && kept::stand(&context.repo, &standing)?;
+    let (new, known) = (std::slice::from_ref(after), std::slice::from_ref(&tip));
+    let kept = if stand { quarantine.migrate_made(new, known)? } else { quarantine.migrate(new, known)? };
+    let standing = if stand { standing } else { Vec::new() };
     let one = |link: &Link| {
         let QueueEntry { run, task, .. } = link.subject.entry.clone();
         One { run, task, before: link.before.clone(), after: link.after.clone() }
@@ -327,7 +335,7 @@ fn move_target(context: &Context, mut stack: Stack, count: usize) -> Result<Move
     };
     let intent = context.store(|store| store.intend(&meant.draft()))?;
     let message = recover::reflog(&entries.iter().map(QueueEntry::name).collect::<Vec<_>>());
-    let moved = place::move_on(context, (&tip, after), &links, &message);
+    let moved = place::move_on(context, (&tip, after), (&links, &standing), &message);
     let outcome = match moved {
         // The branch here comes along while the intent is open: who dies in between has a successor that sees to it.
         Ok(place::Moved::Done) => place::follow(context, after, &message)

@@ -16,6 +16,8 @@ use crate::orchestrator::context::RunError;
 use crate::orchestrator::kept::Captured;
 use crate::worktree::Repository;
 use crate::worktree::error::Result as WorktreeResult;
+use crate::worktree::import::RefChange;
+use crate::worktree::making::People;
 use crate::worktree::quarantine::Quarantine;
 
 /// An entry with what decides how it lands.
@@ -23,6 +25,8 @@ use crate::worktree::quarantine::Quarantine;
 pub struct Subject {
     /// The entry.
     pub entry: QueueEntry,
+    /// The branch that holds it until it has landed.
+    pub branch: BranchName,
     /// What was asked for.
     pub spec: TaskSpec,
     /// How it becomes commits.
@@ -45,7 +49,16 @@ impl Subject {
         let offered = task.offered;
         // What was offered is not on top of the run's base, but on its own.
         let run_base = if offered.is_some() { entry.base.clone() } else { run.base.commit.clone() };
-        Subject { entry, spec: task.spec, strategy: run.strategy, run_base, gates, offered, wording }
+        Subject {
+            entry,
+            branch: task.branch,
+            spec: task.spec,
+            strategy: run.strategy,
+            run_base,
+            gates,
+            offered,
+            wording,
+        }
     }
 }
 
@@ -54,6 +67,11 @@ impl Subject {
     pub fn captured(&self) -> Captured {
         let QueueEntry { run, task, commit, .. } = &self.entry;
         ((run.clone(), task.clone()), commit.clone())
+    }
+
+    /// That its branch still holds it.
+    pub fn stands(&self) -> RefChange {
+        RefChange::none(self.branch.full_ref(), self.entry.commit.clone())
     }
 }
 
@@ -79,6 +97,8 @@ pub struct Stack {
     pub tip: CommitId,
     /// The results, from the lowest to the highest.
     pub links: Vec<Link>,
+    /// Everything in the quarantine is of these results and no others.
+    pub whole: bool,
     /// What cannot land on this tip at all.
     pub refused: Vec<(QueueEntry, Reason)>,
     /// Trees of commits in it, as far as they are known.
@@ -154,7 +174,7 @@ impl Stack {
         let quarantine = Quarantine::create(repo, tip)?;
         match heap(repo, &quarantine, (into, tip), subjects) {
             Ok((links, refused, trees)) => {
-                Ok(Stack { quarantine, into: into.clone(), tip: tip.clone(), links, refused, trees })
+                Ok(Stack { quarantine, into: into.clone(), tip: tip.clone(), links, whole: true, refused, trees })
             }
             Err(error) => {
                 quarantine.discard()?;
@@ -166,9 +186,12 @@ impl Stack {
     /// A result of the stack put on another commit than there, to be judged without what is between; `None` for a conflict.
     pub fn elsewhere(&self, repo: &Repository, number: usize, onto: &CommitId) -> Result<Option<CommitId>, RunError> {
         let Some(Link { subject, .. }) = self.links.get(number) else { return Ok(None) };
-        let mut hand = Hand::open(repo, &self.quarantine);
+        let people = People::default();
+        let mut hand = Hand::open(repo, &self.quarantine, &people);
         let Some(onto) = hand.onto((&self.tip, onto), subject)? else { return Ok(None) };
-        Ok(match hand.put(subject, &onto, self.trees.get(&onto))? {
+        let put = hand.put(subject, &onto, self.trees.get(&onto))?;
+        hand.finish()?;
+        Ok(match put {
             Put::On(New { commit, .. }) => Some(commit),
             Put::Conflict(_) | Put::Refused(_) => None,
         })
@@ -192,16 +215,18 @@ fn heap(
     (into, tip): (&BranchName, &CommitId),
     subjects: Vec<Subject>,
 ) -> Result<Heaped, RunError> {
-    let hand = Hand::open(repo, quarantine);
+    let people = People::default();
+    let hand = Hand::open(repo, quarantine, &people);
     let (links, refused, left, trees) = (Vec::new(), Vec::new(), Vec::new(), BTreeMap::new());
     let mut heap = Heap { repo, hand, quarantine, into, tip, links, refused, left, trees, ahead: subjects.len() };
     std::thread::scope(|scope| {
-        // Asked while git merges; what becomes of the question is known to who makes the first commit.
-        let _asked = scope.spawn(|| quarantine.signs_commits());
+        // Asked while the first is merged; who commits it waits for the answer.
+        let _asked = scope.spawn(|| people.ask(quarantine).is_some());
         subjects.into_iter().try_for_each(|subject| {
             heap.ahead -= 1;
             heap.put(subject)
         })
     })?;
+    heap.hand.finish()?;
     Ok((heap.links, heap.refused, heap.trees))
 }

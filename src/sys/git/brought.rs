@@ -90,7 +90,7 @@ fn read_texts(
     walk.map(|commit| Ok(text_of(&library.find_commit(commit?)?))).collect()
 }
 
-fn known(commit: &CommitId) -> Result<Oid, git2::Error> {
+pub(super) fn known(commit: &CommitId) -> Result<Oid, git2::Error> {
     oid(commit).ok_or_else(|| git2::Error::from_str("an id of another kind"))
 }
 

@@ -8,14 +8,18 @@ mod command;
 mod differing;
 mod index;
 mod line;
+mod making;
+mod pack;
 mod read;
 mod serve;
 mod stream;
+mod tree;
 
 pub use brought::CommitText;
 pub use command::{Git, GitCommand, GitError, GitOutput, MINIMUM_VERSION, Version, is_program};
 pub use index::{IndexFacts, index_facts};
 pub use line::Line;
+pub use making::Maker;
 pub use read::{ReadError, Reader, RefLog, user_file};
 pub use serve::serve;
 pub use stream::GitStream;
