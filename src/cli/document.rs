@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::agents::in_runs;
 use super::health;
-use super::of_agents;
 use super::output::plain;
 use crate::model::mail::Question;
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord, WorkspaceRecord};
@@ -31,8 +31,8 @@ pub fn run(run: &RunRecord, tasks: &[TaskRecord], looked: &Looked, fresh: &Stand
         "jobs": run.jobs,
         "confine": run.confine,
         "tasks": tasks.iter().map(|one| task(one, looked, fresh)).collect::<Vec<_>>(),
-        "usage": of_agents::usage(tasks.iter().flat_map(of_agents::all)),
-        "usage_by_agent": of_agents::usage_by_agent(tasks),
+        "usage": in_runs::usage(tasks.iter().flat_map(in_runs::all)),
+        "usage_by_agent": in_runs::usage_by_agent(tasks),
         "gates": run.gates,
         "before": run.before,
         "after": run.after,
@@ -56,8 +56,8 @@ pub fn task(task: &TaskRecord, looked: &Looked, fresh: &Standings) -> Value {
                 "exit": attempt.exit,
                 "signal": attempt.signal,
                 "error": attempt.error,
-                "usage": of_agents::usage(attempt.agent.iter()),
-                "agent": of_agents::document(attempt),
+                "usage": in_runs::usage(attempt.agent.iter()),
+                "agent": in_runs::document(attempt),
                 "log": attempt.log.to_string_lossy(),
                 "setup": attempt.setup,
                 "health": health::document(looked.of(attempt)),
@@ -70,7 +70,7 @@ pub fn task(task: &TaskRecord, looked: &Looked, fresh: &Standings) -> Value {
         "needs": task.spec.needs,
         "agent": task.spec.agent,
         "agents": task.spec.agents.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "usage": of_agents::usage(of_agents::all(task)),
+        "usage": in_runs::usage(in_runs::all(task)),
         "attempts": attempts,
         "workspace": task.workspace,
         "branch": task.branch,
@@ -187,7 +187,7 @@ fn task_detail(run: &RunRecord, task: &TaskRecord) -> Vec<String> {
         parts.push(format!("resolves a {}", plain(&resolving.reason.message)));
         parts.push(shorten_list(&resolving.reason.paths));
     }
-    parts.extend(of_agents::words(task));
+    parts.extend(in_runs::words(task));
     if let Some(landed) = &task.landed {
         parts.push(format!("as {}", landed.commit.short()));
     }

@@ -19,7 +19,6 @@ pub mod health;
 pub mod listing;
 pub mod mcp;
 pub mod merge_args;
-pub mod of_agents;
 pub mod output;
 mod queue_args;
 pub mod run_args;

@@ -14,8 +14,8 @@ pub struct Usage {
     pub cached: u64,
     /// Tokens that it got.
     pub output: u64,
-    /// What it cost, in millionths of a dollar; `None` where it does not say.
-    #[serde(default)]
+    /// What it cost, in millionths of a dollar, which is written in dollars; `None` where it does not say.
+    #[serde(default, rename = "cost_usd", with = "in_dollars")]
     pub cost_micros: Option<u64>,
 }
 
@@ -306,6 +306,19 @@ pub fn shown_dollars(micros: u64) -> String {
     format!("${whole}.{}", &part[..kept])
 }
 
+/// Millionths of a dollar in dollars, as documents have them.
+mod in_dollars {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(micros: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
+        micros.map(|micros| micros as f64 / 1e6).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+        Ok(Option::<f64>::deserialize(from)?.map(|dollars| (dollars * 1e6).round() as u64))
+    }
+}
+
 /// An agent as a run knows it: what was said of it when the run was planned, and what was found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AgentSetup {
@@ -481,6 +494,17 @@ mod tests {
             assert_eq!(dollars(text), None, "{text}");
         }
         assert_eq!([shown_dollars(4_200), shown_dollars(2_500_000)], ["$0.0042", "$2.50"]);
+    }
+
+    #[test]
+    fn what_was_used_is_written_in_dollars_and_reads_back_to_the_millionth() {
+        for micros in [None, Some(0), Some(1), Some(4_200), Some(2_500_000), Some(123_456_789_012_345)] {
+            let usage = Usage { input: 3, cached: 2, output: 1, cost_micros: micros };
+            let text = serde_json::to_string(&usage).expect("written");
+            assert_eq!(serde_json::from_str::<Usage>(&text).expect("read"), usage, "{text}");
+        }
+        let usage = Usage { cost_micros: Some(4_200), ..Usage::default() };
+        assert_eq!(serde_json::json!(usage)["cost_usd"], 0.0042);
     }
 
     #[test]

@@ -157,6 +157,9 @@ fn a_check_goes_the_whole_way_and_leaves_nothing_but_its_record() {
     assert_eq!(steps(&checked), well, "{checked}");
     assert_eq!((&checked["session"], &checked["model"]), (&"s-1".into(), &"m".into()));
     assert_eq!(checked["run"], world.only_run());
+    let shown = world.treehand(&["show", &world.only_run(), "--json"]).json();
+    assert_eq!(checked["usage"], shown["usage"], "in the same words");
+    assert!(checked["usage"]["cost_usd"].is_null() && checked["usage"]["tokens"] == 0, "{checked}");
     assert_eq!(world.git(&["rev-parse", "HEAD"]), before);
     world.assert_nothing_left();
 }

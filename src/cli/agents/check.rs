@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 
+use super::in_runs;
 use super::listing::log_in;
 use super::seen::Seen;
 use crate::model::agent::{AgentRecord, SubmissionStatus, shown_dollars};
@@ -225,7 +226,7 @@ impl Verdict {
             "version": seen.found.as_ref().and_then(|found| found.version.as_ref()),
             "session": agent.and_then(|agent| agent.report.session.as_ref()),
             "turns": agent.map(|agent| agent.report.turns),
-            "usage": agent.map(AgentRecord::used),
+            "usage": in_runs::usage(agent.into_iter()),
             "text": agent.and_then(|agent| agent.report.text.as_ref()),
         })
     }

@@ -8,9 +8,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::cli::agents::in_runs;
 use crate::cli::document::{self, Standings};
 use crate::cli::error::CliError;
-use crate::cli::of_agents;
 use crate::cli::output::{Paint, narrate, plain, with_schema};
 use crate::cli::run_args::RunArgs;
 use crate::cli::session::Session;
@@ -361,7 +361,7 @@ pub fn follow(session: &Session, store: &Store, run: &RunId, events: bool) -> Re
             if let ("attempt.progress", Some(task), Some(said)) =
                 (entry.kind.as_str(), &entry.task, entry.data["message"].as_str())
             {
-                session.out.say(format!("  {task}: {}", of_agents::one_line(said)));
+                session.out.say(format!("  {task}: {}", in_runs::one_line(said)));
             }
             if let ("setup.started", Some(task), Some(step)) =
                 (entry.kind.as_str(), &entry.task, entry.data["command"].as_str())
@@ -420,7 +420,7 @@ fn progress(session: &Session, task: &TaskRecord) {
     let says = task.reason.as_ref().map(|reason| &reason.message).or(asks.map(|question| &question.text));
     let resolves = task.resolving.as_ref().map(|resolving| &resolving.reason.message);
     let why = match (says, resolves) {
-        (None, None) if task.state == TaskState::Running => of_agents::begins(task),
+        (None, None) if task.state == TaskState::Running => in_runs::begins(task),
         (None, Some(conflict)) => format!(", to resolve a {}", plain(conflict)),
         (says, _) => says.map(|says| format!(": {}", plain(says))).unwrap_or_default(),
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::output::plain;
+use crate::cli::output::plain;
 use crate::model::TaskState;
 use crate::model::agent::{AgentRecord, Submission, Usage, shown_dollars};
 use crate::model::record::{AttemptRecord, TaskRecord};
@@ -27,11 +27,9 @@ pub fn usage_by_agent(tasks: &[TaskRecord]) -> Value {
 }
 
 fn usage_document(usage: Usage, turns: u64) -> Value {
-    let Usage { input, cached, output, cost_micros } = usage;
-    json!({
-        "input": input, "cached": cached, "output": output, "tokens": usage.tokens(), "turns": turns,
-        "cost_usd": cost_micros.map(|micros| micros as f64 / 1e6),
-    })
+    let mut document = json!(usage);
+    (document["tokens"], document["turns"]) = (json!(usage.tokens()), json!(turns));
+    document
 }
 
 /// The agents of all attempts of a task.
