@@ -391,3 +391,58 @@ fn bounded(name: &str, text: &str, most: usize) -> Result<(), Refused> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::confine::granted::Granted;
+    use crate::model::record::ConfineLevel;
+    use crate::store::fixture::attempt;
+    use crate::worktree::Repository;
+    use crate::worktree::fixture::{Fixture, run};
+    use crate::worktree::sealed::Identity;
+
+    fn context_of(fixture: &Fixture) -> (Arc<Context>, TaskId) {
+        let (record, mut task) = run(&fixture.base(), "running", "t", "running");
+        task.attempts = vec![attempt(1)];
+        fixture.store.create_run(&record, std::slice::from_ref(&task)).expect("recorded");
+        let identity = Identity { name: "Someone".into(), email: "someone@example.org".into() };
+        let repo = Repository::discover(&fixture.repo.git, &fixture.root).expect("found");
+        let store = fixture.repo.store().expect("a store");
+        let context = Context::new(repo, (record, 1), identity, Granted::on_record(ConfineLevel::Off), store, None);
+        (Arc::new(context), task.id)
+    }
+
+    /// Has it look, and something happen before it does; then whether that was answered.
+    async fn is_answered(context: &Context, ears: &TaskEars, (n, tool): (u64, &str), before: impl FnOnce()) -> bool {
+        let others_turn = ears.looking.lock().await;
+        let request = AgentRequest { n, tool: tool.into(), args: Value::Null };
+        assert!(ears.asked(request).is_none(), "later");
+        // It is in the line for its turn, and has had that when it is ours.
+        tokio::task::yield_now().await;
+        before();
+        drop(others_turn);
+        let _ours = ears.looking.lock().await;
+        let mut is_there = false;
+        context.sign(&ears.id, |signs| is_there = signs.answers.contains_key(&n));
+        is_there
+    }
+
+    #[tokio::test]
+    async fn a_look_that_came_too_late_answered_the_request_of_the_next_attempt_with_the_same_number() {
+        let fixture = Fixture::new();
+        let (context, id) = context_of(&fixture);
+        let ears = |attempt| TaskEars::new(&context, (&id, attempt), Budget::default());
+        let first = ears(1);
+        assert!(is_answered(&context, &first, (1, "fresh"), || ()).await);
+        assert!(is_answered(&context, &first, (2, "conflicts"), || ()).await);
+        let next = || {
+            let begins = |task: &mut TaskRecord| task.attempts.push(attempt(2));
+            context.store(|store| store.edit_task(&context.run.id, &id, "attempt", json!({}), begins)).expect("begun");
+            context.sign(&id, |signs| signs.answers.clear());
+        };
+        assert!(!is_answered(&context, &first, (1, "fresh"), next).await);
+        assert!(!is_answered(&context, &first, (2, "conflicts"), || ()).await);
+        assert!(is_answered(&context, &ears(2), (1, "fresh"), || ()).await);
+    }
+}
