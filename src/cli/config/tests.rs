@@ -2,8 +2,11 @@
 //!
 //! Single forms and the table of keys are tested beside their code.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
+use super::keys::AGENT_KEYS;
 use super::*;
 use crate::model::record::ConfineLevel;
 use crate::model::{Network, Span, StalePolicy};
@@ -179,6 +182,25 @@ fn a_project_tightens_and_never_loosens() {
 }
 
 #[test]
+fn nothing_of_an_agent_is_a_projects_to_say() {
+    let of_agents = ACCEPTED.iter().filter(|(key, _)| key.starts_with("agent."));
+    let mut seen = BTreeSet::new();
+    for (key, values) in of_agents {
+        seen.insert(key);
+        for value in *values {
+            let resolved = resolved("", &format!("{key} = {value}"), &[], &[]);
+            assert_eq!(resolved.settings, Settings::default(), "{key} = {value}");
+            assert!(
+                matches!(&resolved.warnings[..], [one] if one.contains("is the user's")),
+                "{:?}",
+                resolved.warnings
+            );
+        }
+    }
+    assert_eq!(seen.len(), AGENT_KEYS.len(), "each key is tried: {seen:?}");
+}
+
+#[test]
 fn the_number_of_jobs_of_a_project_stays_bound_to_the_cores_until_the_user_says_otherwise() {
     let project = "supervise.jobs = 1000";
     assert_eq!(resolved("", project, &[], &[]).settings.supervise.jobs, Jobs::AtMost(1000));
@@ -316,17 +338,20 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 57] = [
+const ACCEPTED: [(&str, &[&str]); 60] = [
     ("supervise.agent", &["[]", "['codex', 'claude:opus']"]),
     ("supervise.instructions", &["'{{ prompt }}'"]),
     ("agent.x.command", &["'codex'", "'/opt/codex'"]),
     ("agent.x.model", &["'m'"]),
+    ("agent.x.effort", &["'high'"]),
     ("agent.x.base_url", &["'http://127.0.0.1:1/v1'"]),
     ("agent.x.fallback", &["[]", "['claude:m']"]),
+    ("agent.x.env", &["[]", "['A=b', 'HOME']"]),
     ("agent.x.secrets", &["['KEY']"]),
     ("agent.x.network", &["'full'", "['a:1']"]),
     ("agent.x.budget.cost", &["'2.50'", "3", "0.5"]),
     ("agent.x.budget.tokens", &["1000"]),
+    ("agent.x.budget.turns", &["1"]),
     ("worktree.path", &["'/x/{workspace}'", "'../{workspace}/{repo}'"]),
     ("worktree.base", &["'main'", "'origin/\u{e9}~3'"]),
     ("worktree.stale", &["'warn'", "'block'"]),
