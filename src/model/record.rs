@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-use super::agent::{AgentChoice, AgentRecord, AgentSetup, Submission, Usage};
+use super::agent::{AgentChoice, AgentRecord, AgentSetup, BudgetPart, Submission, Usage};
 use super::conflict::Resolving;
 use super::health::{HealthRecord, HealthSpans};
 use super::mail::{Message, Question};
@@ -110,6 +110,9 @@ pub struct RunRecord {
     /// The agents that its tasks name, resolved once.
     #[serde(default)]
     pub agents: Vec<AgentSetup>,
+    /// What of its budget somebody was warned of.
+    #[serde(default)]
+    pub warned: Option<BudgetPart>,
     /// The template of what they are told, where it is not ours.
     #[serde(default)]
     pub instructions: Option<String>,

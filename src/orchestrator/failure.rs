@@ -55,12 +55,12 @@ pub fn failure(end: &AttemptEnd) -> Option<Wrong> {
         Some(Stopped::Crashed) => "crashed",
         Some(Stopped::Orphaned) => "orphaned",
         Some(Stopped::Limit(_)) => "limit",
-        Some(Stopped::Budget(_)) => "budget",
+        Some(Stopped::Budget(_)) => BUDGET,
         None if end.exit == Some(0) => return None,
         None if end.signal.is_some() => "signal",
         None => "exit",
     };
-    let class = (kind == "budget").then_some(FailureClass::Policy);
+    let class = (kind == BUDGET).then_some(FailureClass::Policy);
     Some(Wrong { class, ..Wrong::new(kind, gates::describe(end)) })
 }
 
@@ -72,7 +72,11 @@ pub fn without_end(error: RunError) -> Wrong {
         RunError::UsedUp { .. } | RunError::Profile { .. } | RunError::Instructions(_) => Some(FailureClass::Policy),
         _ => None,
     };
-    let kind = if matches!(error, RunError::Missing { .. }) { "missing" } else { SPAWN };
+    let kind = match error {
+        RunError::Missing { .. } => "missing",
+        RunError::UsedUp { .. } => BUDGET,
+        _ => SPAWN,
+    };
     Wrong { class, ..Wrong::new(kind, chain(&error)) }
 }
 
@@ -99,6 +103,8 @@ const NO_START: &str = "no_start";
 const SETUP: &str = "setup";
 /// The command could not be started.
 const SPAWN: &str = "spawn";
+/// It used up its budget, or that of its run was before it began.
+const BUDGET: &str = "budget";
 
 /// Goes on after an attempt whose failure is on record.
 pub fn after_failure(context: &Context, id: &TaskId) -> Result<TaskState, RunError> {

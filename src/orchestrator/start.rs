@@ -165,6 +165,7 @@ pub(super) fn run_record(
         admission: settings.admission.clone(),
         environment: environment::here(),
         agents: Vec::new(),
+        warned: None,
         instructions: settings.instructions.clone(),
         gates: Vec::new(),
         error: None,

@@ -11,6 +11,7 @@ use super::agents::ears::TaskEars;
 use super::agents::equip::{self, Agent, Equipment};
 use super::agents::instructions::{self, Need};
 use super::agents::loan::Lent;
+use super::agents::spent;
 use super::agents::succession::GoesOn;
 use super::attempt::{self, Attempt, AttemptEnd};
 use super::context::{Context, RunError};
@@ -23,7 +24,7 @@ use super::sockets;
 use crate::agent::command::Surroundings;
 use crate::agent::invocation::{self, Invocation};
 use crate::confine::Launch;
-use crate::model::agent::{AgentRecord, AgentReport, Budget, Usage};
+use crate::model::agent::{AgentRecord, Budget, Usage};
 use crate::model::record::{AttemptRecord, ConfineLevel, RunRecord, TaskRecord};
 use crate::model::{ProcId, TaskEvent, TaskId, Token};
 use crate::store::StoreError;
@@ -121,27 +122,9 @@ fn equipped<'a>(
         (Some(_), Some(before)) => agent.profile.output.carried(before.report.usage),
         _ => Usage::default(),
     };
-    let left = left(context)?;
-    let budget = agent.budget(task).within(left).beyond(carried);
+    let budget = agent.budget(task).within(spent::left(context)?).beyond(carried);
     let gets = agent.equip(&known)?;
     Ok(Equipped { agent: agent.clone(), known, gets, budget, carried })
-}
-
-/// What is left of the budget of the run; an error when that is nothing.
-fn left(context: &Context) -> Result<Budget, RunError> {
-    let budget = context.run.spec.budget;
-    if budget == Budget::default() {
-        return Ok(budget);
-    }
-    let tasks = context.store(|store| store.tasks(&context.run.id))?;
-    let used = tasks.iter().fold(Usage::default(), |sum, task| sum.plus(task.usage()));
-    let agents = tasks.iter().flat_map(|task| &task.attempts).filter_map(|attempt| attempt.agent.as_ref());
-    let report =
-        AgentReport { usage: used, turns: agents.map(|agent| agent.report.turns).sum(), ..AgentReport::default() };
-    match budget.reached(&report, 100) {
-        Some(part) => Err(RunError::UsedUp { part }),
-        None => Ok(budget.without(report.usage, report.turns)),
-    }
 }
 
 /// What the tasks came to that a task builds on, in the words of their agents.
@@ -194,7 +177,8 @@ pub async fn run(
         launch.input = with.gets.lay_out(&prepared.paths.home, &log)?;
         launch.agent = Some(with.agent.watch(with.budget, with.known.endpoint.clone()));
     }
-    let budget = equipped.as_ref().map(|with| with.budget).unwrap_or_default();
+    // What is left of the run's is warned of for all of its tasks together.
+    let budget = equipped.as_ref().map(|with| with.agent.budget(&task).beyond(with.carried)).unwrap_or_default();
     let timed = (clock::now(), launch.timeout.filter(|_| equipped.is_some()));
     launch.adoption = context.adoption(token)?;
     launch.held.clone_from(&places);

@@ -225,6 +225,28 @@ fn what_an_agent_may_use_up_ends_it_and_it_is_not_tried_again() {
 }
 
 #[test]
+fn three_at_once_that_use_up_the_budget_of_their_run_go_on_to_their_ends_and_nothing_new_starts() {
+    let world = world();
+    let prompt =
+        |id: &str| format!("uses 400; tool ask '{{\"question\":\"go on?\"}}'; echo > {id}; submit done ok; finish");
+    let three: String = ["a", "b", "c"].map(|id| task(id, "'stub'", &prompt(id))).concat();
+    let after = task("d", "'stub'", "echo > d; finish") + "needs = [\"a\", \"b\", \"c\"]\n";
+    let mut run = begin(&world, &format!("jobs = 3\nbudget = {{ tokens = 1000 }}\n{three}{after}"));
+    // A place is free again while somebody asks, so that all of them have begun before the first goes on.
+    ["a", "b", "c"].map(|_| run.next("task.ask"));
+    for id in ["a", "b", "c"] {
+        world.treehand(&["answer", &format!("{}/{id}", world.only_run()), "yes"]).expect(0);
+    }
+    let warned = run.rest().filter(|event| event["kind"] == "run.budget").count();
+    assert_eq!((warned, run.ends()), (1, Some(1)));
+    let document = world.treehand(&["show", &world.only_run(), "--json"]).json();
+    let tasks = document["tasks"].as_array().expect("tasks");
+    let states: Vec<&str> = tasks.iter().filter_map(|task| task["state"].as_str()).collect();
+    assert_eq!(states, ["landed", "landed", "landed", "failed"], "{document}");
+    assert_eq!((errors(&tasks[3]), &document["usage"]["tokens"]), (vec![("budget", "policy")], &1_200.into()));
+}
+
+#[test]
 fn what_an_agent_was_lent_is_gone_afterwards_and_what_it_refreshed_came_back() {
     let mut world = world();
     world.set("STUB_KEY", "sk-very-secret-key");

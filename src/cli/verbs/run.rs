@@ -21,6 +21,7 @@ use crate::model::{
     Bounds, GateSpec, Network, OverlapPolicy, RunId, RunSpec, Span, Strategy, TaskId, TaskState, Variable, VariableName,
 };
 use crate::orchestrator::agents::ears::WARNED;
+use crate::orchestrator::agents::spent::RUN_WARNED;
 use crate::orchestrator::client;
 use crate::orchestrator::context::{RunError, WAITING};
 use crate::orchestrator::follow::{self, Choice, Followed, OnInterrupt};
@@ -357,6 +358,9 @@ pub fn follow(session: &Session, store: &Store, run: &RunId, events: bool) -> Re
                 (entry.kind.as_str(), &entry.task, entry.data["nearly_used_up"].as_str())
             {
                 session.out.warn(format!("{task}: its agent has used nearly all of its budget: {part}"));
+            }
+            if let (RUN_WARNED, Some(part)) = (entry.kind.as_str(), entry.data["nearly_used_up"].as_str()) {
+                session.out.warn(format!("nearly all of the budget of the run is used: {part}"));
             }
             if let ("attempt.progress", Some(task), Some(said)) =
                 (entry.kind.as_str(), &entry.task, entry.data["message"].as_str())

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::clashes;
+use super::spent::{self, NEARLY};
 use crate::agent::plain;
 use crate::model::agent::{AgentRecord, AgentReport, AgentRequest, Budget, BudgetPart, Reply, Submission};
 use crate::model::cause::chain;
@@ -46,8 +47,7 @@ const QUOTED_MAX: usize = 8 << 10;
 /// What the journal calls it that nearly all of a budget is used.
 pub const WARNED: &str = "attempt.budget";
 
-/// Of so many of a hundred of a budget somebody is warned.
-const NEARLY: u64 = 80;
+/// Of so many of a hundred of its time somebody is warned.
 const NEARLY_OF_TIME: u32 = 80;
 
 /// The ears of a supervisor for one attempt of a task.
@@ -181,6 +181,7 @@ impl TaskEars {
         let data = json!({"session": report.session, "turns": report.turns, "tools": report.tools, "usage": report.usage,
             "nearly_used_up": warned});
         self.edit("attempt.agent", data, |agent| agent.report = report)?;
+        spent::warn(&self.context)?;
         warned.map_or(Ok(()), |part| self.warn_of(part))
     }
 
@@ -396,16 +397,19 @@ fn bounded(name: &str, text: &str, most: usize) -> Result<(), Refused> {
 mod tests {
     use super::*;
     use crate::confine::granted::Granted;
-    use crate::model::record::ConfineLevel;
+    use crate::model::agent::Usage;
+    use crate::model::record::{AttemptRecord, ConfineLevel};
     use crate::store::fixture::attempt;
     use crate::worktree::Repository;
     use crate::worktree::fixture::{Fixture, run};
     use crate::worktree::sealed::Identity;
 
-    fn context_of(fixture: &Fixture) -> (Arc<Context>, TaskId) {
-        let (record, mut task) = run(&fixture.base(), "running", "t", "running");
-        task.attempts = vec![attempt(1)];
-        fixture.store.create_run(&record, std::slice::from_ref(&task)).expect("recorded");
+    fn context_of(fixture: &Fixture, budget: Budget) -> (Arc<Context>, TaskId) {
+        let (mut record, mut task) = run(&fixture.base(), "running", "t", "running");
+        record.spec.budget = budget;
+        task.attempts = vec![AttemptRecord { agent: Some(AgentRecord::default()), ..attempt(1) }];
+        let other = TaskRecord { id: TaskId::parse("other").expect("an id"), ordinal: 1, ..task.clone() };
+        fixture.store.create_run(&record, &[task.clone(), other]).expect("recorded");
         let identity = Identity { name: "Someone".into(), email: "someone@example.org".into() };
         let repo = Repository::discover(&fixture.repo.git, &fixture.root).expect("found");
         let store = fixture.repo.store().expect("a store");
@@ -431,7 +435,7 @@ mod tests {
     #[tokio::test]
     async fn a_look_that_came_too_late_answered_the_request_of_the_next_attempt_with_the_same_number() {
         let fixture = Fixture::new();
-        let (context, id) = context_of(&fixture);
+        let (context, id) = context_of(&fixture, Budget::default());
         let ears = |attempt| TaskEars::new(&context, (&id, attempt), Budget::default());
         let first = ears(1);
         assert!(is_answered(&context, &first, (1, "fresh"), || ()).await);
@@ -444,5 +448,22 @@ mod tests {
         assert!(!is_answered(&context, &first, (1, "fresh"), next).await);
         assert!(!is_answered(&context, &first, (2, "conflicts"), || ()).await);
         assert!(is_answered(&context, &ears(2), (1, "fresh"), || ()).await);
+    }
+    #[test]
+    fn agents_that_use_nearly_all_of_a_runs_budget_together_are_told_of_once_and_who_begins_has_what_is_left() {
+        let fixture = Fixture::new();
+        let (context, t) = context_of(&fixture, Budget { tokens: Some(1_000), ..Budget::default() });
+        let other = TaskId::parse("other").expect("an id");
+        let says = |id: &TaskId, session: &str, input| {
+            let usage = Usage { input, ..Usage::default() };
+            let report = AgentReport { session: Some(session.into()), usage, ..AgentReport::default() };
+            TaskEars::new(&context, (id, 1), Budget::default()).agent(report);
+            let entries = context.store(|store| store.entries_after(0, Some(&context.run.id))).expect("read");
+            entries.iter().filter(|entry| entry.kind == spent::RUN_WARNED).count()
+        };
+        let left = || spent::left(&context).map(|left| left.tokens).ok();
+        assert_eq!((says(&t, "a", 400), says(&other, "b", 399), left()), (0, 0, Some(Some(201))));
+        assert_eq!((says(&t, "a", 401), says(&other, "b", 598), left()), (1, 1, Some(Some(1))));
+        assert_eq!((says(&other, "b", 599), left()), (1, None), "nothing is left");
     }
 }

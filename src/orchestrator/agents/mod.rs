@@ -10,4 +10,5 @@ pub mod find;
 pub mod instructions;
 pub mod judge;
 pub mod loan;
+pub mod spent;
 pub mod succession;
