@@ -344,6 +344,30 @@ fn a_question_by_a_tool_outlives_who_supervised_it() {
 }
 
 #[test]
+fn a_server_of_tools_that_is_killed_in_the_middle_of_a_call_loses_nothing_and_the_next_one_goes_on() {
+    let world = world();
+    let ask = "ask '{\"question\":\"Which port?\"}'";
+    let submit = "submit_result '{\"status\":\"done\",\"summary\":\"made it\"}'";
+    let prompt = format!(
+        "begin {ask}; until [ -e \"$TREEHAND_MAIL/inbox/0001-steer.txt\" ]; do sleep 0.05; done; kill_server
+        tool {ask}; printf '%s' \"$answer\" > answer.json
+        begin {submit}; kill_server; tool {submit}; tool {submit}; printf '%s' \"$answer\" > submitted.json; finish"
+    );
+    let mut run = begin(&world, &task("a", "'stub'", &prompt));
+    run.next("task.ask");
+    let target = format!("{}/a", world.only_run());
+    world.treehand(&["steer", &target, "your server is killed now"]).expect(0);
+    run.next("task.asked_again");
+    world.treehand(&["answer", &target, "8080"]).expect(0);
+    assert_eq!(run.rest().filter(|event| event["kind"] == "task.ask").count(), 0, "nobody is asked twice");
+    assert_eq!(run.ends(), Some(0));
+    let told = (world.show("main", "answer.json"), world.show("main", "submitted.json"));
+    assert!(told.0.contains("8080") && told.1.contains("stored"), "{told:?}");
+    let shown = world.treehand(&["show", &target, "--json"]).expect(0).json();
+    assert_eq!(shown["tasks"][0]["attempts"][0]["agent"]["submission"]["summary"], "made it", "{shown}");
+}
+
+#[test]
 fn an_agent_that_hangs_with_its_helpers_is_ended_and_one_that_waits_for_a_tool_is_not() {
     let world = world();
     let profile = "extends = \"stub\"\n[limits]\nidle = \"1s\"\n";

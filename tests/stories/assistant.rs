@@ -136,6 +136,28 @@ fn a_call_that_is_cancelled_ends_its_process_and_leaves_the_run_alone() {
 }
 
 #[test]
+fn a_server_that_is_killed_in_the_middle_of_a_call_leaves_the_run_and_the_question_to_the_next_one() {
+    let world = World::new();
+    let mut client = begun(&world, json!({}));
+    let asks = r#"echo '{"question":"go on?"}' > "$TREEHAND_MAIL/.q"; mv "$TREEHAND_MAIL/.q" "$TREEHAND_MAIL/question.json"
+        until [ -e "$TREEHAND_MAIL/inbox/0001-answer.txt" ]; do sleep 0.05; done; echo made > made.txt"#;
+    let id = id(&client.answer("run", json!({"command": ["sh", "-c", asks], "name": "asker"})));
+    client.call("wait", json!({"run": id, "timeout": "1m"}));
+    // It is heard in the order in which it came.
+    let ping = client.request("ping", json!({}));
+    client.reply(ping);
+    support::signal("KILL", &client.pid().to_string());
+    assert_eq!(client.ends(), None);
+    let mut next = begun(&world, json!({}));
+    let target = format!("{id}/asker");
+    while next.answer("show", json!({"name": target}))["tasks"][0]["state"] != "waiting" {}
+    next.answer("answer", json!({"task": target, "text": "yes"}));
+    let over = next.answer("wait", json!({"run": id, "timeout": "10m"}));
+    assert_eq!(over["runs"][0]["state"], "landed", "{over}");
+    assert_eq!((next.end().0, world.show("main", "made.txt")), (Some(0), "made\n".to_owned()));
+}
+
+#[test]
 fn where_there_is_no_repository_it_says_so_at_once() {
     let world = World::bare_of_repositories();
     let answer = world.treehand_at(world.path(), &["mcp"]).expect(3);

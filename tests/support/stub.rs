@@ -1,7 +1,7 @@
 //! A stand-in for a coding agent: a script that does what its prompt says, in the language of `sh`, and tells of it as agents do.
 //!
 //! Words for prompts: `say LINE` writes a line of its output; `tool NAME JSON` uses a tool of treehand's and puts the answer into
-//! `$answer`; `done` says that it is done; `fault MESSAGE STATUS` that it is not; `uses TOKENS` what it used. `$resumed` is the
+//! `$answer`, `begin` does not wait for it, and `kill_server` ends its server of tools then; `finish` says that it is done; `fault MESSAGE STATUS` that it is not; `uses TOKENS` what it used. `$resumed` is the
 //! conversation that it goes on with.
 
 use std::os::unix::fs::PermissionsExt;
@@ -17,12 +17,16 @@ say() { printf '%s\n' "$1"; }
 finish() { say '{"type":"end"}'; }
 fault() { say '{"type":"error","message":"'"$1"'","status":'"${2:-null}"'}'; }
 uses() { say '{"type":"usage","input":'"$1"',"output":0}'; }
-tool() {
+begin() {
   rm -f "$HOME/in" "$HOME/out"; mkfifo "$HOME/in" "$HOME/out"
   "$treehand" mcp --task --endpoint "$endpoint" < "$HOME/in" > "$HOME/out" &
   server=$!
   exec 3> "$HOME/in" 4< "$HOME/out"
   printf '%s\n' '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"stub","version":"1"}}}' '{"jsonrpc":"2.0","method":"notifications/initialized"}' '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"'"$1"'","arguments":'"$2"'}}' >&3
+}
+kill_server() { kill -9 $server; wait $server 2> /dev/null; exec 3>&- 4<&-; }
+tool() {
+  begin "$1" "$2"
   answer=
   while IFS= read -r line <&4; do case $line in *'"id":1'*) answer=$line; break;; esac; done
   exec 3>&- 4<&-; wait $server; rm -f "$HOME/in" "$HOME/out"
