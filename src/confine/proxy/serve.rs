@@ -85,15 +85,14 @@ where
     }
 }
 
-/// The variables that lead programs to the proxy; what is on the loopback interface inside stays there.
+/// The variables that lead programs to the proxy; what is on the loopback interface inside stays there. SOCKS is spoken with those who
+/// ask for it by themselves: many that are told of it, as those that use Python's httpx, cannot, and then do without any network.
 pub fn environment() -> Vec<(String, String)> {
-    let (http, socks) = (format!("http://127.0.0.1:{PROXY}"), format!("socks5h://127.0.0.1:{PROXY}"));
-    let all = [("HTTP_PROXY", &http), ("HTTPS_PROXY", &http), ("ALL_PROXY", &socks)];
-    let both =
-        |(name, value): (&str, &String)| [(name.to_owned(), value.clone()), (name.to_lowercase(), value.clone())];
+    let http = format!("http://127.0.0.1:{PROXY}");
+    let both = |name: &str| [(name.to_owned(), http.clone()), (name.to_lowercase(), http.clone())];
     let inside = "localhost,127.0.0.1,::1".to_owned();
     let none = [("NO_PROXY".to_owned(), inside.clone()), ("no_proxy".to_owned(), inside)];
-    all.into_iter().flat_map(both).chain(none).collect()
+    ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"].into_iter().flat_map(both).chain(none).collect()
 }
 
 #[cfg(test)]
@@ -156,6 +155,14 @@ mod tests {
             told
         });
         (port, heard)
+    }
+
+    #[test]
+    fn mini_swe_agent_could_not_be_led_by_socks() {
+        let all = environment();
+        assert_eq!(all.len(), 8);
+        let led = all.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("NO_PROXY"));
+        assert!(led.into_iter().all(|(_, address)| address == "http://127.0.0.1:3128"), "{all:?}");
     }
 
     #[test]
