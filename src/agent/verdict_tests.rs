@@ -65,6 +65,8 @@ fn who_changes_nothing_says_that_there_was_nothing_to_do() {
     let words = "litellm.AuthenticationError: Check your API key.";
     assert_eq!(kind(&codex, words, None), Some(("no_result", FailureClass::Failure)), "its errors are events");
     assert_eq!(kind(&aider, words, None), Some(("auth", FailureClass::Auth)), "it has nothing but words");
+    let words = "raw.githubusercontent.com: OSError('Tunnel connection failed: 403 Forbidden')\nTokens: 500 sent, 429 received.";
+    assert_eq!(kind(&aider, words, None), Some(("no_result", FailureClass::Failure)), "that is not its model's server");
 }
 
 #[test]
