@@ -177,9 +177,10 @@ fn version(program: &Path, args: &[String]) -> Option<String> {
     let argv: Vec<&OsStr> = std::iter::once(program.as_os_str()).chain(args.iter().map(OsStr::new)).collect();
     // Not where somebody's files are: it may read what it finds there.
     match proc::run_within(&argv, Path::new("/"), PATIENCE) {
-        Ok(proc::InTime::Ended { code: 0, output, .. }) => {
-            let text = String::from_utf8_lossy(&output);
-            let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
+        Ok(proc::InTime::Ended { code: 0, output, errors }) => {
+            // Some say it where others say what is wrong.
+            let texts = [String::from_utf8_lossy(&output), String::from_utf8_lossy(&errors)];
+            let line = texts.iter().flat_map(|text| text.lines()).map(str::trim).find(|line| !line.is_empty())?;
             Some(line.chars().filter(|letter| !letter.is_control()).take(VERSION_MAX).collect())
         }
         Ok(_) => None,
@@ -295,6 +296,19 @@ mod tests {
         for path in ["venv", "venv/bin/agent", "python"] {
             assert!(belongs.contains(&at(path)), "{path}: {belongs:?}");
         }
+    }
+
+    #[test]
+    fn pi_says_its_version_where_others_say_what_is_wrong() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("agent");
+        let asked = |does: &str| {
+            program(&path, &format!("#!/bin/sh\n{does}\n"));
+            version(&path, &["--version".to_owned()])
+        };
+        assert_eq!(asked("echo >&2; echo ' 0.73.1' >&2").as_deref(), Some("0.73.1"));
+        assert_eq!(asked("echo 'a warning' >&2; echo 2.0").as_deref(), Some("2.0"));
+        assert_eq!((asked("echo 2.0; exit 1"), asked("true")), (None, None));
     }
 
     #[test]
