@@ -246,7 +246,7 @@ pub struct Loan {
 pub struct AgentRecord {
     /// The profile.
     pub profile: String,
-    /// The model that was asked for.
+    /// The model that was asked for, by its task or by the user.
     #[serde(default)]
     pub model: Option<String>,
     /// The program, resolved.

@@ -22,6 +22,7 @@ use super::room;
 use super::same_files;
 use super::task_attempt;
 use super::task_branch;
+use crate::model::agent::AgentChoice;
 use crate::model::record::TaskRecord;
 use crate::model::{BranchName, CommitId, Reason, ReasonKind, TaskEvent, TaskId, TaskState};
 use crate::sys::{fs, random};
@@ -152,7 +153,10 @@ fn prepare(context: &Context, id: &TaskId) -> Result<Preparation, RunError> {
 
 /// The workspace of the attempt before, where the next one goes on with what that left.
 fn as_it_was_left(context: &Context, task: &TaskRecord, paths: &SealedPaths) -> Result<Option<Prepared>, RunError> {
-    let goes_on = succession::goes_on(task, |name| equip::can_resume(&context.run, name));
+    let goes_on = {
+        let model = |choice: &AgentChoice| equip::model(&context.run, choice);
+        succession::goes_on(task, |name| equip::can_resume(&context.run, name), model)
+    };
     let (Some(goes_on), Some(base)) = (goes_on, &task.base) else { return Ok(None) };
     if task.workspace.is_none() || !fs::exists(&paths.tree)? || !sealed::is_signed(paths)? {
         return Ok(None);

@@ -160,6 +160,8 @@ fn a_check_goes_the_whole_way_and_leaves_nothing_but_its_record() {
     let shown = world.treehand(&["show", &world.only_run(), "--json"]).json();
     assert_eq!(checked["usage"], shown["usage"], "in the same words");
     assert!(checked["usage"]["cost_usd"].is_null() && checked["usage"]["tokens"] == 0, "{checked}");
+    let own = at(&world, &["agents", "check", "stub", "--set", "agent.stub.model=mine", "--json"]).expect(0).json();
+    assert_eq!(own["model"], "mine", "the model that it had, whoever named it");
     assert_eq!(world.git(&["rev-parse", "HEAD"]), before);
     world.assert_nothing_left();
 }

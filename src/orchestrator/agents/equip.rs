@@ -91,12 +91,21 @@ pub fn deadline_of(run: &RunRecord, task: &TaskRecord, recorded: &AgentRecord) -
     Some(task.spec.timeout.or(wall).map_or(WALL, |span| span.0))
 }
 
+/// The model of an agent: the one that its task names, else the user's.
+pub fn model(run: &RunRecord, choice: &AgentChoice) -> Option<String> {
+    of(run, choice).ok().and_then(|agent| agent.model())
+}
+
 impl Agent<'_> {
+    fn model(&self) -> Option<String> {
+        self.choice.model.clone().or_else(|| self.setup.options.model.clone())
+    }
+
     /// What is known when it is to be started: its own part; places and texts are the attempt's.
     pub fn surroundings(&self, task: &TaskRecord, level: ConfineLevel) -> Result<Surroundings, RunError> {
         let options = &self.setup.options;
         Ok(Surroundings {
-            model: self.choice.model.clone().or_else(|| options.model.clone()),
+            model: self.model(),
             effort: task.spec.effort.clone().or_else(|| options.effort.clone()),
             base_url: options.base_url.clone(),
             treehand: own_program()?,
@@ -194,7 +203,7 @@ impl Agent<'_> {
     pub fn record(&self, known: &Surroundings, lent: &Lent) -> AgentRecord {
         AgentRecord {
             profile: self.setup.name.clone(),
-            model: self.choice.model.clone(),
+            model: known.model.clone(),
             program: self.setup.program.clone().unwrap_or_default(),
             version: self.setup.version.clone(),
             resumed: known.session.clone(),

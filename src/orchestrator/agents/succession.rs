@@ -2,7 +2,7 @@
 //! conversation. Anything else begins anew, and what was there is in the trash.
 
 use crate::model::FailureClass;
-use crate::model::agent::Handover;
+use crate::model::agent::{AgentChoice, Handover};
 use crate::model::record::{AttemptRecord, TaskRecord};
 
 /// With what an attempt goes on.
@@ -20,8 +20,13 @@ fn before(task: &TaskRecord) -> Option<&AttemptRecord> {
     task.attempts.get(pardoned..)?.last()
 }
 
-/// With what the next attempt of a task goes on, if it does. `can_resume` says of an agent that it can go on with a conversation.
-pub fn goes_on(task: &TaskRecord, can_resume: impl Fn(&str) -> bool) -> Option<GoesOn> {
+/// With what the next attempt of a task goes on, if it does. `can_resume` says of an agent that it can go on with a conversation,
+/// `model` which model it would have.
+pub fn goes_on(
+    task: &TaskRecord,
+    can_resume: impl Fn(&str) -> bool,
+    model: impl Fn(&AgentChoice) -> Option<String>,
+) -> Option<GoesOn> {
     let (last, next) = (before(task)?, task.next_agent()?);
     if task.resolving.is_some() {
         return None;
@@ -32,7 +37,7 @@ pub fn goes_on(task: &TaskRecord, can_resume: impl Fn(&str) -> bool) -> Option<G
         // It never began, and its setup steps may not have run.
         return None;
     }
-    if (&agent.profile, &agent.model) != (&next.profile, &next.model) {
+    if (&agent.profile, &agent.model) != (&next.profile, &model(next)) {
         let told = format!(
             "{} worked here before you and had to stop ({}). What it changed so far is still in the worktree: go on with it.",
             agent.profile,
@@ -83,7 +88,7 @@ mod tests {
     }
 
     fn session(task: &TaskRecord) -> Option<Option<String>> {
-        goes_on(task, |name| name != "aider").map(|goes_on| goes_on.session)
+        goes_on(task, |name| name != "aider", |choice| choice.model.clone()).map(|goes_on| goes_on.session)
     }
 
     #[test]
@@ -104,6 +109,12 @@ mod tests {
         let mut pardoned = task(&["codex"], &[("codex", C::Crash)]);
         pardoned.pardoned = 1;
         assert_eq!(session(&pardoned), None, "a person wants it done again");
+        let mut configured = task(&["codex"], &[("codex", C::Crash)]);
+        let with = |task: &TaskRecord, model: &str| goes_on(task, |_| true, |_| Some(model.to_owned()));
+        if let Some(agent) = &mut configured.attempts[0].agent {
+            agent.model = Some("a".into());
+        }
+        assert!(with(&configured, "a").is_some() && with(&configured, "b").is_none(), "the model is that of the user");
     }
 
     #[test]
