@@ -2,7 +2,8 @@
 
 It speaks the protocols of the agents (chat completions, responses, messages, generateContent; streamed or not) on 127.0.0.1. The
 marker `[[script:NAME]]` with which a task's prompt begins says which script is played, `/agent/NAME/` at the start of the path
-which agent asks: a script `NAME@AGENT` stands over `NAME`. What comes without a marker is answered by a short text.
+which agent asks: a script `NAME@AGENT` stands over `NAME`. What comes without a marker plays `unmarked`, where there is such a script,
+else it is answered by a short text.
 
 A script is a list of steps. Which is next follows from how many results of tools a request has in it, so that agents may work at the
 same time and go on with a conversation; the last step is said again. A step is one of
@@ -37,6 +38,7 @@ FAULTS = {
 }
 WORDS = {400: "scripted error", 401: "invalid x-api-key (scripted)", 429: "Rate limit reached (scripted)"}
 WRITERS = ["write", "Write", "write_file", "create_file"]
+WITHOUT_TOOLS = ["aider"]
 SHELLS = ["bash", "Bash", "exec_command", "shell_command", "shell", "run_shell_command"]
 
 
@@ -355,8 +357,9 @@ class ModelServer(ThreadingHTTPServer):
     def asked(self, path, request, text):
         agent = path.split("/")[2] if path.startswith("/agent/") else ""
         marker = MARKER.search(text)
-        # A side call, for a title or a summary, offers no tools.
-        name = marker[1] if marker and tools_of(request) else None
+        # A side call, for a title or a summary, offers no tools; some agents never do.
+        name = marker[1] if marker else "unmarked" if "unmarked" in self.scripts else None
+        name = name if tools_of(request) or agent in WITHOUT_TOOLS else None
         results = results_in(request)
         asked = Asked(agent, name, results, text)
         steps = self.scripts.get(f"{name}@{agent}") or self.scripts.get(name) or [{"say": "scripted"}]

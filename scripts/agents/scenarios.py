@@ -6,6 +6,7 @@ Each scenario has a world of its own, and is confined `strict`. What has to come
 """
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -22,6 +23,11 @@ END = [SUBMIT, {"say": "DONE."}]
 # Commands that stay are known by how long they would: that is ours alone.
 STAY, GONE = 10_000_000 + os.getpid(), 20_000_000 + os.getpid()
 LEAVE = f"setsid nohup env -i sleep {GONE} < /dev/null > /dev/null 2>&1 & sleep 0.2; echo begun"
+
+# These have no tools of treehand's, and speak in words; the one is asked for edits, the other ends by a command.
+IN_WORDS = ["aider", "mini-swe-agent"]
+EDIT = "hello.txt\n```\nhello\n```\n"
+SAY_DONE = {"shell": "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"}
 
 FIRST = ["codex", "claude", "pi"]
 # Who takes over from an agent.
@@ -49,12 +55,51 @@ def lands(agent, world):
     outcome.has_landed()
     same("hello.txt", world.git("show", "main:hello.txt"), "hello\n")
     same("attempts", [one.agent for one in outcome.attempts], [agent])
-    check(outcome.attempts[0].session, "its conversation has no name")
+    check(outcome.attempts[0].session or agent in IN_WORDS, "its conversation has no name")
 
 
-lands.scripts = lambda agent: {
-    "lands": [{"write": ["hello.txt", "hello\n"]}, {"shell": COMMIT}, *(END if agent in HAND_IN else END[1:])]
-}
+def of_lands(agent):
+    if agent == "aider":
+        return [{"say": EDIT}]
+    end = [SAY_DONE] if agent in IN_WORDS else END if agent in HAND_IN else END[1:]
+    return [{"write": ["hello.txt", "hello\n"]}, {"shell": COMMIT}, *end]
+
+
+lands.scripts = lambda agent: {"lands": of_lands(agent)}
+
+
+def checked(agent, world):
+    """`agents check`: it is found, gets in, answers, hands in a result and changes nothing."""
+    done = world.call("-q", "agents", "check", agent, "--json")
+    found = json.loads(done.stdout)
+    same("exit code and error", (done.returncode, found["error"]), (0, None))
+    has_tools = agent not in IN_WORDS
+    # mini-swe-agent says its version by no flag, and neither of those in words has tools.
+    unknown = {"aider": ["tools"], "mini-swe-agent": ["version", "tools"]}.get(agent, [])
+    same("steps that did not go well", [step["step"] for step in found["steps"] if not step["ok"]], unknown)
+    same("ok and model", (found["ok"], found["model"].split("/")[-1]), (True, "scripted"))
+    same("it says what it used", bool(found["usage"]["tokens"]) and bool(found["session"]), has_tools)
+    same("worktrees", len(world.git("worktree", "list").splitlines()), 1)
+    same("branches", world.git("branch", "--format=%(refname:short)").split(), ["main"])
+
+
+def of_checked(agent):
+    nothing = {"tool": "submit_result", "args": {"status": "nothing_to_do", "summary": "ok"}}
+    return [SAY_DONE] if agent == "mini-swe-agent" else [{"say": "ok"}] if agent in IN_WORDS else [nothing, {"say": "ok"}]
+
+
+checked.scripts = lambda agent: {"unmarked": of_checked(agent)}
+
+
+def not_let_in(agent, world):
+    """`agents check` of one that is not let in says so, and what to do about it."""
+    done = world.call("-q", "agents", "check", agent, "--json")
+    found = json.loads(done.stdout)
+    same("exit code, ok and class", (done.returncode, found["ok"], found["error"]["class"]), (1, False, "auth"))
+    one_of("beginning of the hint", found["error"]["hint"].split(" ")[0], ["log", "set"])
+
+
+not_let_in.scripts = lambda agent: {"unmarked": [{"http": 401}]}
 
 
 def no_key(agent, world):
@@ -324,7 +369,10 @@ OF_EACH = {
     "leaves": leaves_a_child,
     "two": two_at_once,
     "secret": secret,
+    "check": checked,
+    "check-401": not_let_in,
 }
+OF_WORDS = ["lands", "check", "check-401"]
 OF_ALL = {"tasks-file": tasks_of_three}
 
 
@@ -369,6 +417,7 @@ def main():
     options = parser.parse_args()
     programs = dict(pair.split("=", 1) for pair in options.programs)
     plan = [(agent, name, scenario) for agent in programs for name, scenario in OF_EACH.items()]
+    plan = [one for one in plan if one[0] not in IN_WORDS or one[1] in OF_WORDS]
     plan += [("all", name, scenario) for name, scenario in OF_ALL.items()]
     known = {agent for agent, _, _ in plan} | {f"{agent}/{name}" for agent, name, _ in plan} | set(OF_EACH)
     why = not_confined(options.treehand)

@@ -23,7 +23,9 @@ LOOK = 0.05
 
 KEYS = ["ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY"]
 # Which agents want the version of the protocol in the address.
-WITH_VERSION = ["codex", "pi", "opencode", "qwen"]
+WITH_VERSION = ["codex", "pi", "opencode", "qwen", "aider", "mini-swe-agent"]
+# Agents in an environment of Python's: its other programs are nobody else's. Their models have the name of a protocol.
+OF_PYTHON = ["aider", "mini-swe-agent"]
 
 
 class Differs(Exception):
@@ -67,7 +69,7 @@ class World:
         self.words = [word.encode() for word in [self.place, *words]]
         self.repo, self.key = f"{self.place}/repo", "sk-" + secrets.token_hex(20)
         self.server = ModelServer(scripts)
-        directories = [os.path.dirname(program) for program in programs.values()]
+        directories = [os.path.dirname(program) for name, program in programs.items() if name not in OF_PYTHON]
         self.environment = {
             "PATH": ":".join([*directories, os.environ["PATH"]]),
             "HOME": f"{self.place}/home",
@@ -94,7 +96,9 @@ class World:
         lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
         for agent in self.programs:
             address = self.server.address(agent) + ("/v1" if agent in WITH_VERSION else "")
-            lines += [f"agent.{agent}.base_url = {json.dumps(address)}", f'agent.{agent}.model = "scripted"']
+            model = "openai/scripted" if agent in OF_PYTHON else "scripted"
+            lines += [f"agent.{agent}.base_url = {json.dumps(address)}", f"agent.{agent}.model = {json.dumps(model)}"]
+            lines += [f"agent.{agent}.command = {json.dumps(self.programs[agent])}"] if agent in OF_PYTHON else []
         with open(f"{self.place}/config/treehand/config.toml", "w", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
 
