@@ -127,7 +127,7 @@ pub fn run_text(run: &RunRecord, tasks: &[TaskRecord], looked: &Looked, fresh: &
     let paused = if run.paused && !run.state.is_terminal() { " (paused)" } else { "" };
     let mut text = format!("run {} {}{paused}{level}", run.id, run.state.word());
     if let Some(goal) = &run.spec.goal {
-        text.push_str(&format!(": {}", plain(goal)));
+        text.push_str(&format!(": {}", in_runs::one_line(goal)));
     }
     text.push('\n');
     let rows: Vec<Vec<String>> = tasks

@@ -4,9 +4,10 @@
 
 use serde_json::{Value, json};
 
+use crate::cli::agents::in_runs;
 use crate::cli::error::CliError;
 use crate::cli::health;
-use crate::cli::output::{plain, table};
+use crate::cli::output::table;
 use crate::cli::session::Session;
 use crate::model::record::{RunRecord, TaskRecord};
 use crate::orchestrator::client;
@@ -38,7 +39,7 @@ pub fn run(session: &Session) -> Result<u8, CliError> {
             waits.as_deref().unwrap_or(supervisor).into(),
             format!("{over}/{}", tasks.len()),
             run.created_at.to_string(),
-            plain(&goal),
+            in_runs::one_line(&goal),
         ]);
         documents.push(json!({
             "run": run.id, "state": run.state, "supervisor": supervisor, "waits": waits, "paused": run.paused, "goal": run.spec.goal, "into": run.into,

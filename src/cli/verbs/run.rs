@@ -56,7 +56,9 @@ pub fn run(session: &Session, args: RunArgs) -> Result<u8, CliError> {
     let run = &plan.run.id;
     client::ensure_supervised(&session.repo, &store, run)?;
     if !args.detach {
-        session.out.say(format!("run {run}: {} tasks onto {}", plan.tasks.len(), plan.run.into));
+        let count = plan.tasks.len();
+        let tasks = if count == 1 { "task" } else { "tasks" };
+        session.out.say(format!("run {run}: {count} {tasks} onto {}", plan.run.into));
     }
     follow_to_end(session, &store, run, args.detach, args.events)
 }
