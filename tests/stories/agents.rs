@@ -233,7 +233,9 @@ fn three_at_once_that_use_up_the_budget_of_their_run_go_on_to_their_ends_and_not
     let after = task("d", "'stub'", "echo > d; finish") + "needs = [\"a\", \"b\", \"c\"]\n";
     let mut run = begin(&world, &format!("jobs = 3\nbudget = {{ tokens = 1000 }}\n{three}{after}"));
     // A place is free again while somebody asks, so that all of them have begun before the first goes on.
-    ["a", "b", "c"].map(|_| run.next("task.ask"));
+    for _ in ["a", "b", "c"] {
+        run.next("task.ask");
+    }
     for id in ["a", "b", "c"] {
         world.treehand(&["answer", &format!("{}/{id}", world.only_run()), "yes"]).expect(0);
     }
