@@ -275,7 +275,10 @@ impl Profile {
 
     /// True when it has the tools of treehand: it is told where they are.
     pub fn has_tools(&self) -> bool {
-        self.args_name("{endpoint") || self.files.iter().any(|file| file.content.contains("{endpoint"))
+        let names = |text: &String| text.contains("{endpoint");
+        self.args_name("{endpoint")
+            || self.files.iter().any(|file| names(&file.content))
+            || self.env.set.values().any(names)
     }
 
     fn args_name(&self, placeholder: &str) -> bool {

@@ -145,3 +145,12 @@ fn what_the_documentation_shows_is_a_profile() {
     assert_eq!(known.get("extended").expect("a profile").limits.turns, Some(100));
     assert_eq!(known.get("rules").expect("a profile").output.rules.len(), 4);
 }
+
+#[test]
+fn opencode_was_not_told_of_tools_that_it_gets_by_a_variable() {
+    let registry = Registry::new(&[]).expect("profiles");
+    let names = registry.names();
+    let without: Vec<&String> =
+        names.iter().filter(|name| !registry.get(name).expect("a profile").has_tools()).collect();
+    assert_eq!(without, ["aider", "mini-swe-agent"]);
+}
