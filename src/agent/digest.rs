@@ -27,12 +27,19 @@ pub struct Digest {
     lines: Lines,
     tally: Tally,
     last: Last,
+    aside: Last,
 }
 
 impl Digest {
     /// Reads what follows these rules.
     pub fn new(output: Output) -> Digest {
-        Digest { output, lines: Lines::default(), tally: Tally::default(), last: Last::default() }
+        Digest {
+            output,
+            lines: Lines::default(),
+            tally: Tally::default(),
+            last: Last::default(),
+            aside: Last::default(),
+        }
     }
 
     /// Takes the next bytes. `keep` hears what is to be kept of them, in whole lines where it reads lines.
@@ -50,6 +57,12 @@ impl Digest {
                 lines.feed(bytes, |piece| read(output, tally, piece, keep));
             }
         }
+    }
+
+    /// Takes the next bytes of where errors go: words for a person, of which the last ones are known.
+    pub fn feed_aside(&mut self, bytes: &[u8]) {
+        self.aside.feed(bytes);
+        self.tally.report.aside = self.aside.text();
     }
 
     /// There is no more: what is left is a line without its end, which it gets where lines are read.

@@ -39,7 +39,10 @@ pub fn judge(profile: &Profile, ended: Ended<'_>) -> Option<AgentFailure> {
     match ended.exit {
         Some(code) if profile.success.exit.contains(&code) => {}
         Some(code) => {
-            let said = AgentFault { message: report.text.clone().unwrap_or_default(), status: None };
+            // Who did not get as far as a request says why where errors go.
+            let aside = report.aside.as_ref().filter(|_| report.turns == 0 && profile.output.format != Format::Text);
+            let said =
+                AgentFault { message: aside.or(report.text.as_ref()).cloned().unwrap_or_default(), status: None };
             return failure("exit", format!("exited with {code}"), classify(&profile.classify, &said));
         }
         None => return failure("signal", "was ended by a signal".into(), FailureClass::Crash),

@@ -34,6 +34,8 @@ fn each_end_has_its_verdict_the_worst_first() {
         fault: Some(AgentFault { message: message.into(), status }),
         ..ended.clone()
     };
+    let words = "a warning\ncodex: not logged in\nsee the manual";
+    let aside = |turns| AgentReport { aside: Some(words.into()), turns, ..AgentReport::default() };
     let denied = AgentReport { denied: vec!["Bash".into()], ..ended.clone() };
     let (done, failed) = (submission(SubmissionStatus::Done), submission(SubmissionStatus::Failed));
     let table = [
@@ -45,6 +47,8 @@ fn each_end_has_its_verdict_the_worst_first() {
         ("gave up", Some(0), &ended, Some(&failed), Some(("gave_up", C::Failure))),
         ("denied", Some(0), &denied, None, Some(("denied", C::Policy))),
         ("exit 1", Some(1), &ended, None, Some(("exit", C::Failure))),
+        ("no login, and not a word", Some(1), &aside(0), None, Some(("exit", C::Auth))),
+        ("the same in the middle", Some(1), &aside(1), None, Some(("exit", C::Failure))),
         ("a signal", None, &ended, None, Some(("signal", C::Crash))),
         ("in the middle", Some(0), &AgentReport::default(), None, Some(("cut", C::Transient))),
     ];

@@ -81,6 +81,8 @@ pub struct AgentReport {
     pub usage: Usage,
     /// What it said last, shortened.
     pub text: Option<String>,
+    /// What it wrote last where errors go, shortened.
+    pub aside: Option<String>,
     /// The error that stands: nothing that it did after it says that it went on.
     pub fault: Option<AgentFault>,
     /// Errors after which it tried again, by its own word.

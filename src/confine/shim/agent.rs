@@ -40,6 +40,11 @@ impl Words {
         }
         self.news.notify_one();
     }
+
+    /// Takes the next piece of what it writes where errors go.
+    pub fn feed_aside(&self, bytes: &[u8]) {
+        self.digest().feed_aside(bytes);
+    }
 }
 
 /// The agent of a child.

@@ -11,6 +11,9 @@ use super::agent::Words;
 use super::pulse::LastOutput;
 use crate::confine::mask::{Mask, MaskedStream};
 
+/// The stream on which an agent speaks of itself; the other one has words for a person.
+const STDOUT: &str = "stdout";
+
 /// A log that several streams write into.
 #[derive(Clone, Debug)]
 pub struct Log {
@@ -29,7 +32,7 @@ impl Log {
 
     /// Copies a stream to its end. What is beyond the limit is read and dropped, with a line that says so. What the disk
     /// does not take (it is full) is lost, with a line that says so when it takes something again; the child goes on.
-    /// `words` reads it first, where an agent speaks of itself on it.
+    /// `words` reads it first, where it is an agent's.
     pub async fn copy(self, name: &'static str, stream: Option<impl AsyncRead + Unpin>, words: Option<Arc<Words>>) {
         let Some(mut stream) = stream else { return };
         let mask = Arc::clone(&self.mask);
@@ -37,7 +40,11 @@ impl Log {
         let last = Arc::clone(&self.last);
         let mut keeper = Keeper { log: self, name, kept: 0, cut: false, lost: 0 };
         let mut take = |bytes: &[u8], is_end: bool| match &words {
-            Some(words) => words.feed(bytes, is_end, &mut |piece| keeper.keep(piece)),
+            Some(words) if name == STDOUT => words.feed(bytes, is_end, &mut |piece| keeper.keep(piece)),
+            Some(words) => {
+                words.feed_aside(bytes);
+                keeper.keep(bytes);
+            }
             None => keeper.keep(bytes),
         };
         loop {

@@ -30,9 +30,6 @@ use crate::confine::proxy::{self, AllowList, Ledger};
 use crate::model::Network;
 use crate::sys::{fs, proc};
 
-/// The stream on which an agent speaks of itself.
-const STDOUT: &str = "stdout";
-
 /// How long the pipes of an ended child may stay open.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -216,8 +213,7 @@ fn copy_output(
     let copy = |(name, end): (&'static str, OwnedFd)| -> io::Result<JoinHandle<()>> {
         rustix::io::ioctl_fionbio(&end, true)?;
         let end = pipe::Receiver::from_owned_fd(end)?;
-        let words = words.clone().filter(|_| name == STDOUT);
-        Ok(tokio::spawn(log.clone().copy(name, Some(end), words)))
+        Ok(tokio::spawn(log.clone().copy(name, Some(end), words.clone())))
     };
     pipes.into_iter().map(copy).collect()
 }
