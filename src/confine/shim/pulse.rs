@@ -94,7 +94,7 @@ impl Pulse {
         });
         Pulse {
             levels,
-            idle: policy.idle_ms.map(|ms| SilenceWatch::of_idle(span(ms), begun)),
+            idle: policy.idle_ms.map(|ms| SilenceWatch::of_idle(span(ms), begun, policy.agent.is_some())),
             companions: Companions::new(tells_of_answers(policy)),
             first_output_by: policy.start_up_ms.map(|ms| begun + span(ms)),
             tool: None,

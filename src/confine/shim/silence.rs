@@ -16,11 +16,19 @@ const LEAST: Duration = Duration::from_millis(100);
 /// Longest time to which a rate has to be waited for at the end.
 const WINDOW_MAX: Duration = Duration::from_secs(10);
 
+/// What a program spends that only waits, in hundredths of a processor.
+const WAITING: u32 = 1;
+
+/// What an agent spends that only waits for its model, and draws that it does: claude and opencode were seen at one to two.
+const AGENT_WAITING: u32 = 3;
+
 /// Watches the silence of a child.
 #[derive(Debug)]
 pub struct SilenceWatch {
     quiet: Duration,
     stalled: Duration,
+    /// So many hundredths of a processor are no work.
+    waiting: u32,
     before: Option<(Instant, Work)>,
     stalls: bool,
     next: Instant,
@@ -31,12 +39,13 @@ impl SilenceWatch {
     pub fn new(quiet: Duration, stalled: Duration, last: Instant) -> SilenceWatch {
         let stalled = stalled.max(LEAST);
         let quiet = quiet.clamp(LEAST, stalled);
-        SilenceWatch { quiet, stalled, before: None, stalls: false, next: last + quiet }
+        SilenceWatch { quiet, stalled, waiting: WAITING, before: None, stalls: false, next: last + quiet }
     }
 
     /// One for who only wants to know of a child that does nothing: it is looked at half-way, too, so that there is a rate.
-    pub fn of_idle(limit: Duration, last: Instant) -> SilenceWatch {
-        SilenceWatch::new(limit / 2, limit, last)
+    pub fn of_idle(limit: Duration, last: Instant, is_agent: bool) -> SilenceWatch {
+        let waiting = if is_agent { AGENT_WAITING } else { WAITING };
+        SilenceWatch { waiting, ..SilenceWatch::new(limit / 2, limit, last) }
     }
 
     /// It is watched from now on: what was before does not count.
@@ -62,7 +71,9 @@ impl SilenceWatch {
         }
         let sample = work();
         let works = match (&self.before, &sample) {
-            (Some((then, before)), Some(after)) => Some(is_at_work(before, after, now.duration_since(*then))),
+            (Some((then, before)), Some(after)) => {
+                Some(is_at_work(self.waiting, before, after, now.duration_since(*then)))
+            }
             _ => None,
         };
         let silent = now.saturating_duration_since(last);
@@ -92,10 +103,9 @@ fn level(silent: Duration, quiet: Duration, stalled: Duration, works: Option<boo
     }
 }
 
-/// A hundredth of a processor is what a program spends that only waits.
-fn is_at_work(before: &Work, after: &Work, between: Duration) -> bool {
+fn is_at_work(waiting: u32, before: &Work, after: &Work, between: Duration) -> bool {
     let has_others = before.processes > 1 || after.processes > 1;
-    has_others || after.cpu.saturating_sub(before.cpu) * 100 > between
+    has_others || after.cpu.saturating_sub(before.cpu) * 100 > between * waiting
 }
 
 #[cfg(test)]
@@ -133,7 +143,7 @@ mod tests {
     fn who_works_or_waits_for_a_program_that_it_started_is_at_work() {
         let second = Duration::from_secs(1);
         let is = |before: Option<Work>, after: Option<Work>| {
-            is_at_work(&before.expect("seen"), &after.expect("seen"), second)
+            is_at_work(WAITING, &before.expect("seen"), &after.expect("seen"), second)
         };
         assert!(!is(work(1, 50), work(1, 60)));
         assert!(is(work(1, 50), work(1, 61)));
@@ -172,10 +182,22 @@ mod tests {
         assert_eq!(watch.look(soon, begun, || work(1, 0)), Stalled);
         assert_eq!(watch.look(soon + MINUTE * 2, begun, || None), Quiet);
         // Held up itself (stopped, asleep), a watch looks twice all the same.
-        let mut late = SilenceWatch::of_idle(MINUTE, begun);
+        let mut late = SilenceWatch::of_idle(MINUTE, begun, false);
         assert_eq!(late.look(begun + MINUTE * 90, begun, || work(1, 0)), Quiet);
         assert_eq!(late.next_look(), begun + MINUTE * 90 + Duration::from_secs(6));
         assert_eq!(late.look(late.next_look(), begun, || work(1, 0)), Stalled);
+    }
+
+    #[test]
+    fn opencode_was_at_work_by_drawing_that_it_waits() {
+        let begun = Instant::now();
+        let idle = |is_agent, cpu_ms| {
+            let mut watch = SilenceWatch::of_idle(MINUTE, begun, is_agent);
+            watch.look(begun + MINUTE / 2, begun, || work(1, 0));
+            watch.look(begun + MINUTE, begun, || work(1, cpu_ms))
+        };
+        assert_eq!((idle(true, 450), idle(true, 900), idle(true, 901)), (Stalled, Stalled, Quiet));
+        assert_eq!((idle(false, 300), idle(false, 450)), (Stalled, Quiet), "what a command spends is work");
     }
 
     #[test]
