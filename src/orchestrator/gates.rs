@@ -138,10 +138,11 @@ async fn check_out(context: &Arc<Context>, judged: &Judged) -> Result<SealedPath
             identity: &context.identity,
             lock_reason: None,
             submodules: context.run.submodules,
+            held: None,
         };
-        let submodules = sealed::create(&context.repo, &paths, &request)?;
+        let made = sealed::create(&context.repo, &paths, &request)?;
         if let Some(task) = judged.own(&context.run.id).last() {
-            context.note_missing(task, "gate.submodules", &submodules)?;
+            context.note_missing(task, "gate.submodules", &made.submodules)?;
         }
         reach::furnish(&paths, &context.identity)?;
         Ok(paths)

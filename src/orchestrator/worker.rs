@@ -141,9 +141,10 @@ fn prepare(context: &Context, id: &TaskId) -> Result<Preparation, RunError> {
         identity: &context.identity,
         lock_reason: Some(format!("treehand run {run} task {id}")),
         submodules: context.run.submodules,
+        held: None,
     };
-    let submodules = sealed::create(repo, &paths, &request)?;
-    context.note_missing(id, "workspace.submodules", &submodules)?;
+    let made = sealed::create(repo, &paths, &request)?;
+    context.note_missing(id, "workspace.submodules", &made.submodules)?;
     reach::furnish(&paths, &context.identity)?;
     if let Some(resolving) = &task.resolving {
         resolve::lay_out(context, &task, resolving, (&paths, &base))?;

@@ -7,8 +7,18 @@ use crate::model::Freshness;
 use crate::model::names::NameError;
 use crate::store::StoreError;
 use crate::sys::fs::FsError;
+use crate::sys::git::fill::FillError;
 use crate::sys::git::{GitError, ReadError};
 use crate::sys::lock::LockError;
+
+impl From<FillError> for WorktreeError {
+    fn from(error: FillError) -> WorktreeError {
+        match error {
+            FillError::Git(error) => error.into(),
+            FillError::Disk(error) => error.into(),
+        }
+    }
+}
 
 /// Why something with a workspace, a base or a result did not work.
 #[derive(Debug, thiserror::Error)]

@@ -24,6 +24,7 @@ pub mod disk;
 pub mod error;
 pub mod exact;
 pub mod exported;
+mod filled;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod folding;

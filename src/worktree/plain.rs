@@ -11,11 +11,12 @@ use super::checkouts;
 use super::copy::{self, Copied, CopyProgress, CopyTarget};
 use super::disk;
 use super::error::{Result, WorktreeError};
+use super::filled::{self, Empty};
 use super::hooks;
 use super::import::update_ref;
 use super::repository::Repository;
 use super::run_store::RunStore;
-use super::sealed::{self, Identity, SealRequest, SealedPaths};
+use super::sealed::{self, Identity, SealRequest, Sealed, SealedPaths};
 use super::submodules::{self, Submodule};
 use crate::model::record::{WorkspaceRecord, WorkspaceState};
 use crate::model::{BaseReport, BranchName, CommitId, Submodules, WorkspaceName};
@@ -97,8 +98,8 @@ pub fn create(
     // Whoever has enough of waiting wants nothing half made.
     let held = Held::hold().map_err(WorktreeError::Signals)?;
     let intent = claim(store, &record)?;
-    let along = match make(repo, &record, sealed_paths.as_ref(), request, observe, &held) {
-        Ok(along) => along,
+    let (strategy, along) = match make(repo, &record, sealed_paths.as_ref(), request, observe, &held) {
+        Ok(made) => made,
         Err(error) => {
             store.forget_workspace(&record.name, "it could not be made")?;
             store.failed(intent, json!({"why": error.to_string()}))?;
@@ -106,6 +107,7 @@ pub fn create(
         }
     };
     record.state = WorkspaceState::Ready;
+    record.strategy = strategy.into();
     record.owner = None;
     store.put_workspace("workspace.ready", &record)?;
     store.done(intent, json!({"lease": record.lease}))?;
@@ -149,15 +151,15 @@ fn make(
     request: &NewWorkspace<'_>,
     observe: &dyn Fn(CopyProgress),
     held: &Held,
-) -> Result<Along> {
+) -> Result<(&'static str, Along)> {
     let (branch, commit) = (&record.branch, &record.base.commit);
     create_branch(repo, branch, commit)?;
     let made = match sealed {
-        None => add_tree(repo, &record.path, branch, commit, held).map(|()| Vec::new()),
-        Some(paths) => seal(repo, record, paths, request.submodules),
+        None => add_tree(repo, &record.path, branch, commit, held).map(|strategy| (strategy, Vec::new())),
+        Some(paths) => seal(repo, record, paths, request.submodules, held).map(|made| (made.strategy, made.submodules)),
     };
     // A signal of the terminal ends the git that was at work, too.
-    let made = made.map_err(|error| obey(held).err().unwrap_or(error)).and_then(|submodules| {
+    let made = made.map_err(|error| obey(held).err().unwrap_or(error)).and_then(|(strategy, submodules)| {
         let along = bring_along(repo, record, sealed, request, submodules, observe, held);
         if along.is_err() {
             match sealed {
@@ -165,7 +167,7 @@ fn make(
                 Some(paths) => sealed::remove(paths)?,
             }
         }
-        along
+        along.map(|along| (strategy, along))
     });
     if made.is_err() {
         update_ref(repo, &branch.full_ref(), None, Some(commit), "treehand: workspace not made")?;
@@ -242,20 +244,26 @@ fn why_not_created(repo: &Repository, branch: &BranchName, error: GitError) -> R
     }
 }
 
-fn add_tree(repo: &Repository, tree: &Path, branch: &BranchName, commit: &CommitId, held: &Held) -> Result<()> {
+fn add_tree(
+    repo: &Repository,
+    tree: &Path,
+    branch: &BranchName,
+    commit: &CommitId,
+    held: &Held,
+) -> Result<&'static str> {
     // Before git does: nobody removes the directory around it then.
     fs::create_dir_all(tree)?;
     let added = register(repo, tree, branch).and_then(|()| {
-        let args = ["reset", "--quiet", "--hard", "--no-recurse-submodules"];
-        repo.git.within(tree, args).run()?;
+        let git = |args: &[&str]| repo.git.within(tree, args);
+        let strategy =
+            filled::write(repo, &Empty { git_dir: &repo.common_dir, tree, commit, git: &git, held: Some(held) })?;
         hooks::post_checkout(repo, tree, commit, held)?;
-        obey(held)
+        obey(held).map(|()| strategy)
     });
-    if let Err(error) = added {
+    if added.is_err() {
         remove_half_made(repo, tree)?;
-        return Err(error);
     }
-    Ok(())
+    added
 }
 
 /// The tree was not there when the name was claimed, so what is there now is ours and holds no work.
@@ -309,7 +317,8 @@ fn seal(
     record: &WorkspaceRecord,
     paths: &SealedPaths,
     submodules: Submodules,
-) -> Result<Vec<Submodule>> {
+    held: &Held,
+) -> Result<Sealed> {
     let lender = RunStore::at(repo, &paths.private, &record.base.commit)?;
     lender.fetch(&repo.common_dir, &record.base.commit)?;
     let lenders: Vec<PathBuf> = vec![lender.objects()];
@@ -322,6 +331,7 @@ fn seal(
         identity: &Identity::of_user(repo)?,
         lock_reason: Some(format!("treehand sealed workspace {}", record.name)),
         submodules,
+        held: Some(held),
     };
     sealed::create(repo, paths, &request)
 }

@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 
 use super::conversion::{self, quote};
 use super::error::{Result, WorktreeError};
+use super::filled::{self, Empty};
 use super::quarantine::{copy_shallow, object_format, write_bare_skeleton};
 use super::repository::{Repository, SIGN};
 use super::run_store::content_beside;
 use super::submodules::{self, Submodule};
 use crate::model::record::WorkspaceRecord;
 use crate::model::{BranchName, CommitId, RunId, Submodules, TaskId};
+use crate::sys::interrupt::Held;
 use crate::sys::{alike, fs};
 
 /// The private dir's configuration: nothing in it starts a program, and gc never runs behind anybody's back.
@@ -72,6 +74,8 @@ pub struct SealRequest<'a> {
     pub lock_reason: Option<String>,
     /// Which submodules come along.
     pub submodules: Submodules,
+    /// The signals that end the making of it.
+    pub held: Option<&'a Held>,
 }
 
 /// Name and address of who commits.
@@ -147,8 +151,17 @@ impl SealedPaths {
     }
 }
 
-/// Makes a sealed workspace; on failure nothing of it is left. The submodules that came along, or did not, are the answer.
-pub fn create(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<Vec<Submodule>> {
+/// What a sealed workspace was made of.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// How its files got there.
+    pub strategy: &'static str,
+    /// The submodules that came along, or did not.
+    pub submodules: Vec<Submodule>,
+}
+
+/// Makes a sealed workspace; on failure nothing of it is left.
+pub fn create(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<Sealed> {
     // First, so that who finds it later knows of a box that was being made.
     fs::create_private_dir_all(&paths.private)?;
     if let Err(error) = fs::create_private_dir_within(&paths.enclosure) {
@@ -163,13 +176,13 @@ pub fn create(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>)
     made
 }
 
-fn fill(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<Vec<Submodule>> {
+fn fill(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<Sealed> {
     fs::create_private_dir(&paths.home)?;
     fs::create_private_dir(&paths.tmp)?;
     // So that one who stands in the tree is in this repository.
     fs::write_new(&paths.private.join(SIGN), repo.common_dir.as_os_str().as_bytes())?;
     write_private_dir(repo, paths, request)?;
-    add_tree(repo, paths, request)?;
+    let strategy = add_tree(repo, paths, request)?;
     let store = request.lenders.first().and_then(|objects| objects.parent());
     let submodules = match (request.submodules, store) {
         (Submodules::Local, Some(store)) => submodules::bring_sealed(repo, paths, store, request.identity)?,
@@ -178,7 +191,7 @@ fn fill(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Re
     if let Some(reason) = &request.lock_reason {
         show(repo, paths, request.branch, reason)?;
     }
-    Ok(submodules)
+    Ok(Sealed { strategy, submodules })
 }
 
 fn write_private_dir(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<()> {
@@ -209,23 +222,27 @@ pub(super) fn private_config(repo: &Repository, git_dir: &Path, identity: &Ident
     Ok(format!("[core]\n{PRIVATE_CONFIG}{user}{}", conversion::settings_in_private(repo, git_dir)?))
 }
 
-fn add_tree(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<()> {
+fn add_tree(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<&'static str> {
     // git names the admin directory after the last part of the path: a tree called `wt` is renamed into place after.
     let staging = paths.enclosure.join("wt");
     // Taken from where it is: LFS would link it into the private dir, and a file of the user's could be written there.
     let content = request.lenders.first().and_then(|store| content_beside(store));
     let content = content.map(|place| format!("lfs.storage={}", place.display()));
     let args = content.as_ref().map(|content| ["-c", content]);
-    let add = repo.git.bare(&paths.git_dir, args.iter().flatten());
-    let add = add.args(["worktree", "add", "--quiet", "--no-track", "-b", request.branch.as_str()]);
-    let add = add.arg(&staging).arg(request.base.as_str());
+    let add = ["worktree", "add", "--quiet", "--no-checkout", "--no-track", "-b", request.branch.as_str()];
+    repo.git.bare(&paths.git_dir, add).arg(&staging).arg(request.base.as_str()).run()?;
     // Content that LFS has nowhere near stays a pointer; what it has is there.
-    add.env("GIT_LFS_SKIP_DOWNLOAD_ERRORS", "1").run()?;
+    let git = |more: &[&str]| {
+        let command = repo.git.within(&staging, args.iter().flatten()).args(more);
+        command.env("GIT_LFS_SKIP_DOWNLOAD_ERRORS", "1")
+    };
+    let empty = Empty { git_dir: &paths.git_dir, tree: &staging, commit: request.base, git: &git, held: request.held };
+    let strategy = filled::write(repo, &empty)?;
     std::fs::rename(&staging, &paths.tree).map_err(fs::at("move", &staging))?;
     let link = paths.tree.join(".git");
     fs::write_atomic(&paths.admin.join("gitdir"), &path_line(&link))?;
     fs::write_new(&paths.admin.join("config.worktree"), b"")?;
-    Ok(())
+    Ok(strategy)
 }
 
 /// A path as git's own files hold it: one line.

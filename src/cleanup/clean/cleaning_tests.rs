@@ -535,6 +535,7 @@ pub fn abandoned_box(fixture: &Fixture, state: &str, task_state: &str) -> (RunRe
         identity: &identity,
         lock_reason: Some("a task".into()),
         submodules: Submodules::Local,
+        held: None,
     };
     sealed::create(&fixture.repo, &paths, &request).expect("sealed");
     fixture.commit_in(&paths.tree, "b", "committed\n");

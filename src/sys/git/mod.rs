@@ -6,6 +6,7 @@
 mod brought;
 mod command;
 mod differing;
+pub mod fill;
 mod index;
 mod line;
 mod making;

@@ -1,0 +1,119 @@
+"""Making, looking at and removing workspaces against git doing the same; called by `scripts/bench workspaces`.
+
+usage: bench_workspaces.py TREEHAND PLACE FILES
+
+Makes a repository of so many files, a few kilobytes each, in directories of a dozen. Each round makes a worktree by git and workspaces by
+treehand, one after the other, looks at each with `git status` and removes them; the ratios are of medians over the rounds. Several
+at once are told for each of them. What has to reach the disk is waited for before each step, so that nobody pays for another's.
+"""
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+TREEHAND, PLACE = sys.argv[1], sys.argv[2]
+FILES = int(sys.argv[3])
+REPO = os.path.join(PLACE, "repo")
+ROUNDS = 3
+AT_ONCE = 8
+
+
+def history():
+    rng = random.Random(1)
+    words = [bytes(rng.choices(b"abcdefghijklmnopqrstuvwxyz_(){};\n ", k=rng.randint(3, 12))) for _ in range(4000)]
+    yield b"commit refs/heads/main\ncommitter B <b@x> 1600000000 +0000\ndata 2\nc\n"
+    for n in range(FILES):
+        text = b" ".join(rng.choices(words, k=max(1, int(rng.lognormvariate(6, 1.1)) % 9000)))
+        name = f"area{n % 20}/team{n // 20 % 50}/part{n // 12000}/file{n}.txt".encode()
+        yield b"M 100644 inline %s\ndata %d\n%s\n" % (name, len(text), text)
+
+
+def run(*command, **more):
+    return subprocess.run(command, check=True, capture_output=True, **more).stdout
+
+
+def git(*args):
+    return run("git", "-C", REPO, *args)
+
+
+def treehand(*args):
+    return run(TREEHAND, "-C", REPO, "-q", *args)
+
+
+def cost(work):
+    """How long it takes and how much of a processor, in milliseconds."""
+    os.sync()
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    work()
+    ended, after = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return (ended - began) * 1000, cpu * 1000
+
+
+def at_once(command):
+    children = [subprocess.Popen(command(n), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for n in range(AT_ONCE)]
+    for child in children:
+        _, said = child.communicate()
+        if child.returncode:
+            sys.exit(f"{child.args}: {said.decode()}")
+
+
+def path_of(name):
+    return treehand("path", name).decode().strip()
+
+
+def one_round(seen):
+    def take(row, work):
+        seen.setdefault(row, []).append(cost(work))
+
+    tree = f"{REPO}.by-git"
+    take("git add", lambda: git("worktree", "add", "-q", "-b", "by-git", tree, "main"))
+    take("new", lambda: treehand("new", "plain", "--offline", "--base", "main"))
+    take("sealed", lambda: treehand("new", "sealed", "--sealed", "--offline", "--base", "main"))
+    plain = path_of("plain")
+    for row, place in (("git status", tree), ("status", plain), ("git status 2", tree), ("status 2", plain)):
+        take(row, lambda: run("git", "-C", place, "status", "--porcelain"))
+    take("git remove", lambda: git("worktree", "remove", tree))
+    take("rm", lambda: treehand("rm", "plain"))
+    treehand("rm", "sealed")
+    git("branch", "-q", "-D", "by-git")
+    many = lambda n: ["git", "-C", REPO, "worktree", "add", "-q", "-b", f"many-{n}", f"{REPO}.many-{n}", "main"]
+    take("git at once", lambda: at_once(many))
+    for n in range(AT_ONCE):
+        git("worktree", "remove", f"{REPO}.many-{n}")
+        git("branch", "-q", "-D", f"many-{n}")
+    take("at once", lambda: at_once(lambda n: [TREEHAND, "-C", REPO, "-q", "new", f"at-once-{n}", "--offline", "--base", "main"]))
+    for n in range(AT_ONCE):
+        treehand("rm", f"at-once-{n}")
+
+
+def main():
+    run("git", "init", "-q", "-b", "main", REPO)
+    for key, value in (("user.name", "B"), ("user.email", "b@x"), ("gc.auto", "0")):
+        git("config", key, value)
+    run("git", "-C", REPO, "fast-import", "--quiet", input=b"".join(history()))
+    git("symbolic-ref", "HEAD", "refs/heads/nothing")
+    seen = {}
+    for _ in range(ROUNDS):
+        one_round(seen)
+    wall = {row: statistics.median(took for took, _ in all) for row, all in seen.items()}
+    cpu = {row: statistics.median(spent for _, spent in all) for row, all in seen.items()}
+    print(f"{FILES} files, medians of {ROUNDS} rounds, {os.cpu_count()} processors")
+    print(f"{'':52}{'ms':>9}{'of git':>9}{'processor':>11}")
+    for what, row, by in (
+        ("git worktree add", "git add", "git add"),
+        ("new", "new", "git add"),
+        ("new --sealed", "sealed", "git add"),
+        (f"new, {AT_ONCE} at once (of as many by git), each", "at once", "git at once"),
+        ("first git status in it (of in one by git)", "status", "git status"),
+        ("second git status in it", "status 2", "git status 2"),
+        ("rm (of git worktree remove)", "rm", "git remove"),
+    ):
+        share = AT_ONCE if row == "at once" else 1
+        print(f"{what:52}{wall[row] / share:9.1f}{wall[row] / wall[by]:9.3f}{cpu[row] / cpu[by]:11.3f}")
+
+
+main()

@@ -1,0 +1,314 @@
+//! What is written is held against what git writes, in random repositories and with everything that a checkout can be about.
+//!
+//! The same bytes, modes and links; an index that git takes as its own, with the trees in it; nothing that git has to read again.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::CommitId;
+use crate::sys::git::Git;
+
+struct Place {
+    dir: tempfile::TempDir,
+    git: Git,
+}
+
+impl Place {
+    fn new() -> Place {
+        let place = Place { dir: tempfile::tempdir().expect("a temp dir"), git: Git::open().expect("git") };
+        place.run(&["init", "-q", "-b", "main"]);
+        place
+    }
+
+    fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn run(&self, args: &[&str]) -> String {
+        self.run_in(&self.root().join("."), args)
+    }
+
+    fn run_in(&self, place: &Path, args: &[&str]) -> String {
+        let who = ["-c", "user.name=T", "-c", "user.email=t@example.com"];
+        self.git.within(place, who).args(args).text().expect("git works")
+    }
+
+    fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+        let path = self.root().join(path);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+        std::fs::write(path, text).expect("written");
+    }
+
+    fn commit(&self) -> CommitId {
+        self.run(&["add", "--all"]);
+        self.run(&["commit", "-q", "--allow-empty", "-m", "c"]);
+        self.head()
+    }
+
+    fn head(&self) -> CommitId {
+        CommitId::parse(&self.run(&["rev-parse", "HEAD"])).expect("an id")
+    }
+
+    /// A worktree without files, and its part of the git dir.
+    fn empty(&self, name: &str) -> (PathBuf, PathBuf) {
+        let tree = self.root().join(".git").join(name);
+        self.run(&["worktree", "add", "-q", "--no-checkout", "--detach", &tree.to_string_lossy()]);
+        let admin = self.root().join(".git/worktrees").join(name);
+        (tree, admin)
+    }
+
+    fn fill(&self, name: &str) -> (PathBuf, Fill) {
+        let (tree, admin) = self.empty(name);
+        let git_dir = self.root().join(".git");
+        let git = |args: &[&str]| self.git.within(&tree, args);
+        let place = super::Place { git_dir: &git_dir, admin: &admin, tree: &tree, git: &git, called_off: &|| false };
+        let filled = fill(&place, self.git.version(), &self.head()).expect("written");
+        (tree, filled)
+    }
+
+    /// Fills one, has git fill another, and holds them against each other.
+    fn same_as_git(&self, is_plain: bool) {
+        let (ours, filled) = self.fill("ours");
+        assert_eq!(filled, Fill::Done);
+        let theirs = self.root().join(".git/theirs");
+        self.run(&["worktree", "add", "-q", "--detach", &theirs.to_string_lossy()]);
+        assert_eq!(seen(&ours), seen(&theirs));
+        let listed = ["ls-files", "--stage", "-z", "-v"];
+        assert_eq!(self.run_in(&ours, &listed), self.run_in(&theirs, &listed));
+        // Before git has looked at it once, it knows the trees, and of each file that it is as it was.
+        let index = self.root().join(".git/worktrees/ours/index");
+        let before = std::fs::read(&index).expect("read");
+        assert!(before.windows(4).any(|four| four == b"TREE"));
+        let written = index.metadata().expect("read").mtime();
+        assert!(
+            !is_plain || times(&ours).all(|time| time < written),
+            "git would have to read what is as new as the index"
+        );
+        for check in [&["diff-files", "--exit-code"][..], &["diff-index", "--exit-code", "--cached", "HEAD"]] {
+            let output = self.git.within(&ours, check).output().expect("git works");
+            assert_eq!((output.code(), output.stdout.is_empty()), (0, true), "{check:?}");
+        }
+        assert_eq!(self.run_in(&ours, &["status", "--porcelain", "--ignored"]), "");
+        let tree = self.run(&["rev-parse", "HEAD^{tree}"]);
+        assert_eq!(self.run_in(&ours, &["write-tree"]), tree);
+        assert_eq!(self.run_in(&ours, &["fsck", "--no-dangling", "--cache"]), "");
+        self.run(&["worktree", "remove", "--force", &theirs.to_string_lossy()]);
+        self.run(&["worktree", "remove", "--force", &ours.to_string_lossy()]);
+    }
+}
+
+/// When the files below a directory were changed, in seconds.
+fn times(tree: &Path) -> impl Iterator<Item = i64> {
+    let entries = walkdir::WalkDir::new(tree).min_depth(1).into_iter().map(|entry| entry.expect("read"));
+    let files =
+        entries.filter(|entry| !entry.file_type().is_dir() && entry.path().file_name() != Some(".git".as_ref()));
+    files.map(|entry| entry.metadata().expect("read").mtime())
+}
+
+/// Everything below a directory: mode, and content or target.
+fn seen(tree: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+    use std::os::unix::ffi::OsStrExt;
+    let mut found = BTreeMap::new();
+    for entry in walkdir::WalkDir::new(tree).min_depth(1).follow_links(false) {
+        let entry = entry.expect("read");
+        let (path, meta) = (entry.path(), entry.metadata().expect("read"));
+        let content = if meta.is_symlink() {
+            std::fs::read_link(path).expect("read").as_os_str().as_bytes().to_vec()
+        } else if meta.is_file() {
+            std::fs::read(path).expect("read")
+        } else {
+            Vec::new()
+        };
+        let name = path.strip_prefix(tree).expect("below").to_owned();
+        // It leads somewhere else in each.
+        if name != Path::new(".git") {
+            found.insert(name, (meta.mode(), content));
+        }
+    }
+    found
+}
+
+#[test]
+fn all_that_a_commit_can_hold_is_written_as_git_writes_it() {
+    let place = Place::new();
+    place.write("plain", "text\n");
+    place.write("empty", "");
+    place.write("a/b/c/deep", "deep\n");
+    place.write("a-b", "sorts between a and a/b\n");
+    place.write("a.b/c", "too\n");
+    place.write("näme with\ttab", b"\xff\xfe binary \0\n");
+    place.write("run", "#!/bin/sh\n");
+    place.write(&format!("{}/{}", "d".repeat(200), "f".repeat(250)), "long\n");
+    place.write("big", vec![b'x'; 3 << 20]);
+    place.write(".gitignore", "*.o\n");
+    place.write(".gitattributes", "* text=auto\n*.png binary\n");
+    place.write(".github/x", "x\n");
+    let run = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(place.root().join("run"), run).expect("set");
+    std::os::unix::fs::symlink("../plain", place.root().join("a/link")).expect("linked");
+    std::os::unix::fs::symlink("nowhere/at all", place.root().join("dangling")).expect("linked");
+    place.commit();
+    let head = place.head();
+    place.run(&["update-index", "--add", "--cacheinfo", &format!("160000,{head},sub/module")]);
+    place.run(&["commit", "-q", "-m", "a submodule"]);
+    place.same_as_git(true);
+}
+
+#[test]
+fn what_is_called_off_ends_before_its_end() {
+    let place = Place::new();
+    place.write("a/b/c", "deep\n");
+    place.commit();
+    let (tree, admin) = place.empty("off");
+    let git_dir = place.root().join(".git");
+    let git = |args: &[&str]| place.git.within(&tree, args);
+    let called_off = || tree.join("a").exists();
+    let at = super::Place { git_dir: &git_dir, admin: &admin, tree: &tree, git: &git, called_off: &called_off };
+    assert!(matches!(fill(&at, place.git.version(), &place.head()), Ok(Fill::CalledOff)));
+    assert!(!tree.join("a/b/c").exists() && !admin.join("index").exists());
+}
+
+#[test]
+fn an_empty_commit_is_an_empty_directory() {
+    let place = Place::new();
+    place.commit();
+    place.same_as_git(true);
+}
+
+#[test]
+fn what_attributes_change_is_written_by_git() {
+    let place = Place::new();
+    place.run(&["config", "filter.up.clean", "tr A-Z a-z"]);
+    place.run(&["config", "filter.up.smudge", "tr a-z A-Z"]);
+    place.write(
+        ".gitattributes",
+        "*.up filter=up\n*.crlf text eol=crlf\n*.id ident\n*.u16 working-tree-encoding=UTF-16LE\n",
+    );
+    place.write("d/.gitattributes", "*.txt eol=crlf\n");
+    for name in ["x.up", "x.crlf", "x.id", "d/x.txt", "x.txt", "d/e/y.txt"] {
+        place.write(name, "abc $Id$\n");
+    }
+    place.write("x.u16", b"a\0b\0\n\0");
+    place.commit();
+    place.same_as_git(false);
+    let (tree, _) = place.fill("again");
+    assert_eq!(std::fs::read(tree.join("x.up")).expect("read"), b"ABC $ID$\n");
+    assert_eq!(std::fs::read(tree.join("d/e/y.txt")).expect("read"), b"abc $Id$\r\n");
+}
+
+#[test]
+fn attributes_outside_the_tree_count() {
+    let place = Place::new();
+    place.write("x.txt", "one\n");
+    place.commit();
+    place.write(".git/info/attributes", "*.txt eol=crlf\n");
+    place.same_as_git(false);
+    std::fs::remove_file(place.root().join(".git/info/attributes")).expect("removed");
+    let own = place.root().join(".git/own-attributes");
+    place.write(".git/own-attributes", "*.txt eol=crlf\n");
+    place.run(&["config", "core.attributesFile", &own.to_string_lossy()]);
+    place.same_as_git(false);
+}
+
+#[test]
+fn what_git_alone_can_do_is_left_to_it() {
+    let place = Place::new();
+    place.write("x.txt", "one\n");
+    let first = place.commit();
+    let refused = |name: &str| matches!(place.fill(name).1, Fill::Git(_));
+    for (at, (key, value)) in
+        [("core.autocrlf", "true"), ("core.symlinks", "false"), ("core.sparseCheckout", "true")].into_iter().enumerate()
+    {
+        place.run(&["config", key, value]);
+        assert!(refused(&format!("setting-{at}")), "{key}");
+        place.run(&["config", "--unset", key]);
+    }
+    place.write("x.txt", "two\n");
+    let second = place.commit();
+    place.run(&["replace", second.as_str(), first.as_str()]);
+    assert!(refused("replaced"));
+    place.run(&["replace", "-d", second.as_str()]);
+    assert!(!refused("plain"));
+    // A tree that git itself would not make: it says what is wrong with it.
+    let blob = place.run(&["rev-parse", "HEAD:x.txt"]);
+    for (at, name) in [".GIT", "git~1", ".."].into_iter().enumerate() {
+        let lines = format!("100644 blob {blob}\t{name}\n");
+        let tree = place.git.within(place.root(), ["mktree"]).stdin(lines).text().expect("made");
+        let made = place.run(&["commit-tree", "-m", "bad", &tree]);
+        place.run(&["update-ref", "HEAD", &made]);
+        let (tree, filled) = place.fill(&format!("bad-{at}"));
+        assert!(matches!(filled, Fill::Git(_)), "{name}");
+        assert_eq!(seen(&tree), BTreeMap::new(), "{name}");
+    }
+}
+
+#[test]
+fn what_is_there_already_is_not_written_over() {
+    let place = Place::new();
+    place.write("d/x", "ours\n");
+    place.commit();
+    let (tree, admin) = place.empty("taken");
+    std::os::unix::fs::symlink(place.root(), tree.join("d")).expect("linked");
+    let git_dir = place.root().join(".git");
+    let git = |args: &[&str]| place.git.within(&tree, args);
+    let at = super::Place { git_dir: &git_dir, admin: &admin, tree: &tree, git: &git, called_off: &|| false };
+    assert!(matches!(fill(&at, place.git.version(), &place.head()), Ok(Fill::Git(_))));
+    assert!(!place.root().join("x").exists() && !admin.join("index").exists());
+}
+
+#[test]
+fn an_object_that_is_missing_is_for_git_to_tell() {
+    let place = Place::new();
+    place.write("x", "here\n");
+    place.commit();
+    let blob = place.run(&["rev-parse", "HEAD:x"]);
+    let (start, rest) = blob.split_at(2);
+    std::fs::remove_file(place.root().join(".git/objects").join(start).join(rest)).expect("removed");
+    assert!(matches!(place.fill("missing").1, Fill::Git(_)));
+}
+
+#[test]
+fn an_edit_in_the_second_of_the_checkout_is_seen() {
+    let place = Place::new();
+    place.write("x", "one\n");
+    place.commit();
+    let (tree, filled) = place.fill("edited");
+    assert_eq!(filled, Fill::Done);
+    std::fs::write(tree.join("x"), "two\n").expect("written");
+    assert_eq!(place.run_in(&tree, &["status", "--porcelain"]).trim(), "M x");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Names that sort around slashes, directories in directories, links and modes.
+    #[test]
+    fn random_trees_are_written_as_git_writes_them(
+        files in prop::collection::vec(("[a.0-]{1,2}(/[a.0-]{1,2}){0,3}", 0..4_u8, 0..40_usize), 0..30),
+    ) {
+        let place = Place::new();
+        for (path, kind, size) in files {
+            let full = place.root().join(&path);
+            let odd = path.split('/').any(|part| part == "." || part == "..");
+            let parent = full.parent().expect("a parent");
+            // What is in the place of another is left out.
+            if odd || full.symlink_metadata().is_ok() || std::fs::create_dir_all(parent).is_err() {
+                continue;
+            }
+            match kind {
+                0 => std::os::unix::fs::symlink("t".repeat(size + 1), &full).expect("linked"),
+                kind => {
+                    place.write(&path, "line\n".repeat(size));
+                    let mode = if kind == 1 { 0o755 } else { 0o644 };
+                    std::fs::set_permissions(&full, std::fs::Permissions::from_mode(mode)).expect("set");
+                }
+            }
+        }
+        place.commit();
+        place.same_as_git(true);
+    }
+}
