@@ -27,7 +27,8 @@ pub fn create_dir_all(path: &Path) -> Result<(), FsError> {
 pub fn set_read_only(path: &Path, directory: &Path) -> Result<(), FsError> {
     let mode = |path: &Path| Ok(fs::metadata(path).map_err(at("read", path))?.permissions().mode());
     let around = mode(directory)?;
-    let shared = if around & 0o020 != 0 { around & 0o044 } else { 0 };
+    // git sets both where a group writes, and the second where it only reads.
+    let shared = if around & 0o2020 != 0 { around & 0o044 } else { 0 };
     let allowed = (mode(path)? & 0o444) | shared;
     fs::set_permissions(path, fs::Permissions::from_mode(allowed)).map_err(at("write", path))
 }
@@ -52,5 +53,6 @@ mod tests {
         check(0o755, 0o600, 0o400);
         check(0o770, 0o600, 0o440);
         check(0o2775, 0o600, 0o444);
+        check(0o2750, 0o600, 0o440);
     }
 }

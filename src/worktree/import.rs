@@ -215,7 +215,8 @@ pub struct RefChange {
 }
 
 impl RefChange {
-    /// None at all, that only holds as long as the ref is there: the others in its transaction move if it is.
+    /// None at all, that only holds as long as the ref is there: the others in its transaction move if it is. (git's own `verify` looks
+    /// like a deletion to hooks.)
     pub fn none(reference: String, at: CommitId) -> RefChange {
         RefChange { reference, new: Some(at.clone()), expected: Some(at) }
     }
@@ -231,9 +232,6 @@ impl RefChange {
     /// The line of `update-ref --stdin -z` that makes it.
     fn line(&self) -> Vec<u8> {
         let (new, expected) = self.ends();
-        if new == expected {
-            return format!("verify {}\0{expected}\0", self.reference).into_bytes();
-        }
         format!("update {}\0{new}\0{expected}\0", self.reference).into_bytes()
     }
 }

@@ -47,8 +47,10 @@ impl People {
 
 /// Who that is at this moment. Where git does not say so, it does when it is asked to commit.
 fn person(quarantine: &Quarantine, variable: &str) -> Option<String> {
-    let told = quarantine.as_person(["var", variable]).text();
-    told.map_err(|error| tracing::debug!(error = chain(&error), "git commits")).ok()
+    let told = quarantine.as_person(["var", variable]).run();
+    let told = told.map_err(|error| tracing::debug!(error = chain(&error), "git commits")).ok()?;
+    // A name in another encoding is written as it is, by git.
+    Some(String::from_utf8(told.stdout).ok()?.trim_end_matches('\n').to_owned())
 }
 
 impl<'a> Making<'a> {

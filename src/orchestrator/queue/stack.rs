@@ -97,7 +97,7 @@ pub struct Stack {
     pub tip: CommitId,
     /// The results, from the lowest to the highest.
     pub links: Vec<Link>,
-    /// Everything in the quarantine is of these results and no others.
+    /// Everything in the quarantine is of these results and no others, and what it is made on is held by the tip.
     pub whole: bool,
     /// What cannot land on this tip at all.
     pub refused: Vec<(QueueEntry, Reason)>,
@@ -119,6 +119,8 @@ struct Heap<'a> {
     trees: BTreeMap<CommitId, CommitId>,
     /// How many are still to come.
     ahead: usize,
+    /// What they are put on is held by the tip, or by them.
+    whole: bool,
 }
 
 impl Heap<'_> {
@@ -139,6 +141,7 @@ impl Heap<'_> {
             self.left.push(name(&subject));
             return Ok(());
         };
+        self.whole &= onto == top;
         match self.hand.put(&subject, &onto, self.trees.get(&onto))? {
             // Where the target is merely behind the run's base, it is brought up to that by the same move.
             Put::On(New { commit: after, tree }) => {
@@ -173,8 +176,8 @@ impl Stack {
     ) -> Result<Stack, RunError> {
         let quarantine = Quarantine::create(repo, tip)?;
         match heap(repo, &quarantine, (into, tip), subjects) {
-            Ok((links, refused, trees)) => {
-                Ok(Stack { quarantine, into: into.clone(), tip: tip.clone(), links, whole: true, refused, trees })
+            Ok(Heaped { links, refused, trees, whole }) => {
+                Ok(Stack { quarantine, into: into.clone(), tip: tip.clone(), links, whole, refused, trees })
             }
             Err(error) => {
                 quarantine.discard()?;
@@ -206,8 +209,13 @@ impl Stack {
     }
 }
 
-/// What became of the results, and the trees of the commits.
-type Heaped = (Vec<Link>, Vec<(QueueEntry, Reason)>, BTreeMap<CommitId, CommitId>);
+/// What became of the results.
+struct Heaped {
+    links: Vec<Link>,
+    refused: Vec<(QueueEntry, Reason)>,
+    trees: BTreeMap<CommitId, CommitId>,
+    whole: bool,
+}
 
 fn heap(
     repo: &Repository,
@@ -218,7 +226,8 @@ fn heap(
     let people = People::default();
     let hand = Hand::open(repo, quarantine, &people);
     let (links, refused, left, trees) = (Vec::new(), Vec::new(), Vec::new(), BTreeMap::new());
-    let mut heap = Heap { repo, hand, quarantine, into, tip, links, refused, left, trees, ahead: subjects.len() };
+    let mut heap =
+        Heap { repo, hand, quarantine, into, tip, links, refused, left, trees, ahead: subjects.len(), whole: true };
     std::thread::scope(|scope| {
         // Asked while the first is merged; who commits it waits for the answer.
         let _asked = scope.spawn(|| people.ask(quarantine).is_some());
@@ -228,5 +237,6 @@ fn heap(
         })
     })?;
     heap.hand.finish()?;
-    Ok((heap.links, heap.refused, heap.trees))
+    let Heap { links, refused, trees, whole, .. } = heap;
+    Ok(Heaped { links, refused, trees, whole })
 }
