@@ -37,9 +37,14 @@ pub(super) fn write(repo: &Repository, empty: &Empty<'_>) -> Result<&'static str
         signal.is_some_and(|signal| came.swap(signal, Ordering::Relaxed) == 0)
     };
     let place = Place { git_dir, admin: &admin_of(tree)?, tree, git, called_off: &called_off };
-    match fill(&place, repo.git.version(), commit)? {
+    let filled = fill(&place, repo.git.version(), commit);
+    // Whatever else became of it at the same moment.
+    if let signal @ 1.. = came.load(Ordering::Relaxed) {
+        return Err(WorktreeError::Interrupted { signal });
+    }
+    match filled? {
         Fill::Done => return Ok("checkout"),
-        Fill::CalledOff => return Err(WorktreeError::Interrupted { signal: came.into_inner() }),
+        Fill::CalledOff => return Err(WorktreeError::Interrupted { signal: 0 }),
         Fill::Git(why) => tracing::debug!(tree = %tree.display(), why, "git checks out"),
     }
     git(&BY_GIT).run()?;

@@ -206,7 +206,7 @@ fn half_made(world: &World, name: &str) -> Vec<Verdict> {
     world.die_at_the_first_file(&world.tree(name));
     assert_ne!(world.treehand(&["new", name]).code, 0, "it was killed");
     world.git(&["config", "--unset", "filter.trap.smudge"]);
-    let lock = world.repo().join(".git/worktrees/repo/index.lock");
+    let lock = world.repo().join(".git/worktrees/repo/index.filled.lock");
     vec![dead_lock(lock), Goes("workspace", name.into(), "who made it died before it was ready")]
 }
 

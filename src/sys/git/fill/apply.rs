@@ -1,8 +1,9 @@
 //! Apply: writes the files of a commit, their directories and their index. What is there already is never written over.
 //!
-//! Files are made beneath open directories, newest directory first, so that few are open at any time. Their times lie a second before
-//! everything else: git compares whole seconds, and would have to read what was written in the second of the index itself. The
-//! index comes last, when everything that it names is there; until then git finds none.
+//! Files are made beneath open directories, newest directory first, so that few are open at any time. Their times lie before
+//! everything else: git compares whole seconds, and would have to read what was written in the second of the index itself. What is
+//! trusted for that has to be told apart by something else: files of one size have different seconds, so that one in the place
+//! of another, with its time (`cp -p`, `mv`), is seen even at once. The index comes last, when everything that it names is there.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -11,14 +12,13 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use git2::{Oid, Repository, RepositoryOpenFlags};
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, fstat, futimens, mkdirat, openat, statat, symlinkat,
-    utimensat,
 };
-use rustix::io::Errno;
 
 use super::decide::{self, CHANGING, Terms};
 use super::index::{self, Directory, Entry, Stat};
@@ -26,7 +26,7 @@ use crate::model::CommitId;
 use crate::sys::fs::{self, FsError};
 use crate::sys::git::brought::known;
 use crate::sys::git::tree;
-use crate::sys::git::{GitCommand, GitError, Version};
+use crate::sys::git::{GitCommand, GitError, Version, user_file};
 use crate::sys::{clock, crew};
 
 /// Where files are to be.
@@ -111,7 +111,12 @@ pub fn fill(place: &Place<'_>, version: Version, commit: &CommitId) -> Result<Fi
     if version < TELLS_ATTRIBUTES {
         return Ok(Fill::Git("this git does not say where attributes are".into()));
     }
-    let terms = match decide::terms(&(place.git)(&["var", "-l"]).text()?) {
+    let listed = (place.git)(&["config", "-z", "--list"]).output()?;
+    let known = match listed.code() {
+        0 => decide::terms(listed.records()),
+        _ => Err("the configuration cannot be listed".into()),
+    };
+    let terms = match known {
         Ok(terms) => terms,
         Err(why) => return Ok(Fill::Git(why)),
     };
@@ -124,26 +129,28 @@ pub fn fill(place: &Place<'_>, version: Version, commit: &CommitId) -> Result<Fi
 }
 
 fn write(place: &Place<'_>, commit: &CommitId, terms: &Terms) -> Result<(), Stop> {
-    // What came in was held against its id then; git does not do it again for each read, and it would take a third of the time.
-    git2::opts::strict_hash_verification(false);
+    let _trusting = Trusting::begin();
     let library = open(place.git_dir)?;
     if library.references_glob("refs/replace/*")?.next().is_some() {
         return Err(Stop::Git("objects are replaced".into()));
     }
     let tree = library.find_commit(known(commit)?)?.tree_id();
-    let top = openat(CWD, place.tree, DIRECTORY, Mode::empty()).map_err(disk("open", place.tree))?;
-    let earlier = Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec { tv_sec: clock::now().0 / 1000 - 1, tv_nsec: 0 },
+    let top =
+        openat(CWD, place.tree, DIRECTORY, Mode::empty()).map_err(|errno| fs::at("open", place.tree)(errno.into()))?;
+    let filler = Filler {
+        git_dir: place.git_dir,
+        tree: place.tree,
+        libraries: Mutex::new(vec![library]),
+        written: Mutex::default(),
+        began: clock::now().0 / 1000,
+        of_size: std::iter::repeat_with(AtomicU16::default).take(SIZES).collect(),
+        called_off: place.called_off,
     };
-    let (git_dir, libraries) = (place.git_dir, Mutex::new(vec![library]));
-    let called_off = place.called_off;
-    let filler = Filler { git_dir, tree: place.tree, libraries, written: Mutex::default(), earlier, called_off };
     let first = Piece { within: Arc::new(top), name: None, path: Vec::new(), tree };
     crew::through(first, |piece, more| filler.directory(piece, more))?;
-    let Written { mut entries, directories, attributes } =
+    let Written { mut entries, directories, attributes, left } =
         filler.written.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let changing = match attributes || others_may_change(place, terms) {
+    let changing = match attributes || others_may_change(place, terms)? {
         true => changing(place, &entries)?,
         false => BTreeSet::new(),
     };
@@ -153,26 +160,60 @@ fn write(place: &Place<'_>, commit: &CommitId, terms: &Terms) -> Result<(), Stop
     let bytes = index::bytes(entries, directories).ok_or_else(|| Stop::Git("there are too many files".into()))?;
     let aside = place.admin.join("index.filled");
     fs::write_new(&aside, &bytes)?;
-    if !changing.is_empty() {
+    if left || !changing.is_empty() {
         (place.git)(&BY_GIT).env("GIT_INDEX_FILE", &aside).run()?;
     }
-    Ok(fs::rename_onto_nothing(&aside, &place.admin.join("index"))?)
+    let Err(error) = fs::rename_onto_nothing(&aside, &place.admin.join("index")) else { return Ok(()) };
+    fs::remove_file(&aside)?;
+    match error.source.kind() {
+        std::io::ErrorKind::AlreadyExists => Err(Stop::Git("somebody else has made an index meanwhile".into())),
+        _ => Err(error.into()),
+    }
 }
 
 /// True when attributes outside the tree may want files to be written otherwise than they are stored; those that cannot be read may.
-fn others_may_change(place: &Place<'_>, terms: &Terms) -> bool {
-    let info = place.git_dir.join("info/attributes");
-    terms.attributes.iter().chain([&info]).any(|file| match std::fs::read(file) {
+fn others_may_change(place: &Place<'_>, terms: &Terms) -> Result<bool, Stop> {
+    let system = (place.git)(&["var", "GIT_ATTR_SYSTEM"]).output()?;
+    let system = match system.code() {
+        0 => Some(PathBuf::from(OsStr::from_bytes(system.stdout.trim_ascii_end()))),
+        // Nobody wants them.
+        1 => None,
+        _ => return Err(Stop::Git("git does not say where the system's attributes are".into())),
+    };
+    let user = terms.attributes.clone().or_else(|| user_file("attributes"));
+    let here = Some(place.git_dir.join("info/attributes"));
+    Ok([system, user, here].into_iter().flatten().any(|file| match std::fs::read(file) {
         Ok(text) => decide::may_change(&text),
         Err(error) => error.kind() != std::io::ErrorKind::NotFound,
-    })
+    }))
 }
 
 /// What attributes want to be written otherwise than it is stored: git knows which, now that they are there.
-fn changing(place: &Place<'_>, entries: &[Entry]) -> Result<BTreeSet<Vec<u8>>, GitError> {
+fn changing(place: &Place<'_>, entries: &[Entry]) -> Result<BTreeSet<Vec<u8>>, Stop> {
     let paths: Vec<u8> = entries.iter().flat_map(|entry| [entry.path.as_slice(), b"\0"].concat()).collect();
-    let told = (place.git)(&["check-attr", "-z", "--stdin"]).args(CHANGING).stdin(paths).run()?;
+    let told = (place.git)(&["check-attr", "-z", "--stdin"]).args(CHANGING).stdin(paths).output()?;
+    if told.code() != 0 {
+        return Err(Stop::Git("git does not say which attributes files have".into()));
+    }
     Ok(decide::changing(told.stdout.split(|byte| *byte == 0)).into_iter().collect())
+}
+
+/// While it lives, libgit2 does not hold objects against their ids, whoever reads them in this process. What came in was when it did; git
+/// does not do it again for each read, and it would take a third of the time.
+struct Trusting;
+
+impl Trusting {
+    fn begin() -> Trusting {
+        git2::opts::strict_hash_verification(false);
+        Trusting
+    }
+}
+
+impl Drop for Trusting {
+    fn drop(&mut self) {
+        // Somebody else's checkout only gets slower by it.
+        git2::opts::strict_hash_verification(true);
+    }
 }
 
 fn open(git_dir: &Path) -> Result<Repository, git2::Error> {
@@ -195,8 +236,17 @@ struct Piece {
 struct Written {
     entries: Vec<Entry>,
     directories: Vec<Directory>,
+    /// Some of them may want files to be written otherwise.
     attributes: bool,
+    /// Something was left for git to write.
+    left: bool,
 }
+
+/// Files are told apart by their size up to this many.
+const SIZES: usize = 4096;
+
+/// After so many files somebody is asked whether they are still wanted.
+const ASKED_AFTER: usize = 256;
 
 struct Filler<'a> {
     git_dir: &'a Path,
@@ -204,15 +254,15 @@ struct Filler<'a> {
     /// Open repositories that nobody works with at the moment.
     libraries: Mutex<Vec<Repository>>,
     written: Mutex<Written>,
-    earlier: Timestamps,
+    /// The second in which the first is written.
+    began: i64,
+    /// How many there are already of a size.
+    of_size: Vec<AtomicU16>,
     called_off: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl Filler<'_> {
     fn directory(&self, piece: Piece, more: &mut Vec<Piece>) -> Result<(), Stop> {
-        if (self.called_off)() {
-            return Err(Stop::CalledOff);
-        }
         let idle = lock(&self.libraries).pop();
         let library = idle.map_or_else(|| open(self.git_dir), Ok)?;
         let written = self.write(&library, piece, more)?;
@@ -221,6 +271,7 @@ impl Filler<'_> {
         all.entries.extend(written.entries);
         all.directories.extend(written.directories);
         all.attributes |= written.attributes;
+        all.left |= written.left;
         Ok(())
     }
 
@@ -230,7 +281,10 @@ impl Filler<'_> {
         let tree = objects.read(piece.tree)?;
         let read = tree::entries(tree.data()).ok_or_else(|| Stop::Git("a directory is not as git writes it".into()))?;
         let mut written = Written::default();
-        for entry in read {
+        for (number, entry) in read.into_iter().enumerate() {
+            if number % ASKED_AFTER == 0 && (self.called_off)() {
+                return Err(Stop::CalledOff);
+            }
             let path =
                 if piece.path.is_empty() { entry.name.to_vec() } else { [&piece.path, &b"/"[..], entry.name].concat() };
             if decide::is_suspicious(entry.name) || entry.mode == LINK && decide::is_suspicious_link(entry.name) {
@@ -243,19 +297,18 @@ impl Filler<'_> {
                 continue;
             }
             let at = At { directory: directory.as_fd(), name: OsStr::from_bytes(entry.name), path: &path };
-            let stat = if entry.mode == SUBMODULE {
-                self.submodule(&at)?
-            } else {
-                if objects.read_header(id)?.0 > LARGE {
-                    return Err(Stop::Git("a file is large".into()));
+            let stat = match entry.mode {
+                SUBMODULE => self.submodule(&at)?,
+                // git gives it out piece by piece.
+                _ if objects.read_header(id)?.0 > LARGE => {
+                    written.left = true;
+                    Stat::default()
                 }
-                let object = objects.read(id)?;
-                let is_file = entry.mode != LINK;
-                written.attributes |= is_file && entry.name == b".gitattributes" && decide::may_change(object.data());
-                if is_file {
-                    self.file(&at, object.data(), entry.mode == EXECUTABLE)?
-                } else {
-                    self.link(&at, object.data())?
+                LINK => self.link(&at, objects.read(id)?.data())?,
+                mode => {
+                    let object = objects.read(id)?;
+                    written.attributes |= entry.name == b".gitattributes" && decide::may_change(object.data());
+                    self.file(&at, object.data(), mode == EXECUTABLE)?
                 }
             };
             let mode = u32::from_str_radix(&String::from_utf8_lossy(entry.mode), 8).unwrap_or_default();
@@ -277,8 +330,8 @@ impl Filler<'_> {
         let mode = Mode::from_raw_mode(if executable { 0o777 } else { 0o666 });
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(self.made(at, openat(at.directory, at.name, flags, mode))?);
-        file.write_all(data).map_err(fs::at("write", &self.full(at)))?;
-        self.made(at, futimens(&file, &self.earlier))?;
+        file.write_all(data).map_err(|error| self.failed(at, error))?;
+        self.made(at, futimens(&file, &self.time_of(data.len())))?;
         Ok(stat(&self.made(at, fstat(&file))?))
     }
 
@@ -287,8 +340,16 @@ impl Filler<'_> {
             return Err(Stop::Git("a link has no place to lead to".into()));
         }
         self.made(at, symlinkat(OsStr::from_bytes(target), at.directory, at.name))?;
-        self.made(at, utimensat(at.directory, at.name, &self.earlier, AtFlags::SYMLINK_NOFOLLOW))?;
         Ok(stat(&self.made(at, statat(at.directory, at.name, AtFlags::SYMLINK_NOFOLLOW))?))
+    }
+
+    /// A second before all of this, another one for each file of one size.
+    fn time_of(&self, size: usize) -> Timestamps {
+        let of_size = self.of_size.get(size % SIZES).map_or(0, |count| count.fetch_add(1, Ordering::Relaxed));
+        Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+            last_modification: Timespec { tv_sec: self.began - 1 - i64::from(of_size), tv_nsec: 0 },
+        }
     }
 
     /// An empty directory, until somebody brings the submodule.
@@ -301,14 +362,18 @@ impl Filler<'_> {
         self.tree.join(OsStr::from_bytes(at.path))
     }
 
-    /// Two names that are one on this file system are git's to write.
     fn made<T>(&self, at: &At<'_>, result: rustix::io::Result<T>) -> Result<T, Stop> {
-        result.map_err(|errno| match errno {
-            Errno::EXIST | Errno::LOOP | Errno::NOTDIR | Errno::ILSEQ | Errno::INVAL => {
-                Stop::Git(format!("{}: {errno}", String::from_utf8_lossy(at.path)))
-            }
-            errno => disk("write", &self.full(at))(errno),
-        })
+        result.map_err(|errno| self.failed(at, errno.into()))
+    }
+
+    /// A disk that takes nothing takes nothing from git either; whatever else it is (two names that are one on this file system, one
+    /// without times, too many open files), git may know how to do it.
+    fn failed(&self, at: &At<'_>, error: std::io::Error) -> Stop {
+        use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        match error.kind() {
+            QuotaExceeded | ReadOnlyFilesystem | StorageFull => fs::at("write", &self.full(at))(error).into(),
+            _ => Stop::Git(format!("{}: {error}", String::from_utf8_lossy(at.path))),
+        }
     }
 }
 
@@ -317,10 +382,6 @@ struct At<'a> {
     directory: std::os::fd::BorrowedFd<'a>,
     name: &'a OsStr,
     path: &'a [u8],
-}
-
-fn disk<'a>(action: &'static str, path: &'a Path) -> impl Fn(Errno) -> Stop + 'a {
-    move |errno| fs::at(action, path)(errno.into()).into()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

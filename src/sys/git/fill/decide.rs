@@ -2,51 +2,58 @@
 //!
 //! Whatever is not known here to be harmless goes to git. That costs time and nothing else.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// What git's configuration and surroundings say of checkouts.
+/// What git's configuration says of attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
-    /// Where attributes are besides those in the tree.
-    pub attributes: Vec<PathBuf>,
+    /// Where those of the user for all repositories are, if not where git looks by itself.
+    pub attributes: Option<PathBuf>,
 }
 
-/// Settings with which git does more, or writes another index, and the one value with which it does not.
-const SETTINGS: [(&str, &str); 12] = [
-    ("core.autocrlf", "false"),
-    ("core.eol", "lf"),
-    ("core.symlinks", "true"),
-    ("core.ignorecase", "false"),
-    ("core.precomposeunicode", "false"),
-    ("core.sparsecheckout", "false"),
-    ("core.splitindex", "false"),
-    ("core.untrackedcache", "keep"),
-    ("index.version", "2"),
-    ("index.sparse", "false"),
-    ("index.skiphash", "false"),
-    ("feature.manyfiles", "false"),
+/// Settings with which git does more, or writes another index, and the values with which it does not.
+const SETTINGS: [(&str, &[&str]); 14] = [
+    ("core.autocrlf", &["false"]),
+    ("core.checkstat", &["default"]),
+    ("core.eol", &["lf"]),
+    ("core.ignorecase", &["false"]),
+    ("core.precomposeunicode", &["false"]),
+    ("core.sharedrepository", &["umask", "false"]),
+    ("core.sparsecheckout", &["false"]),
+    ("core.splitindex", &["false"]),
+    ("core.symlinks", &["true"]),
+    ("core.untrackedcache", &["keep"]),
+    ("feature.manyfiles", &["false"]),
+    ("index.skiphash", &["false"]),
+    ("index.sparse", &["false"]),
+    ("index.version", &["2"]),
 ];
 
-/// What `git var -l` says; why it is git that checks out, where it is.
-pub fn terms(listed: &str) -> Result<Terms, String> {
-    let lines = listed.lines().filter_map(|line| line.split_once('='));
-    let values: HashMap<&str, &str> = lines.collect();
+/// What `git config -z --list` says, a key and its value in each record; why it is git that checks out, where it is.
+pub fn terms<'a>(records: impl Iterator<Item = &'a [u8]>) -> Result<Terms, String> {
+    let mut values = BTreeMap::new();
+    for record in records {
+        let text = String::from_utf8_lossy(record).into_owned();
+        // A key alone is as good as true.
+        let (key, value) = text.split_once('\n').unwrap_or((&text, "true"));
+        values.insert(key.to_owned(), value.to_owned());
+    }
     for (key, harmless) in SETTINGS {
-        if let Some(value) = values.get(key).filter(|value| **value != harmless) {
+        if let Some(value) = values.get(key).filter(|value| !harmless.contains(&value.as_str())) {
             return Err(format!("{key} is {value}"));
         }
     }
-    if let Some(key) =
-        values.keys().find(|key| key.ends_with(".promisor") || key.starts_with("extensions.partialclone"))
-    {
+    let others = |key: &&String| {
+        key.ends_with(".promisor") || key.starts_with("extensions.partialclone") || key.as_str() == "attr.tree"
+    };
+    if let Some(key) = values.keys().find(others) {
         return Err(format!("{key} is set"));
     }
-    if let Some(value) = values.get("attr.tree") {
-        return Err(format!("attributes are those of {value}"));
+    match values.get("core.attributesfile").map(PathBuf::from) {
+        Some(path) if !path.is_absolute() => Err("core.attributesFile is a path that git completes".into()),
+        attributes => Ok(Terms { attributes }),
     }
-    let attributes = ["GIT_ATTR_SYSTEM", "GIT_ATTR_GLOBAL"].iter().filter_map(|key| values.get(key));
-    Ok(Terms { attributes: attributes.map(PathBuf::from).collect() })
 }
 
 /// True for a name that git looks at twice before it writes it: what may lead into a git dir on one system or another.
@@ -96,20 +103,34 @@ pub fn changing<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
 mod tests {
     use super::*;
 
+    fn said(records: &[&str]) -> Result<Terms, String> {
+        terms(records.iter().map(|record| record.as_bytes()))
+    }
+
     #[test]
     fn what_is_not_known_to_be_harmless_is_gits() {
-        assert_eq!(terms("user.name=x\ncore.autocrlf=false\ncore.bare=false\n"), Ok(Terms::default()));
-        let attributes = vec!["/etc/gitattributes".into(), "/home/x/attributes".into()];
-        assert_eq!(
-            terms("GIT_ATTR_SYSTEM=/etc/gitattributes\nGIT_ATTR_GLOBAL=/home/x/attributes\n"),
-            Ok(Terms { attributes })
-        );
-        for line in ["core.autocrlf=true", "core.autocrlf=input", "core.symlinks=false", "core.sparsecheckout=true"] {
-            assert!(terms(line).is_err(), "{line}");
+        assert_eq!(said(&["user.name\nx", "core.autocrlf\nfalse", "core.bare\nfalse"]), Ok(Terms::default()));
+        let attributes = Some("/home/x/attributes".into());
+        assert_eq!(said(&["core.attributesfile\n/home/x/attributes"]), Ok(Terms { attributes }));
+        let gits = [
+            "core.autocrlf\ntrue",
+            "core.autocrlf\ninput",
+            // Without a value it is true.
+            "core.autocrlf",
+            "core.sparsecheckout",
+            "core.symlinks\nfalse",
+            "core.checkstat\nminimal",
+            "core.sharedrepository\ngroup",
+            "core.attributesfile\n~/attributes",
+            "attr.tree\nHEAD",
+            "remote.origin.promisor\ntrue",
+        ];
+        for record in gits {
+            assert!(said(&[record]).is_err(), "{record:?}");
         }
-        assert!(terms("remote.origin.promisor=true").is_err());
-        // The last one counts.
-        assert!(terms("core.autocrlf=true\ncore.autocrlf=false\n").is_ok());
+        // The last one counts, and no line of another value.
+        assert!(said(&["core.autocrlf\ntrue", "core.autocrlf\nfalse"]).is_ok());
+        assert!(said(&["core.autocrlf\ntrue", "alias.z\n!echo\ncore.autocrlf\nfalse"]).is_err());
     }
 
     #[test]

@@ -101,11 +101,11 @@ impl Place {
     }
 }
 
-/// When the files below a directory were changed, in seconds.
+/// When the files below a directory were changed, in seconds. (A link is read again in no time.)
 fn times(tree: &Path) -> impl Iterator<Item = i64> {
     let entries = walkdir::WalkDir::new(tree).min_depth(1).into_iter().map(|entry| entry.expect("read"));
     let files =
-        entries.filter(|entry| !entry.file_type().is_dir() && entry.path().file_name() != Some(".git".as_ref()));
+        entries.filter(|entry| entry.file_type().is_file() && entry.path().file_name() != Some(".git".as_ref()));
     files.map(|entry| entry.metadata().expect("read").mtime())
 }
 
@@ -156,6 +156,47 @@ fn all_that_a_commit_can_hold_is_written_as_git_writes_it() {
     place.run(&["update-index", "--add", "--cacheinfo", &format!("160000,{head},sub/module")]);
     place.run(&["commit", "-q", "-m", "a submodule"]);
     place.same_as_git(true);
+}
+
+#[test]
+fn what_is_large_is_left_to_git_and_nothing_else_is() {
+    let place = Place::new();
+    place.write("large", vec![0; 65 << 20]);
+    place.write("small", "small\n");
+    place.commit();
+    place.same_as_git(false);
+}
+
+#[test]
+fn a_file_in_the_place_of_another_with_its_time_is_seen_at_once() {
+    let place = Place::new();
+    for (name, text) in [("a", "one\n"), ("b", "two\n"), ("d/c", "six\n")] {
+        place.write(name, text);
+    }
+    place.commit();
+    let (tree, _) = place.fill("copied");
+    // As `cp -p a b` does it.
+    for to in ["b", "d/c"] {
+        let file = std::fs::OpenOptions::new().write(true).truncate(true).open(tree.join(to)).expect("opened");
+        std::io::Write::write_all(&mut &file, b"one\n").expect("written");
+        file.set_modified(tree.join("a").metadata().expect("read").modified().expect("known")).expect("set");
+    }
+    assert_eq!(place.run_in(&tree, &["diff-files", "--name-only"]), "b\nd/c");
+}
+
+#[test]
+fn an_index_that_somebody_else_made_meanwhile_stays() {
+    let place = Place::new();
+    place.write("x", "x\n");
+    place.commit();
+    let (tree, admin) = place.empty("busy");
+    std::fs::write(admin.join("index"), "of another").expect("written");
+    let git_dir = place.root().join(".git");
+    let git = |args: &[&str]| place.git.within(&tree, args);
+    let at = super::Place { git_dir: &git_dir, admin: &admin, tree: &tree, git: &git, called_off: &|| false };
+    assert!(matches!(fill(&at, place.git.version(), &place.head()), Ok(Fill::Git(_))));
+    assert_eq!(std::fs::read(admin.join("index")).expect("read"), b"of another");
+    assert!(!admin.join("index.filled").exists());
 }
 
 #[test]
