@@ -153,7 +153,7 @@ fn nothing_of_somebody_elses_is_overwritten_and_what_was_changed_is_put_aside() 
 fn what_is_wrong_with_a_schedule_is_shown() {
     let world = with_systemd();
     let copy = world.path().join("treehand copy");
-    std::fs::copy(env!("CARGO_BIN_EXE_treehand"), &copy).expect("copied");
+    world.copy_program(&copy);
     world.shell(&format!("'{}' clean schedule install", copy.display())).expect(0);
     let problem = |code: i32| world.treehand(SHOW).expect(code).json()["problems"].to_string();
     assert!(problem(1).contains("the program that it starts is another than this one: "));
@@ -234,7 +234,7 @@ fn systemd_takes_the_files_as_they_are_written() {
     let directory = world.path().join("it's \"100%\" $HOME \\ here");
     std::fs::create_dir(&directory).expect("made");
     let copy = directory.join("treehand");
-    std::fs::copy(env!("CARGO_BIN_EXE_treehand"), &copy).expect("copied");
+    world.copy_program(&copy);
     let copied = |args: &[&str]| {
         let mut command = std::process::Command::new(&copy);
         world.clean(&mut command);

@@ -166,7 +166,7 @@ impl World {
         let is_root = world.shell("test $(id -u) = 0").code == 0;
         let place = world.path().to_string_lossy().into_owned();
         let binary = world.path().join("treehand");
-        std::fs::copy(env!("CARGO_BIN_EXE_treehand"), &binary).expect("copied");
+        world.copy_program(&binary);
         let give = format!("setpriv {} true && chown -R 12345:12345 '{place}'", ids.join(" "));
         if is_root && world.shell(&give).code != 0 {
             writeln!(std::io::stderr(), "NOT RUN: root may do everything, and there is no setpriv to be somebody else")
@@ -190,6 +190,15 @@ impl World {
         self.clean(&mut command);
         command.args(["-c", script]).current_dir(self.repo()).stdin(Stdio::null());
         answer(command)
+    }
+
+    /// Copies the program under test, by another process: what this one writes may be held open for a moment by a child that another
+    /// test is just starting, and is busy for who would start it then.
+    pub fn copy_program(&self, to: &Path) {
+        let mut command = Command::new("cp");
+        self.clean(&mut command);
+        command.arg(env!("CARGO_BIN_EXE_treehand")).arg(to);
+        answer(command).expect(0);
     }
 
     /// True when a program is installed. Says so when it is not, and fails where `TREEHAND_REQUIRE` names it.
