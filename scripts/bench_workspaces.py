@@ -61,6 +61,7 @@ def at_once(command, again=None):
         if child.returncode and again is None:
             sys.exit(f"{child.args}: {said[n]}")
         elif child.returncode:
+            print(f"git failed with {AT_ONCE} at once, and did it again: {said[n].strip()}")
             again(n)
 
 
@@ -87,7 +88,6 @@ def one_round(seen):
 
     def again(n):
         # git fails now and then on an entry that another git is just writing ("failed to read …/commondir"), and leaves the branch.
-        print(f"git failed with {AT_ONCE} at once; made again")
         subprocess.run(["git", "-C", REPO, "branch", "-q", "-D", f"many-{n}"], capture_output=True)
         run(*many(n))
 
