@@ -23,7 +23,7 @@ pub fn create_dir_all(path: &Path) -> Result<(), FsError> {
     fs::set_permissions(path, like.permissions()).map_err(at("create", path))
 }
 
-/// Lets nobody write a file any more, and those read it whom the directory around it lets make files: whom a repository is shared with.
+/// Lets nobody write a file any more, and those read it whom the directory around it says that the repository is shared with.
 pub fn set_read_only(path: &Path, directory: &Path) -> Result<(), FsError> {
     let mode = |path: &Path| Ok(fs::metadata(path).map_err(at("read", path))?.permissions().mode());
     let around = mode(directory)?;

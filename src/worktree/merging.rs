@@ -54,6 +54,11 @@ impl<'a> Merger<'a> {
         Merger { quarantine, running: None, like: HashMap::new() }
     }
 
+    /// True once git was asked to merge something.
+    pub fn is_at_work(&self) -> bool {
+        self.running.is_some()
+    }
+
     /// Takes it for known that no `.gitattributes` of one commit differs from those of another, so that git need not be asked.
     pub fn know_same_attributes(&mut self, commit: &CommitId, of: &CommitId) {
         let of = self.like.get(of).unwrap_or(of).clone();

@@ -112,8 +112,12 @@ impl<'a> Hand<'a> {
         }
     }
 
-    /// Tells git, which would have to look, that what was put on a commit changes no attributes, where that is so.
+    /// Tells git, which would have to look, that what was put on a commit changes no attributes, where that is so. A git that has not merged
+    /// anything yet has nothing to compare them with.
     pub fn carry_attributes(&mut self, subject: &Subject, before: &CommitId, after: &CommitId) -> WorktreeResult<()> {
+        if !self.merger.is_at_work() {
+            return Ok(());
+        }
         let QueueEntry { base, commit, .. } = &subject.entry;
         let is_one = |path: &Vec<u8>| path.rsplit(|byte| *byte == b'/').next() == Some(b".gitattributes");
         if !self.reader.changed_files(base, commit)?.iter().any(is_one) {

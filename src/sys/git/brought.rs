@@ -146,56 +146,30 @@ fn text_of(commit: &Commit<'_>) -> Option<CommitText> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use proptest::prelude::*;
 
     use super::*;
-    use crate::sys::git::Git;
+    use crate::sys::git::fixture::Place;
 
-    struct Place {
-        dir: tempfile::TempDir,
-        git: Git,
-    }
-
-    impl Place {
-        fn new() -> Place {
-            let place = Place { dir: tempfile::tempdir().expect("a temp dir"), git: Git::open().expect("git") };
-            place.run(&["init", "-q", "-b", "main"]);
-            place
-        }
-
-        fn run(&self, args: &[&str]) -> String {
-            let who = ["-c", "user.name=T", "-c", "user.email=t@example.com"];
-            self.git.within(self.dir.path(), who).args(args).text().expect("git works")
-        }
-
-        fn commit(&self, message: &str) -> CommitId {
-            self.run(&["add", "--all"]);
-            self.run(&["commit", "-q", "--allow-empty", "-m", message]);
-            CommitId::parse(&self.run(&["rev-parse", "HEAD"])).expect("an id")
-        }
-
-        fn reader(&self) -> Reader {
-            Reader::open(&self.git, &self.dir.path().join(".git"))
-        }
+    fn reader(place: &Place) -> Reader {
+        Reader::open(&place.git, &place.root().join(".git"))
     }
 
     #[test]
     fn what_commits_say_is_the_same_read_in_process_and_by_git() {
         let place = Place::new();
-        let first = place.commit("first");
-        place.commit("one\nline and\nanother\n\nbody\n\nSigned-off-by: T <t@example.com>");
+        let first = place.commit_all("first");
+        place.commit_all("one\nline and\nanother\n\nbody\n\nSigned-off-by: T <t@example.com>");
         place.run(&["-c", "i18n.commitEncoding=ISO-8859-1", "commit", "-q", "--allow-empty", "-m", "other"]);
         place.run(&["commit", "-q", "--allow-empty", "--author=É X <é@x>", "--date=1600000000 -0330", "-m", "née"]);
         place.run(&["checkout", "-q", "-b", "side", first.as_str()]);
-        place.commit("beside");
+        place.commit_all("beside");
         place.run(&["checkout", "-q", "main"]);
         place.run(&["merge", "-q", "--no-ff", "-m", "merged", "side"]);
-        let last = place.commit("last");
-        let mut asks = place.reader();
+        let last = place.commit_all("last");
+        let mut asks = reader(&place);
         asks.library = None;
-        let (in_process, by_git) = (place.reader().texts(&last, &first), asks.texts(&last, &first));
+        let (in_process, by_git) = (reader(&place).texts(&last, &first), asks.texts(&last, &first));
         let (in_process, by_git) = (in_process.expect("read"), by_git.expect("read"));
         let texts = |all: &[CommitText]| all.iter().map(|one| one.message.trim_end().to_owned()).collect::<Vec<_>>();
         assert_eq!(texts(&in_process), texts(&by_git));
@@ -204,12 +178,6 @@ mod tests {
             assert_eq!((&one.commit, &one.author, &one.date), (&other.commit, &other.author, &other.date));
         }
         assert_eq!(in_process[2].date, "1600000000 -0330");
-    }
-
-    fn write(root: &Path, name: &str, text: &str) {
-        let path = root.join(name);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
-        std::fs::write(path, text).expect("written");
     }
 
     proptest! {
@@ -221,8 +189,8 @@ mod tests {
             steps in prop::collection::vec((0..3_u8, 0..4_u8, 0..3_u8, 0..3_u8), 3..9),
         ) {
             let place = Place::new();
-            write(place.dir.path(), "a/b/0", "zero");
-            let mut commits = vec![place.commit("first")];
+            place.write("a/b/0", "zero");
+            let mut commits = vec![place.commit_all("first")];
             for (kind, directory, name, text) in &steps {
                 let file = format!("{}/{name}", ["a", "a/b", "c", "c/d/e"][usize::from(*directory)]);
                 match kind {
@@ -230,17 +198,17 @@ mod tests {
                     1 if commits.len() > 2 => place.run(&["merge", "-q", "-s", "ours", commits[1].as_str()]),
                     _ => String::new(),
                 };
-                if !place.dir.path().join(&file).is_dir() {
-                    write(place.dir.path(), &file, &text.to_string());
+                if !place.root().join(&file).is_dir() {
+                    place.write(&file, text.to_string());
                 }
-                commits.push(place.commit("one more"));
+                commits.push(place.commit_all("one more"));
             }
             let (tip, known) = (commits[commits.len() - 1].clone(), commits[commits.len() / 3].clone());
             let list = |args: &[&str]| -> BTreeSet<String> {
                 let text = place.run(&[&["rev-list", "--objects", "--no-object-names"], args].concat());
                 text.lines().map(str::to_owned).collect()
             };
-            let found = place.reader().objects_beyond(std::slice::from_ref(&tip), std::slice::from_ref(&known)).expect("read");
+            let found = reader(&place).objects_beyond(std::slice::from_ref(&tip), std::slice::from_ref(&known)).expect("read");
             let found: BTreeSet<String> = found.iter().map(ToString::to_string).collect();
             let (wanted, reached) = (list(&[tip.as_str(), &format!("^{known}")]), list(&[tip.as_str()]));
             prop_assert!(wanted.is_subset(&found), "{:?} are left out", wanted.difference(&found));

@@ -77,7 +77,8 @@ fn facts(bytes: &[u8]) -> Option<IndexFacts> {
     Some(facts)
 }
 
-fn hex(id: &[u8]) -> String {
+/// Bytes as git shows ids.
+pub(super) fn hex(id: &[u8]) -> String {
     id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

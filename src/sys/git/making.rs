@@ -13,11 +13,11 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use git2::{ObjectType, Oid, Repository, RepositoryOpenFlags};
+use git2::{ObjectType, Oid, Repository};
 
 use super::brought::known;
 use super::pack::{Pack, Whole, id_of, pack};
-use super::read::id;
+use super::read::{id, open};
 use super::tree::{self, DIRECTORY, Entry};
 use crate::model::CommitId;
 use crate::sys::fs::{self, FsError};
@@ -51,10 +51,8 @@ enum Merged {
 impl Maker {
     /// The one with this git dir; `None` where libgit2 cannot open it.
     pub fn open(git_dir: &Path) -> Option<Maker> {
-        let flags = RepositoryOpenFlags::NO_SEARCH | RepositoryOpenFlags::NO_DOTGIT;
-        let library = Repository::open_ext(git_dir, flags, &[] as &[&Path]);
         let failed = |error| tracing::debug!(git_dir = %git_dir.display(), %error, "git makes objects here");
-        library.map_err(failed).ok().map(|library| Maker { library, made: RefCell::default() })
+        open(git_dir).map_err(failed).ok().map(|library| Maker { library, made: RefCell::default() })
     }
 
     /// The tree of the merge of these two commits with that base, when it is a trivial one.
@@ -198,54 +196,35 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::sys::git::Git;
+    use crate::sys::git::fixture::Place;
 
-    /// A bare repository in which trees are made of what is in them.
-    struct Place {
-        dir: tempfile::TempDir,
-        git: Git,
+    /// A commit with these files, each with its mode and what is in it.
+    fn commit(place: &Place, files: &BTreeMap<String, (&str, String)>, parents: &[&CommitId]) -> CommitId {
+        place.run(&["read-tree", "--empty"]);
+        for (path, (mode, text)) in files {
+            let name = place.root().join("text");
+            std::fs::write(&name, text).expect("written");
+            let id = place.run(&["hash-object", "-w", &name.to_string_lossy()]);
+            // What is in its place goes.
+            place.run(&["update-index", "--add", "--replace", "--cacheinfo", &format!("{mode},{id},{path}")]);
+        }
+        let tree = place.run(&["write-tree"]);
+        let parents: Vec<&str> = parents.iter().flat_map(|parent| ["-p", parent.as_str()]).collect();
+        let made = place.run(&[&["commit-tree", "-m", "c", &tree], &parents[..]].concat());
+        CommitId::parse(&made).expect("an id")
     }
 
-    impl Place {
-        fn new() -> Place {
-            let place = Place { dir: tempfile::tempdir().expect("a temp dir"), git: Git::open().expect("git") };
-            place.run(&["init", "-q", "--bare", "."]);
-            place
-        }
+    fn maker(place: &Place) -> Maker {
+        Maker::open(place.root()).expect("opened")
+    }
 
-        fn run(&self, args: &[&str]) -> String {
-            let who = ["-c", "user.name=T", "-c", "user.email=t@example.com"];
-            self.git.within(self.dir.path(), who).args(args).text().expect("git works")
-        }
-
-        /// A commit with these files, each with its mode and what is in it.
-        fn commit(&self, files: &BTreeMap<String, (&str, String)>, parents: &[&CommitId]) -> CommitId {
-            self.run(&["read-tree", "--empty"]);
-            for (path, (mode, text)) in files {
-                let name = self.dir.path().join("text");
-                std::fs::write(&name, text).expect("written");
-                let id = self.run(&["hash-object", "-w", &name.to_string_lossy()]);
-                // What is in its place goes.
-                self.run(&["update-index", "--add", "--replace", "--cacheinfo", &format!("{mode},{id},{path}")]);
-            }
-            let tree = self.run(&["write-tree"]);
-            let parents: Vec<&str> = parents.iter().flat_map(|parent| ["-p", parent.as_str()]).collect();
-            let made = self.run(&[&["commit-tree", "-m", "c", &tree], &parents[..]].concat());
-            CommitId::parse(&made).expect("an id")
-        }
-
-        fn maker(&self) -> Maker {
-            Maker::open(self.dir.path()).expect("opened")
-        }
-
-        /// The tree that git makes of it; `None` for a conflict.
-        fn merged_by_git(&self, base: &CommitId, ours: &CommitId, theirs: &CommitId) -> Option<String> {
-            let base = format!("--merge-base={base}");
-            let args = ["merge-tree", "--write-tree", &base, ours.as_str(), theirs.as_str()];
-            let output = self.git.within(self.dir.path(), args).output().expect("git works");
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            (output.code() == 0).then(|| text.trim().to_owned())
-        }
+    /// The tree that git makes of it; `None` for a conflict.
+    fn merged_by_git(place: &Place, base: &CommitId, ours: &CommitId, theirs: &CommitId) -> Option<String> {
+        let base = format!("--merge-base={base}");
+        let args = ["merge-tree", "--write-tree", &base, ours.as_str(), theirs.as_str()];
+        let output = place.git.within(place.root(), args).output().expect("git works");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.code() == 0).then(|| text.trim().to_owned())
     }
 
     /// Files by what is in them; a path that is below another one takes its place.
@@ -257,18 +236,18 @@ mod tests {
 
     #[test]
     fn what_there_is_to_decide_is_left_to_git() {
-        let place = Place::new();
+        let place = Place::made(&["--bare"]);
         let old = [("a", "a"), ("d/x", "x"), ("d/y", "y"), ("e/f/z", "z"), ("k", "k")];
-        let base = place.commit(&files(&old), &[]);
+        let base = commit(&place, &files(&old), &[]);
         let check = |ours: &[(&str, &str)], theirs: &[(&str, &str)], expected: bool| {
-            let [ours, theirs] = [ours, theirs].map(|side| place.commit(&files(side), &[&base]));
-            let by_git = place.merged_by_git(&base, &ours, &theirs);
-            let maker = place.maker();
+            let [ours, theirs] = [ours, theirs].map(|side| commit(&place, &files(side), &[&base]));
+            let by_git = merged_by_git(&place, &base, &ours, &theirs);
+            let maker = maker(&place);
             let merged = maker.trivial_merge(&base, &ours, &theirs);
             assert_eq!(merged.is_some(), expected, "{ours:?} {theirs:?}");
             if let Some(merged) = merged {
                 assert_eq!(Some(merged.to_string()), by_git);
-                maker.write_pack(&place.dir.path().join("objects/pack")).expect("written");
+                maker.write_pack(&place.root().join("objects/pack")).expect("written");
                 place.run(&["fsck", "--strict", "--no-dangling"]);
             } else {
                 assert!(maker.made.borrow().unwritten.is_empty(), "what led nowhere is not kept");
@@ -306,7 +285,7 @@ mod tests {
         fn random_merges_are_those_that_git_makes(
             changes in prop::collection::vec((0..4_u8, 0..9_usize, 0..3_usize, 0..5_u8), 0..20),
         ) {
-            let place = Place::new();
+            let place = Place::made(&["--bare"]);
             let paths = ["a", "a/b", "a/b/c", "a-b", "d/e", "d/f", "d/f/g", "h/i", "h"];
             let [mut base, mut ours, mut theirs] = [0; 3].map(|_| BTreeMap::new());
             for (side, path, mode, text) in &changes {
@@ -326,10 +305,10 @@ mod tests {
                     files.insert(path.to_owned(), (mode, format!("{text}\n").repeat(40)));
                 }
             }
-            let base = place.commit(&base, &[]);
-            let (ours, theirs) = (place.commit(&ours, &[&base]), place.commit(&theirs, &[&base]));
-            if let Some(merged) = place.maker().trivial_merge(&base, &ours, &theirs) {
-                prop_assert_eq!(Some(merged.to_string()), place.merged_by_git(&base, &ours, &theirs));
+            let base = commit(&place, &base, &[]);
+            let (ours, theirs) = (commit(&place, &ours, &[&base]), commit(&place, &theirs, &[&base]));
+            if let Some(merged) = maker(&place).trivial_merge(&base, &ours, &theirs) {
+                prop_assert_eq!(Some(merged.to_string()), merged_by_git(&place, &base, &ours, &theirs));
             }
         }
     }

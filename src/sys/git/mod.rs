@@ -7,6 +7,8 @@ mod brought;
 mod command;
 mod differing;
 pub mod fill;
+#[cfg(test)]
+mod fixture;
 mod index;
 mod line;
 mod making;

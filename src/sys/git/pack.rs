@@ -10,6 +10,8 @@ use flate2::{Compression, Crc};
 use git2::{ObjectType, Oid};
 use sha1::{Digest, Sha1};
 
+use super::index::hex;
+
 /// An object, whole.
 pub(super) struct Whole<'a> {
     pub id: Oid,
@@ -61,8 +63,7 @@ pub(super) fn pack(objects: &[Whole<'_>]) -> io::Result<Pack> {
     }
     let sum = Sha1::digest(&pack);
     pack.extend_from_slice(&sum);
-    let name = sum.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Pack { name, pack, index: index(places, &sum) })
+    Ok(Pack { name: hex(&sum), pack, index: index(places, &sum) })
 }
 
 fn index(mut places: Vec<Place>, pack_sum: &[u8]) -> Vec<u8> {

@@ -64,8 +64,7 @@ pub(super) type Answer<T> = Result<T, ReadError>;
 impl Reader {
     /// Opens the repository with this git dir.
     pub fn open(git: &Git, git_dir: &Path) -> Reader {
-        let flags = RepositoryOpenFlags::NO_SEARCH | RepositoryOpenFlags::NO_DOTGIT;
-        let library = Repository::open_ext(git_dir, flags, &[] as &[&Path]);
+        let library = open(git_dir);
         if let Err(error) = &library {
             tracing::debug!(git_dir = %git_dir.display(), %error, "reading through git");
         }
@@ -375,6 +374,12 @@ fn listed_key(key: &str) -> String {
 fn range(of: &[&CommitId], without: &[&CommitId]) -> String {
     let lines = of.iter().map(|commit| format!("{commit}\n")).chain(without.iter().map(|c| format!("^{c}\n")));
     lines.collect()
+}
+
+/// Opens the repository with this git dir, and no other that is around it.
+pub(super) fn open(git_dir: &Path) -> Result<Repository, git2::Error> {
+    let flags = RepositoryOpenFlags::NO_SEARCH | RepositoryOpenFlags::NO_DOTGIT;
+    Repository::open_ext(git_dir, flags, &[] as &[&Path])
 }
 
 pub(super) fn oid(commit: &CommitId) -> Option<Oid> {

@@ -11,11 +11,13 @@ pub(super) struct Entry<'a> {
     pub id: &'a [u8],
 }
 
-/// The mode of a directory.
-pub(super) const DIRECTORY: &[u8] = b"40000";
-
 /// The modes that git writes.
-const MODES: [&[u8]; 5] = [DIRECTORY, b"100644", b"100755", b"120000", b"160000"];
+pub(super) const DIRECTORY: &[u8] = b"40000";
+const FILE: &[u8] = b"100644";
+pub(super) const EXECUTABLE: &[u8] = b"100755";
+pub(super) const LINK: &[u8] = b"120000";
+pub(super) const SUBMODULE: &[u8] = b"160000";
+const MODES: [&[u8]; 5] = [DIRECTORY, FILE, EXECUTABLE, LINK, SUBMODULE];
 
 /// How many bytes an id has.
 const ID: usize = 20;

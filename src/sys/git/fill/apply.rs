@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use git2::{Oid, Repository, RepositoryOpenFlags};
+use git2::{Oid, Repository};
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, fstat, futimens, mkdirat, openat, statat, symlinkat,
 };
@@ -25,7 +25,8 @@ use super::index::{self, Directory, Entry, Stat};
 use crate::model::CommitId;
 use crate::sys::fs::{self, FsError};
 use crate::sys::git::brought::known;
-use crate::sys::git::tree;
+use crate::sys::git::read::open;
+use crate::sys::git::tree::{self, EXECUTABLE, LINK, SUBMODULE};
 use crate::sys::git::{GitCommand, GitError, Version, user_file};
 use crate::sys::{clock, crew};
 
@@ -89,11 +90,6 @@ const TELLS_ATTRIBUTES: Version = Version(2, 41, 0);
 
 /// What is larger is git's, which does not hold it in memory.
 const LARGE: usize = 64 << 20;
-
-/// git's modes.
-const EXECUTABLE: &[u8] = b"100755";
-const LINK: &[u8] = b"120000";
-const SUBMODULE: &[u8] = b"160000";
 
 /// Why files could not be written by anybody.
 #[derive(Debug, thiserror::Error)]
@@ -214,11 +210,6 @@ impl Drop for Trusting {
         // Somebody else's checkout only gets slower by it.
         git2::opts::strict_hash_verification(true);
     }
-}
-
-fn open(git_dir: &Path) -> Result<Repository, git2::Error> {
-    let flags = RepositoryOpenFlags::NO_SEARCH | RepositoryOpenFlags::NO_DOTGIT;
-    Repository::open_ext(git_dir, flags, &[] as &[&Path])
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);

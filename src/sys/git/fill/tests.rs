@@ -9,96 +9,54 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::CommitId;
-use crate::sys::git::Git;
+use crate::sys::git::fixture::Place as Repo;
 
-struct Place {
-    dir: tempfile::TempDir,
-    git: Git,
+/// A worktree without files, and its part of the git dir.
+fn empty(place: &Repo, name: &str) -> (PathBuf, PathBuf) {
+    let tree = place.root().join(".git").join(name);
+    place.run(&["worktree", "add", "-q", "--no-checkout", "--detach", &tree.to_string_lossy()]);
+    (tree, place.root().join(".git/worktrees").join(name))
 }
 
-impl Place {
-    fn new() -> Place {
-        let place = Place { dir: tempfile::tempdir().expect("a temp dir"), git: Git::open().expect("git") };
-        place.run(&["init", "-q", "-b", "main"]);
-        place
-    }
+/// Fills that with the files of HEAD.
+fn fill_into(repo: &Repo, (tree, admin): (&Path, &Path), called_off: &(dyn Fn() -> bool + Sync)) -> Fill {
+    let git_dir = repo.root().join(".git");
+    let git = |args: &[&str]| repo.git.within(tree, args);
+    let place = Place { git_dir: &git_dir, admin, tree, git: &git, called_off };
+    fill(&place, repo.git.version(), &repo.head()).expect("written")
+}
 
-    fn root(&self) -> &Path {
-        self.dir.path()
-    }
+fn filled(place: &Repo, name: &str) -> (PathBuf, Fill) {
+    let (tree, admin) = empty(place, name);
+    let filled = fill_into(place, (&tree, &admin), &|| false);
+    (tree, filled)
+}
 
-    fn run(&self, args: &[&str]) -> String {
-        self.run_in(&self.root().join("."), args)
+/// Fills one, has git fill another, and holds them against each other.
+fn same_as_git(place: &Repo, is_plain: bool) {
+    let (ours, filled) = filled(place, "ours");
+    assert_eq!(filled, Fill::Done);
+    let theirs = place.root().join(".git/theirs");
+    place.run(&["worktree", "add", "-q", "--detach", &theirs.to_string_lossy()]);
+    assert_eq!(seen(&ours), seen(&theirs));
+    let listed = ["ls-files", "--stage", "-z", "-v"];
+    assert_eq!(place.run_in(&ours, &listed), place.run_in(&theirs, &listed));
+    // Before git has looked at it once, it knows the trees, and of each file that it is as it was.
+    let index = place.root().join(".git/worktrees/ours/index");
+    let before = std::fs::read(&index).expect("read");
+    assert!(before.windows(4).any(|four| four == b"TREE"));
+    let written = index.metadata().expect("read").mtime();
+    assert!(!is_plain || times(&ours).all(|time| time < written), "git would have to read what is as new as the index");
+    for check in [&["diff-files", "--exit-code"][..], &["diff-index", "--exit-code", "--cached", "HEAD"]] {
+        let output = place.git.within(&ours, check).output().expect("git works");
+        assert_eq!((output.code(), output.stdout.is_empty()), (0, true), "{check:?}");
     }
-
-    fn run_in(&self, place: &Path, args: &[&str]) -> String {
-        let who = ["-c", "user.name=T", "-c", "user.email=t@example.com"];
-        self.git.within(place, who).args(args).text().expect("git works")
-    }
-
-    fn write(&self, path: &str, text: impl AsRef<[u8]>) {
-        let path = self.root().join(path);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
-        std::fs::write(path, text).expect("written");
-    }
-
-    fn commit(&self) -> CommitId {
-        self.run(&["add", "--all"]);
-        self.run(&["commit", "-q", "--allow-empty", "-m", "c"]);
-        self.head()
-    }
-
-    fn head(&self) -> CommitId {
-        CommitId::parse(&self.run(&["rev-parse", "HEAD"])).expect("an id")
-    }
-
-    /// A worktree without files, and its part of the git dir.
-    fn empty(&self, name: &str) -> (PathBuf, PathBuf) {
-        let tree = self.root().join(".git").join(name);
-        self.run(&["worktree", "add", "-q", "--no-checkout", "--detach", &tree.to_string_lossy()]);
-        let admin = self.root().join(".git/worktrees").join(name);
-        (tree, admin)
-    }
-
-    fn fill(&self, name: &str) -> (PathBuf, Fill) {
-        let (tree, admin) = self.empty(name);
-        let git_dir = self.root().join(".git");
-        let git = |args: &[&str]| self.git.within(&tree, args);
-        let place = super::Place { git_dir: &git_dir, admin: &admin, tree: &tree, git: &git, called_off: &|| false };
-        let filled = fill(&place, self.git.version(), &self.head()).expect("written");
-        (tree, filled)
-    }
-
-    /// Fills one, has git fill another, and holds them against each other.
-    fn same_as_git(&self, is_plain: bool) {
-        let (ours, filled) = self.fill("ours");
-        assert_eq!(filled, Fill::Done);
-        let theirs = self.root().join(".git/theirs");
-        self.run(&["worktree", "add", "-q", "--detach", &theirs.to_string_lossy()]);
-        assert_eq!(seen(&ours), seen(&theirs));
-        let listed = ["ls-files", "--stage", "-z", "-v"];
-        assert_eq!(self.run_in(&ours, &listed), self.run_in(&theirs, &listed));
-        // Before git has looked at it once, it knows the trees, and of each file that it is as it was.
-        let index = self.root().join(".git/worktrees/ours/index");
-        let before = std::fs::read(&index).expect("read");
-        assert!(before.windows(4).any(|four| four == b"TREE"));
-        let written = index.metadata().expect("read").mtime();
-        assert!(
-            !is_plain || times(&ours).all(|time| time < written),
-            "git would have to read what is as new as the index"
-        );
-        for check in [&["diff-files", "--exit-code"][..], &["diff-index", "--exit-code", "--cached", "HEAD"]] {
-            let output = self.git.within(&ours, check).output().expect("git works");
-            assert_eq!((output.code(), output.stdout.is_empty()), (0, true), "{check:?}");
-        }
-        assert_eq!(self.run_in(&ours, &["status", "--porcelain", "--ignored"]), "");
-        let tree = self.run(&["rev-parse", "HEAD^{tree}"]);
-        assert_eq!(self.run_in(&ours, &["write-tree"]), tree);
-        assert_eq!(self.run_in(&ours, &["fsck", "--no-dangling", "--cache"]), "");
-        self.run(&["worktree", "remove", "--force", &theirs.to_string_lossy()]);
-        self.run(&["worktree", "remove", "--force", &ours.to_string_lossy()]);
-    }
+    assert_eq!(place.run_in(&ours, &["status", "--porcelain", "--ignored"]), "");
+    let tree = place.run(&["rev-parse", "HEAD^{tree}"]);
+    assert_eq!(place.run_in(&ours, &["write-tree"]), tree);
+    assert_eq!(place.run_in(&ours, &["fsck", "--no-dangling", "--cache"]), "");
+    place.run(&["worktree", "remove", "--force", &theirs.to_string_lossy()]);
+    place.run(&["worktree", "remove", "--force", &ours.to_string_lossy()]);
 }
 
 /// When the files below a directory were changed, in seconds. (A link is read again in no time.)
@@ -134,7 +92,7 @@ fn seen(tree: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
 
 #[test]
 fn all_that_a_commit_can_hold_is_written_as_git_writes_it() {
-    let place = Place::new();
+    let place = Repo::new();
     place.write("plain", "text\n");
     place.write("empty", "");
     place.write("a/b/c/deep", "deep\n");
@@ -151,30 +109,30 @@ fn all_that_a_commit_can_hold_is_written_as_git_writes_it() {
     std::fs::set_permissions(place.root().join("run"), run).expect("set");
     std::os::unix::fs::symlink("../plain", place.root().join("a/link")).expect("linked");
     std::os::unix::fs::symlink("nowhere/at all", place.root().join("dangling")).expect("linked");
-    place.commit();
+    place.commit_all("c");
     let head = place.head();
     place.run(&["update-index", "--add", "--cacheinfo", &format!("160000,{head},sub/module")]);
     place.run(&["commit", "-q", "-m", "a submodule"]);
-    place.same_as_git(true);
+    same_as_git(&place, true);
 }
 
 #[test]
 fn what_is_large_is_left_to_git_and_nothing_else_is() {
-    let place = Place::new();
+    let place = Repo::new();
     place.write("large", vec![0; 65 << 20]);
     place.write("small", "small\n");
-    place.commit();
-    place.same_as_git(false);
+    place.commit_all("c");
+    same_as_git(&place, false);
 }
 
 #[test]
 fn a_file_in_the_place_of_another_with_its_time_is_seen_at_once() {
-    let place = Place::new();
+    let place = Repo::new();
     for (name, text) in [("a", "one\n"), ("b", "two\n"), ("d/c", "six\n")] {
         place.write(name, text);
     }
-    place.commit();
-    let (tree, _) = place.fill("copied");
+    place.commit_all("c");
+    let (tree, _) = filled(&place, "copied");
     // As `cp -p a b` does it.
     for to in ["b", "d/c"] {
         let file = std::fs::OpenOptions::new().write(true).truncate(true).open(tree.join(to)).expect("opened");
@@ -186,43 +144,37 @@ fn a_file_in_the_place_of_another_with_its_time_is_seen_at_once() {
 
 #[test]
 fn an_index_that_somebody_else_made_meanwhile_stays() {
-    let place = Place::new();
+    let place = Repo::new();
     place.write("x", "x\n");
-    place.commit();
-    let (tree, admin) = place.empty("busy");
+    place.commit_all("c");
+    let (tree, admin) = empty(&place, "busy");
     std::fs::write(admin.join("index"), "of another").expect("written");
-    let git_dir = place.root().join(".git");
-    let git = |args: &[&str]| place.git.within(&tree, args);
-    let at = super::Place { git_dir: &git_dir, admin: &admin, tree: &tree, git: &git, called_off: &|| false };
-    assert!(matches!(fill(&at, place.git.version(), &place.head()), Ok(Fill::Git(_))));
+    assert!(matches!(fill_into(&place, (&tree, &admin), &|| false), Fill::Git(_)));
     assert_eq!(std::fs::read(admin.join("index")).expect("read"), b"of another");
     assert!(!admin.join("index.filled").exists());
 }
 
 #[test]
 fn what_is_called_off_ends_before_its_end() {
-    let place = Place::new();
+    let place = Repo::new();
     place.write("a/b/c", "deep\n");
-    place.commit();
-    let (tree, admin) = place.empty("off");
-    let git_dir = place.root().join(".git");
-    let git = |args: &[&str]| place.git.within(&tree, args);
+    place.commit_all("c");
+    let (tree, admin) = empty(&place, "off");
     let called_off = || tree.join("a").exists();
-    let at = super::Place { git_dir: &git_dir, admin: &admin, tree: &tree, git: &git, called_off: &called_off };
-    assert!(matches!(fill(&at, place.git.version(), &place.head()), Ok(Fill::CalledOff)));
+    assert!(fill_into(&place, (&tree, &admin), &called_off) == Fill::CalledOff);
     assert!(!tree.join("a/b/c").exists() && !admin.join("index").exists());
 }
 
 #[test]
 fn an_empty_commit_is_an_empty_directory() {
-    let place = Place::new();
-    place.commit();
-    place.same_as_git(true);
+    let place = Repo::new();
+    place.commit_all("c");
+    same_as_git(&place, true);
 }
 
 #[test]
 fn what_attributes_change_is_written_by_git() {
-    let place = Place::new();
+    let place = Repo::new();
     place.run(&["config", "filter.up.clean", "tr A-Z a-z"]);
     place.run(&["config", "filter.up.smudge", "tr a-z A-Z"]);
     place.write(
@@ -234,33 +186,33 @@ fn what_attributes_change_is_written_by_git() {
         place.write(name, "abc $Id$\n");
     }
     place.write("x.u16", b"a\0b\0\n\0");
-    place.commit();
-    place.same_as_git(false);
-    let (tree, _) = place.fill("again");
+    place.commit_all("c");
+    same_as_git(&place, false);
+    let (tree, _) = filled(&place, "again");
     assert_eq!(std::fs::read(tree.join("x.up")).expect("read"), b"ABC $ID$\n");
     assert_eq!(std::fs::read(tree.join("d/e/y.txt")).expect("read"), b"abc $Id$\r\n");
 }
 
 #[test]
 fn attributes_outside_the_tree_count() {
-    let place = Place::new();
+    let place = Repo::new();
     place.write("x.txt", "one\n");
-    place.commit();
+    place.commit_all("c");
     place.write(".git/info/attributes", "*.txt eol=crlf\n");
-    place.same_as_git(false);
+    same_as_git(&place, false);
     std::fs::remove_file(place.root().join(".git/info/attributes")).expect("removed");
     let own = place.root().join(".git/own-attributes");
     place.write(".git/own-attributes", "*.txt eol=crlf\n");
     place.run(&["config", "core.attributesFile", &own.to_string_lossy()]);
-    place.same_as_git(false);
+    same_as_git(&place, false);
 }
 
 #[test]
 fn what_git_alone_can_do_is_left_to_it() {
-    let place = Place::new();
+    let place = Repo::new();
     place.write("x.txt", "one\n");
-    let first = place.commit();
-    let refused = |name: &str| matches!(place.fill(name).1, Fill::Git(_));
+    let first = place.commit_all("c");
+    let refused = |name: &str| matches!(filled(&place, name).1, Fill::Git(_));
     for (at, (key, value)) in
         [("core.autocrlf", "true"), ("core.symlinks", "false"), ("core.sparseCheckout", "true")].into_iter().enumerate()
     {
@@ -269,7 +221,7 @@ fn what_git_alone_can_do_is_left_to_it() {
         place.run(&["config", "--unset", key]);
     }
     place.write("x.txt", "two\n");
-    let second = place.commit();
+    let second = place.commit_all("c");
     place.run(&["replace", second.as_str(), first.as_str()]);
     assert!(refused("replaced"));
     place.run(&["replace", "-d", second.as_str()]);
@@ -281,7 +233,7 @@ fn what_git_alone_can_do_is_left_to_it() {
         let tree = place.git.within(place.root(), ["mktree"]).stdin(lines).text().expect("made");
         let made = place.run(&["commit-tree", "-m", "bad", &tree]);
         place.run(&["update-ref", "HEAD", &made]);
-        let (tree, filled) = place.fill(&format!("bad-{at}"));
+        let (tree, filled) = filled(&place, &format!("bad-{at}"));
         assert!(matches!(filled, Fill::Git(_)), "{name}");
         assert_eq!(seen(&tree), BTreeMap::new(), "{name}");
     }
@@ -289,35 +241,32 @@ fn what_git_alone_can_do_is_left_to_it() {
 
 #[test]
 fn what_is_there_already_is_not_written_over() {
-    let place = Place::new();
+    let place = Repo::new();
     place.write("d/x", "ours\n");
-    place.commit();
-    let (tree, admin) = place.empty("taken");
+    place.commit_all("c");
+    let (tree, admin) = empty(&place, "taken");
     std::os::unix::fs::symlink(place.root(), tree.join("d")).expect("linked");
-    let git_dir = place.root().join(".git");
-    let git = |args: &[&str]| place.git.within(&tree, args);
-    let at = super::Place { git_dir: &git_dir, admin: &admin, tree: &tree, git: &git, called_off: &|| false };
-    assert!(matches!(fill(&at, place.git.version(), &place.head()), Ok(Fill::Git(_))));
+    assert!(matches!(fill_into(&place, (&tree, &admin), &|| false), Fill::Git(_)));
     assert!(!place.root().join("x").exists() && !admin.join("index").exists());
 }
 
 #[test]
 fn an_object_that_is_missing_is_for_git_to_tell() {
-    let place = Place::new();
+    let place = Repo::new();
     place.write("x", "here\n");
-    place.commit();
+    place.commit_all("c");
     let blob = place.run(&["rev-parse", "HEAD:x"]);
     let (start, rest) = blob.split_at(2);
     std::fs::remove_file(place.root().join(".git/objects").join(start).join(rest)).expect("removed");
-    assert!(matches!(place.fill("missing").1, Fill::Git(_)));
+    assert!(matches!(filled(&place, "missing").1, Fill::Git(_)));
 }
 
 #[test]
 fn an_edit_in_the_second_of_the_checkout_is_seen() {
-    let place = Place::new();
+    let place = Repo::new();
     place.write("x", "one\n");
-    place.commit();
-    let (tree, filled) = place.fill("edited");
+    place.commit_all("c");
+    let (tree, filled) = filled(&place, "edited");
     assert_eq!(filled, Fill::Done);
     std::fs::write(tree.join("x"), "two\n").expect("written");
     assert_eq!(place.run_in(&tree, &["status", "--porcelain"]).trim(), "M x");
@@ -331,7 +280,7 @@ proptest! {
     fn random_trees_are_written_as_git_writes_them(
         files in prop::collection::vec(("[a.0-]{1,2}(/[a.0-]{1,2}){0,3}", 0..4_u8, 0..40_usize), 0..30),
     ) {
-        let place = Place::new();
+        let place = Repo::new();
         for (path, kind, size) in files {
             let full = place.root().join(&path);
             let odd = path.split('/').any(|part| part == "." || part == "..");
@@ -349,7 +298,7 @@ proptest! {
                 }
             }
         }
-        place.commit();
-        place.same_as_git(true);
+        place.commit_all("c");
+        same_as_git(&place, true);
     }
 }
