@@ -22,7 +22,7 @@ pub(super) struct Empty<'a> {
     /// What it is to have.
     pub(super) commit: &'a CommitId,
     /// A git command in it.
-    pub(super) git: &'a dyn Fn(&[&str]) -> GitCommand,
+    pub(super) git: &'a (dyn Fn(&[&str]) -> GitCommand + Sync),
     /// The signals that end it.
     pub(super) held: Option<&'a Held>,
 }
@@ -43,7 +43,7 @@ pub(super) fn write(repo: &Repository, empty: &Empty<'_>) -> Result<&'static str
         return Err(WorktreeError::Interrupted { signal });
     }
     match filled? {
-        Fill::Done => return Ok("checkout"),
+        Fill::Done { .. } => return Ok("checkout"),
         Fill::CalledOff => return Err(WorktreeError::Interrupted { signal: 0 }),
         Fill::Git(why) => tracing::debug!(tree = %tree.display(), why, "git checks out"),
     }

@@ -83,26 +83,31 @@ pub(super) fn hex(id: &[u8]) -> String {
 }
 
 /// What is left to read.
-struct Bytes<'a>(&'a [u8]);
+pub(super) struct Bytes<'a>(pub &'a [u8]);
 
 impl<'a> Bytes<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+    pub fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(taken)
     }
 
-    fn number(&mut self) -> Option<u32> {
+    pub fn number(&mut self) -> Option<u32> {
         Some(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
     }
 
-    fn short(&mut self) -> Option<u16> {
+    pub fn short(&mut self) -> Option<u16> {
         Some(u16::from_be_bytes(self.take(2)?.try_into().ok()?))
     }
 
     /// What is before the next zero, which is taken, too.
-    fn until_zero(&mut self) -> Option<&'a [u8]> {
-        let length = self.0.iter().position(|byte| *byte == 0)?;
+    pub fn until_zero(&mut self) -> Option<&'a [u8]> {
+        self.until(0)
+    }
+
+    /// What is before the next of these bytes, which is taken, too.
+    pub fn until(&mut self, end: u8) -> Option<&'a [u8]> {
+        let length = self.0.iter().position(|byte| *byte == end)?;
         let (taken, _) = (self.take(length)?, self.take(1)?);
         Some(taken)
     }

@@ -28,10 +28,30 @@ impl Entry<'_> {
         self.mode == DIRECTORY
     }
 
+    /// True for a file, whether it can be started or not.
+    pub fn is_file(&self) -> bool {
+        self.mode == FILE || self.mode == EXECUTABLE
+    }
+
+    /// Its mode as a number.
+    pub fn number(&self) -> u32 {
+        number(self.mode)
+    }
+
     /// git sorts a directory as if its name ended in a slash.
     fn place(&self) -> impl Iterator<Item = u8> {
         self.name.iter().copied().chain(self.is_directory().then_some(b'/'))
     }
+}
+
+/// A mode as a number.
+pub(super) fn number(mode: &[u8]) -> u32 {
+    mode.iter().fold(0, |number, digit| number * 8 + u32::from(digit & 7))
+}
+
+/// The path of what is in a directory; nothing for the top.
+pub(super) fn below(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
 }
 
 /// The entries, by name alone; `None` where something is not as git writes it today.

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::sys::git::tree::{Entry, LINK};
+
 /// What git's configuration says of attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
@@ -69,6 +71,14 @@ pub fn is_suspicious(name: &[u8]) -> bool {
 pub fn is_suspicious_link(name: &[u8]) -> bool {
     let plain: Vec<u8> = name.iter().filter(|byte| byte.is_ascii()).map(u8::to_ascii_lowercase).collect();
     plain.starts_with(b".git") || plain.starts_with(b"gi") && plain.contains(&b'~')
+}
+
+/// Refuses a name that git would look at twice, with the reason.
+pub fn refuse_suspicious(entry: &Entry<'_>, path: &[u8]) -> Result<(), String> {
+    match is_suspicious(entry.name) || entry.mode == LINK && is_suspicious_link(entry.name) {
+        true => Err(format!("{} is a name that git looks at", String::from_utf8_lossy(path))),
+        false => Ok(()),
+    }
 }
 
 /// Attributes with which bytes are not written as they are.

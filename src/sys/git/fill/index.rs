@@ -1,7 +1,10 @@
 //! Decision file: the bytes of an index (`gitformat-index`, version 2) for files that were just written, with the trees that they are
-//! (`TREE`), so that git neither reads content nor builds trees when it looks at them first.
+//! (`TREE`), so that git neither reads content nor builds trees when it looks at them first; and what such an index says.
 
 use sha1::{Digest, Sha1};
+
+use crate::sys::git::index::Bytes;
+use crate::sys::git::tree;
 
 /// A file in an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +43,91 @@ pub struct Directory {
     pub id: [u8; 20],
 }
 
+/// What an index says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Index {
+    /// Its files, by path.
+    pub entries: Vec<Entry>,
+    /// The directories that they are.
+    pub directories: Vec<Directory>,
+}
+
+/// An entry whose path is longer says so with this.
+const LONG: u16 = 0x0fff;
+
+/// Reads an index of version 2 in which each file is there once, without a flag, and all directories are known. Anything else in it is
+/// `None`, but what git can do without.
+pub fn read(bytes: &[u8]) -> Option<Index> {
+    let (body, sum) = bytes.split_at_checked(bytes.len().checked_sub(20)?)?;
+    let mut rest = Bytes(body.strip_prefix(b"DIRC")?);
+    if rest.number()? != 2 || Sha1::digest(body).as_slice() != sum {
+        return None;
+    }
+    let count = rest.number()?;
+    let mut entries = Vec::with_capacity(usize::try_from(count).ok()?.min(bytes.len() / 64));
+    for _ in 0..count {
+        entries.push(entry(&mut rest)?);
+    }
+    let mut directories = None;
+    while !rest.0.is_empty() {
+        let name = rest.take(4)?;
+        let length = usize::try_from(rest.number()?).ok()?;
+        let content = rest.take(length)?;
+        match name {
+            b"TREE" => directories = Some(directories_of(content)?),
+            // One that begins with a small letter changes what the entries mean.
+            [first, ..] if first.is_ascii_uppercase() => {}
+            _ => return None,
+        }
+    }
+    Some(Index { entries, directories: directories? })
+}
+
+fn entry(rest: &mut Bytes<'_>) -> Option<Entry> {
+    let before = rest.0.len();
+    let mut two = || Some((rest.number()?, rest.number()?));
+    let (changed, modified, place) = (two()?, two()?, two()?);
+    let mode = rest.number()?;
+    let owner = (rest.number()?, rest.number()?);
+    let size = rest.number()?;
+    let id = rest.take(20)?.try_into().ok()?;
+    // What is more than a length is a flag, or a side of a conflict.
+    let length = Some(rest.short()?).filter(|length| *length <= LONG)?;
+    let path = rest.until_zero()?.to_vec();
+    rest.take((8 - (before - rest.0.len()) % 8) % 8)?;
+    let is_whole = length == LONG || usize::from(length) == path.len();
+    is_whole.then_some(Entry { path, mode, id, stat: Stat { changed, modified, place, owner, size } })
+}
+
+/// The directories of a `TREE`; `None` where it does not know one of them.
+fn directories_of(content: &[u8]) -> Option<Vec<Directory>> {
+    let (mut rest, mut found) = (Bytes(content), Vec::<Directory>::new());
+    // How many directories are still to come in each that is open, and its path.
+    let mut open: Vec<(usize, Vec<u8>)> = Vec::new();
+    while !rest.0.is_empty() {
+        let name = rest.until_zero()?;
+        let numbers = std::str::from_utf8(rest.until(b'\n')?).ok()?;
+        let (files, inside) = numbers.split_once(' ')?;
+        files.parse::<u32>().ok()?;
+        let id = rest.take(20)?.try_into().ok()?;
+        let path = match open.last() {
+            None => name.to_vec(),
+            Some((_, around)) => tree::below(around, name),
+        };
+        found.push(Directory { path: path.clone(), id });
+        open.push((inside.parse().ok()?, path));
+        while open.last().is_some_and(|(left, _)| *left == 0) {
+            open.pop();
+            if let Some((left, _)) = open.last_mut() {
+                *left = left.checked_sub(1)?;
+            }
+        }
+    }
+    (open.is_empty() && !found.is_empty()).then_some(found)
+}
+
 /// The bytes of the index that has these, in whatever order they are. `None` where there are more than it can have.
-pub fn bytes(mut entries: Vec<Entry>, mut directories: Vec<Directory>) -> Option<Vec<u8>> {
+pub fn bytes(Index { mut entries, mut directories }: Index) -> Option<Vec<u8>> {
     entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
     directories.sort_unstable_by(|one, other| parts(&one.path).cmp(parts(&other.path)));
     let mut bytes = [b"DIRC".as_slice(), &2_u32.to_be_bytes()].concat();
@@ -66,7 +152,7 @@ fn put(bytes: &mut Vec<u8>, entry: &Entry) {
     numbers.iter().for_each(|number| bytes.extend_from_slice(&number.to_be_bytes()));
     bytes.extend_from_slice(&entry.id);
     // A longer path is as long as it is up to its end.
-    let length = u16::try_from(entry.path.len()).unwrap_or(u16::MAX).min(0x0fff);
+    let length = u16::try_from(entry.path.len()).unwrap_or(LONG).min(LONG);
     bytes.extend_from_slice(&length.to_be_bytes());
     bytes.extend_from_slice(&entry.path);
     let taken = bytes.len() - began;

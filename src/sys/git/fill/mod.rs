@@ -5,8 +5,18 @@
 
 mod apply;
 mod decide;
+mod difference;
+mod files;
 mod index;
+mod outcome;
+mod shift;
+#[cfg(test)]
+mod shift_tests;
 #[cfg(test)]
 mod tests;
+mod verify;
 
-pub use apply::{BY_GIT, Fill, FillError, Place, fill};
+pub use apply::{BY_GIT, Place, beside_the_tree, fill};
+pub use outcome::{Fill, FillError};
+pub use shift::{Way, shift};
+pub use verify::verify;

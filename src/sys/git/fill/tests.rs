@@ -12,14 +12,14 @@ use super::*;
 use crate::sys::git::fixture::Place as Repo;
 
 /// A worktree without files, and its part of the git dir.
-fn empty(place: &Repo, name: &str) -> (PathBuf, PathBuf) {
+pub(super) fn empty(place: &Repo, name: &str) -> (PathBuf, PathBuf) {
     let tree = place.root().join(".git").join(name);
     place.run(&["worktree", "add", "-q", "--no-checkout", "--detach", &tree.to_string_lossy()]);
     (tree, place.root().join(".git/worktrees").join(name))
 }
 
 /// Fills that with the files of HEAD.
-fn fill_into(repo: &Repo, (tree, admin): (&Path, &Path), called_off: &(dyn Fn() -> bool + Sync)) -> Fill {
+pub(super) fn fill_into(repo: &Repo, (tree, admin): (&Path, &Path), called_off: &(dyn Fn() -> bool + Sync)) -> Fill {
     let git_dir = repo.root().join(".git");
     let git = |args: &[&str]| repo.git.within(tree, args);
     let place = Place { git_dir: &git_dir, admin, tree, git: &git, called_off };
@@ -35,7 +35,7 @@ fn filled(place: &Repo, name: &str) -> (PathBuf, Fill) {
 /// Fills one, has git fill another, and holds them against each other.
 fn same_as_git(place: &Repo, is_plain: bool) {
     let (ours, filled) = filled(place, "ours");
-    assert_eq!(filled, Fill::Done);
+    assert_eq!(filled, Fill::Done { as_stored: is_plain });
     let theirs = place.root().join(".git/theirs");
     place.run(&["worktree", "add", "-q", "--detach", &theirs.to_string_lossy()]);
     assert_eq!(seen(&ours), seen(&theirs));
@@ -68,7 +68,7 @@ fn times(tree: &Path) -> impl Iterator<Item = i64> {
 }
 
 /// Everything below a directory: mode, and content or target.
-fn seen(tree: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+pub(super) fn seen(tree: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
     use std::os::unix::ffi::OsStrExt;
     let mut found = BTreeMap::new();
     for entry in walkdir::WalkDir::new(tree).min_depth(1).follow_links(false) {
@@ -267,7 +267,7 @@ fn an_edit_in_the_second_of_the_checkout_is_seen() {
     place.write("x", "one\n");
     place.commit_all("c");
     let (tree, filled) = filled(&place, "edited");
-    assert_eq!(filled, Fill::Done);
+    assert_eq!(filled, Fill::Done { as_stored: true });
     std::fs::write(tree.join("x"), "two\n").expect("written");
     assert_eq!(place.run_in(&tree, &["status", "--porcelain"]).trim(), "M x");
 }
