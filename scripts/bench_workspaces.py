@@ -4,8 +4,11 @@ usage: bench_workspaces.py TREEHAND PLACE FILES
 
 Makes a repository of so many files, a few kilobytes each, in directories of a dozen. Each round makes a worktree by git and workspaces by
 treehand, one after the other, looks at each with `git status` and removes them; the ratios are of medians over the rounds. Several
-at once are told for each of them. What has to reach the disk is waited for before each step, so that nobody pays for another's.
+at once are told for each of them. Those from a slot have one that is ready at `main`, and nobody making another, when they begin; as root each file
+of a slot is looked at first, as an ordinary user its seal is enough. What has to reach the disk is waited for before each step, so that nobody pays
+for another's.
 """
+import json
 import os
 import random
 import resource
@@ -19,6 +22,9 @@ FILES = int(sys.argv[3])
 REPO = os.path.join(PLACE, "repo")
 ROUNDS = 3
 AT_ONCE = 8
+# What differs between a slot and the base, as far as the repository has so many files.
+MOVED = [count for count in (100, 5000) if count * 2 <= FILES]
+SLOTS = {**os.environ, "TREEHAND_WORKTREE__POOL": "1", "TREEHAND_WORKTREE__POOL_FREE": "0"}
 
 
 def history():
@@ -29,6 +35,10 @@ def history():
         text = b" ".join(rng.choices(words, k=max(1, int(rng.lognormvariate(6, 1.1)) % 9000)))
         name = f"area{n % 20}/team{n // 20 % 50}/part{n // 12000}/file{n}.txt".encode()
         yield b"M 100644 inline %s\ndata %d\n%s\n" % (name, len(text), text)
+    for count in MOVED:
+        yield b"commit refs/heads/moved-%d\ncommitter B <b@x> 1600000000 +0000\ndata 2\nm\nfrom refs/heads/main\n" % count
+        for n in range(0, FILES - FILES % count, FILES // count):
+            yield b"M 100644 inline area%d/team%d/part%d/file%d.txt\ndata 6\nmoved\n\n" % (n % 20, n // 20 % 50, n // 12000, n)
 
 
 def run(*command, **more):
@@ -69,6 +79,38 @@ def path_of(name):
     return treehand("path", name).decode().strip()
 
 
+def slot_is_ready():
+    """Has one at `main`: a workspace asks for it, and whoever makes it is waited for."""
+    run(TREEHAND, "-C", REPO, "-q", "new", "asks", "--offline", "--base", "main", env=SLOTS)
+    treehand("rm", "asks")
+    pool = f"{REPO}/.git/treehand/pool"
+    while not [name for name in os.listdir(pool) if "." not in name]:
+        run(TREEHAND, "__slots", f"{REPO}/.git")
+        time.sleep(0.02)
+    run(TREEHAND, "__slots", f"{REPO}/.git")
+
+
+def from_slots(take):
+    """Workspaces from a slot: at the base, with the base moved, and sealed."""
+    for row, base, more in [("slot", "main", []), *((f"slot {n}", f"moved-{n}", []) for n in MOVED), ("slot sealed", "main", ["--sealed"])]:
+        slot_is_ready()
+        command = [TREEHAND, "-C", REPO, "new", "taken", "--json", "--offline", "--base", base, *more]
+        said = []
+        take(row, lambda: said.append(run(*command, env=SLOTS)))
+        if json.loads(said[0])["strategy"] != "slot":
+            sys.exit(f"no slot was taken: {said[0].decode()}")
+        if row == "slot":
+            place = path_of("taken")
+            take("slot status", lambda: run("git", "-C", place, "status", "--porcelain"))
+        treehand("rm", "taken")
+    # None are wanted any more.
+    run(TREEHAND, "-C", REPO, "-q", "new", "asks", "--offline", "--base", "main")
+    treehand("rm", "asks")
+    while os.path.exists(f"{REPO}/.git/treehand/pool"):
+        run(TREEHAND, "__slots", f"{REPO}/.git")
+        time.sleep(0.02)
+
+
 def one_round(seen):
     def take(row, work):
         seen.setdefault(row, []).append(cost(work))
@@ -84,6 +126,7 @@ def one_round(seen):
     take("rm", lambda: treehand("rm", "plain"))
     treehand("rm", "sealed")
     git("branch", "-q", "-D", "by-git")
+    from_slots(take)
     many = lambda n: ["git", "-C", REPO, "worktree", "add", "-q", "-b", f"many-{n}", f"{REPO}.many-{n}", "main"]
 
     def again(n):
@@ -118,7 +161,11 @@ def main():
         ("new", "new", "git add"),
         ("new --sealed", "sealed", "git add"),
         (f"new, {AT_ONCE} at once (of as many by git), each", "at once", "git at once"),
+        ("new, a slot is ready", "slot", "git add"),
+        *((f"new, a slot is ready, {count} files behind", f"slot {count}", "git add") for count in MOVED),
+        ("new --sealed, a slot is ready", "slot sealed", "git add"),
         ("first git status in it (of in one by git)", "status", "git status"),
+        ("first git status in one of a slot", "slot status", "git status"),
         ("second git status in it", "status 2", "git status 2"),
         ("rm (of git worktree remove)", "rm", "git remove"),
     ):

@@ -154,6 +154,12 @@ pub enum Verb {
         /// The directory.
         directory: PathBuf,
     },
+    /// Make workspaces ready before anybody asks for them (started by who made one)
+    #[command(name = "__slots", hide = true)]
+    Slots {
+        /// The shared git dir.
+        common_dir: PathBuf,
+    },
     /// Supervise a run (started by `run`)
     #[command(name = "__supervise", hide = true)]
     Supervise {

@@ -106,6 +106,7 @@ pub fn workspace(record: &WorkspaceRecord, base: &BaseReport, elapsed_ms: Option
         "branch": record.branch,
         "base": base,
         "strategy": record.strategy,
+        "strategy_why": record.strategy_why,
         "elapsed_ms": elapsed_ms,
         "sealed": record.sealed,
         "lease": record.lease,

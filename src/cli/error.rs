@@ -222,7 +222,10 @@ impl From<WorktreeError> for CliError {
             WorktreeError::Fs(error) => unusable(&error, text),
             WorktreeError::Launch(error) => error.into(),
             WorktreeError::Secret(error) => error.into(),
-            WorktreeError::Random(_) | WorktreeError::Signals(_) | WorktreeError::Apart(_) => CliError::new(1, "io", text),
+            WorktreeError::Random(_)
+            | WorktreeError::Signals(_)
+            | WorktreeError::Program(_)
+            | WorktreeError::Apart(_) => CliError::new(1, "io", text),
         }
     }
 }

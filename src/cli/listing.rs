@@ -328,12 +328,14 @@ fn task_document(
     seen: Option<&Seen>,
     fresh: &Result<Option<TaskFreshness>, String>,
 ) -> Value {
+    let filled = task.attempts.iter().rev().find_map(|attempt| attempt.filled.as_ref());
     json!({
         "name": format!("{}/{}", run.id, task.id),
         "path": task.workspace,
         "branch": task.branch,
         "base": run.base,
-        "strategy": "git-worktree",
+        "strategy": filled.map(|filled| &filled.strategy),
+        "strategy_why": filled.map(|filled| &filled.why),
         "elapsed_ms": Value::Null,
         "sealed": true,
         "lease": Value::Null,

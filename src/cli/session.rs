@@ -56,6 +56,7 @@ impl Session {
         repo.hooks = settings.worktree.hooks;
         repo.patience.limit = settings.merge.lock_wait.0;
         repo.confinement = Confinement { level: settings.confine.level, read: settings.confine.read.clone() };
+        repo.pool = Some(settings.worktree.slots());
         repo.salvage_max = settings.clean.salvage_max;
         repo.salvage_ignored.clone_from(&settings.clean.salvage_ignored);
         Ok(Session { out: out.clone(), global: global.clone(), repo, settings, origins })

@@ -74,9 +74,9 @@ super::text_enum!(OverlapPolicy { Ignore = "ignore", Prefer = "prefer", Wait = "
 /// How much there is of something, and how much of it is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Free {
-    /// In bytes.
+    /// So many bytes, or whatever it is counted in.
     pub free: u64,
-    /// In bytes.
+    /// Of so many.
     pub total: u64,
 }
 

@@ -310,6 +310,15 @@ pub struct ChangeCount {
     pub deletions: usize,
 }
 
+/// How files got into a new worktree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filled {
+    /// By what: `slot`, `checkout` or `git-worktree`.
+    pub strategy: String,
+    /// Why by that.
+    pub why: String,
+}
+
 /// One start of a task's command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AttemptRecord {
@@ -343,6 +352,9 @@ pub struct AttemptRecord {
     /// Who works in it, where that is no plain command.
     #[serde(default)]
     pub agent: Option<AgentRecord>,
+    /// How its workspace got its files; nothing where it went on in that of another.
+    #[serde(default)]
+    pub filled: Option<Filled>,
 }
 
 impl AttemptRecord {
@@ -442,6 +454,9 @@ pub struct WorkspaceRecord {
     pub sealed: bool,
     /// How its files got there.
     pub strategy: String,
+    /// Why so; nothing for those that were made before that was told.
+    #[serde(default)]
+    pub strategy_why: String,
     /// The lease under which it was made.
     pub lease: Token,
     /// When it was made.

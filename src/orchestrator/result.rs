@@ -16,7 +16,7 @@ use super::refusal;
 use super::resolve;
 use super::room;
 use crate::model::cause::chain;
-use crate::model::record::{ConfineLevel, TaskRecord};
+use crate::model::record::{ConfineLevel, Filled, TaskRecord};
 use crate::model::{CommitId, Handling, Reason, ReasonKind, TaskEvent, TaskId, TaskState};
 use crate::sys::fs;
 use crate::worktree::apart::Touch;
@@ -37,6 +37,8 @@ pub struct Prepared {
     pub base: CommitId,
     /// Object directories that are lent to it.
     pub lenders: Vec<PathBuf>,
+    /// How its files got there, where it is new.
+    pub filled: Option<Filled>,
     /// With what of an earlier attempt it goes on.
     pub goes_on: Option<GoesOn>,
 }

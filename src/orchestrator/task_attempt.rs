@@ -161,7 +161,7 @@ pub async fn run(
         // What cannot be is an attempt all the same, whose failure says why.
         _ => agent.record(&Surroundings::default(), &Lent::default()),
     });
-    begin(context, id, AttemptRecord { agent: of_agent, ..begins(n, token, &log) })?;
+    begin(context, id, AttemptRecord { agent: of_agent, filled: prepared.filled.clone(), ..begins(n, token, &log) })?;
     let equipped = equipped?;
     mail::open(&prepared.paths.home)?;
     if prepared.goes_on.is_none() {
@@ -224,6 +224,7 @@ fn begins(n: u32, token: &Token, log: &Path) -> AttemptRecord {
         setup: Vec::new(),
         health: None,
         agent: None,
+        filled: None,
     }
 }
 

@@ -149,7 +149,7 @@ fn prepare(context: &Context, id: &TaskId) -> Result<Preparation, RunError> {
     if let Some(resolving) = &task.resolving {
         resolve::lay_out(context, &task, resolving, (&paths, &base))?;
     }
-    Ok(Preparation::Ready(Box::new(Prepared { paths, base, lenders, goes_on: None })))
+    Ok(Preparation::Ready(Box::new(Prepared { paths, base, lenders, filled: Some(made.filled), goes_on: None })))
 }
 
 /// The workspace of the attempt before, where the next one goes on with what that left.
@@ -171,7 +171,7 @@ fn as_it_was_left(context: &Context, task: &TaskRecord, paths: &SealedPaths) -> 
     let data = json!({"base": base, "box": paths.enclosure, "session": goes_on.session});
     context.store(|store| store.edit_task(&context.run.id, &task.id, "workspace.continue", data, |_| {}))?;
     let lenders = context.lend(&[&context.run.base.commit, base])?;
-    Ok(Some(Prepared { paths: paths.clone(), base: base.clone(), lenders, goes_on: Some(goes_on) }))
+    Ok(Some(Prepared { paths: paths.clone(), base: base.clone(), lenders, filled: None, goes_on: Some(goes_on) }))
 }
 
 /// An earlier attempt's workspace goes to the trash as it is, so that a new attempt starts clean and nothing is lost; so
@@ -198,7 +198,7 @@ pub fn prepared_before(context: &Context, id: &TaskId) -> Result<Prepared, RunEr
     let task = context.task(id)?;
     let base = task.base.unwrap_or_else(|| context.run.base.commit.clone());
     let lenders = context.lend(&[&context.run.base.commit, &base])?;
-    Ok(Prepared { paths: context.paths(id)?, base, lenders, goes_on: None })
+    Ok(Prepared { paths: context.paths(id)?, base, lenders, filled: None, goes_on: None })
 }
 
 /// The commit that a task starts from: the target, where it has a conflict with that to resolve, or where that has something new

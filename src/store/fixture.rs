@@ -83,5 +83,6 @@ pub fn attempt(n: u32) -> AttemptRecord {
         setup: Vec::new(),
         health: None,
         agent: None,
+        filled: None,
     }
 }

@@ -195,6 +195,16 @@ pub fn rename_onto_nothing(from: &Path, to: &Path) -> Result<(), FsError> {
     }
 }
 
+/// Has two files or directories of one file system change places, at once. False where it cannot do that.
+pub fn exchange(one: &Path, other: &Path) -> Result<bool, FsError> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::XDEV | Errno::OPNOTSUPP) => Ok(false),
+        changed => changed.map(|()| true).map_err(|errno| at("move", one)(errno.into())),
+    }
+}
+
 fn copy_then_remove(from: &Path, to: &Path) -> Result<(), FsError> {
     let other = |error: fs_extra::error::Error| at("copy", from)(io::Error::other(error.to_string()));
     if from.is_dir() {

@@ -46,6 +46,12 @@ pub fn disk(path: &Path) -> Option<Free> {
     Some(Free { free: bytes(there.f_bavail), total: bytes(there.f_blocks) })
 }
 
+/// How many files a path's disk has room for, where it keeps a number of places for them.
+pub fn files(path: &Path) -> Option<Free> {
+    let there = path.ancestors().find_map(|place| rustix::fs::statvfs(place).ok())?;
+    (there.f_files > 0).then_some(Free { free: there.f_favail, total: there.f_files })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +71,7 @@ mod tests {
         assert_eq!(in_group(dir.path()), Some(Free { free: 400, total: 1000 }));
         let here = disk(&dir.path().join("not/there/yet")).expect("a file system");
         assert!(here.total >= here.free && here.total > 0);
+        assert!(files(dir.path()).is_none_or(|files| files.total >= files.free));
         assert_eq!(disk(Path::new("")), None);
     }
 }

@@ -6,6 +6,7 @@
 pub mod alike;
 mod aside;
 pub mod at_once;
+pub mod background;
 pub mod carry;
 pub mod clock;
 pub mod crew;

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use super::error::Result;
+use super::pool::{self, slot::Holder};
 use super::repository::Repository;
 use crate::model::{ProcId, Token};
 use crate::sys::{fs, proc};
@@ -35,14 +36,21 @@ pub(super) fn owner_suffix() -> String {
 }
 
 /// The owner in such a name.
-fn owner_in(name: &str) -> Option<ProcId> {
+pub(super) fn owner_in(name: &str) -> Option<ProcId> {
     let mut parts = name.splitn(4, '.').skip(1);
     let (pid, start_time) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
     Some(ProcId { pid, start_time, boot_id: parts.next()?.to_owned() })
 }
 
-/// Removes what dead processes left of quarantines in a repository.
+/// Removes the slots that dead processes had in hand.
+pub fn sweep_slots(repo: &Repository) -> Result<()> {
+    let dead = pool::slot::all(repo)?.into_iter().filter(|path| pool::slot::holder(path) == Some(Holder::Dead));
+    dead.into_iter().try_for_each(|path| pool::slot::remove(&path).map(drop))
+}
+
+/// Removes what dead processes left of quarantines and slots in a repository.
 pub fn sweep(repo: &Repository) -> Result<()> {
+    sweep_slots(repo)?;
     for dir in children(&repo.state_dir().join("quarantine"))? {
         let owner = dir.file_name().and_then(|name| name.to_str()).and_then(owner_in);
         if proc::is_known_dead(owner.as_ref()) {
@@ -78,7 +86,7 @@ pub(super) fn is_of_the_dead(dir: &Path, name: &Path, prefix: &str) -> Result<bo
     Ok(proc::is_known_dead(owner.as_ref()))
 }
 
-fn children(dir: &Path) -> Result<Vec<std::path::PathBuf>> {
+pub(super) fn children(dir: &Path) -> Result<Vec<std::path::PathBuf>> {
     let entries = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(fs::at("read", dir))?,

@@ -130,6 +130,9 @@ pub enum WorktreeError {
     /// A secret that is not there.
     #[error(transparent)]
     Secret(#[from] crate::confine::environment::SecretError),
+    /// Our own program does not start.
+    #[error("cannot start treehand in the background")]
+    Program(#[source] std::io::Error),
     /// The system refused something.
     #[error("cannot start git in a sandbox")]
     Apart(#[source] std::io::Error),

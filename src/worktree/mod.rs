@@ -62,6 +62,7 @@ mod patches;
 pub mod patience;
 pub mod place;
 pub mod plain;
+pub mod pool;
 pub mod private_refs;
 pub mod quarantine;
 pub mod radar;

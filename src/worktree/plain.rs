@@ -18,7 +18,7 @@ use super::repository::Repository;
 use super::run_store::RunStore;
 use super::sealed::{self, Identity, SealRequest, Sealed, SealedPaths};
 use super::submodules::{self, Submodule};
-use crate::model::record::{WorkspaceRecord, WorkspaceState};
+use crate::model::record::{Filled, WorkspaceRecord, WorkspaceState};
 use crate::model::{BaseReport, BranchName, CommitId, Submodules, WorkspaceName};
 use crate::store::{Intent, Store, StoreError};
 use crate::sys::git::GitError;
@@ -88,6 +88,7 @@ pub fn create(
         base: request.base.clone(),
         sealed: request.sealed,
         strategy: "git-worktree".into(),
+        strategy_why: String::new(),
         lease: random::token().map_err(WorktreeError::Random)?,
         created_at: clock::now(),
         order: next_order(store)?,
@@ -98,7 +99,7 @@ pub fn create(
     // Whoever has enough of waiting wants nothing half made.
     let held = Held::hold().map_err(WorktreeError::Signals)?;
     let intent = claim(store, &record)?;
-    let (strategy, along) = match make(repo, &record, sealed_paths.as_ref(), request, observe, &held) {
+    let (filled, along) = match make(repo, &record, sealed_paths.as_ref(), request, observe, &held) {
         Ok(made) => made,
         Err(error) => {
             store.forget_workspace(&record.name, "it could not be made")?;
@@ -107,7 +108,7 @@ pub fn create(
         }
     };
     record.state = WorkspaceState::Ready;
-    record.strategy = strategy.into();
+    (record.strategy, record.strategy_why) = (filled.strategy, filled.why);
     record.owner = None;
     store.put_workspace("workspace.ready", &record)?;
     store.done(intent, json!({"lease": record.lease}))?;
@@ -151,15 +152,15 @@ fn make(
     request: &NewWorkspace<'_>,
     observe: &dyn Fn(CopyProgress),
     held: &Held,
-) -> Result<(&'static str, Along)> {
+) -> Result<(Filled, Along)> {
     let (branch, commit) = (&record.branch, &record.base.commit);
     create_branch(repo, branch, commit)?;
     let made = match sealed {
-        None => add_tree(repo, &record.path, branch, commit, held).map(|strategy| (strategy, Vec::new())),
-        Some(paths) => seal(repo, record, paths, request.submodules, held).map(|made| (made.strategy, made.submodules)),
+        None => add_tree(repo, &record.path, branch, commit, held).map(|filled| (filled, Vec::new())),
+        Some(paths) => seal(repo, record, paths, request.submodules, held).map(|made| (made.filled, made.submodules)),
     };
     // A signal of the terminal ends the git that was at work, too.
-    let made = made.map_err(|error| obey(held).err().unwrap_or(error)).and_then(|(strategy, submodules)| {
+    let made = made.map_err(|error| obey(held).err().unwrap_or(error)).and_then(|(filled, submodules)| {
         let along = bring_along(repo, record, sealed, request, submodules, observe, held);
         if along.is_err() {
             match sealed {
@@ -167,7 +168,7 @@ fn make(
                 Some(paths) => sealed::remove(paths)?,
             }
         }
-        along.map(|along| (strategy, along))
+        along.map(|along| (filled, along))
     });
     if made.is_err() {
         update_ref(repo, &branch.full_ref(), None, Some(commit), "treehand: workspace not made")?;
@@ -244,21 +245,17 @@ fn why_not_created(repo: &Repository, branch: &BranchName, error: GitError) -> R
     }
 }
 
-fn add_tree(
-    repo: &Repository,
-    tree: &Path,
-    branch: &BranchName,
-    commit: &CommitId,
-    held: &Held,
-) -> Result<&'static str> {
+fn add_tree(repo: &Repository, tree: &Path, branch: &BranchName, commit: &CommitId, held: &Held) -> Result<Filled> {
     // Before git does: nobody removes the directory around it then.
     fs::create_dir_all(tree)?;
     let added = register(repo, tree, branch).and_then(|()| {
         let git = |args: &[&str]| repo.git.within(tree, args);
-        let strategy =
-            filled::write(repo, &Empty { git_dir: &repo.common_dir, tree, commit, git: &git, held: Some(held) })?;
+        let filled = filled::write(
+            repo,
+            &Empty { git_dir: &repo.common_dir, tree, commit, git: &git, counts: true, held: Some(held) },
+        )?;
         hooks::post_checkout(repo, tree, commit, held)?;
-        obey(held).map(|()| strategy)
+        obey(held).map(|()| filled)
     });
     if added.is_err() {
         remove_half_made(repo, tree)?;

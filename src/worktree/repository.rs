@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Result, WorktreeError};
 use super::patience::Patience;
+use super::pool::decide::Terms;
 use crate::model::record::ConfineLevel;
 use crate::model::{BranchName, ByteSize, Confinement, Hooks, RunId, TaskId, Token, WorkspaceName};
 use crate::sys::fs;
@@ -39,6 +40,8 @@ pub struct Repository {
     pub confinement: Confinement,
     /// Most that one removal may save into its objects; what is more goes into a bundle.
     pub salvage_max: ByteSize,
+    /// How many slots are kept ready, where the user's configuration is known.
+    pub pool: Option<Terms>,
     /// Patterns of ignored files that a removal saves, too.
     pub salvage_ignored: Vec<String>,
 }
@@ -136,6 +139,7 @@ impl Repository {
             patience: Patience::default(),
             confinement: Confinement { level: ConfineLevel::Off, read: Vec::new() },
             salvage_max: SALVAGE_MAX,
+            pool: None,
             salvage_ignored: Vec::new(),
         }
     }

@@ -15,7 +15,7 @@ use super::quarantine::{copy_shallow, object_format, write_bare_skeleton};
 use super::repository::{Repository, SIGN};
 use super::run_store::content_beside;
 use super::submodules::{self, Submodule};
-use crate::model::record::WorkspaceRecord;
+use crate::model::record::{Filled, WorkspaceRecord};
 use crate::model::{BranchName, CommitId, RunId, Submodules, TaskId};
 use crate::sys::interrupt::Held;
 use crate::sys::{alike, fs};
@@ -155,7 +155,7 @@ impl SealedPaths {
 #[derive(Clone, Debug)]
 pub struct Sealed {
     /// How its files got there.
-    pub strategy: &'static str,
+    pub filled: Filled,
     /// The submodules that came along, or did not.
     pub submodules: Vec<Submodule>,
 }
@@ -182,7 +182,7 @@ fn fill(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Re
     // So that one who stands in the tree is in this repository.
     fs::write_new(&paths.private.join(SIGN), repo.common_dir.as_os_str().as_bytes())?;
     write_private_dir(repo, paths, request)?;
-    let strategy = add_tree(repo, paths, request)?;
+    let filled = add_tree(repo, paths, request)?;
     let store = request.lenders.first().and_then(|objects| objects.parent());
     let submodules = match (request.submodules, store) {
         (Submodules::Local, Some(store)) => submodules::bring_sealed(repo, paths, store, request.identity)?,
@@ -191,7 +191,7 @@ fn fill(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Re
     if let Some(reason) = &request.lock_reason {
         show(repo, paths, request.branch, reason)?;
     }
-    Ok(Sealed { strategy, submodules })
+    Ok(Sealed { filled, submodules })
 }
 
 fn write_private_dir(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<()> {
@@ -222,7 +222,7 @@ pub(super) fn private_config(repo: &Repository, git_dir: &Path, identity: &Ident
     Ok(format!("[core]\n{PRIVATE_CONFIG}{user}{}", conversion::settings_in_private(repo, git_dir)?))
 }
 
-fn add_tree(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<&'static str> {
+fn add_tree(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<Filled> {
     // git names the admin directory after the last part of the path: a tree called `wt` is renamed into place after.
     let staging = paths.enclosure.join("wt");
     // Taken from where it is: LFS would link it into the private dir, and a file of the user's could be written there.
@@ -236,13 +236,16 @@ fn add_tree(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -
         let command = repo.git.within(&staging, args.iter().flatten()).args(more);
         command.env("GIT_LFS_SKIP_DOWNLOAD_ERRORS", "1")
     };
-    let empty = Empty { git_dir: &paths.git_dir, tree: &staging, commit: request.base, git: &git, held: request.held };
-    let strategy = filled::write(repo, &empty)?;
+    // What gates look at is a commit that nobody has yet.
+    let counts = request.lock_reason.is_some();
+    let (git_dir, commit, held) = (&paths.git_dir, request.base, request.held);
+    let empty = Empty { git_dir, tree: &staging, commit, git: &git, counts, held };
+    let filled = filled::write(repo, &empty)?;
     std::fs::rename(&staging, &paths.tree).map_err(fs::at("move", &staging))?;
     let link = paths.tree.join(".git");
     fs::write_atomic(&paths.admin.join("gitdir"), &path_line(&link))?;
     fs::write_new(&paths.admin.join("config.worktree"), b"")?;
-    Ok(strategy)
+    Ok(filled)
 }
 
 /// A path as git's own files hold it: one line.

@@ -142,6 +142,7 @@ mod tests {
             base: BaseReport { stack, ..BaseReport::fixed("l", id('2')) },
             sealed: false,
             strategy: String::new(),
+            strategy_why: String::new(),
             lease: Token::parse(&"0".repeat(32)).expect("a token"),
             created_at: Timestamp(0),
             order: 2,

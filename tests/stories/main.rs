@@ -49,6 +49,7 @@ mod secrets;
 mod sensitive;
 mod setup;
 mod shell;
+mod slots;
 mod stacked;
 mod stale;
 mod submodules;

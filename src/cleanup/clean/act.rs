@@ -28,6 +28,7 @@ use crate::sys::lock::FileLock;
 use crate::sys::marks::Marks;
 use crate::sys::{fs, proc};
 use crate::worktree::import::update_ref;
+use crate::worktree::pool::slot;
 use crate::worktree::sealed::remove_if_empty;
 use crate::worktree::{Repository, WorktreeError, abandoned, import_submodules, plain};
 
@@ -69,6 +70,10 @@ pub fn apply(
         Step::ExpireRef { name, commit } => expire_ref(repo, name, commit),
         Step::ExpireDir(dir) => expire_dir(dir),
         Step::ExpireBundle(dir) => expire_bundle(repo, dir),
+        Step::Slot(path) => match slot::remove(path)? {
+            true => Ok(Done::plain()),
+            false => Done::skipped("somebody has it in hand now"),
+        },
         Step::EmptyDir(dir) => empty_dir(dir),
         Step::Unkeep(path) => unkeep(path),
         Step::Lock(lock) => locks::take(repo, batch.stamp(), lock),

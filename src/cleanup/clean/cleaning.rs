@@ -60,7 +60,7 @@ fn places(step: &Step) -> Vec<PathBuf> {
         Step::Entry(dir) | Step::ExpireDir(dir) | Step::ExpireBundle(dir) | Step::EmptyDir(dir) => {
             vec![dir.path.clone()]
         }
-        Step::RunDir { path, .. } | Step::Unkeep(path) => vec![path.clone()],
+        Step::RunDir { path, .. } | Step::Unkeep(path) | Step::Slot(path) => vec![path.clone()],
         Step::Orphans { .. }
         | Step::Reset(_)
         | Step::PutBack { .. }

@@ -216,6 +216,10 @@ fn leftovers(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
     for dir in facts.quarantines.iter().filter(|dir| old(dir.at)) {
         plan.actions.push(expire(Kind::Temp, dir, "a quarantine that nothing uses any more", Step::ExpireDir));
     }
+    for (path, why) in &facts.slots {
+        let item = path.display().to_string();
+        plan.actions.push(action(Kind::Temp, item, why, "nobody has it in hand", Step::Slot(path.clone())));
+    }
     for dir in &facts.emptied {
         let (item, expect) = (dir.path.display().to_string(), format!("{}, empty", dir.id));
         let proof = "the workspace in it was removed, and nothing is in it";

@@ -311,6 +311,8 @@ pub struct Facts {
     pub entries: Vec<EntryFact>,
     /// Open intents of removals.
     pub intents: Vec<OpenIntent>,
+    /// Slots that may go, each with the reason.
+    pub slots: Vec<(PathBuf, String)>,
     /// Quarantines.
     pub quarantines: Vec<DirFact>,
     /// `.keep` files of ours, and since when.

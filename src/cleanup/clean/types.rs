@@ -182,6 +182,8 @@ pub enum Step {
     ExpireDir(DirFact),
     /// Deletes what was saved in a bundle for good.
     ExpireBundle(DirFact),
+    /// Removes a slot for good.
+    Slot(PathBuf),
     /// Removes a directory that must be empty.
     EmptyDir(DirFact),
     /// Removes a `.keep` file of ours.

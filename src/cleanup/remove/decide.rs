@@ -299,6 +299,7 @@ mod tests {
             base,
             sealed: false,
             strategy: "git-worktree".into(),
+            strategy_why: String::new(),
             lease: Token::from_bytes([1; 16]),
             created_at: crate::model::Timestamp(0),
             order: 1,

@@ -150,6 +150,7 @@ fn taken(plan: CleanPlan) -> CleanPlan {
         | Step::ExpireRef { .. }
         | Step::ExpireDir(_)
         | Step::ExpireBundle(_)
+        | Step::Slot(_)
         | Step::Unkeep(_)
         | Step::Lock(_) => false,
     };

@@ -17,6 +17,7 @@ use crate::store::Store;
 use crate::sys::fs;
 use crate::sys::lock::FileLock;
 use crate::worktree::import::{RefChange, update_refs};
+use crate::worktree::pool::filler;
 use crate::worktree::sealed::remove_if_empty;
 use crate::worktree::store_place::UNINSTALLING;
 use crate::worktree::{Repository, abandoned, plain};
@@ -90,6 +91,8 @@ fn without_empty(dir: &Path) -> Result<()> {
 
 fn own_directory(repo: &Repository) -> Result<()> {
     let own = repo.state_dir();
+    // Who makes slots would make their directory, too.
+    let _nobody_makes_slots = filler::stop(repo)?;
     let is_last = |path: &Path| LAST.iter().any(|last| path.file_name().is_some_and(|name| name == *last));
     for path in children(&own)?.into_iter().filter(|path| !is_last(path)) {
         take(&path)?;

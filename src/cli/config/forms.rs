@@ -186,6 +186,27 @@ impl Form for Count {
     }
 }
 
+/// How many worktrees are kept ready; 0 is none.
+pub(super) struct Slots;
+
+impl Form for Slots {
+    type Value = u32;
+    const EXAMPLE: &'static str = "2";
+    fn expected() -> String {
+        "a whole number, 0 for none".to_owned()
+    }
+    fn from_text(text: &str) -> Result<u32, String> {
+        text.parse().map_err(|_| found(text))
+    }
+    fn from_toml(node: &Node<'_>, _notes: &mut Notes) -> Result<u32, Fault> {
+        let integer = node.get_ref().as_integer().ok_or_else(|| Fault::at(node, found_type(node)))?;
+        whole_number(node).ok_or_else(|| Fault::at(node, found(&integer.to_string())))
+    }
+    fn to_toml(value: &u32) -> Option<Value> {
+        Some(Value::Integer(i64::from(*value)))
+    }
+}
+
 /// How often something is tried.
 pub(super) struct Rounds;
 

@@ -6,7 +6,7 @@
 use super::commands::{Gates, Steps};
 use super::forms::{
     Address, Count, Dollars, Fault, Form, Instructions, Maybe, MessageTemplate, Node, Notes, Program, Reference,
-    Rounds, ShellCommand, Template, Word,
+    Rounds, ShellCommand, Slots, Template, Word,
 };
 use super::lists::{AgentNames, IgnoreLines, Paths, Patterns, Profiles, Secrets, Variables};
 use super::nearest::nearest;
@@ -81,6 +81,9 @@ pub(super) const KEYS: &[Key] = keys! {
     "worktree.submodules" => worktree.submodules: Submodules, Project::Free;
     "worktree.copy" => worktree.copy: IgnoreLines, Project::Add(join_copy);
     "worktree.setup" => worktree.setup: Steps, Project::Tighten(setup_takes_nothing);
+    "worktree.pool" => worktree.pool: Slots, Project::Refused;
+    "worktree.pool_free" => worktree.pool_free: ByteSize, Project::Refused;
+    "worktree.pool_age" => worktree.pool_age: Span, Project::Refused;
     "confine.level" => confine.level: ConfineLevel, Project::Tighten(level_is_no_looser);
     "confine.network" => confine.network: Network, Project::Tighten(network_is_no_looser);
     "confine.read" => confine.read: Paths, Project::Refused;
@@ -154,7 +157,7 @@ pub(super) const AGENT_KEYS: &[Key<AgentOptions>] = keys! {
 const AGENT: &str = "agent";
 
 /// Keys and sections that the documentation names and nothing reads yet; all of them are the user's.
-const UNSUPPORTED: [&str; 2] = ["worktree.branch", "worktree.pool"];
+const UNSUPPORTED: [&str; 1] = ["worktree.branch"];
 
 fn stale_is_no_looser(user: &Settings, with_project: &mut Settings) -> bool {
     let (user, project) = (user.worktree.stale, with_project.worktree.stale);

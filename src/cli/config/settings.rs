@@ -14,6 +14,7 @@ use crate::model::{
     AdmissionPolicy, Bounds, BranchName, ByteSize, GateSpec, Hooks, Network, OverlapPolicy, RetryPolicy, Sensitive,
     SetupStep, Share, Span, StalePolicy, Strategy, Submodules, Variable,
 };
+use crate::worktree::pool::decide::Terms;
 use crate::worktree::repository::SALVAGE_MAX;
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -57,6 +58,12 @@ pub struct WorktreeSettings {
     pub copy: Vec<String>,
     /// The commands that make a new workspace ready.
     pub setup: Vec<SetupStep>,
+    /// How many worktrees are kept ready.
+    pub pool: u32,
+    /// How much of the disk they leave free.
+    pub pool_free: ByteSize,
+    /// How long they stay when nobody makes a workspace.
+    pub pool_age: Span,
 }
 
 /// How far children are confined.
@@ -240,7 +247,17 @@ impl Default for WorktreeSettings {
             submodules: Submodules::Local,
             copy: Vec::new(),
             setup: Vec::new(),
+            pool: 0,
+            pool_free: ByteSize(5 * 1024 * MEBIBYTE),
+            pool_age: seconds(7 * DAY_SECONDS),
         }
+    }
+}
+
+impl WorktreeSettings {
+    /// What is kept ready.
+    pub fn slots(&self) -> Terms {
+        Terms { size: self.pool, free: self.pool_free.0, age: self.pool_age.0 }
     }
 }
 

@@ -42,6 +42,9 @@ fn without_layers_everything_is_the_documented_default() {
         ("worktree.submodules", "\"local\""),
         ("worktree.copy", "[]"),
         ("worktree.setup", "[]"),
+        ("worktree.pool", "0"),
+        ("worktree.pool_free", "\"5G\""),
+        ("worktree.pool_age", "\"7d\""),
         ("confine.level", "\"strict\""),
         ("confine.network", "\"none\""),
         ("confine.read", "[]"),
@@ -230,8 +233,8 @@ fn what_is_not_taken_is_said_with_its_place() {
     check("\"a\\u001b\" = 1", "", &[], &[], "/u/config.toml:1:1: unknown key `a\\u{1b}`");
     let slip = "/u/config.toml:2:1: unknown key `agent.x.modle`, did you mean `agent.x.model`";
     check("[agent.x]\nmodle = 'x'", "", &[], &[], slip);
-    let pool = "/u/config.toml:1:10: `worktree.pool` is not supported by this version and has no effect";
-    check("worktree.pool = 1", "", &[], &[], pool);
+    let later = "/u/config.toml:1:10: `worktree.branch` is not supported by this version and has no effect";
+    check("worktree.branch = 1", "", &[], &[], later);
     let theirs = "/p/.treehand.toml:1:23: `agent.codex.command` is the user's, a project file cannot set it: ignored";
     check("", "agent.codex.command = '/tmp/x'", &[], &[], theirs);
     let ignored = "/p/.treehand.toml:2:9: `confine.level` is the user's, a project file can only tighten it: ignored, it stays \"strict\"";
@@ -250,8 +253,8 @@ fn what_is_not_taken_is_said_with_its_place() {
         "",
         "",
         &[],
-        &["worktree.pool=true"],
-        "--set: `worktree.pool` is not supported by this version and has no effect",
+        &["worktree.branch=true"],
+        "--set: `worktree.branch` is not supported by this version and has no effect",
     );
 }
 
@@ -338,7 +341,7 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 60] = [
+const ACCEPTED: [(&str, &[&str]); 63] = [
     ("supervise.agent", &["[]", "['codex', 'claude:opus']"]),
     ("supervise.instructions", &["'{{ prompt }}'"]),
     ("agent.x.command", &["'codex'", "'/opt/codex'"]),
@@ -358,6 +361,9 @@ const ACCEPTED: [(&str, &[&str]); 60] = [
     ("worktree.fetch_deadline", &["'0s'", "'2w'", "'17ms'"]),
     ("worktree.copy", &["[]", "['node_modules/', '!x', '[']"]),
     ("worktree.setup", &["[]", "['npm ci']", "[{ run = 'x', timeout = '5m', net = 'full', env = ['A'] }]"]),
+    ("worktree.pool", &["0", "3"]),
+    ("worktree.pool_free", &["0", "'2G'"]),
+    ("worktree.pool_age", &["'1d'"]),
     ("confine.level", &["'strict'", "'landlock'", "'external'", "'off'"]),
     ("confine.network", &["'none'", "'full'", "'a.b:443, [::1]:80'", "['a.b:443']"]),
     ("confine.read", &["[]", "['/opt/x', '/srv/a b']"]),
@@ -418,7 +424,7 @@ fn files() -> impl Strategy<Value = String> {
 /// A line that names a key, or nearly, and gives it anything.
 fn lines() -> impl Strategy<Value = String> {
     let keys: Vec<&str> =
-        ACCEPTED.iter().map(|(key, _)| *key).chain(["agent", "merge", "worktree.pool", "a.b"]).collect();
+        ACCEPTED.iter().map(|(key, _)| *key).chain(["agent", "merge", "worktree.branch", "a.b"]).collect();
     let values: Vec<&str> = ACCEPTED.iter().flat_map(|(_, values)| values.iter().copied()).collect();
     let value = prop_oneof![
         proptest::sample::select(values).prop_map(str::to_owned),

@@ -17,6 +17,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
             let place = scope.map_or_else(|| Place::Plain(plain.unwrap_or_default()), Place::Scope);
             return supervise::run(&common_dir, &run, &place);
         }
+        Verb::Slots { common_dir } => return slots::run(&common_dir),
         Verb::Complete(args) => return complete::run(&args),
         Verb::Man { directory } => return man::run(&directory, out),
         Verb::ShellInit(args) => return shell::init(args.shell, out),
@@ -63,6 +64,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8, CliError> {
         Verb::Redo => redo::run(&session),
         Verb::Salvage(args) => salvage::run(&session, &args.action),
         Verb::Supervise { .. }
+        | Verb::Slots { .. }
         | Verb::Complete(_)
         | Verb::Man { .. }
         | Verb::ShellInit(_)

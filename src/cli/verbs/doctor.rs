@@ -14,6 +14,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::{Output, Paint, plain};
 use crate::cli::session::{directory, resolve_config};
 use crate::confine;
+use crate::model::ByteSize;
 use crate::model::cause::chain;
 use crate::orchestrator;
 use crate::orchestrator::agents::find;
@@ -22,6 +23,7 @@ use crate::sys::git::{Git, MINIMUM_VERSION};
 use crate::sys::scope::{self, Manager};
 use crate::worktree::moved;
 use crate::worktree::place::{self, Place};
+use crate::worktree::pool::{slot, wanted};
 use crate::worktree::sealed::Identity;
 use crate::worktree::{Repository, departed, parted, reach, store_place, update};
 
@@ -73,6 +75,7 @@ pub fn run(global: &Global, args: &DoctorArgs, out: &Output) -> Result<u8, CliEr
             checks.push(Check::new("identity", identity(repo)));
             checks.push(Check::new("store", store(repo)));
             checks.push(Check::new("interrupted", interrupted(repo)));
+            checks.push(Check::new("slots", slots(repo)));
             checks.push(Check::new("confinement", confinement(global, repo)));
         }
     }
@@ -163,6 +166,25 @@ fn interrupted(repo: &Repository) -> Result<String, CliError> {
     Ok(match removals {
         0 => "nothing".into(),
         some => format!("{some} actions are under way or were interrupted; `treehand clean` shows which"),
+    })
+}
+
+/// How many worktrees are ready, and why not as many as are wanted.
+fn slots(repo: &Repository) -> Result<Found, CliError> {
+    let Some(wanted) = wanted::wanted(repo) else {
+        return Ok("no worktrees are kept ready (worktree.pool)".to_owned().into());
+    };
+    let ready = slot::ready(repo)?;
+    let bytes: u64 = ready.iter().map(|slot| slot.record.bytes).sum();
+    let at = ready.iter().filter(|slot| slot.record.commit == wanted.commit).count();
+    let counted = format!("{} of {} ready, {at} at {}", ready.len(), wanted.terms.size, wanted.commit.short());
+    let detail = format!("{counted}, {}", ByteSize(bytes));
+    Ok(match wanted::failure(repo) {
+        None => detail.into(),
+        Some(failure) => Found {
+            detail: plain(&format!("{detail}; none can be made of {}: {}", failure.commit.short(), failure.why)),
+            better: Some("workspaces are written when they are made; to try no more: worktree.pool = 0"),
+        },
     })
 }
 

@@ -43,6 +43,7 @@ mod run;
 mod salvage;
 mod shell;
 mod show;
+mod slots;
 mod supervise;
 mod undo;
 mod undo_landing;

@@ -34,6 +34,7 @@ use crate::orchestrator::start::{self, RunPlan, StartSettings};
 use crate::store::Store;
 use crate::sys::scope;
 use crate::worktree::patience::waiting_for;
+use crate::worktree::pool::wanted;
 use crate::worktree::quarantine::Kept;
 
 /// Most others that a dry run names in a line.
@@ -55,6 +56,8 @@ pub fn run(session: &Session, args: RunArgs) -> Result<u8, CliError> {
     start::record(&session.repo, &store, &mut plan)?;
     let run = &plan.run.id;
     client::ensure_supervised(&session.repo, &store, run)?;
+    // How many are wanted is the user's configuration, which no supervisor reads.
+    wanted::used(&session.repo, &plan.run.base.commit);
     if !args.detach {
         let count = plan.tasks.len();
         let tasks = if count == 1 { "task" } else { "tasks" };

@@ -34,6 +34,8 @@ pub struct Place<'a> {
     pub tree: &'a Path,
     /// A git command in that worktree.
     pub git: &'a (dyn Fn(&[&str]) -> GitCommand + Sync),
+    /// What has git write there whatever is not as the index says; where there is nothing, that something is left is only told.
+    pub by_git: Option<&'a [&'a str]>,
     /// Asked again and again: true when nobody wants it any more.
     pub called_off: &'a (dyn Fn() -> bool + Sync),
 }
@@ -56,6 +58,7 @@ pub fn fill(place: &Place<'_>, version: Version, commit: &CommitId) -> Result<Fi
 /// Why bytes may be written otherwise than they are stored whatever a tree itself says; `None` where they are not.
 pub fn beside_the_tree(place: &Place<'_>, version: Version) -> Result<Option<String>, FillError> {
     let changing = std::thread::scope(|scope| {
+        refuse_replaced(&open(place.git_dir)?)?;
         let system = scope.spawn(|| system_attributes(place));
         let terms = terms(place, version)?;
         let system = system.join().unwrap_or_else(|_| Err(Stop::Git("looking for attributes failed".into())))?;
@@ -70,7 +73,7 @@ pub fn beside_the_tree(place: &Place<'_>, version: Version) -> Result<Option<Str
 }
 
 /// What the configuration says; it is git that checks out where that is more than is understood here.
-fn terms(place: &Place<'_>, version: Version) -> Result<Terms, Stop> {
+pub(super) fn terms(place: &Place<'_>, version: Version) -> Result<Terms, Stop> {
     if version < TELLS_ATTRIBUTES {
         return Err(Stop::Git("this git does not say where attributes are".into()));
     }
@@ -83,7 +86,11 @@ fn terms(place: &Place<'_>, version: Version) -> Result<Terms, Stop> {
 
 fn write(place: &Place<'_>, commit: &CommitId, terms: &Terms) -> Result<bool, Stop> {
     let _trusting = Trusting::begin();
+    if place.by_git.is_none() && others_may_change(place, terms, system_attributes(place)?) {
+        return Err(Stop::Git("attributes outside the tree change files".into()));
+    }
     let filler = Filler {
+        alone: place.by_git.is_none(),
         libraries: Libraries::of(place.git_dir, None),
         writer: Writer::new(place.tree),
         written: Mutex::default(),
@@ -100,7 +107,7 @@ fn write(place: &Place<'_>, commit: &CommitId, terms: &Terms) -> Result<bool, St
         filler.written.into_inner().unwrap_or_else(PoisonError::into_inner);
     let as_stored = !attributes && !others_may_change(place, terms, system_attributes(place)?);
     let changing = match !as_stored {
-        true => changing(place, &entries)?,
+        true => changing(place, entries.iter().map(|entry| &entry.path))?,
         false => BTreeSet::new(),
     };
     // One of which nothing is known is written anew, and only that; git has filters work on several at once where they can.
@@ -110,8 +117,8 @@ fn write(place: &Place<'_>, commit: &CommitId, terms: &Terms) -> Result<bool, St
         index::bytes(Index { entries, directories }).ok_or_else(|| Stop::Git("there are too many files".into()))?;
     let aside = place.admin.join("index.filled");
     fs::write_new(&aside, &bytes)?;
-    if left || !changing.is_empty() {
-        (place.git)(&BY_GIT).env("GIT_INDEX_FILE", &aside).run()?;
+    if let Some(by_git) = place.by_git.filter(|_| left || !changing.is_empty()) {
+        (place.git)(by_git).env("GIT_INDEX_FILE", &aside).run()?;
     }
     let Err(error) = fs::rename_onto_nothing(&aside, &place.admin.join("index")) else {
         return Ok(as_stored && !left);
@@ -156,8 +163,11 @@ fn others_may_change(place: &Place<'_>, terms: &Terms, system: Option<PathBuf>) 
 }
 
 /// What attributes want to be written otherwise than it is stored: git knows which, now that they are there.
-fn changing(place: &Place<'_>, entries: &[Entry]) -> Result<BTreeSet<Vec<u8>>, Stop> {
-    let paths: Vec<u8> = entries.iter().flat_map(|entry| [entry.path.as_slice(), b"\0"].concat()).collect();
+pub(super) fn changing<'p>(
+    place: &Place<'_>,
+    paths: impl Iterator<Item = &'p Vec<u8>>,
+) -> Result<BTreeSet<Vec<u8>>, Stop> {
+    let paths: Vec<u8> = paths.flat_map(|path| [path.as_slice(), b"\0"].concat()).collect();
     let told = (place.git)(&["check-attr", "-z", "--stdin"]).args(CHANGING).stdin(paths).output()?;
     if told.code() != 0 {
         return Err(Stop::Git("git does not say which attributes files have".into()));
@@ -206,6 +216,8 @@ struct Written {
 const ASKED_AFTER: usize = 256;
 
 struct Filler<'a> {
+    /// There is no git that could change anything afterwards.
+    alone: bool,
     libraries: Libraries<'a>,
     writer: Writer<'a>,
     written: Mutex<Written>,
@@ -228,6 +240,9 @@ impl Filler<'_> {
         let objects = library.odb()?;
         let tree = objects.read(piece.tree)?;
         let read = tree::entries(tree.data()).ok_or_else(|| Stop::Git("a directory is not as git writes it".into()))?;
+        if self.alone && read.is_empty() && piece.name.is_some() {
+            return Err(Stop::Git("a directory is empty".into()));
+        }
         let mut written = Written::default();
         for (number, entry) in read.into_iter().enumerate() {
             if number % ASKED_AFTER == 0 && (self.called_off)() {
@@ -244,10 +259,16 @@ impl Filler<'_> {
             if entry.name == b".gitattributes" && entry.is_file() {
                 written.attributes |= decide::may_change(objects.read(id)?.data());
             }
+            if self.alone && written.attributes {
+                return Err(Stop::Git(format!("{} changes files", String::from_utf8_lossy(&path))));
+            }
             let at = At::new(directory.as_fd(), entry.name, &path);
             let stat = self.writer.entry(&objects, &at, entry.mode, id)?;
             // git gives that out piece by piece.
             written.left |= stat.is_none();
+            if self.alone && written.left {
+                return Err(Stop::Git(format!("{} is large", String::from_utf8_lossy(&path))));
+            }
             let mode = entry.number();
             written.entries.push(Entry { path, mode, id: raw(id), stat: stat.unwrap_or_default() });
         }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::sys::git::tree::{Entry, LINK};
+use super::tree::{Entry, LINK};
 
 /// What git's configuration says of attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -62,6 +62,11 @@ fn entries<'a>(object: Option<&'a OdbObject<'_>>) -> Result<Vec<Entry<'a>>, Stop
 }
 
 impl Difference {
+    /// True for the path of something that goes.
+    pub fn is_gone(&self, path: &[u8]) -> bool {
+        self.gone.binary_search_by(|gone| gone.path.as_slice().cmp(path)).is_ok()
+    }
+
     fn directory(&mut self, objects: &Odb<'_>, from: Option<Oid>, to: Option<Oid>, path: &[u8]) -> Result<(), Stop> {
         if from == to {
             return Ok(());
@@ -109,11 +114,11 @@ impl Difference {
         if let Some(gone) = before.filter(|entry| !entry.is_directory()) {
             self.gone.push(Gone { path: path(gone), is_submodule: gone.mode == SUBMODULE });
         }
-        if let Some(came) = after {
-            decide::refuse_suspicious(came, &path(came)).map_err(Stop::Git)?;
-            if !came.is_directory() {
-                self.came.push(Came { path: path(came), mode: came.mode.to_vec(), id: Oid::from_bytes(came.id)? });
-            }
+        for entry in before.iter().chain(&after) {
+            decide::refuse_suspicious(entry, &path(entry)).map_err(Stop::Git)?;
+        }
+        if let Some(came) = after.filter(|entry| !entry.is_directory()) {
+            self.came.push(Came { path: path(came), mode: came.mode.to_vec(), id: Oid::from_bytes(came.id)? });
         }
         let (from, to) = (inside(before)?, inside(after)?);
         match before.or(after) {

@@ -64,11 +64,16 @@ impl<'a> Writer<'a> {
     pub fn entry(&self, objects: &Odb<'_>, at: &At<'_>, mode: &[u8], id: Oid) -> Result<Option<Stat>, Stop> {
         let stat = match mode {
             SUBMODULE => self.submodule(at)?,
-            _ if objects.read_header(id)?.0 > LARGE => return Ok(None),
+            _ if self.is_large(objects, id)? => return Ok(None),
             LINK => self.link(at, objects.read(id)?.data())?,
             mode => self.file(at, objects.read(id)?.data(), mode == EXECUTABLE)?,
         };
         Ok(Some(stat))
+    }
+
+    /// True for what git gives out piece by piece.
+    pub fn is_large(&self, objects: &Odb<'_>, id: Oid) -> Result<bool, Stop> {
+        Ok(objects.read_header(id)?.0 > LARGE)
     }
 
     /// A directory, empty and open.

@@ -3,8 +3,8 @@
 
 use sha1::{Digest, Sha1};
 
-use crate::sys::git::index::Bytes;
-use crate::sys::git::tree;
+use super::Bytes;
+use super::tree;
 
 /// A file in an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,14 @@ pub struct Stat {
     pub size: u32,
 }
 
+impl Stat {
+    /// True for the same as git compares it: a device may have another number after each boot.
+    pub fn is_same(&self, other: &Stat) -> bool {
+        let all = |stat: &Stat| (stat.changed, stat.modified, stat.place.1, stat.owner, stat.size);
+        all(self) == all(other)
+    }
+}
+
 /// A directory that a commit has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
@@ -50,6 +58,13 @@ pub struct Index {
     pub entries: Vec<Entry>,
     /// The directories that they are.
     pub directories: Vec<Directory>,
+}
+
+impl Index {
+    /// The tree that all of it is.
+    pub fn tree(&self) -> Option<[u8; 20]> {
+        self.directories.first().filter(|top| top.path.is_empty()).map(|top| top.id)
+    }
 }
 
 /// An entry whose path is longer says so with this.

@@ -18,5 +18,8 @@ mod verify;
 
 pub use apply::{BY_GIT, Place, beside_the_tree, fill};
 pub use outcome::{Fill, FillError};
-pub use shift::{Way, shift};
-pub use verify::verify;
+pub use shift::{Shifted, Way, shift};
+pub use verify::{Looked, verify};
+
+use super::index::Bytes;
+use super::tree;

@@ -15,7 +15,7 @@ use super::apply::{Libraries, Place, Trusting, lock, refuse_replaced, top};
 use super::difference::{Came, Difference, Gone, difference};
 use super::files::{At, DIRECTORY, Writer, raw, stat};
 use super::index::{self, Entry, Index};
-use super::outcome::{Fill, FillError, Stop};
+use super::outcome::{FillError, Stop};
 use crate::model::CommitId;
 use crate::sys::git::brought::known;
 use crate::sys::git::tree::number;
@@ -33,24 +33,51 @@ pub struct Way<'a> {
     pub most: usize,
 }
 
+/// How it went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "the tree may be of no use any more"]
+pub enum Shifted {
+    /// Files and index are what they are to be.
+    Done,
+    /// It did not begin, for this reason; all is as it was.
+    NotBegun(String),
+    /// It ended half-way, for this reason.
+    Spoiled(String),
+    /// It was called off half-way.
+    CalledOff,
+}
+
 /// Moves files and index.
-pub fn shift(place: &Place<'_>, way: &Way<'_>) -> Result<Fill, FillError> {
-    match run(place, way) {
-        Ok(()) => Ok(Fill::Done { as_stored: true }),
-        Err(stop) => stop.into_fill(),
+pub fn shift(place: &Place<'_>, way: &Way<'_>) -> Result<Shifted, FillError> {
+    let _trusting = Trusting::begin();
+    let (mover, index, difference) = match prepared(place, way) {
+        Ok(Some(prepared)) => prepared,
+        Ok(None) => return Ok(Shifted::Done),
+        Err(Stop::Git(why)) => return Ok(Shifted::NotBegun(why)),
+        Err(Stop::CalledOff) => return Ok(Shifted::NotBegun("it was called off".into())),
+        Err(Stop::Failed(error)) => return Err(error),
+    };
+    match moved(&mover, index, &difference) {
+        Ok(()) => Ok(Shifted::Done),
+        Err(Stop::Git(why)) => Ok(Shifted::Spoiled(why)),
+        Err(Stop::CalledOff) => Ok(Shifted::CalledOff),
+        Err(Stop::Failed(error)) => Err(error),
     }
 }
 
-fn run(place: &Place<'_>, way: &Way<'_>) -> Result<(), Stop> {
+type Prepared<'a> = (Mover<'a>, Index, Difference);
+
+/// Looks at everything that is to be done; nothing where all is as it is to be.
+fn prepared<'a>(place: &'a Place<'a>, way: &Way<'a>) -> Result<Option<Prepared<'a>>, Stop> {
     if way.from == way.to {
-        return Ok(());
+        return Ok(None);
     }
-    let _trusting = Trusting::begin();
     let libraries = Libraries::of(place.git_dir, way.also);
-    let difference = libraries.with(|library| {
+    let (difference, from) = libraries.with(|library| {
         refuse_replaced(library)?;
         let tree = |commit: &CommitId| Ok::<_, Stop>(library.find_commit(known(commit)?)?.tree_id());
-        difference(&library.odb()?, tree(way.from)?, tree(way.to)?)
+        let from = tree(way.from)?;
+        Ok((difference(&library.odb()?, from, tree(way.to)?)?, from))
     })?;
     if difference.attributes {
         return Err(Stop::Git("attributes that change files are not the same".into()));
@@ -60,15 +87,21 @@ fn run(place: &Place<'_>, way: &Way<'_>) -> Result<(), Stop> {
     }
     let file = place.admin.join("index");
     let index = index::read(&std::fs::read(&file).map_err(fs::at("read", &file))?);
+    let index = index.filter(|index| index.tree() == Some(raw(from)));
     let index = index.ok_or_else(|| Stop::Git("the index is not as it was written".into()))?;
     let mover = Mover { top: top(place.tree)?, writer: Writer::new(place.tree), place, libraries };
     mover.look(&difference.gone, &index)?;
-    mover.remove(&difference)?;
+    Ok(Some((mover, index, difference)))
+}
+
+fn moved(mover: &Mover<'_>, index: Index, difference: &Difference) -> Result<(), Stop> {
+    mover.remove(difference)?;
     mover.make(&difference.made)?;
     let written = mover.write(&difference.came)?;
-    let bytes = index::bytes(patched(index, &difference, written));
+    let bytes = index::bytes(patched(index, difference, written));
     let bytes = bytes.ok_or_else(|| Stop::Git("there are too many files".into()))?;
-    let aside = place.admin.join("index.shifted");
+    let (admin, file) = (mover.place.admin, mover.place.admin.join("index"));
+    let aside = admin.join("index.shifted");
     fs::write_new(&aside, &bytes)?;
     std::fs::rename(&aside, &file).map_err(fs::at("replace", &file))?;
     Ok(())
@@ -76,8 +109,7 @@ fn run(place: &Place<'_>, way: &Way<'_>) -> Result<(), Stop> {
 
 /// The index as it is afterwards.
 fn patched(Index { mut entries, mut directories }: Index, difference: &Difference, written: Vec<Entry>) -> Index {
-    let is_gone = |path: &Vec<u8>| difference.gone.binary_search_by(|gone| gone.path.cmp(path)).is_ok();
-    entries.retain(|entry| !is_gone(&entry.path));
+    entries.retain(|entry| !difference.is_gone(&entry.path));
     entries.extend(written);
     let others: HashSet<&Vec<u8>> =
         difference.left.iter().chain(difference.directories.iter().map(|directory| &directory.path)).collect();
@@ -86,6 +118,7 @@ fn patched(Index { mut entries, mut directories }: Index, difference: &Differenc
     Index { entries, directories }
 }
 
+/// What moves a tree.
 struct Mover<'a> {
     top: OwnedFd,
     writer: Writer<'a>,
@@ -109,7 +142,7 @@ impl Mover<'_> {
                 let found = self.writer.made(at, statat(at.directory, at.name, AtFlags::SYMLINK_NOFOLLOW))?;
                 let entry = index.entries.binary_search_by(|entry| entry.path.cmp(&gone.path));
                 let entry = entry.ok().and_then(|entry| index.entries.get(entry));
-                match entry.is_some_and(|entry| gone.is_submodule || entry.stat == stat(&found)) {
+                match entry.is_some_and(|entry| gone.is_submodule || entry.stat.is_same(&stat(&found))) {
                     true => Ok(()),
                     false => Err(Stop::Git(format!("{} is not as it was", String::from_utf8_lossy(&gone.path)))),
                 }

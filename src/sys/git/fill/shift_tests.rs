@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
-use super::tests::{empty, fill_into, seen};
+use super::tests::{empty, fill_into, seen, two_of};
 use super::*;
 use crate::model::CommitId;
 use crate::sys::git::fixture::Place as Repo;
@@ -29,10 +29,10 @@ impl<'a> Spare<'a> {
         git_dir: &'p Path,
         git: &'p (dyn Fn(&[&str]) -> crate::sys::git::GitCommand + Sync),
     ) -> Place<'p> {
-        Place { git_dir, admin: &self.admin, tree: &self.tree, git, called_off: &|| false }
+        Place { git_dir, admin: &self.admin, tree: &self.tree, git, by_git: Some(&BY_GIT), called_off: &|| false }
     }
 
-    fn shift(&self, from: &CommitId, to: &CommitId) -> Fill {
+    fn shift(&self, from: &CommitId, to: &CommitId) -> Shifted {
         let git_dir = self.repo.root().join(".git");
         let git = |args: &[&str]| self.repo.git.within(&self.tree, args);
         let way = Way { from, to, also: None, most: 1000 };
@@ -45,7 +45,10 @@ impl<'a> Spare<'a> {
         std::fs::rename(&link, &aside).expect("moved");
         let verified = verify(&self.tree, &self.admin.join("index")).expect("looked");
         std::fs::rename(&aside, &link).expect("moved");
-        verified
+        match verified {
+            Looked::Whole { .. } => None,
+            Looked::Odd(what) => Some(what),
+        }
     }
 }
 
@@ -54,7 +57,7 @@ fn same_as_git(repo: &Repo, from: &CommitId, to: &CommitId) {
     repo.run(&["update-ref", "--no-deref", "HEAD", from.as_str()]);
     let spare = Spare::new(repo, "spare");
     assert_eq!(spare.verify(), None);
-    assert_eq!(spare.shift(from, to), Fill::Done { as_stored: true });
+    assert_eq!(spare.shift(from, to), Shifted::Done);
     assert_eq!(spare.verify(), None);
     // Where it is said to be.
     std::fs::write(spare.admin.join("HEAD"), format!("{to}\n")).expect("written");
@@ -88,7 +91,7 @@ fn everything_can_become_everything_else() {
     let one = repo.head();
     repo.run(&["rm", "-q", "-r", "-f", "--cached", "."]);
     for path in ["a", "g"] {
-        std::fs::remove_dir_all(repo.root().join(path)).expect("removed");
+        crate::sys::fs::remove_tree(&repo.root().join(path)).expect("removed");
     }
     for path in ["file", "link", "run"] {
         std::fs::remove_file(repo.root().join(path)).expect("removed");
@@ -117,14 +120,14 @@ fn what_is_not_as_it_was_is_not_touched() {
     repo.run(&["checkout", "-q", "--detach", one.as_str()]);
     let spare = Spare::new(&repo, "changed");
     std::fs::write(spare.tree.join("d/b"), "mine\n").expect("written");
-    assert_eq!(spare.shift(&one, &two), Fill::Git("d/b is not as it was".into()));
+    assert_eq!(spare.shift(&one, &two), Shifted::NotBegun("d/b is not as it was".into()));
     assert_eq!(std::fs::read(spare.tree.join("d/a")).expect("read"), b"one\n");
     let spare = Spare::new(&repo, "in-the-way");
     let add = repo.root().join(".git/in-the-way/d/e/new");
     std::fs::write(&add, "untracked\n").expect("written");
     repo.write("d/e/new", "tracked\n");
     let three = repo.commit_all("three");
-    assert!(matches!(spare.shift(&one, &three), Fill::Git(_)));
+    assert!(matches!(spare.shift(&one, &three), Shifted::Spoiled(_)));
     assert_eq!(std::fs::read(&add).expect("read"), b"untracked\n");
 }
 
@@ -141,16 +144,16 @@ fn what_shift_does_not_do_is_told_before_it_begins() {
     repo.run(&["checkout", "-q", "--detach", one.as_str()]);
     let spare = Spare::new(&repo, "spare");
     for to in [&two, &three] {
-        assert!(matches!(spare.shift(&one, to), Fill::Git(_)));
+        assert!(matches!(spare.shift(&one, to), Shifted::NotBegun(_)));
         assert_eq!(spare.verify(), None);
     }
     let nowhere = CommitId::parse(&"1".repeat(40)).expect("an id");
-    assert!(matches!(spare.shift(&nowhere, &one), Fill::Git(_)));
+    assert!(matches!(spare.shift(&nowhere, &one), Shifted::NotBegun(_)));
     // An index with a flag, with a conflict, cut off, and none.
     let index = spare.admin.join("index");
     repo.run_in(&spare.tree, &["update-index", "--assume-unchanged", "a"]);
     assert!(spare.verify().is_some());
-    assert!(matches!(spare.shift(&two, &one), Fill::Git(_)));
+    assert!(matches!(spare.shift(&two, &one), Shifted::NotBegun(_)));
     let whole = std::fs::read(&index).expect("read");
     std::fs::write(&index, &whole[..whole.len() - 1]).expect("written");
     assert!(spare.verify().is_some());
@@ -177,7 +180,7 @@ fn whatever_was_done_to_a_tree_is_seen() {
     seen(2, &|tree| write(tree, "new"));
     seen(3, &|tree| write(tree, "sub/new"));
     seen(4, &|tree| std::fs::remove_file(tree.join("d/a")).expect("removed"));
-    seen(5, &|tree| std::fs::remove_dir_all(tree.join("d/e")).expect("removed"));
+    seen(5, &|tree| crate::sys::fs::remove_tree(&tree.join("d/e")).expect("removed"));
     seen(6, &|tree| std::fs::create_dir(tree.join("d/empty")).expect("made"));
     seen(7, &|tree| std::fs::remove_dir(tree.join("sub")).expect("removed"));
     seen(8, &|tree| {
@@ -211,21 +214,7 @@ proptest! {
         entries in prop::collection::vec((0..3_u8, 0..9_usize, 0..3_usize, 0..3_u8), 0..30),
     ) {
         let repo = Repo::new();
-        // git knows that one without having it.
-        repo.run(&["hash-object", "-t", "tree", "-w", "/dev/null"]);
-        let commits = [0, 1].map(|side| {
-            repo.run(&["read-tree", "--empty"]);
-            for (_, path, mode, content) in entries.iter().filter(|(of, ..)| *of == side || *of == 2) {
-                let path = ["a", "a/b", "a/b/c", "a-b", "d", "d/e", "a.b", "d/e/f/g", "d/e.f"][*path];
-                let mode = ["100644", "100755", "120000"][*mode];
-                let name = repo.root().join(".git/content");
-                std::fs::write(&name, content.to_string()).expect("written");
-                let id = repo.run(&["hash-object", "-w", &name.to_string_lossy()]);
-                repo.run(&["update-index", "--add", "--replace", "--cacheinfo", &format!("{mode},{id},{path}")]);
-            }
-            let tree = repo.run(&["write-tree"]);
-            CommitId::parse(&repo.run(&["commit-tree", "-m", "m", &tree])).expect("an id")
-        });
+        let commits = two_of(&repo, &entries);
         same_as_git(&repo, &commits[0], &commits[1]);
     }
 }

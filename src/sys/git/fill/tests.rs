@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::CommitId;
 use crate::sys::git::fixture::Place as Repo;
 
 /// A worktree without files, and its part of the git dir.
@@ -22,7 +23,7 @@ pub(super) fn empty(place: &Repo, name: &str) -> (PathBuf, PathBuf) {
 pub(super) fn fill_into(repo: &Repo, (tree, admin): (&Path, &Path), called_off: &(dyn Fn() -> bool + Sync)) -> Fill {
     let git_dir = repo.root().join(".git");
     let git = |args: &[&str]| repo.git.within(tree, args);
-    let place = Place { git_dir: &git_dir, admin, tree, git: &git, called_off };
+    let place = Place { git_dir: &git_dir, admin, tree, git: &git, by_git: Some(&BY_GIT), called_off };
     fill(&place, repo.git.version(), &repo.head()).expect("written")
 }
 
@@ -88,6 +89,26 @@ pub(super) fn seen(tree: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
         }
     }
     found
+}
+
+/// Two commits with these entries in one or both of them: files, links and directories in the place of each other, with names that sort
+/// around slashes.
+pub(super) fn two_of(repo: &Repo, entries: &[(u8, usize, usize, u8)]) -> [CommitId; 2] {
+    // git knows that one without having it.
+    repo.run(&["hash-object", "-t", "tree", "-w", "/dev/null"]);
+    [0, 1].map(|side| {
+        repo.run(&["read-tree", "--empty"]);
+        for (_, path, mode, content) in entries.iter().filter(|(of, ..)| *of == side || *of == 2) {
+            let path = ["a", "a/b", "a/b/c", "a-b", "d", "d/e", "a.b", "d/e/f/g", "d/e.f"][*path];
+            let mode = ["100644", "100755", "120000"][*mode];
+            let name = repo.root().join(".git/content");
+            std::fs::write(&name, content.to_string()).expect("written");
+            let id = repo.run(&["hash-object", "-w", &name.to_string_lossy()]);
+            repo.run(&["update-index", "--add", "--replace", "--cacheinfo", &format!("{mode},{id},{path}")]);
+        }
+        let tree = repo.run(&["write-tree"]);
+        CommitId::parse(&repo.run(&["commit-tree", "-m", "m", &tree])).expect("an id")
+    })
 }
 
 #[test]

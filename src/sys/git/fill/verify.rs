@@ -13,6 +13,7 @@ use super::apply::top;
 use super::files::{At, DIRECTORY, stat};
 use super::index::{self, Entry};
 use super::outcome::{FillError, Stop};
+use crate::sys::git::index::hex;
 use crate::sys::{crew, fs};
 
 /// Files of one directory and those in it: a part of the index, in its order.
@@ -25,18 +26,36 @@ struct Piece<'a> {
     entries: &'a [Entry],
 }
 
-/// What is not as it should be; `None` where all is.
-pub fn verify(tree: &Path, index: &Path) -> Result<Option<String>, FillError> {
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "the tree may be another one"]
+pub enum Looked {
+    /// All is as it should be.
+    Whole {
+        /// So many files, links and submodules.
+        files: u64,
+        /// All of them are this tree.
+        tree: String,
+    },
+    /// This is not.
+    Odd(String),
+}
+
+/// Looks at all of a tree.
+pub fn verify(tree: &Path, index: &Path) -> Result<Looked, FillError> {
     let bytes = std::fs::read(index).map_err(fs::at("read", index))?;
-    let Some(index) = index::read(&bytes) else { return Ok(Some("the index is not as it was written".into())) };
+    let Some(index) = index::read(&bytes) else { return Ok(Looked::Odd("the index is not as it was written".into())) };
     let looked = top(tree).and_then(|top| {
         let first = Piece { within: Arc::new(top), name: None, depth: 0, entries: &index.entries };
         crew::through(first, |piece, more| directory(piece, more))
     });
     match looked {
-        Ok(()) => Ok(None),
-        Err(Stop::Git(why)) => Ok(Some(why)),
-        Err(stop) => stop.into_fill().map(|_| Some("nobody wants to know any more".into())),
+        Ok(()) => Ok(Looked::Whole {
+            files: u64::try_from(index.entries.len()).unwrap_or(u64::MAX),
+            tree: index.tree().map(|tree| hex(&tree)).unwrap_or_default(),
+        }),
+        Err(Stop::Git(why)) => Ok(Looked::Odd(why)),
+        Err(stop) => stop.into_fill().map(|_| Looked::Odd("nobody wants to know any more".into())),
     }
 }
 
@@ -64,7 +83,7 @@ fn directory<'a>(piece: Piece<'a>, more: &mut Vec<Piece<'a>>) -> Result<(), Stop
             let is_submodule = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
             if first.mode & 0o170_000 == 0o160_000 && is_submodule {
                 empty(&at)?;
-            } else if stat(&found) != first.stat {
+            } else if !stat(&found).is_same(&first.stat) {
                 return Err(odd("was changed", &first.path));
             }
             rest = &rest[1..];
