@@ -63,11 +63,15 @@ pub fn stop(repo: &Repository) -> Result<FileLock> {
     Ok(FileLock::acquire_within(&repo.lock("slots"), &holder, LAST_SLOT)?)
 }
 
+/// So many steps are never needed: whoever does not come to an end leaves it to the next.
+const STEPS_MAX: usize = 256;
+
 /// Where no slot can be made of a commit: of which, and why.
 fn until_enough(repo: &Repository) -> Result<Option<(CommitId, String)>> {
     // What was given back to a disk that is nearly full is not taken from it again.
     let mut is_scarce = false;
-    while let Some(wanted) = wanted(repo) {
+    for _ in 0..STEPS_MAX {
+        let Some(wanted) = wanted(repo) else { break };
         if repo.reader().revision(wanted.commit.as_str())?.is_none() {
             return Ok(None);
         }
