@@ -114,31 +114,30 @@ pub(super) fn bring(repo: &Repository, taken: &mut Taken, place: &Place<'_>, com
 /// So many files are never too many to write.
 const FEW: usize = 1000;
 
-/// Puts the index in its place, and the files in theirs, at once. Why not, where that is not to be: all of the worktree is as it was then.
+/// Puts the files in their place, at once, and then the index in its own: who finds the one without the other knows that it was being
+/// made. Why not, where that is not to be: all of the worktree is as it was then.
 fn put(taken: &Taken, place: &Place<'_>) -> Result<Option<String>> {
     let (link, tree) = (place.tree.join(".git"), taken.tree());
     let text = std::fs::read(&link).map_err(fs::at("read", &link))?;
     fs::write_new(&tree.join(".git"), &text)?;
-    let index = place.admin.join("index");
-    if let Err(error) = put_index(&taken.index(), place.admin) {
-        return Ok(Some(format!("a slot was no use: {}", chain(&error))));
-    }
+    let aside = place.admin.join("index.slot");
+    bring_index(&taken.index(), &aside)?;
     let swapped = swap(&tree, place.tree, &text);
     if !matches!(swapped, Ok(None)) {
-        fs::remove_file(&index)?;
+        fs::remove_file(&aside)?;
+        return swapped;
     }
-    swapped
+    let Err(error) = fs::rename_onto_nothing(&aside, &place.admin.join("index")) else { return Ok(None) };
+    // Somebody has made one meanwhile, of a worktree without files.
+    fs::remove_file(&aside)?;
+    fs::exchange(&tree, place.tree)?;
+    Ok(Some(format!("a slot was no use: {}", chain(&error))))
 }
 
-/// Moves the index of a slot to where git looks for it, onto nothing; also to another file system, with its time, which git goes by.
-fn put_index(from: &Path, admin: &Path) -> Result<()> {
-    let to = admin.join("index");
-    match fs::rename_onto_nothing(from, &to) {
-        Err(error) if error.source.kind() == std::io::ErrorKind::CrossesDevices => {
-            let aside = admin.join("index.slot");
-            fs::copy_keeping_time(from, &aside)?;
-            Ok(fs::rename_onto_nothing(&aside, &to)?)
-        }
+/// Brings the index of a slot to where it is to be; also to another file system, with its time, which git goes by.
+fn bring_index(from: &Path, to: &Path) -> Result<()> {
+    match fs::rename_onto_nothing(from, to) {
+        Err(error) if error.source.kind() == std::io::ErrorKind::CrossesDevices => Ok(fs::copy_keeping_time(from, to)?),
         renamed => Ok(renamed?),
     }
 }
