@@ -156,6 +156,12 @@ fn take(path: &Path) -> Result<Option<(PathBuf, OwnedFd)>> {
     }
 }
 
+/// Writes a small file of the pool's: the old one is there until the new one is.
+pub(super) fn write_json(path: &Path, content: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_vec(content).map_err(|error| fs::at("write", path)(error.into()))?;
+    Ok(fs::write_replaceable(path, &text)?)
+}
+
 /// What is on record of a slot; nothing where that cannot be read.
 fn record(path: &Path) -> Option<SlotRecord> {
     let bytes = fs::read_beneath(path, Path::new(RECORD), RECORD_MAX).ok().flatten()?;
@@ -240,17 +246,15 @@ impl Taken {
 
     /// Seals it, and makes it ready under a new name: who has read what it was before does not get it.
     pub fn close(mut self) -> Result<()> {
-        let token = random::token().map_err(WorktreeError::Random)?;
         let inside = self.inside();
         let rights = std::fs::Permissions::from_mode(0o000);
         std::fs::set_permissions(&inside, rights).map_err(fs::at("close", &inside))?;
         self.record.seal = Some(seal_of(&inside)?);
-        let text = serde_json::to_vec(&self.record).map_err(|error| fs::at("write", &inside)(error.into()))?;
-        fs::write_replaceable(&self.directory.join(RECORD), &text)?;
-        Ok(fs::rename_onto_nothing(&self.directory, &self.directory.with_file_name(token.as_str()))?)
+        write_json(&self.directory.join(RECORD), &self.record)?;
+        self.give_back()
     }
 
-    /// Gives it back as it was taken, not opened.
+    /// Gives it back as it was taken, not opened; under a new name, too.
     pub fn give_back(self) -> Result<()> {
         let token = random::token().map_err(WorktreeError::Random)?;
         Ok(fs::rename_onto_nothing(&self.directory, &self.directory.with_file_name(token.as_str()))?)

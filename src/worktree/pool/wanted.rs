@@ -3,12 +3,12 @@
 //! Whoever makes a workspace says which commit it was; how many are wanted says who knows the user's configuration. Without that
 //! file nobody ever asked for slots, and nothing is done.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::decide::{Next, Room, SlotFact, Terms, Wanted, next};
-use super::slot::{self, Holder, Ready};
+use super::slot::{self, Holder, Ready, write_json};
 use crate::model::cause::chain;
 use crate::model::{CommitId, Span, Timestamp};
 use crate::sys::{background, clock, env, fs, machine};
@@ -45,14 +45,9 @@ pub fn failure(repo: &Repository) -> Option<Failure> {
 /// Writes down how the last one went.
 pub(super) fn tell(repo: &Repository, failure: Option<&Failure>) -> Result<()> {
     match failure {
-        Some(failure) => write(&failed(repo), failure),
+        Some(failure) => write_json(&failed(repo), failure),
         None => Ok(fs::remove_file(&failed(repo))?),
     }
-}
-
-fn write(path: &Path, content: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_vec(content).map_err(|error| fs::at("write", path)(error.into()))?;
-    Ok(fs::write_replaceable(path, &text)?)
 }
 
 /// What is wanted; `None` where nobody asked for slots, or what is there cannot be read.
@@ -97,7 +92,7 @@ pub(super) fn want(repo: &Repository, commit: &CommitId) -> Result<bool> {
     }
     let now = Wanted { terms, commit: commit.clone(), at: clock::now() };
     fs::create_private_dir_all(&slot::directory(repo))?;
-    write(&file(repo), &now)?;
+    write_json(&file(repo), &now)?;
     Ok(match step(repo, &now)?.0 {
         Next::Enough => is_over(&terms),
         Next::Make => failure(repo).is_none_or(|failure| !failure.lasts || failure.commit != now.commit),
@@ -111,7 +106,7 @@ fn size(repo: &Repository) -> PathBuf {
 
 /// What the last slot took, in bytes and files: also when there is none any more.
 pub(super) fn keep_size(repo: &Repository, taken: (u64, u64)) -> Result<()> {
-    write(&size(repo), &taken)
+    write_json(&size(repo), &taken)
 }
 
 /// Nothing is on record any more.
@@ -145,11 +140,7 @@ pub fn idle(repo: &Repository, now: Timestamp) -> Result<Vec<(PathBuf, String)>>
         Some(Holder::Dead) => Some("who had it in hand is dead".to_owned()),
         Some(Holder::Alive) => None,
     };
-    Ok(slot::all(repo)?
-        .into_iter()
-        .filter_map(|path| Some((why(&path)?, path)))
-        .map(|(why, path)| (path, why))
-        .collect())
+    Ok(slot::all(repo)?.into_iter().filter_map(|path| why(&path).map(|why| (path, why))).collect())
 }
 
 /// True for terms under which nobody wants slots any more.

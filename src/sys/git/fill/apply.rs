@@ -48,8 +48,7 @@ const TELLS_ATTRIBUTES: Version = Version(2, 41, 0);
 
 /// Writes the files of a commit.
 pub fn fill(place: &Place<'_>, version: Version, commit: &CommitId) -> Result<Fill, FillError> {
-    let filled = terms(place, version).and_then(|terms| write(place, commit, &terms));
-    match filled {
+    match others_change(place, version).and_then(|others| write(place, commit, others)) {
         Ok(as_stored) => Ok(Fill::Done { as_stored }),
         Err(stop) => stop.into_fill(),
     }
@@ -57,23 +56,31 @@ pub fn fill(place: &Place<'_>, version: Version, commit: &CommitId) -> Result<Fi
 
 /// Why bytes may be written otherwise than they are stored whatever a tree itself says; `None` where they are not.
 pub fn beside_the_tree(place: &Place<'_>, version: Version) -> Result<Option<String>, FillError> {
-    let changing = std::thread::scope(|scope| {
-        refuse_replaced(&open(place.git_dir)?)?;
-        let system = scope.spawn(|| system_attributes(place));
-        let terms = terms(place, version)?;
-        let system = system.join().unwrap_or_else(|_| Err(Stop::Git("looking for attributes failed".into())))?;
-        Ok(others_may_change(place, &terms, system))
-    });
-    match changing {
+    match others_change(place, version) {
         Ok(false) => Ok(None),
-        Ok(true) => Ok(Some("attributes outside the tree change files".into())),
+        Ok(true) => Ok(Some(OTHERS_CHANGE.into())),
         Err(Stop::Git(why)) => Ok(Some(why)),
         Err(stop) => stop.into_fill().map(|_| None),
     }
 }
 
+/// What attributes outside the tree may do.
+const OTHERS_CHANGE: &str = "attributes outside the tree change files";
+
+/// True when attributes outside the tree may want files to be written otherwise than they are stored; it is git that checks out where there
+/// is more beside the tree than is understood here.
+fn others_change(place: &Place<'_>, version: Version) -> Result<bool, Stop> {
+    std::thread::scope(|scope| {
+        refuse_replaced(&open(place.git_dir)?)?;
+        let system = scope.spawn(|| system_attributes(place));
+        let terms = terms(place, version)?;
+        let system = system.join().unwrap_or_else(|_| Err(Stop::Git("looking for attributes failed".into())))?;
+        Ok(others_may_change(place, &terms, system))
+    })
+}
+
 /// What the configuration says; it is git that checks out where that is more than is understood here.
-pub(super) fn terms(place: &Place<'_>, version: Version) -> Result<Terms, Stop> {
+fn terms(place: &Place<'_>, version: Version) -> Result<Terms, Stop> {
     if version < TELLS_ATTRIBUTES {
         return Err(Stop::Git("this git does not say where attributes are".into()));
     }
@@ -84,10 +91,10 @@ pub(super) fn terms(place: &Place<'_>, version: Version) -> Result<Terms, Stop> 
     }
 }
 
-fn write(place: &Place<'_>, commit: &CommitId, terms: &Terms) -> Result<bool, Stop> {
+fn write(place: &Place<'_>, commit: &CommitId, others_change: bool) -> Result<bool, Stop> {
     let _trusting = Trusting::begin();
-    if place.by_git.is_none() && others_may_change(place, terms, system_attributes(place)?) {
-        return Err(Stop::Git("attributes outside the tree change files".into()));
+    if place.by_git.is_none() && others_change {
+        return Err(Stop::Git(OTHERS_CHANGE.into()));
     }
     let filler = Filler {
         alone: place.by_git.is_none(),
@@ -96,19 +103,16 @@ fn write(place: &Place<'_>, commit: &CommitId, terms: &Terms) -> Result<bool, St
         written: Mutex::default(),
         called_off: place.called_off,
     };
-    let tree = filler.libraries.with(|library| {
-        refuse_replaced(library)?;
-        Ok(library.find_commit(known(commit)?)?.tree_id())
-    })?;
+    let tree = filler.libraries.with(|library| Ok(library.find_commit(known(commit)?)?.tree_id()))?;
     let top = top(place.tree)?;
     let first = Piece { within: Arc::new(top), name: None, path: Vec::new(), tree };
     crew::through(first, |piece, more| filler.directory(piece, more))?;
     let Written { mut entries, directories, attributes, left } =
         filler.written.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let as_stored = !attributes && !others_may_change(place, terms, system_attributes(place)?);
-    let changing = match !as_stored {
-        true => changing(place, entries.iter().map(|entry| &entry.path))?,
-        false => BTreeSet::new(),
+    let as_stored = !attributes && !others_change;
+    let changing = match as_stored {
+        true => BTreeSet::new(),
+        false => changing(place, &entries)?,
     };
     // One of which nothing is known is written anew, and only that; git has filters work on several at once where they can.
     let unknown = entries.iter_mut().filter(|entry| changing.contains(&entry.path));
@@ -163,11 +167,8 @@ fn others_may_change(place: &Place<'_>, terms: &Terms, system: Option<PathBuf>) 
 }
 
 /// What attributes want to be written otherwise than it is stored: git knows which, now that they are there.
-pub(super) fn changing<'p>(
-    place: &Place<'_>,
-    paths: impl Iterator<Item = &'p Vec<u8>>,
-) -> Result<BTreeSet<Vec<u8>>, Stop> {
-    let paths: Vec<u8> = paths.flat_map(|path| [path.as_slice(), b"\0"].concat()).collect();
+fn changing(place: &Place<'_>, entries: &[Entry]) -> Result<BTreeSet<Vec<u8>>, Stop> {
+    let paths: Vec<u8> = entries.iter().flat_map(|entry| [entry.path.as_slice(), b"\0"].concat()).collect();
     let told = (place.git)(&["check-attr", "-z", "--stdin"]).args(CHANGING).stdin(paths).output()?;
     if told.code() != 0 {
         return Err(Stop::Git("git does not say which attributes files have".into()));
