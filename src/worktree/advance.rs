@@ -82,7 +82,7 @@ pub fn advance_with(repo: &Repository, request: &Advance<'_>, also: &[RefChange]
     };
     let mut held = Vec::new();
     for (checkout, tree) in checkouts {
-        let Some(lock) = IndexLock::take(repo, &checkout.git_dir, tree, deadline)? else {
+        let Some(mut lock) = IndexLock::take(repo, &checkout.git_dir, tree, deadline)? else {
             return Ok(Advanced::Busy { lock: checkout.git_dir.join("index.lock") });
         };
         // Where another one moved it while this one waited for the lock, its files are no local changes.

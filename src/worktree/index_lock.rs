@@ -4,6 +4,8 @@
 //! rename of the finished copy changes the index; dropping an unfinished lock leaves index and files as they are.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -12,9 +14,11 @@ use super::error::{Result, WorktreeError};
 use super::folding::folds_for;
 use super::in_the_way::{Present, directories, in_the_way};
 use super::patience::Waiting;
+use super::quarantine::quote_alternate;
 use super::repository::{Repository, bytes_path};
 use super::result_policy::RawChange;
 use crate::model::{CommitId, ProcId};
+use crate::sys::git::fill::{Part, part};
 use crate::sys::git::{GitCommand, GitOutput};
 use crate::sys::lock::FileLock;
 use crate::sys::{fs, proc};
@@ -25,11 +29,30 @@ const COPY: &str = "treehand-index";
 /// How a lock of ours begins; the holder's identity follows. (An index begins with `DIRC`.)
 const SIGNATURE: &str = "treehand ";
 
+/// For an index that is smaller, git takes no longer than it takes to look for what a move is about.
+const WORTH: u64 = 512 << 10;
+
+/// What a part of an index is moved with: settings that would have git write more into it, or another form of it.
+const PLAIN: [&str; 10] = [
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "core.untrackedCache=false",
+    "-c",
+    "core.splitIndex=false",
+    "-c",
+    "index.sparse=false",
+    "-c",
+    "core.sparseCheckout=false",
+];
+
 /// A worktree whose index is locked by us; dropping it gives the lock up.
 pub struct IndexLock<'a> {
     repo: &'a Repository,
     git_dir: PathBuf,
     tree: PathBuf,
+    /// What of the copy a move is about, once git has said that it can be made.
+    part: Option<(Part, tempfile::TempDir)>,
 }
 
 /// Something of the user's that keeps a worktree from being moved.
@@ -56,7 +79,7 @@ impl<'a> IndexLock<'a> {
                 Err(_) => {}
             }
         }
-        let taken = IndexLock { repo, git_dir: git_dir.to_owned(), tree: tree.to_owned() };
+        let taken = IndexLock { repo, git_dir: git_dir.to_owned(), tree: tree.to_owned(), part: None };
         remove_copy(git_dir)?;
         if fs::exists(&index)? {
             fs::copy_keeping_time(&index, &taken.copy())?;
@@ -89,13 +112,14 @@ impl<'a> IndexLock<'a> {
     }
 
     /// What of the user's is in the way of moving these paths between two commits.
-    pub fn obstacle(&self, from: &CommitId, to: &CommitId, moving: &[RawChange]) -> Result<Option<Obstacle>> {
+    pub fn obstacle(&mut self, from: &CommitId, to: &CommitId, moving: &[RawChange]) -> Result<Option<Obstacle>> {
         let folds = folds_for(self.git([] as [&str; 0]))?;
-        let blocked = |local: &BTreeSet<Vec<u8>>| in_the_way(moving, local, folds, |path| present(&self.tree, path));
+        let tree = self.tree.clone();
+        let blocked = |local: &BTreeSet<Vec<u8>>| in_the_way(moving, local, folds, |path| present(&tree, path));
         // git finds out about the last when half of the files are moved.
         let is_free = blocked(&BTreeSet::new()).is_empty() && self.unwritable(moving)?.is_none();
         // What moves is all that git looks at then: nearly always that is enough, and it is a third of what all files take.
-        if is_free && self.dry_run(from, to)?.status.success() {
+        if is_free && (self.part_moves(from, to)? || self.dry_run(from, to)?.status.success()) {
             return Ok(None);
         }
         // Exit 1 means that files differ, which is what is asked about next.
@@ -118,6 +142,35 @@ impl<'a> IndexLock<'a> {
         }
         let stderr = String::from_utf8_lossy(&dry_run.stderr).trim().to_owned();
         Ok(Some(Obstacle { message: format!("git cannot move {}: {stderr}", self.tree.display()), paths: Vec::new() }))
+    }
+
+    /// Lays out what of the copy the move is about; true when git can move that.
+    fn part_moves(&mut self, from: &CommitId, to: &CommitId) -> Result<bool> {
+        self.part = None;
+        if std::fs::metadata(self.copy()).is_ok_and(|meta| meta.len() < WORTH)
+            || fs::exists(&self.git_dir.join("info/sparse-checkout"))?
+        {
+            return Ok(false);
+        }
+        let scratch = self.repo.scratch()?;
+        let part = match part(&self.repo.common_dir, &self.copy(), (from, to), scratch.path())? {
+            Ok(part) => part,
+            Err(why) => {
+                tracing::debug!(tree = %self.tree.display(), why, "git reads the whole index");
+                return Ok(false);
+            }
+        };
+        let moves = self.move_part(&part, &["-n"]).output()?.status.success();
+        self.part = moves.then_some((part, scratch));
+        Ok(moves)
+    }
+
+    fn move_part(&self, part: &Part, also: &[&str]) -> GitCommand {
+        let [from, to] = part.trees();
+        let objects = part.objects();
+        let objects = OsString::from_vec(quote_alternate(objects.as_os_str().as_bytes()));
+        let command = self.git(PLAIN).args(["read-tree", "-m", "-u"]).args(also).args([from, to]);
+        command.env("GIT_INDEX_FILE", part.index()).env("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects)
     }
 
     /// What git would say to the move.
@@ -153,20 +206,33 @@ impl<'a> IndexLock<'a> {
     }
 
     /// Moves the files and the copy from one commit to the other, then makes the copy the index and gives the lock up.
-    pub fn update(self, from: &CommitId, to: &CommitId) -> Result<()> {
-        let moved = self.git(["read-tree", "-m", "-u", from.as_str(), to.as_str()]).run()?;
-        let said = String::from_utf8_lossy(&moved.stderr).into_owned();
-        // git only warns of a file that it cannot take away, and goes on as if it were gone.
-        let left: Vec<&str> = said.lines().filter_map(|line| line.trim().strip_prefix("warning: ")).collect();
-        let left: Vec<&str> = left.into_iter().filter(|line| line.starts_with("unable to unlink")).collect();
-        if !left.is_empty() {
-            let hint = "let its directory be written to, then: treehand doctor --repair";
-            return Err(WorktreeError::refused(left.join("; "), hint));
+    pub fn update(mut self, from: &CommitId, to: &CommitId) -> Result<()> {
+        match self.part.take() {
+            Some((part, _scratch)) if part.is_of(&self.copy()) => {
+                all_moved(&self.move_part(&part, &[]).run()?)?;
+                if !part.join(&self.copy(), &self.git_dir.join(format!("{COPY}.joined")))? {
+                    let message = format!("git has moved other files in {} than it was to", self.tree.display());
+                    return Err(WorktreeError::refused(message, "treehand doctor --repair"));
+                }
+            }
+            _ => all_moved(&self.git(["read-tree", "-m", "-u", from.as_str(), to.as_str()]).run()?)?,
         }
         let index = self.git_dir.join("index");
         std::fs::rename(self.copy(), &index).map_err(fs::at("replace", &index))?;
         Ok(())
     }
+}
+
+/// git only warns of a file that it cannot take away, and goes on as if it were gone.
+fn all_moved(moved: &GitOutput) -> Result<()> {
+    let said = String::from_utf8_lossy(&moved.stderr).into_owned();
+    let left: Vec<&str> = said.lines().filter_map(|line| line.trim().strip_prefix("warning: ")).collect();
+    let left: Vec<&str> = left.into_iter().filter(|line| line.starts_with("unable to unlink")).collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    let hint = "let its directory be written to, then: treehand doctor --repair";
+    Err(WorktreeError::refused(left.join("; "), hint))
 }
 
 fn signature() -> Vec<u8> {
@@ -215,7 +281,7 @@ fn lock_path(git_dir: &Path) -> PathBuf {
 
 fn remove_copy(git_dir: &Path) -> Result<()> {
     // git writes an index through a lock file of its own beside it.
-    for suffix in [".probe.lock", ".probe", ".lock", ""] {
+    for suffix in [".probe.lock", ".probe", ".joined", ".lock", ""] {
         fs::remove_file(&git_dir.join(format!("{COPY}{suffix}")))?;
     }
     Ok(())
@@ -223,7 +289,6 @@ fn remove_copy(git_dir: &Path) -> Result<()> {
 
 /// What lies at a place in a worktree.
 pub(super) fn present(tree: &Path, path: &[u8]) -> Present {
-    use std::os::unix::ffi::OsStrExt;
     let full = tree.join(bytes_path(path));
     match std::fs::symlink_metadata(&full) {
         Err(_) => Present::Nothing,
@@ -236,5 +301,70 @@ pub(super) fn present(tree: &Path, path: &[u8]) -> Present {
                 .filter_map(|entry| Some(entry.path().strip_prefix(tree).ok()?.as_os_str().as_bytes().to_vec()));
             Present::Directory(files.collect())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::BranchName;
+    use crate::worktree::advance::{Advance, Advanced, advance};
+    use crate::worktree::fixture::Fixture;
+    use crate::worktree::import::changes;
+
+    /// A repository whose `main` has an index that is worth to be taken apart, and a branch `next` that changes `a`.
+    fn large() -> (Fixture, CommitId, CommitId) {
+        let fixture = Fixture::new();
+        let (directory, end) = (fixture.root.join("d".repeat(200)), "f".repeat(200));
+        std::fs::create_dir(&directory).expect("made");
+        (0..1500).for_each(|n| std::fs::write(directory.join(format!("{n}{end}")), "").expect("written"));
+        fixture.git(&["add", "."]);
+        fixture.git(&["commit", "-q", "-m", "many"]);
+        fixture.git(&["branch", "next"]);
+        let to = fixture.commit_on("next", &[("a", "two\n"), ("new", "two\n")]);
+        let from = fixture.tip("refs/heads/main");
+        (fixture, from, to)
+    }
+
+    fn moved(fixture: &Fixture, from: &CommitId, to: &CommitId) -> Advanced {
+        let branch = BranchName::parse("main").expect("a name");
+        let request = Advance { branch: &branch, from, to, message: "test", lock_wait: Duration::from_secs(10) };
+        advance(&fixture.repo, &request).expect("moved")
+    }
+
+    #[test]
+    fn a_large_index_is_moved_by_its_part_and_all_else_stays() {
+        let (fixture, from, to) = large();
+        let moving = changes(fixture.repo.bare([] as [&str; 0]), &from, &to).expect("told").raw;
+        let git_dir = fixture.root.join(".git");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let lock = IndexLock::take(&fixture.repo, &git_dir, &fixture.root, deadline).expect("taken");
+        let mut lock = lock.expect("nobody has it");
+        assert_eq!(lock.obstacle(&from, &to, &moving).expect("looked"), None);
+        assert!(lock.part.is_some(), "git had to read all of it");
+        drop(lock);
+        std::fs::write(fixture.root.join(".gitignore"), "mine\n").expect("written");
+        std::fs::write(fixture.root.join("other"), "mine\n").expect("written");
+        assert_eq!(moved(&fixture, &from, &to), Advanced::Done);
+        assert_eq!(fixture.git(&["status", "--porcelain"]), " M .gitignore\n?? other");
+        assert_eq!(fixture.git(&["diff", "--cached", "--name-only"]), "");
+        assert_eq!(std::fs::read(fixture.root.join("a")).expect("read"), b"two\n");
+        assert!(!git_dir.join(COPY).exists() && !lock_path(&git_dir).exists());
+        // And back, with what is staged: then git has all of it.
+        fixture.git(&["add", ".gitignore"]);
+        assert_eq!(moved(&fixture, &to, &from), Advanced::Done);
+        assert_eq!(fixture.git(&["status", "--porcelain"]), "M  .gitignore\n?? other");
+    }
+
+    #[test]
+    fn what_is_in_the_way_of_a_part_is_told_by_name() {
+        let (fixture, from, to) = large();
+        std::fs::write(fixture.root.join("a"), "mine\n").expect("written");
+        let picture = fixture.picture(&fixture.root);
+        let Advanced::InTheWay(obstacle) = moved(&fixture, &from, &to) else { panic!("it was moved") };
+        assert_eq!(obstacle.paths, ["a"]);
+        assert_eq!((fixture.picture(&fixture.root), fixture.tip("refs/heads/main")), (picture, from));
     }
 }

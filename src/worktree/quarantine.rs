@@ -76,9 +76,10 @@ pub fn copy_shallow(lender: &Path, dir: &Path) -> Result<()> {
     }
 }
 
-/// A line of an alternates file: a path that could be misread (a comment, a quote, a line feed) is written quoted.
-fn quote_alternate(path: &[u8]) -> Vec<u8> {
-    let plain = !path.iter().any(|b| *b < b' ' || *b == b'"' || *b == b'\\') && path.first() != Some(&b'#');
+/// A line of an alternates file, or one of the environment: a path that could be misread (a comment, a quote, a line feed, a colon)
+/// is written quoted.
+pub(super) fn quote_alternate(path: &[u8]) -> Vec<u8> {
+    let plain = !path.iter().any(|b| *b < b' ' || matches!(*b, b'"' | b'\\' | b':')) && path.first() != Some(&b'#');
     if plain {
         return path.to_vec();
     }
@@ -317,6 +318,7 @@ mod tests {
     #[test]
     fn an_alternate_that_could_be_misread_is_quoted() {
         assert_eq!(quote_alternate(b"/plain path/objects"), b"/plain path/objects");
+        assert_eq!(quote_alternate(b"/a:b"), b"\"/a:b\"");
         assert_eq!(quote_alternate(b"/a\nb"), b"\"/a\\012b\"");
         assert_eq!(quote_alternate(b"/a\"b\\"), b"\"/a\\\"b\\\\\"");
     }

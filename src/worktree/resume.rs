@@ -82,7 +82,7 @@ pub fn resume(repo: &Repository, request: &Advance<'_>) -> Result<Resumed> {
 /// Moves what has not moved yet of one worktree.
 fn bring_along(
     repo: &Repository,
-    lock: IndexLock<'_>,
+    mut lock: IndexLock<'_>,
     request: &Advance<'_>,
     moving: &[RawChange],
 ) -> Result<Option<Obstacle>> {

@@ -38,6 +38,14 @@ struct Made {
     unwritten: Vec<Oid>,
 }
 
+/// Writes objects into a directory, as a pack with its index.
+pub(super) fn write(objects: &[Whole<'_>], into: &Path) -> Result<(), FsError> {
+    let Pack { name, pack, index } = pack(objects).map_err(fs::at("write", into))?;
+    // A pack without its index is none.
+    fs::write_new(&into.join(format!("pack-{name}.pack")), &pack)?;
+    fs::write_new(&into.join(format!("pack-{name}.idx")), &index)
+}
+
 /// What became of a name.
 enum Merged {
     /// This directory.
@@ -91,11 +99,7 @@ impl Maker {
             return Ok(());
         }
         let whole = |id: &Oid| made.objects.get(id).map(|(kind, data)| Whole { id: *id, kind: *kind, data });
-        let written = pack(&unwritten.iter().filter_map(whole).collect::<Vec<_>>());
-        let Pack { name, pack, index } = written.map_err(fs::at("write", into))?;
-        // A pack without its index is none.
-        fs::write_new(&into.join(format!("pack-{name}.pack")), &pack)?;
-        fs::write_new(&into.join(format!("pack-{name}.idx")), &index)
+        write(&unwritten.iter().filter_map(whole).collect::<Vec<_>>(), into)
     }
 
     /// Keeps an object in memory; one that was made already is the same.

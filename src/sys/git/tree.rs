@@ -49,6 +49,11 @@ pub(super) fn number(mode: &[u8]) -> u32 {
     mode.iter().fold(0, |number, digit| number * 8 + u32::from(digit & 7))
 }
 
+/// A number as a mode; `None` for what git does not write.
+pub(super) fn mode(value: u32) -> Option<&'static [u8]> {
+    MODES.into_iter().find(|mode| number(mode) == value)
+}
+
 /// The path of what is in a directory; nothing for the top.
 pub(super) fn below(directory: &[u8], name: &[u8]) -> Vec<u8> {
     if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }

@@ -117,8 +117,8 @@ fn write(place: &Place<'_>, commit: &CommitId, others_change: bool) -> Result<bo
     // One of which nothing is known is written anew, and only that; git has filters work on several at once where they can.
     let unknown = entries.iter_mut().filter(|entry| changing.contains(&entry.path));
     unknown.for_each(|entry| entry.stat = Stat::default());
-    let bytes =
-        index::bytes(Index { entries, directories }).ok_or_else(|| Stop::Git("there are too many files".into()))?;
+    let bytes = index::bytes(Index { entries, directories, more: false });
+    let bytes = bytes.ok_or_else(|| Stop::Git("there are too many files".into()))?;
     let aside = place.admin.join("index.filled");
     fs::write_new(&aside, &bytes)?;
     if let Some(by_git) = place.by_git.filter(|_| left || !changing.is_empty()) {

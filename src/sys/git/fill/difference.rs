@@ -2,11 +2,13 @@
 //!
 //! Renames are not followed: a file that moved is gone in one place and there in another.
 
+use std::collections::HashSet;
+
 use git2::{Odb, OdbObject, Oid};
 
 use super::decide;
 use super::files::raw;
-use super::index::Directory;
+use super::index::{Directory, Entry as IndexEntry, Index};
 use super::outcome::Stop;
 use crate::sys::git::tree::{self, Entry, SUBMODULE};
 
@@ -65,6 +67,31 @@ impl Difference {
     /// True for the path of something that goes.
     pub fn is_gone(&self, path: &[u8]) -> bool {
         self.gone.binary_search_by(|gone| gone.path.as_slice().cmp(path)).is_ok()
+    }
+
+    /// True where a submodule comes or goes.
+    pub fn has_submodules(&self) -> bool {
+        self.gone.iter().any(|gone| gone.is_submodule) || self.came.iter().any(|came| came.mode == SUBMODULE)
+    }
+
+    /// An index of the first tree as one of the second: without these paths, which are in order, and with these entries.
+    pub fn patched<'p>(
+        &self,
+        mut index: Index,
+        without: impl Iterator<Item = &'p Vec<u8>>,
+        with: Vec<IndexEntry>,
+    ) -> Index {
+        let mut without = without.peekable();
+        index.entries.retain(|entry| {
+            while without.next_if(|path| **path < entry.path).is_some() {}
+            without.peek().is_none_or(|path| **path != entry.path)
+        });
+        index.entries.extend(with);
+        let others: HashSet<&Vec<u8>> =
+            self.left.iter().chain(self.directories.iter().map(|directory| &directory.path)).collect();
+        index.directories.retain(|directory| !others.contains(&directory.path));
+        index.directories.extend(self.directories.iter().cloned());
+        index
     }
 
     fn directory(&mut self, objects: &Odb<'_>, from: Option<Oid>, to: Option<Oid>, path: &[u8]) -> Result<(), Stop> {

@@ -58,6 +58,8 @@ pub struct Index {
     pub entries: Vec<Entry>,
     /// The directories that they are.
     pub directories: Vec<Directory>,
+    /// It has more in it that git can do without, and that is not written here.
+    pub more: bool,
 }
 
 impl Index {
@@ -74,16 +76,14 @@ const LONG: u16 = 0x0fff;
 /// `None`, but what git can do without.
 pub fn read(bytes: &[u8]) -> Option<Index> {
     let (body, sum) = bytes.split_at_checked(bytes.len().checked_sub(20)?)?;
-    let mut rest = Bytes(body.strip_prefix(b"DIRC")?);
-    if rest.number()? != 2 || Sha1::digest(body).as_slice() != sum {
-        return None;
-    }
-    let count = rest.number()?;
-    let mut entries = Vec::with_capacity(usize::try_from(count).ok()?.min(bytes.len() / 64));
-    for _ in 0..count {
-        entries.push(entry(&mut rest)?);
-    }
-    let mut directories = None;
+    // Each of the two takes as long as the other.
+    let (is_whole, files) = std::thread::scope(|scope| {
+        let is_whole = scope.spawn(|| Sha1::digest(body).as_slice() == sum);
+        let files = files(body);
+        (is_whole.join().unwrap_or(false), files)
+    });
+    let (entries, mut rest) = files.filter(|_| is_whole)?;
+    let (mut directories, mut more) = (None, false);
     while !rest.0.is_empty() {
         let name = rest.take(4)?;
         let length = usize::try_from(rest.number()?).ok()?;
@@ -91,11 +91,29 @@ pub fn read(bytes: &[u8]) -> Option<Index> {
         match name {
             b"TREE" => directories = Some(directories_of(content)?),
             // One that begins with a small letter changes what the entries mean.
-            [first, ..] if first.is_ascii_uppercase() => {}
+            [first, ..] if first.is_ascii_uppercase() => more = true,
             _ => return None,
         }
     }
-    Some(Index { entries, directories: directories? })
+    Some(Index { entries, directories: directories?, more })
+}
+
+/// The files of an index that git has just written, whatever else it says.
+pub fn entries(bytes: &[u8]) -> Option<Vec<Entry>> {
+    files(bytes).map(|(entries, _)| entries)
+}
+
+fn files(bytes: &[u8]) -> Option<(Vec<Entry>, Bytes<'_>)> {
+    let mut rest = Bytes(bytes.strip_prefix(b"DIRC")?);
+    if rest.number()? != 2 {
+        return None;
+    }
+    let count = rest.number()?;
+    let mut entries = Vec::with_capacity(usize::try_from(count).ok()?.min(bytes.len() / 64));
+    for _ in 0..count {
+        entries.push(entry(&mut rest)?);
+    }
+    Some((entries, rest))
 }
 
 fn entry(rest: &mut Bytes<'_>) -> Option<Entry> {
@@ -141,20 +159,24 @@ fn directories_of(content: &[u8]) -> Option<Vec<Directory>> {
     (open.is_empty() && !found.is_empty()).then_some(found)
 }
 
-/// The bytes of the index that has these, in whatever order they are. `None` where there are more than it can have.
-pub fn bytes(Index { mut entries, mut directories }: Index) -> Option<Vec<u8>> {
-    entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
-    directories.sort_unstable_by(|one, other| parts(&one.path).cmp(parts(&other.path)));
+/// The bytes of the index that has these, in whatever order they are; without directories they are not known. `None` where there are more
+/// than it can have.
+pub fn bytes(Index { mut entries, mut directories, .. }: Index) -> Option<Vec<u8>> {
+    // Nearly always a few come after many that are in order.
+    entries.sort_by(|one, other| one.path.cmp(&other.path));
+    directories.sort_by(|one, other| parts(&one.path).cmp(parts(&other.path)));
     let mut bytes = [b"DIRC".as_slice(), &2_u32.to_be_bytes()].concat();
     bytes.reserve(entries.iter().map(|entry| entry.path.len() + 72).sum::<usize>() + directories.len() * 48);
     bytes.extend_from_slice(&u32::try_from(entries.len()).ok()?.to_be_bytes());
     for entry in &entries {
         put(&mut bytes, entry);
     }
-    let trees = trees(&entries, &directories);
-    bytes.extend_from_slice(b"TREE");
-    bytes.extend_from_slice(&u32::try_from(trees.len()).ok()?.to_be_bytes());
-    bytes.extend_from_slice(&trees);
+    if !directories.is_empty() {
+        let trees = trees(&entries, &directories);
+        bytes.extend_from_slice(b"TREE");
+        bytes.extend_from_slice(&u32::try_from(trees.len()).ok()?.to_be_bytes());
+        bytes.extend_from_slice(&trees);
+    }
     let sum = Sha1::digest(&bytes);
     bytes.extend_from_slice(&sum);
     Some(bytes)
@@ -180,16 +202,39 @@ fn parts(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
 
 /// Each directory with how many files and directories are in it, right before those that are in it.
 fn trees(entries: &[Entry], directories: &[Directory]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (at, Directory { path, id }) in directories.iter().enumerate() {
-        let start = if path.is_empty() { Vec::new() } else { [path, b"/".as_slice()].concat() };
-        let rest = directories[at + 1..].iter().map_while(|inside| inside.path.strip_prefix(start.as_slice()));
-        let direct = rest.filter(|rest| !rest.contains(&b'/')).count();
-        bytes.extend_from_slice(parts(path).next_back().unwrap_or_default());
-        bytes.extend_from_slice(format!("\0{} {direct}\n", below(entries, &start).len()).as_bytes());
+    // The directories around the one at hand, with the files in them: those of one are among those of the one around it.
+    let mut open: Vec<(usize, &[Entry])> = Vec::new();
+    let mut found = Vec::with_capacity(directories.len());
+    let mut direct = vec![0_usize; directories.len()];
+    for (at, Directory { path, .. }) in directories.iter().enumerate() {
+        while open.last().is_some_and(|(around, _)| !is_in(&directories[*around].path, path)) {
+            open.pop();
+        }
+        let (around, files) = open.last().map_or((None, entries), |(around, files)| (Some(*around), *files));
+        let files = if path.is_empty() { files } else { below(files, &[path, b"/".as_slice()].concat()) };
+        if let Some(around) = around.filter(|around| tree::below(&directories[*around].path, name(path)) == *path) {
+            direct[around] += 1;
+        }
+        open.push((at, files));
+        found.push(files.len());
+    }
+    let mut bytes = Vec::with_capacity(directories.len() * 40);
+    for ((Directory { path, id }, files), direct) in directories.iter().zip(found).zip(direct) {
+        bytes.extend_from_slice(name(path));
+        bytes.extend_from_slice(format!("\0{files} {direct}\n").as_bytes());
         bytes.extend_from_slice(id);
     }
     bytes
+}
+
+/// The last part of a path.
+fn name(path: &[u8]) -> &[u8] {
+    parts(path).next_back().unwrap_or_default()
+}
+
+/// True for what is somewhere in a directory.
+fn is_in(directory: &[u8], path: &[u8]) -> bool {
+    directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"))
 }
 
 /// Those of a sorted list whose paths start like that.

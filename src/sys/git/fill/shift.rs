@@ -4,7 +4,6 @@
 //! written as they are stored ([`super::beside_the_tree`], and of the tree that it was filled so). What is to go is looked at even so before anything is touched. What ends
 //! half-way is of no use any more.
 
-use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Mutex;
@@ -73,12 +72,7 @@ fn prepared<'a>(place: &'a Place<'a>, way: &Way<'a>) -> Result<Option<Prepared<'
         return Ok(None);
     }
     let libraries = Libraries::of(place.git_dir, way.also);
-    let (difference, from) = libraries.with(|library| {
-        refuse_replaced(library)?;
-        let tree = |commit: &CommitId| Ok::<_, Stop>(library.find_commit(known(commit)?)?.tree_id());
-        let from = tree(way.from)?;
-        Ok((difference(&library.odb()?, from, tree(way.to)?)?, from))
-    })?;
+    let (difference, from) = differing(&libraries, way.from, way.to)?;
     if difference.attributes {
         return Err(Stop::Git("attributes that change files are not the same".into()));
     }
@@ -94,28 +88,32 @@ fn prepared<'a>(place: &'a Place<'a>, way: &Way<'a>) -> Result<Option<Prepared<'
     Ok(Some((mover, index, difference)))
 }
 
+/// What differs between two commits, and the tree of the first.
+pub(super) fn differing(
+    libraries: &Libraries<'_>,
+    from: &CommitId,
+    to: &CommitId,
+) -> Result<(Difference, git2::Oid), Stop> {
+    libraries.with(|library| {
+        refuse_replaced(library)?;
+        let tree = |commit: &CommitId| Ok::<_, Stop>(library.find_commit(known(commit)?)?.tree_id());
+        let from = tree(from)?;
+        Ok((difference(&library.odb()?, from, tree(to)?)?, from))
+    })
+}
+
 fn moved(mover: &Mover<'_>, index: Index, difference: &Difference) -> Result<(), Stop> {
     mover.remove(difference)?;
     mover.make(&difference.made)?;
     let written = mover.write(&difference.came)?;
-    let bytes = index::bytes(patched(index, difference, written));
+    let patched = difference.patched(index, difference.gone.iter().map(|gone| &gone.path), written);
+    let bytes = index::bytes(patched);
     let bytes = bytes.ok_or_else(|| Stop::Git("there are too many files".into()))?;
     let (admin, file) = (mover.place.admin, mover.place.admin.join("index"));
     let aside = admin.join("index.shifted");
     fs::write_new(&aside, &bytes)?;
     std::fs::rename(&aside, &file).map_err(fs::at("replace", &file))?;
     Ok(())
-}
-
-/// The index as it is afterwards.
-fn patched(Index { mut entries, mut directories }: Index, difference: &Difference, written: Vec<Entry>) -> Index {
-    entries.retain(|entry| !difference.is_gone(&entry.path));
-    entries.extend(written);
-    let others: HashSet<&Vec<u8>> =
-        difference.left.iter().chain(difference.directories.iter().map(|directory| &directory.path)).collect();
-    directories.retain(|directory| !others.contains(&directory.path));
-    directories.extend(difference.directories.iter().cloned());
-    Index { entries, directories }
 }
 
 /// What moves a tree.
@@ -238,7 +236,7 @@ impl Mover<'_> {
 }
 
 /// Directory and name of a path.
-fn parted(path: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn parted(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(at) => (&path[..at], &path[at + 1..]),
         None => (&[], path),
