@@ -11,12 +11,12 @@ use std::time::Instant;
 
 use super::checkouts::Checkout;
 use super::error::{Result, WorktreeError};
-use super::folding::folds_for;
 use super::in_the_way::{Present, directories, in_the_way};
 use super::patience::Waiting;
 use super::quarantine::quote_alternate;
 use super::repository::{Repository, bytes_path};
 use super::result_policy::RawChange;
+use crate::model::cause::chain;
 use crate::model::{CommitId, ProcId};
 use crate::sys::git::fill::{Part, part};
 use crate::sys::git::{GitCommand, GitOutput};
@@ -113,13 +113,13 @@ impl<'a> IndexLock<'a> {
 
     /// What of the user's is in the way of moving these paths between two commits.
     pub fn obstacle(&mut self, from: &CommitId, to: &CommitId, moving: &[RawChange]) -> Result<Option<Obstacle>> {
-        let folds = folds_for(self.git([] as [&str; 0]))?;
-        let tree = self.tree.clone();
+        let (settings, tree) = (self.settings()?, self.tree.clone());
+        let folds = settings.folds;
         let blocked = |local: &BTreeSet<Vec<u8>>| in_the_way(moving, local, folds, |path| present(&tree, path));
         // git finds out about the last when half of the files are moved.
         let is_free = blocked(&BTreeSet::new()).is_empty() && self.unwritable(moving)?.is_none();
         // What moves is all that git looks at then: nearly always that is enough, and it is a third of what all files take.
-        if is_free && (self.part_moves(from, to)? || self.dry_run(from, to)?.status.success()) {
+        if is_free && (self.part_moves(from, to, &settings)? || self.dry_run(from, to)?.status.success()) {
             return Ok(None);
         }
         // Exit 1 means that files differ, which is what is asked about next.
@@ -145,24 +145,34 @@ impl<'a> IndexLock<'a> {
     }
 
     /// Lays out what of the copy the move is about; true when git can move that.
-    fn part_moves(&mut self, from: &CommitId, to: &CommitId) -> Result<bool> {
+    fn part_moves(&mut self, from: &CommitId, to: &CommitId, settings: &Settings) -> Result<bool> {
         self.part = None;
-        if std::fs::metadata(self.copy()).is_ok_and(|meta| meta.len() < WORTH)
-            || fs::exists(&self.git_dir.join("info/sparse-checkout"))?
-        {
+        let is_large = std::fs::metadata(self.copy()).is_ok_and(|meta| meta.len() >= WORTH);
+        if !is_large || settings.filters || fs::exists(&self.git_dir.join("info/sparse-checkout"))? {
             return Ok(false);
         }
-        let scratch = self.repo.scratch()?;
-        let part = match part(&self.repo.common_dir, &self.copy(), (from, to), scratch.path())? {
-            Ok(part) => part,
-            Err(why) => {
-                tracing::debug!(tree = %self.tree.display(), why, "git reads the whole index");
-                return Ok(false);
-            }
+        let lay = || -> Result<_> {
+            let scratch = self.repo.scratch()?;
+            let laid = part(&self.repo.common_dir, &self.copy(), (from, to), scratch.path())?;
+            Ok(laid.map(|part| (part, scratch)))
         };
-        let moves = self.move_part(&part, &["-n"]).output()?.status.success();
-        self.part = moves.then_some((part, scratch));
-        Ok(moves)
+        let why = match lay() {
+            Ok(Ok((part, scratch))) => {
+                let moves = self.move_part(&part, &["-n"]).output()?.status.success();
+                self.part = moves.then_some((part.durable(settings.syncs), scratch));
+                return Ok(moves);
+            }
+            Ok(Err(why)) => why,
+            Err(error) => chain(&error),
+        };
+        tracing::debug!(tree = %self.tree.display(), why, "git reads the whole index");
+        Ok(false)
+    }
+
+    fn settings(&self) -> Result<Settings> {
+        let keys = r"^(core\.(ignorecase|fsync)|filter\..*\.(smudge|clean|process))$";
+        let told = self.git(["config", "-z", "--get-regexp", keys]).output()?;
+        Ok(settings(told.records()))
     }
 
     fn move_part(&self, part: &Part, also: &[&str]) -> GitCommand {
@@ -235,6 +245,35 @@ fn all_moved(moved: &GitOutput) -> Result<()> {
     Err(WorktreeError::refused(left.join("; "), hint))
 }
 
+/// What of git's settings matters here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Settings {
+    /// Names that differ in case alone are one.
+    folds: bool,
+    /// Programs are between files and objects that may want to read the index, which has to be whole then. That of LFS does not.
+    filters: bool,
+    /// Somebody has said what is to be on disk before it counts.
+    syncs: bool,
+}
+
+/// Keys and their values, as `git config -z` prints them; the last of one key counts.
+fn settings<'a>(records: impl Iterator<Item = &'a [u8]>) -> Settings {
+    let mut settings = Settings::default();
+    for record in records {
+        let text = String::from_utf8_lossy(record).into_owned();
+        // A key alone is as good as true.
+        let (key, value) = text.split_once('\n').unwrap_or((&text, "true"));
+        match key {
+            "core.ignorecase" => {
+                settings.folds = !["false", "no", "off", "0", ""].contains(&value.to_lowercase().as_str());
+            }
+            "core.fsync" => settings.syncs = true,
+            _ => settings.filters |= !(value.starts_with("git-lfs ") || value.starts_with("git lfs ")),
+        }
+    }
+    settings
+}
+
 fn signature() -> Vec<u8> {
     let owner = serde_json::to_string(&proc::own()).unwrap_or_default();
     format!("{SIGNATURE}{owner}\n").into_bytes()
@@ -305,66 +344,5 @@ pub(super) fn present(tree: &Path, path: &[u8]) -> Present {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::model::BranchName;
-    use crate::worktree::advance::{Advance, Advanced, advance};
-    use crate::worktree::fixture::Fixture;
-    use crate::worktree::import::changes;
-
-    /// A repository whose `main` has an index that is worth to be taken apart, and a branch `next` that changes `a`.
-    fn large() -> (Fixture, CommitId, CommitId) {
-        let fixture = Fixture::new();
-        let (directory, end) = (fixture.root.join("d".repeat(200)), "f".repeat(200));
-        std::fs::create_dir(&directory).expect("made");
-        (0..1500).for_each(|n| std::fs::write(directory.join(format!("{n}{end}")), "").expect("written"));
-        fixture.git(&["add", "."]);
-        fixture.git(&["commit", "-q", "-m", "many"]);
-        fixture.git(&["branch", "next"]);
-        let to = fixture.commit_on("next", &[("a", "two\n"), ("new", "two\n")]);
-        let from = fixture.tip("refs/heads/main");
-        (fixture, from, to)
-    }
-
-    fn moved(fixture: &Fixture, from: &CommitId, to: &CommitId) -> Advanced {
-        let branch = BranchName::parse("main").expect("a name");
-        let request = Advance { branch: &branch, from, to, message: "test", lock_wait: Duration::from_secs(10) };
-        advance(&fixture.repo, &request).expect("moved")
-    }
-
-    #[test]
-    fn a_large_index_is_moved_by_its_part_and_all_else_stays() {
-        let (fixture, from, to) = large();
-        let moving = changes(fixture.repo.bare([] as [&str; 0]), &from, &to).expect("told").raw;
-        let git_dir = fixture.root.join(".git");
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let lock = IndexLock::take(&fixture.repo, &git_dir, &fixture.root, deadline).expect("taken");
-        let mut lock = lock.expect("nobody has it");
-        assert_eq!(lock.obstacle(&from, &to, &moving).expect("looked"), None);
-        assert!(lock.part.is_some(), "git had to read all of it");
-        drop(lock);
-        std::fs::write(fixture.root.join(".gitignore"), "mine\n").expect("written");
-        std::fs::write(fixture.root.join("other"), "mine\n").expect("written");
-        assert_eq!(moved(&fixture, &from, &to), Advanced::Done);
-        assert_eq!(fixture.git(&["status", "--porcelain"]), " M .gitignore\n?? other");
-        assert_eq!(fixture.git(&["diff", "--cached", "--name-only"]), "");
-        assert_eq!(std::fs::read(fixture.root.join("a")).expect("read"), b"two\n");
-        assert!(!git_dir.join(COPY).exists() && !lock_path(&git_dir).exists());
-        // And back, with what is staged: then git has all of it.
-        fixture.git(&["add", ".gitignore"]);
-        assert_eq!(moved(&fixture, &to, &from), Advanced::Done);
-        assert_eq!(fixture.git(&["status", "--porcelain"]), "M  .gitignore\n?? other");
-    }
-
-    #[test]
-    fn what_is_in_the_way_of_a_part_is_told_by_name() {
-        let (fixture, from, to) = large();
-        std::fs::write(fixture.root.join("a"), "mine\n").expect("written");
-        let picture = fixture.picture(&fixture.root);
-        let Advanced::InTheWay(obstacle) = moved(&fixture, &from, &to) else { panic!("it was moved") };
-        assert_eq!(obstacle.paths, ["a"]);
-        assert_eq!((fixture.picture(&fixture.root), fixture.tip("refs/heads/main")), (picture, from));
-    }
-}
+#[path = "index_lock_tests.rs"]
+mod tests;

@@ -205,8 +205,12 @@ fn is_lost(repo: &Repository, tree: &Path, path: &[u8], entry: Option<&String>) 
         return Ok(false);
     }
     let whole = repo.bare(["cat-file", "blob", id]).run()?.stdout;
-    let now = std::fs::read(&full).map_err(fs::at("read", &full))?;
-    Ok(whole.starts_with(&now))
+    match std::fs::read(&full) {
+        Ok(now) => Ok(whole.starts_with(&now)),
+        // A git that was killed by nobody may still be at it.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(fs::at("read", &full)(error).into()),
+    }
 }
 
 #[cfg(test)]

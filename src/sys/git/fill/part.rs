@@ -11,7 +11,7 @@ use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use git2::ObjectType;
+use git2::{ObjectType, OdbLookupFlags};
 
 use super::apply::{Libraries, Trusting};
 use super::difference::Difference;
@@ -39,6 +39,7 @@ pub struct Part {
     /// What it has before, and what it is to have.
     sides: [Side; 2],
     trees: [String; 2],
+    syncs: bool,
 }
 
 /// Lays out the part of `index` that differs between two commits, in an empty directory; or why that cannot be done.
@@ -57,7 +58,8 @@ pub fn part(
 }
 
 fn laid(git_dir: &Path, file: &Path, (from, to): (&CommitId, &CommitId), place: &Path) -> Result<Part, Stop> {
-    let (difference, tree) = differing(&Libraries::of(git_dir, None), from, to)?;
+    let libraries = Libraries::of(git_dir, None);
+    let (difference, tree) = differing(&libraries, from, to)?;
     let git = |why: &str| Stop::Git(why.to_owned());
     if difference.has_submodules() {
         return Err(git("submodules differ"));
@@ -71,27 +73,31 @@ fn laid(git_dir: &Path, file: &Path, (from, to): (&CommitId, &CommitId), place: 
         return Err(git("very many files differ, or are as new as the index"));
     }
     let sides = [named(&before), after(&before, &difference)];
-    let mut made = BTreeMap::new();
-    let [Some(first), Some(second)] = [&sides[0], &sides[1]].map(|side| trees(side, &mut made)) else {
-        return Err(git("there are no such trees"));
-    };
-    let packs = place.join("objects/pack");
-    std::fs::create_dir_all(&packs).map_err(fs::at("create", &packs))?;
-    let objects = made.iter().map(|(id, data)| Whole { id: *id, kind: ObjectType::Tree, data });
-    making::write(&objects.collect::<Vec<_>>(), &packs)?;
+    let trees = write_trees(&libraries, &sides, &place.join("objects/pack"))?;
     let bytes = index::bytes(Index { entries: before, directories: Vec::new(), more: false });
     let bytes = bytes.ok_or_else(|| git("there are too many files"))?;
-    let part = Part {
-        place: place.to_owned(),
-        file: identity(&meta),
-        whole,
-        difference,
-        sides,
-        trees: [first.to_string(), second.to_string()],
-    };
+    let part = Part { place: place.to_owned(), file: identity(&meta), whole, difference, sides, trees, syncs: false };
     fs::write_new(&part.index(), &bytes)?;
     set_time(&part.index(), &meta)?;
     Ok(part)
+}
+
+/// Writes what both sides are as trees into a pack; their ids.
+fn write_trees(libraries: &Libraries<'_>, sides: &[Side; 2], packs: &Path) -> Result<[String; 2], Stop> {
+    let mut made = BTreeMap::new();
+    let [Some(first), Some(second)] = [&sides[0], &sides[1]].map(|side| trees(side, &mut made)) else {
+        return Err(Stop::Git("there are no such trees".into()));
+    };
+    // What the repository has is not there twice: a git that packs it would leave out what is elsewhere.
+    libraries.with(|library| {
+        let objects = library.odb()?;
+        made.retain(|id, _| !objects.exists_ext(*id, OdbLookupFlags::NO_REFRESH));
+        Ok(())
+    })?;
+    std::fs::create_dir_all(packs).map_err(fs::at("create", packs))?;
+    let objects = made.iter().map(|(id, data)| Whole { id: *id, kind: ObjectType::Tree, data });
+    making::write(&objects.collect::<Vec<_>>(), packs)?;
+    Ok([first.to_string(), second.to_string()])
 }
 
 fn identity(meta: &Metadata) -> (u64, u64, i64, i64) {
@@ -120,6 +126,11 @@ impl Part {
         &self.trees
     }
 
+    /// The same, which is on disk before it takes the place of the whole, if so.
+    pub fn durable(self, syncs: bool) -> Part {
+        Part { syncs, ..self }
+    }
+
     /// True while the file that it is a part of is what it was.
     pub fn is_of(&self, file: &Path) -> bool {
         std::fs::metadata(file).is_ok_and(|meta| identity(&meta) == self.file)
@@ -129,16 +140,21 @@ impl Part {
     /// a name beside it. False, and nothing is written, where that is not what it was to be.
     pub fn join(self, file: &Path, aside: &Path) -> Result<bool, FillError> {
         let part = self.index();
-        let read = || Ok((std::fs::metadata(file)?.permissions(), std::fs::metadata(&part)?, std::fs::read(&part)?));
-        let (mode, moved, bytes) = read().map_err(fs::at("read", &part))?;
-        let Part { whole, difference, sides: [before, after], .. } = self;
+        let read = || Ok((std::fs::metadata(&part)?, std::fs::read(&part)?));
+        let (moved, bytes) = read().map_err(fs::at("read", &part))?;
+        let Part { whole, difference, sides: [before, after], syncs, .. } = self;
         let Some(entries) = index::entries(&bytes).filter(|entries| named(entries) == after) else { return Ok(false) };
         let joined = difference.patched(whole, before.keys(), entries);
         let Some(bytes) = index::bytes(joined) else { return Ok(false) };
         fs::write_new(aside, &bytes)?;
         // As new as the part: what was changed right after git had moved it is as new as the index then, and git looks at it.
         set_time(aside, &moved)?;
-        std::fs::set_permissions(aside, mode).map_err(fs::at("write", aside))?;
+        // As open as well: git goes by what it is told of those who share a repository.
+        let finish = || -> std::io::Result<()> {
+            std::fs::set_permissions(aside, moved.permissions())?;
+            if syncs { File::open(aside)?.sync_all() } else { Ok(()) }
+        };
+        finish().map_err(fs::at("write", aside))?;
         std::fs::rename(aside, file).map_err(fs::at("replace", file))?;
         Ok(true)
     }
