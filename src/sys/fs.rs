@@ -231,6 +231,14 @@ pub fn copy_keeping_time(from: &Path, to: &Path) -> Result<(), FsError> {
     copy.set_permissions(meta.permissions()).map_err(at("write", to))
 }
 
+/// Makes a file or directory as new as if it had just been changed.
+pub fn touch(path: &Path) -> Result<(), FsError> {
+    use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let times = Timestamps { last_access: now, last_modification: now };
+    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| at("set the time of", path)(error.into()))
+}
+
 /// Copies what is in a file into a new one of one's own, which can be written whatever the original's mode is.
 pub fn copy_private(from: &Path, to: &Path) -> Result<(), FsError> {
     copy_content(from, to).map(drop)

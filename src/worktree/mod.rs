@@ -91,6 +91,7 @@ mod spelling;
 pub mod stack;
 pub mod stamp;
 pub mod status;
+pub mod stock;
 pub mod store_place;
 pub mod submodule_moves;
 pub mod submodules;

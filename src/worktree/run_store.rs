@@ -2,7 +2,8 @@
 //!
 //! Without a sandbox an agent could write to whatever is lent to it, and git's own freshening could leave an object in
 //! the lender alone. So the main repository's objects are not lent: base and need-merges are fetched into this
-//! bare repository, once per run, and nobody ever collects garbage in it.
+//! bare repository, once per run, and nobody ever collects garbage in it. What the last one had of the same history is there at once
+//! (`stock`).
 
 use std::path::{Path, PathBuf};
 
@@ -11,8 +12,11 @@ use super::error::Result;
 use super::originals;
 use super::quarantine::{copy_shallow, object_format, write_bare_skeleton};
 use super::repository::Repository;
+use super::stock::{self, Taken};
+use crate::model::cause::chain;
 use crate::model::{CommitId, RunId};
 use crate::sys::fs;
+use crate::sys::git::Reader;
 use crate::sys::lock::FileLock;
 
 /// The store of one run.
@@ -27,6 +31,12 @@ pub struct RunStore {
 /// The link in a store to where the repository's own LFS keeps content, which is where LFS looks beside borrowed objects.
 const CONTENT: &str = "lfs";
 
+/// Where the refs of what was brought in are.
+const BROUGHT: &str = "refs/treehand";
+
+/// Where that of a history is that was given to it.
+const STOCK: &str = "refs/stock";
+
 /// What a store is called in its private directory.
 const STORE: &str = "base.git";
 
@@ -38,7 +48,7 @@ pub fn content_beside(objects: &Path) -> Option<PathBuf> {
 /// The commits that were brought into the store in this private directory; none where there is none.
 pub fn brought_in(private: &Path) -> Result<Vec<CommitId>> {
     // Nothing here ever packs refs.
-    let refs = private.join(STORE).join("refs/treehand");
+    let refs = private.join(STORE).join(BROUGHT);
     if !fs::exists(&refs)? {
         return Ok(Vec::new());
     }
@@ -95,22 +105,71 @@ impl RunStore {
     /// Brings a commit with its history in from a repository (the main one, or a quarantine).
     pub fn fetch(&self, source: &Path, commit: &CommitId) -> Result<()> {
         let _lock = self.lock()?;
-        let have = format!("refs/treehand/{commit}");
-        let git = &self.repo.git;
-        if git.bare(&self.git_dir, ["rev-parse", "--verify", "--quiet", &have]).output()?.status.success() {
+        let brought = self.git_dir.join(BROUGHT);
+        if fs::exists(&brought.join(commit.as_str()))? {
             return Ok(());
         }
+        // What is in it later on may be of other branches.
+        let is_first = source == self.repo.common_dir && !self.local && !fs::exists(&brought)?;
+        let taken = if is_first { self.take_from_stock(commit) } else { None };
+        if taken.as_ref().is_some_and(|taken| taken.commit == *commit) {
+            return self.refer(BROUGHT, commit);
+        }
+        let is_partial = self.is_partial()?;
+        // What is to be kept has to be in packs.
+        let settings: &[&str] = if is_first { &["-c", "fetch.unpackLimit=1"] } else { &[] };
+        self.fetch_rest(source, commit, (settings, is_partial))?;
+        if is_first
+            && !is_partial
+            && !fs::exists(&self.git_dir.join("shallow"))?
+            && let Err(error) = stock::keep(&self.repo, &self.packs(), commit, taken.as_ref())
+        {
+            tracing::warn!("the next store is filled from the repository again: {}", chain(&error));
+        }
+        Ok(())
+    }
+
+    /// What there is of a commit's history already, in packs and on a ref that git's fetch goes by; nothing where that fails.
+    fn take_from_stock(&self, commit: &CommitId) -> Option<Taken> {
+        let take = || -> Result<Option<Taken>> {
+            let Some(taken) = stock::take(&self.repo, &self.packs(), commit)? else { return Ok(None) };
+            if !Reader::open(&self.repo.git, &self.git_dir).has_commit(&taken.commit)? {
+                tracing::debug!(commit = %taken.commit, "what was kept of a history is not whole");
+                stock::discard(&self.repo, &taken.commit)?;
+                return Ok(None);
+            }
+            if taken.commit != *commit {
+                self.refer(STOCK, &taken.commit)?;
+            }
+            Ok(Some(taken))
+        };
+        take().unwrap_or_else(|error| {
+            tracing::debug!("all of the history is fetched: {}", chain(&error));
+            None
+        })
+    }
+
+    /// Makes a ref that is named after its commit.
+    fn refer(&self, directory: &str, commit: &CommitId) -> Result<()> {
+        let directory = self.git_dir.join(directory);
+        fs::create_private_dir_all(&directory)?;
+        Ok(fs::write_atomic(&directory.join(commit.as_str()), format!("{commit}\n").as_bytes())?)
+    }
+
+    fn fetch_rest(&self, source: &Path, commit: &CommitId, (settings, is_partial): (&[&str], bool)) -> Result<()> {
         // Who forbids the file transport to keep submodules from it does not mean a copy of the repository's own commits.
-        let args = ["-c", "protocol.version=2", "-c", "protocol.file.allow=always", "fetch", "--quiet", "--no-tags"];
+        let args = ["-c", "protocol.version=2", "-c", "protocol.file.allow=always"];
         // A graft would keep back the commits that it hides, and the history here would be broken. What a partial clone lacks
         // of the commit's files is fetched from its remote; of those that are history, everything would be.
         let whole = match self.local {
             true => "--upload-pack=GIT_GRAFT_FILE=/dev/null/none GIT_NO_LAZY_FETCH=1 git upload-pack",
             false => "--upload-pack=GIT_GRAFT_FILE=/dev/null/none GIT_NO_LAZY_FETCH=0 git upload-pack",
         };
-        let fetch = git.bare(&self.git_dir, args).args([whole, "--no-write-fetch-head", "--no-auto-maintenance"]);
-        let fetch = fetch.args(self.is_partial()?.then_some("--depth=1")).arg("--end-of-options");
-        fetch.arg(source).arg(format!("{commit}:{have}")).run()?;
+        let fetch = self.repo.git.bare(&self.git_dir, args).args(settings);
+        let fetch = fetch.args(["fetch", "--quiet", "--no-tags", whole]);
+        let fetch = fetch.args(["--no-write-fetch-head", "--no-auto-maintenance"]);
+        let fetch = fetch.args(is_partial.then_some("--depth=1")).arg("--end-of-options");
+        fetch.arg(source).arg(format!("{commit}:{BROUGHT}/{commit}")).run()?;
         Ok(())
     }
 
@@ -123,6 +182,10 @@ impl RunStore {
     /// Its git dir.
     pub fn git_dir(&self) -> &Path {
         &self.git_dir
+    }
+
+    fn packs(&self) -> PathBuf {
+        self.objects().join("pack")
     }
 
     /// The object directory that workspaces borrow from.

@@ -19,6 +19,9 @@ use crate::model::{ByteSize, Span, Timestamp, WorkspaceName};
 /// While a run is at work, temporary directories younger than this may be in use.
 pub(super) const IN_USE: Duration = Duration::from_secs(3600);
 
+/// A history that no new store took for so long is not kept for the next one.
+const OF_NO_USE: Duration = Duration::from_secs(14 * 24 * 3600);
+
 /// Why what seems old enough is not deleted yet.
 const DOUBT: &str = "that went ahead further than this machine ran; it goes when the clock still says so 12h later";
 
@@ -215,6 +218,10 @@ fn leftovers(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
     let old = |at: Timestamp| policy.now.since(at) >= least;
     for dir in facts.quarantines.iter().filter(|dir| old(dir.at)) {
         plan.actions.push(expire(Kind::Temp, dir, "a quarantine that nothing uses any more", Step::ExpireDir));
+    }
+    for dir in facts.stock.iter().filter(|dir| policy.proven_now.since(dir.at) >= OF_NO_USE) {
+        let proof = format!("a history for stores to come, of no use for {}", Span(OF_NO_USE));
+        plan.actions.push(expire(Kind::Temp, dir, &proof, Step::ExpireDir));
     }
     for (path, why) in &facts.slots {
         let item = path.display().to_string();

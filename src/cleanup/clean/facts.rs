@@ -313,6 +313,8 @@ pub struct Facts {
     pub intents: Vec<OpenIntent>,
     /// Slots that may go, each with the reason.
     pub slots: Vec<(PathBuf, String)>,
+    /// Histories that are kept for stores to come, and when each was last of use.
+    pub stock: Vec<DirFact>,
     /// Quarantines.
     pub quarantines: Vec<DirFact>,
     /// `.keep` files of ours, and since when.
