@@ -111,14 +111,26 @@ impl RunStore {
         }
         // What is in it later on may be of other branches.
         let is_first = source == self.repo.common_dir && !self.local && !fs::exists(&brought)?;
-        let taken = if is_first { self.take_from_stock(commit) } else { None };
+        let taken = if is_first { self.take_from_stock(commit)? } else { None };
         if taken.as_ref().is_some_and(|taken| taken.commit == *commit) {
             return self.refer(BROUGHT, commit);
         }
         let is_partial = self.is_partial()?;
         // What is to be kept has to be in packs.
         let settings: &[&str] = if is_first { &["-c", "fetch.unpackLimit=1"] } else { &[] };
-        self.fetch_rest(source, commit, (settings, is_partial))?;
+        let fetch = || self.fetch_rest(source, commit, (settings, is_partial));
+        let taken = match (fetch(), taken) {
+            (Ok(()), taken) => taken,
+            // Something of it is damaged that was not seen.
+            (Err(error), Some(taken)) => {
+                tracing::debug!("all of the history is fetched: {}", chain(&error));
+                stock::discard(&self.repo, &taken.commit)?;
+                self.empty()?;
+                fetch()?;
+                None
+            }
+            (Err(error), None) => return Err(error),
+        };
         if is_first
             && !is_partial
             && !fs::exists(&self.git_dir.join("shallow"))?
@@ -129,24 +141,39 @@ impl RunStore {
         Ok(())
     }
 
+    /// A store in which nothing is. What somebody left who died over it may have been for another commit.
+    fn empty(&self) -> Result<()> {
+        fs::remove_tree(&self.git_dir.join(STOCK))?;
+        fs::remove_tree(&self.objects())?;
+        fs::create_private_dir_all(&self.objects().join("info"))?;
+        Ok(fs::create_private_dir(&self.packs())?)
+    }
+
     /// What there is of a commit's history already, in packs and on a ref that git's fetch goes by; nothing where that fails.
-    fn take_from_stock(&self, commit: &CommitId) -> Option<Taken> {
+    fn take_from_stock(&self, commit: &CommitId) -> Result<Option<Taken>> {
+        self.empty()?;
         let take = || -> Result<Option<Taken>> {
             let Some(taken) = stock::take(&self.repo, &self.packs(), commit)? else { return Ok(None) };
             if !Reader::open(&self.repo.git, &self.git_dir).has_commit(&taken.commit)? {
-                tracing::debug!(commit = %taken.commit, "what was kept of a history is not whole");
                 stock::discard(&self.repo, &taken.commit)?;
                 return Ok(None);
             }
+            // What is referred to has to be there after a power failure, too.
+            let synced = std::fs::File::open(self.packs()).and_then(|packs| packs.sync_all());
+            synced.map_err(fs::at("write", &self.packs()))?;
             if taken.commit != *commit {
                 self.refer(STOCK, &taken.commit)?;
             }
             Ok(Some(taken))
         };
-        take().unwrap_or_else(|error| {
+        let taken = take().unwrap_or_else(|error| {
             tracing::debug!("all of the history is fetched: {}", chain(&error));
             None
-        })
+        });
+        if taken.is_none() {
+            self.empty()?;
+        }
+        Ok(taken)
     }
 
     /// Makes a ref that is named after its commit.
@@ -159,6 +186,8 @@ impl RunStore {
     fn fetch_rest(&self, source: &Path, commit: &CommitId, (settings, is_partial): (&[&str], bool)) -> Result<()> {
         // Who forbids the file transport to keep submodules from it does not mean a copy of the repository's own commits.
         let args = ["-c", "protocol.version=2", "-c", "protocol.file.allow=always"];
+        // What is there already is not to come once more, whatever the user wants of remotes.
+        let args = args.into_iter().chain(["-c", "fetch.negotiationAlgorithm=default"]);
         // A graft would keep back the commits that it hides, and the history here would be broken. What a partial clone lacks
         // of the commit's files is fetched from its remote; of those that are history, everything would be.
         let whole = match self.local {

@@ -1,15 +1,19 @@
 //! Apply: the histories of bases that stores were last filled with, kept for the stores that are made next (`run_store`).
 //!
-//! Each is a directory named after a commit, with the packs of just its history, in the private directory of the repository. A new store
+//! Each is a directory named after a commit, with the packs of just its history, in treehand's directory of the repository. A new store
 //! gets hard links to those of a commit that is an ancestor of what it is for, so that nothing is in it that does not belong to that
-//! history, and brings in only the rest. Packs are never written to again, so that a link is as good as a copy; whoever removes one of its
-//! names leaves the others. What fails here costs time, and is no error: then all of it is fetched.
+//! history, and brings in only the rest. Packs are never written to again, so that a link is as good as a copy, which it is on another
+//! file system; whoever removes one of its names leaves the others. What fails here costs time, and is no error: then all of it is fetched.
 
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::error::{Result, WorktreeError};
+use serde::{Deserialize, Serialize};
+use sha1::{Digest, Sha1};
+
+use super::error::Result;
 use super::repository::Repository;
 use crate::model::CommitId;
 use crate::sys::fs;
@@ -37,30 +41,36 @@ pub struct Taken {
 }
 
 /// Where they are.
-pub fn place(repo: &Repository) -> Result<PathBuf> {
-    Ok(repo.sealed_root()?.join("stock"))
+pub fn place(repo: &Repository) -> PathBuf {
+    repo.state_dir().join("stock")
 }
 
 /// Gives a new store the longest history kept that `commit` goes on from.
 pub fn take(repo: &Repository, packs: &Path, commit: &CommitId) -> Result<Option<Taken>> {
     let Some(kept) = longest(repo, commit)? else { return Ok(None) };
-    let from = place(repo)?.join(kept.as_str());
-    let bytes = link(&from, packs)?;
+    let from = place(repo).join(kept.as_str());
+    let Some(found) = whole(&from)? else {
+        tracing::debug!(commit = %kept, "what was kept of a history is not whole");
+        discard(repo, &kept)?;
+        return Ok(None);
+    };
+    link(&from, packs, &found)?;
+    let bytes = found.iter().map(|file| file.bytes).sum();
     // That it is of use is what `clean` goes by.
     fs::touch(&from)?;
     Ok(Some(Taken { commit: kept, bytes }))
 }
 
 fn longest(repo: &Repository, commit: &CommitId) -> Result<Option<CommitId>> {
+    let kept: Vec<CommitId> = kept(repo)?.into_iter().map(|(kept, _)| kept).collect();
+    if let Some(same) = kept.iter().find(|kept| *kept == commit) {
+        return Ok(Some(same.clone()));
+    }
     let (reader, mut longest) = (repo.reader(), None);
-    for (kept, _) in kept(repo)? {
-        if kept == *commit {
-            return Ok(Some(kept));
-        }
-        let goes_on = |from: &CommitId| Ok::<_, WorktreeError>(reader.is_ancestor(from, &kept)?);
+    for kept in kept {
         if reader.has_commit(&kept)?
-            && reader.is_ancestor(&kept, commit)?
-            && longest.as_ref().map_or(Ok(true), goes_on)?
+            && goes_on(repo, &kept, commit)?
+            && longest.as_ref().map_or(Ok(true), |longest| goes_on(repo, longest, &kept))?
         {
             longest = Some(kept);
         }
@@ -68,23 +78,30 @@ fn longest(repo: &Repository, commit: &CommitId) -> Result<Option<CommitId>> {
     Ok(longest)
 }
 
+/// True for a commit that has another one in its history. Grafts and replacements, which fetching goes past, would have it otherwise.
+fn goes_on(repo: &Repository, from: &CommitId, commit: &CommitId) -> Result<bool> {
+    let asked = repo.bare(["merge-base", "--is-ancestor", from.as_str(), commit.as_str()]);
+    let told = asked.env("GIT_GRAFT_FILE", "/dev/null/none").env("GIT_NO_REPLACE_OBJECTS", "1").output()?;
+    Ok(told.code() == 0)
+}
+
 /// Forgets one of which something is missing.
 pub fn discard(repo: &Repository, commit: &CommitId) -> Result<()> {
-    Ok(fs::remove_tree(&place(repo)?.join(commit.as_str()))?)
+    Ok(fs::remove_tree(&place(repo).join(commit.as_str()))?)
 }
 
 /// Keeps the history that is in a store, which has just that of this commit, all in packs; `taken` is what it was given before.
 pub fn keep(repo: &Repository, packs: &Path, commit: &CommitId, taken: Option<&Taken>) -> Result<()> {
-    let all = place(repo)?;
+    let all = place(repo);
     fs::create_private_dir_all(&all)?;
-    let _one_at_a_time = FileLock::acquire(&all.with_extension("lock"), &format!("pid {}", std::process::id()))?;
+    let _one_at_a_time = FileLock::acquire(&repo.lock("stock"), &format!("pid {}", std::process::id()))?;
     let into = all.join(commit.as_str());
-    let found = pack_files(packs)?;
-    let count = found.iter().filter(|name| name.ends_with(".pack")).count();
+    let found = seen(packs, pack_files(packs)?)?;
+    let count = found.iter().filter(|file| file.name.ends_with(".pack")).count();
     if count == 0 || fs::exists(&into)? {
         return Ok(());
     }
-    let bytes = sum(packs, &found)?;
+    let bytes: u64 = found.iter().map(|file| file.bytes).sum();
     if taken.is_some_and(|taken| (bytes - taken.bytes.min(bytes)) * WORTH < bytes) && count <= MOST_PACKS {
         return Ok(());
     }
@@ -93,7 +110,8 @@ pub fn keep(repo: &Repository, packs: &Path, commit: &CommitId, taken: Option<&T
         let aside = all.join(ASIDE);
         fs::remove_tree(&aside)?;
         fs::create_private_dir(&aside)?;
-        link(packs, &aside)?;
+        link(packs, &aside, &found)?;
+        list(&aside, &found)?;
         fs::move_path(&aside, &into)?;
     }
     if let Some(taken) = taken {
@@ -106,7 +124,7 @@ pub fn keep(repo: &Repository, packs: &Path, commit: &CommitId, taken: Option<&T
 
 /// The commits whose histories are kept, with when each was last of use.
 fn kept(repo: &Repository) -> Result<Vec<(CommitId, SystemTime)>> {
-    let all = place(repo)?;
+    let all = place(repo);
     let mut found = Vec::new();
     for name in names(&all)? {
         let Ok(commit) = CommitId::parse(&name) else { continue };
@@ -117,18 +135,73 @@ fn kept(repo: &Repository) -> Result<Vec<(CommitId, SystemTime)>> {
     Ok(found)
 }
 
-/// Hard links of the packs in one directory in another; what they take on disk.
-fn link(from: &Path, into: &Path) -> Result<u64> {
-    let found = pack_files(from)?;
-    for name in &found {
-        let place = into.join(name);
-        match std::fs::hard_link(from.join(name), &place) {
-            // Its name is the sum of what is in it: whoever began this before has had the same.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            linked => linked.map_err(fs::at("link", &place))?,
+/// What one consists of, in a file of its own, so that what is missing, cut off or changed is noticed.
+const LIST: &str = "list";
+
+/// A file of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Listed {
+    name: String,
+    bytes: u64,
+    /// When it was last changed, in seconds and nanoseconds: making a link is no change.
+    changed: (i64, i64),
+}
+
+fn list(directory: &Path, files: &[Listed]) -> Result<()> {
+    let text = serde_json::to_vec(files).unwrap_or_default();
+    Ok(fs::write_atomic(&directory.join(LIST), &text)?)
+}
+
+/// The files of one; `None` where they are not what they were.
+fn whole(directory: &Path) -> Result<Option<Vec<Listed>>> {
+    let place = directory.join(LIST);
+    let text = match std::fs::read(&place) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(fs::at("read", &place))?,
+    };
+    let Ok(listed) = serde_json::from_slice::<Vec<Listed>>(&text) else { return Ok(None) };
+    let names = listed.iter().map(|file| file.name.clone()).collect();
+    let Ok(now) = seen(directory, names) else { return Ok(None) };
+    if listed == now {
+        return Ok(Some(listed));
+    }
+    // git makes a pack as new as an object that it would have written, had it not been there. Then its own sum tells.
+    for (before, now) in listed.iter().zip(&now).filter(|(before, now)| before != now) {
+        if before.bytes != now.bytes || !is_as_it_sums(&directory.join(&now.name))? {
+            return Ok(None);
         }
     }
-    sum(from, &found)
+    list(directory, &now)?;
+    Ok(Some(now))
+}
+
+/// True for a file of a pack that ends in the SHA-1 of all that is before.
+fn is_as_it_sums(file: &Path) -> Result<bool> {
+    let bytes = std::fs::read(file).map_err(fs::at("read", file))?;
+    let parts = bytes.len().checked_sub(20).and_then(|end| bytes.split_at_checked(end));
+    Ok(parts.is_some_and(|(body, sum)| Sha1::digest(body).as_slice() == sum))
+}
+
+/// Hard links of files in one directory in another, in this order.
+fn link(from: &Path, into: &Path, files: &[Listed]) -> Result<()> {
+    for Listed { name, .. } in files {
+        let (file, place) = (from.join(name), into.join(name));
+        match std::fs::hard_link(&file, &place) {
+            // Its name is the sum of what is in it: whoever began this before has had the same.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(fs::at("link", &place)(error).into()),
+            // Another file system, one without links, or too many of them.
+            Err(_) => {
+                let aside = into.join(format!("{name}.aside"));
+                fs::copy_keeping_time(&file, &aside)?;
+                let synced = std::fs::File::open(&aside).and_then(|file| file.sync_all());
+                synced.map_err(fs::at("write", &aside))?;
+                std::fs::rename(&aside, &place).map_err(fs::at("move", &aside))?;
+            }
+            Ok(()) => {}
+        }
+    }
+    Ok(())
 }
 
 /// What packs consist of, the index last: a pack without one is none.
@@ -139,11 +212,14 @@ fn pack_files(directory: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-fn sum(directory: &Path, names: &[String]) -> Result<u64> {
-    names.iter().try_fold(0, |sum, name| {
-        let path = directory.join(name);
-        Ok(sum + std::fs::metadata(&path).map_err(fs::at("look at", &path))?.len())
-    })
+/// Files as they are now.
+fn seen(directory: &Path, names: Vec<String>) -> Result<Vec<Listed>> {
+    let look = |name: String| {
+        let path = directory.join(&name);
+        let meta = std::fs::symlink_metadata(&path).map_err(fs::at("look at", &path))?;
+        Ok(Listed { name, bytes: meta.len(), changed: (meta.mtime(), meta.mtime_nsec()) })
+    };
+    names.into_iter().map(look).collect()
 }
 
 fn names(directory: &Path) -> Result<Vec<String>> {
@@ -160,8 +236,6 @@ fn names(directory: &Path) -> Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
-
     use super::*;
     use crate::worktree::fixture::Fixture;
     use crate::worktree::run_store::{RunStore, brought_in};
@@ -206,7 +280,7 @@ mod tests {
         assert!(!inodes(&first).is_empty());
         assert_eq!(inodes(&first), inodes(&second));
         fs::remove_tree(first.git_dir()).expect("removed");
-        fs::remove_tree(&place(&fixture.repo).expect("a place")).expect("removed");
+        fs::remove_tree(&place(&fixture.repo)).expect("removed");
         assert!(has(&fixture, &second, &tip));
         let third = store(&fixture, "third", &tip);
         assert!(inodes(&third).iter().all(|inode| !inodes(&second).contains(inode)), "it was fetched");
@@ -238,12 +312,31 @@ mod tests {
         let fixture = Fixture::new();
         let tip = fixture.tip("refs/heads/main");
         store(&fixture, "first", &tip);
-        let damaged = place(&fixture.repo).expect("a place").join(tip.as_str());
-        for name in pack_files(&damaged).expect("read").into_iter().filter(|name| name.ends_with(".idx")) {
-            std::fs::remove_file(damaged.join(name)).expect("removed");
+        let damaged = place(&fixture.repo).join(tip.as_str());
+        for (number, end) in [".idx", ".pack", "list"].into_iter().enumerate() {
+            for name in names(&damaged).expect("read").into_iter().filter(|name| name.ends_with(end)) {
+                fs::remove_file(&damaged.join(&name)).expect("removed");
+                std::fs::write(damaged.join(&name), "").expect("written");
+            }
+            assert!(has(&fixture, &store(&fixture, &number.to_string(), &tip), &tip));
+            assert!(whole(&damaged).expect("read").is_some(), "it was kept anew");
         }
-        assert!(has(&fixture, &store(&fixture, "second", &tip), &tip));
-        assert!(pack_files(&damaged).expect("read").iter().any(|name| name.ends_with(".idx")), "it was kept anew");
+        // Of the same size, and as if git had only looked at it.
+        let pack = |damaged: &Path| {
+            let mut names = names(damaged).expect("read").into_iter();
+            damaged.join(names.find(|name| name.ends_with(".pack")).expect("a pack"))
+        };
+        fs::touch(&pack(&damaged)).expect("touched");
+        let inode = |path: &Path| path.metadata().expect("there").ino();
+        let before = inode(&pack(&damaged));
+        store(&fixture, "touched", &tip);
+        assert_eq!(inode(&pack(&damaged)), before, "it is as it was");
+        let bytes: Vec<u8> = std::fs::read(pack(&damaged)).expect("read").into_iter().map(|byte| byte ^ 1).collect();
+        let path = pack(&damaged);
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("set");
+        std::fs::write(&path, bytes).expect("written");
+        store(&fixture, "other", &tip);
+        assert_ne!(inode(&pack(&damaged)), before, "it was kept anew");
     }
 
     #[test]
@@ -263,6 +356,37 @@ mod tests {
         let more = fixture.commit("d", "x");
         store(&fixture, "more", &more);
         assert!(kept_commits(&fixture).contains(&more) && kept_commits(&fixture).len() == MOST);
+    }
+
+    #[test]
+    fn what_a_store_had_before_its_maker_died_is_in_no_other() {
+        let fixture = Fixture::new();
+        let tip = fixture.tip("refs/heads/main");
+        let secret = fixture.git(&["commit-tree", "-m", "secret", &format!("{tip}^{{tree}}")]);
+        fixture.git(&["branch", "secret", &secret]);
+        let secret = fixture.tip("refs/heads/secret");
+        let died = store(&fixture, "w", &secret);
+        fs::remove_tree(&died.git_dir().join("refs/treehand")).expect("removed");
+        let stock = died.git_dir().join("refs/stock");
+        std::fs::create_dir_all(&stock).expect("made");
+        std::fs::write(stock.join(secret.as_str()), format!("{secret}\n")).expect("written");
+        fs::remove_tree(&place(&fixture.repo)).expect("removed");
+        assert!(!has(&fixture, &store(&fixture, "w", &tip), &secret));
+        assert!(!has(&fixture, &store(&fixture, "v", &tip), &secret));
+    }
+
+    #[test]
+    fn a_graft_makes_no_history_part_of_another() {
+        let fixture = Fixture::new();
+        let tip = fixture.tip("refs/heads/main");
+        let secret = fixture.git(&["commit-tree", "-m", "secret", &format!("{tip}^{{tree}}")]);
+        fixture.git(&["branch", "secret", &secret]);
+        let secret = fixture.tip("refs/heads/secret");
+        store(&fixture, "s", &secret);
+        std::fs::create_dir_all(fixture.repo.common_dir.join("info")).expect("made");
+        std::fs::write(fixture.repo.common_dir.join("info/grafts"), format!("{tip} {secret}\n")).expect("written");
+        fixture.git(&["replace", "--graft", tip.as_str(), secret.as_str()]);
+        assert!(!has(&fixture, &store(&fixture, "v", &tip), &secret));
     }
 
     #[test]

@@ -33,7 +33,7 @@ use crate::sys::{fs, proc};
 use crate::worktree::base_name::REQUESTS;
 use crate::worktree::pool::wanted;
 use crate::worktree::repository::bytes_path;
-use crate::worktree::{Repository, abandoned, disk};
+use crate::worktree::{Repository, abandoned, disk, stock};
 
 /// For so long a `git worktree add` may take to write where its tree is.
 const STILLBORN: Duration = Duration::from_secs(60);
@@ -67,6 +67,7 @@ pub fn scan(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<Fa
     // After everything that makes quarantines of its own.
     facts.quarantines = directories(&repo.state_dir().join("quarantine"))?;
     facts.quarantines.retain(|dir| !abandoned::is_used(&dir.path));
+    facts.stock = directories(&stock::place(repo))?;
     facts.slots = wanted::idle(repo, policy.proven_now)?;
     facts.keeps = keeps(&repo.common_dir.join("objects/pack"))?;
     facts.emptied = scan.emptied(&operations)?;

@@ -23,7 +23,6 @@ use crate::worktree::plain::named_sealed;
 use crate::worktree::repository::bytes_path;
 use crate::worktree::run_store::brought_in;
 use crate::worktree::sealed::SealedPaths;
-use crate::worktree::stock;
 
 /// Longest path that is read out of a private dir.
 const PATH_MAX: u64 = 8192;
@@ -37,7 +36,6 @@ pub fn scan(scan: &Scan<'_>, facts: &mut Facts) -> Result<()> {
         return Ok(());
     }
     let root = scan.repo.sealed_root()?;
-    facts.stock = directories(&stock::place(scan.repo)?)?;
     let known: BTreeSet<String> = facts.runs.iter().map(|run| run.run.id.to_string()).collect();
     for dir in directories(&root)? {
         if let Ok(run) = RunId::parse(&name_of(&dir.path))
