@@ -77,7 +77,7 @@ pub struct Taken {
     /// What is on record of it.
     pub record: SlotRecord,
     /// Seen also from where our process is not.
-    _lock: OwnedFd,
+    _lock: Lock,
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -130,20 +130,32 @@ pub fn remove(path: &Path) -> Result<bool> {
     Ok(true)
 }
 
+/// The lock of a slot. A child that is just being started holds the same file for a moment, so that to close it is not enough.
+#[derive(Debug)]
+struct Lock(OwnedFd);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Err(error) = flock(&self.0, FlockOperation::Unlock) {
+            tracing::debug!(%error, "a slot stays locked until its file is closed");
+        }
+    }
+}
+
 /// The lock of a slot, which lasts as long as what it gives; `None` where somebody else has it, or the slot is gone.
-fn locked(path: &Path) -> Result<Option<OwnedFd>> {
+fn locked(path: &Path) -> Result<Option<Lock>> {
     let directory = match openat(CWD, path, DIRECTORY, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(None),
         opened => opened.map_err(|errno| fs::at("open", path)(errno.into()))?,
     };
     match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::WOULDBLOCK) => Ok(None),
-        locked => Ok(Some(locked.map(|()| directory).map_err(|errno| fs::at("lock", path)(errno.into()))?)),
+        locked => Ok(Some(locked.map(|()| Lock(directory)).map_err(|errno| fs::at("lock", path)(errno.into()))?)),
     }
 }
 
 /// Takes one that is ready: locked, then renamed; `None` when somebody else was faster.
-fn take(path: &Path) -> Result<Option<(PathBuf, OwnedFd)>> {
+fn take(path: &Path) -> Result<Option<(PathBuf, Lock)>> {
     let suffix = abandoned::owner_suffix();
     let Some(lock) = locked(path)?.filter(|_| !suffix.is_empty()) else { return Ok(None) };
     let mut own = path.to_owned().into_os_string();
