@@ -16,6 +16,7 @@ use super::gitlinks::{self, KEEP_OUT};
 use super::repository::{Repository, bytes_path};
 use crate::model::CommitId;
 use crate::sys::fs;
+use crate::sys::git::fill::untouched;
 use crate::sys::git::{GitCommand, GitOutput, IndexFacts, index_facts};
 use crate::sys::walk::{Sizes, Walked, trap, walk};
 
@@ -114,8 +115,13 @@ pub fn dirty_paths(repo: &Repository, git_dir: &Path, tree: &Path) -> Result<Vec
     Ok(whole(repo, git_dir, tree, Sizes::Left)?.dirty)
 }
 
-/// Looks at all files, each once: git does, and beside it a walk over the directories looks for what git says nothing of.
+/// Looks at all files, each once: git does, and beside it a walk over the directories looks for what git says nothing of. Neither is
+/// needed where nothing was touched since the files were written.
 pub fn whole(repo: &Repository, git_dir: &Path, tree: &Path, sizes: Sizes) -> Result<Whole> {
+    if let Some(bytes) = untouched_bytes(repo, git_dir, tree, sizes)? {
+        let walked = Walked { bytes, ..Walked::default() };
+        return Ok(Whole { dirty: Vec::new(), submodules: Vec::new(), walked });
+    }
     let temp = repo.scratch()?;
     let copy = IndexCopy::copied(repo, git_dir, tree, temp.path())?;
     let facts = facts_in(copy.file())?;
@@ -136,6 +142,20 @@ pub fn whole(repo: &Repository, git_dir: &Path, tree: &Path, sizes: Sizes) -> Re
         }
     }
     Ok(Whole { dirty, submodules, walked })
+}
+
+/// What a worktree takes on disk in which all is as its commit says, and nothing else is there.
+fn untouched_bytes(repo: &Repository, git_dir: &Path, tree: &Path, sizes: Sizes) -> Result<Option<u64>> {
+    let index = git_dir.join("index");
+    // Where refs are in tables, say, git has to be asked.
+    let head = std::fs::read_to_string(git_dir.join("HEAD")).ok();
+    let branch = head.as_deref().and_then(|head| head.strip_prefix("ref: ")).map(str::trim_end);
+    let (Some(branch), true) = (branch.filter(|name| name.starts_with("refs/heads/")), fs::exists(&index)?) else {
+        return Ok(None);
+    };
+    let reader = repo.reader();
+    let Some(tip) = reader.ref_commit(branch)? else { return Ok(None) };
+    Ok(untouched(tree, &index, reader.tree_of(&tip)?.as_str(), sizes)?)
 }
 
 fn text(path: &[u8]) -> String {

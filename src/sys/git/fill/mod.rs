@@ -20,12 +20,14 @@ mod side;
 #[cfg(test)]
 mod tests;
 mod verify;
+#[cfg(test)]
+mod verify_tests;
 
 pub use apply::{BY_GIT, Place, beside_the_tree, fill};
 pub use outcome::{Fill, FillError};
 pub use part::{Part, part};
 pub use shift::{Shifted, Way, shift};
-pub use verify::{Looked, verify};
+pub use verify::{Looked, untouched, verify};
 
 use super::index::Bytes;
 use super::pack::id_of;
