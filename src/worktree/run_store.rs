@@ -110,7 +110,7 @@ impl RunStore {
             return Ok(());
         }
         // What is in it later on may be of other branches.
-        let is_first = source == self.repo.common_dir && !self.local && !fs::exists(&brought)?;
+        let is_first = source == self.repo.common_dir && !self.local && self.has_nothing()?;
         let taken = if is_first { self.take_from_stock(commit)? } else { None };
         if taken.as_ref().is_some_and(|taken| taken.commit == *commit) {
             return self.refer(BROUGHT, commit);
@@ -121,12 +121,12 @@ impl RunStore {
         let fetch = || self.fetch_rest(source, commit, (settings, is_partial));
         let taken = match (fetch(), taken) {
             (Ok(()), taken) => taken,
-            // Something of it is damaged that was not seen.
             (Err(error), Some(taken)) => {
                 tracing::debug!("all of the history is fetched: {}", chain(&error));
-                stock::discard(&self.repo, &taken.commit)?;
                 self.empty()?;
                 fetch()?;
+                // Something of it is damaged that was not seen.
+                stock::discard(&self.repo, &taken.commit)?;
                 None
             }
             (Err(error), None) => return Err(error),
@@ -136,13 +136,20 @@ impl RunStore {
             && !fs::exists(&self.git_dir.join("shallow"))?
             && let Err(error) = stock::keep(&self.repo, &self.packs(), commit, taken.as_ref())
         {
-            tracing::warn!("the next store is filled from the repository again: {}", chain(&error));
+            tracing::debug!("the next store is filled from the repository again: {}", chain(&error));
         }
         Ok(())
     }
 
-    /// A store in which nothing is. What somebody left who died over it may have been for another commit.
+    /// True where nothing was brought in yet.
+    fn has_nothing(&self) -> Result<bool> {
+        let private = self.git_dir.parent().unwrap_or(&self.git_dir);
+        Ok(brought_in(private)?.is_empty() && !fs::exists(&self.git_dir.join("packed-refs"))?)
+    }
+
+    /// A store in which nothing is, refs before what they are of. What somebody left who died over it may have been for another commit.
     fn empty(&self) -> Result<()> {
+        fs::remove_tree(&self.git_dir.join(BROUGHT))?;
         fs::remove_tree(&self.git_dir.join(STOCK))?;
         fs::remove_tree(&self.objects())?;
         fs::create_private_dir_all(&self.objects().join("info"))?;

@@ -5,7 +5,7 @@
 //! history, and brings in only the rest. Packs are never written to again, so that a link is as good as a copy, which it is on another
 //! file system; whoever removes one of its names leaves the others. What fails here costs time, and is no error: then all of it is fetched.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -38,6 +38,8 @@ pub struct Taken {
     pub commit: CommitId,
     /// What its packs take on disk.
     bytes: u64,
+    /// How many there are.
+    packs: usize,
 }
 
 /// Where they are.
@@ -58,7 +60,8 @@ pub fn take(repo: &Repository, packs: &Path, commit: &CommitId) -> Result<Option
     let bytes = found.iter().map(|file| file.bytes).sum();
     // That it is of use is what `clean` goes by.
     fs::touch(&from)?;
-    Ok(Some(Taken { commit: kept, bytes }))
+    let packs = found.iter().filter(|file| file.name.ends_with(".pack")).count();
+    Ok(Some(Taken { commit: kept, bytes, packs }))
 }
 
 fn longest(repo: &Repository, commit: &CommitId) -> Result<Option<CommitId>> {
@@ -98,7 +101,9 @@ pub fn keep(repo: &Repository, packs: &Path, commit: &CommitId, taken: Option<&T
     let into = all.join(commit.as_str());
     let found = seen(packs, pack_files(packs)?)?;
     let count = found.iter().filter(|file| file.name.ends_with(".pack")).count();
-    if count == 0 || fs::exists(&into)? {
+    // A fetch is one pack: what else is there is not of it, but of a git that outlived who had started it, say.
+    let expected = taken.map_or(0, |taken| taken.packs) + 1;
+    if count == 0 || count > expected || fs::exists(&into)? {
         return Ok(());
     }
     let bytes: u64 = found.iter().map(|file| file.bytes).sum();
@@ -108,11 +113,11 @@ pub fn keep(repo: &Repository, packs: &Path, commit: &CommitId, taken: Option<&T
     if count <= MOST_PACKS {
         // Nobody takes one that is not whole: it has its name last.
         let aside = all.join(ASIDE);
-        fs::remove_tree(&aside)?;
-        fs::create_private_dir(&aside)?;
-        link(packs, &aside, &found)?;
-        list(&aside, &found)?;
-        fs::move_path(&aside, &into)?;
+        let made = put(packs, &aside, &found).and_then(|()| Ok(fs::move_path(&aside, &into)?));
+        if made.is_err() {
+            fs::remove_tree(&aside)?;
+        }
+        made?;
     }
     if let Some(taken) = taken {
         fs::remove_tree(&all.join(taken.commit.as_str()))?;
@@ -120,6 +125,14 @@ pub fn keep(repo: &Repository, packs: &Path, commit: &CommitId, taken: Option<&T
     let mut kept = kept(repo)?;
     kept.sort_by_key(|(_, at)| std::cmp::Reverse(*at));
     kept.iter().skip(MOST).try_for_each(|(old, _)| Ok(fs::remove_tree(&all.join(old.as_str()))?))
+}
+
+/// Makes one of these files.
+fn put(packs: &Path, aside: &Path, files: &[Listed]) -> Result<()> {
+    fs::remove_tree(aside)?;
+    fs::create_private_dir(aside)?;
+    link(packs, aside, files)?;
+    list(aside, files)
 }
 
 /// The commits whose histories are kept, with when each was last of use.
@@ -176,10 +189,23 @@ fn whole(directory: &Path) -> Result<Option<Vec<Listed>>> {
 }
 
 /// True for a file of a pack that ends in the SHA-1 of all that is before.
-fn is_as_it_sums(file: &Path) -> Result<bool> {
-    let bytes = std::fs::read(file).map_err(fs::at("read", file))?;
-    let parts = bytes.len().checked_sub(20).and_then(|end| bytes.split_at_checked(end));
-    Ok(parts.is_some_and(|(body, sum)| Sha1::digest(body).as_slice() == sum))
+fn is_as_it_sums(path: &Path) -> Result<bool> {
+    let sum = || -> std::io::Result<bool> {
+        let file = std::fs::File::open(path)?;
+        let Some(length) = file.metadata()?.len().checked_sub(20) else { return Ok(false) };
+        let mut reader = std::io::BufReader::with_capacity(1 << 20, file);
+        let (mut hasher, mut left, mut piece) = (Sha1::new(), length, vec![0; 1 << 16]);
+        while left > 0 {
+            let some = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+            reader.read_exact(&mut piece[..some])?;
+            hasher.update(&piece[..some]);
+            left -= u64::try_from(some).unwrap_or(left);
+        }
+        let mut end = [0; 20];
+        reader.read_exact(&mut end)?;
+        Ok(hasher.finalize().as_slice() == end)
+    };
+    sum().map_err(|error| fs::at("read", path)(error).into())
 }
 
 /// Hard links of files in one directory in another, in this order.
@@ -366,7 +392,8 @@ mod tests {
         fixture.git(&["branch", "secret", &secret]);
         let secret = fixture.tip("refs/heads/secret");
         let died = store(&fixture, "w", &secret);
-        fs::remove_tree(&died.git_dir().join("refs/treehand")).expect("removed");
+        fs::remove_file(&died.git_dir().join("refs/treehand").join(secret.as_str())).expect("removed");
+        std::fs::write(died.git_dir().join("refs/treehand").join(format!("{tip}.lock")), "").expect("written");
         let stock = died.git_dir().join("refs/stock");
         std::fs::create_dir_all(&stock).expect("made");
         std::fs::write(stock.join(secret.as_str()), format!("{secret}\n")).expect("written");

@@ -111,7 +111,11 @@ fn files(bytes: &[u8]) -> Option<(Vec<Entry>, Bytes<'_>)> {
     let count = rest.number()?;
     let mut entries = Vec::with_capacity(usize::try_from(count).ok()?.min(bytes.len() / 64));
     for _ in 0..count {
-        entries.push(entry(&mut rest)?);
+        let next = entry(&mut rest)?;
+        if entries.last().is_some_and(|last: &Entry| last.path >= next.path) {
+            return None;
+        }
+        entries.push(next);
     }
     Some((entries, rest))
 }

@@ -122,12 +122,13 @@ fn directory<'a>(piece: Piece<'a>, terms: &Terms, more: &mut Vec<Piece<'a>>) -> 
             Arc::new(opened.map_err(|_| odd("is not there", path))?)
         }
     };
-    let mut expected = 0;
+    let mut expected: Vec<&[u8]> = Vec::new();
     let mut rest = entries;
     while let Some(first) = rest.first() {
-        expected += 1;
         let name = &first.path[depth..];
-        let Some(end) = name.iter().position(|byte| *byte == b'/') else {
+        let end = name.iter().position(|byte| *byte == b'/');
+        expected.push(&name[..end.unwrap_or(name.len())]);
+        let Some(end) = end else {
             let at = At::new(directory.as_fd(), name, &first.path);
             let found = statat(at.directory, at.name, AtFlags::SYMLINK_NOFOLLOW);
             let found = found.map_err(|_| odd("is not there", &first.path))?;
@@ -135,7 +136,7 @@ fn directory<'a>(piece: Piece<'a>, terms: &Terms, more: &mut Vec<Piece<'a>>) -> 
             let is_submodule = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
             if first.mode == SUBMODULE && is_submodule {
                 empty(&at)?;
-            } else if !stat(&found).is_same(&first.stat) {
+            } else if !stat(&found).is_same(&first.stat) || !has_mode(&found, first.mode) {
                 return Err(odd("was changed", &first.path));
             } else if terms.written.is_some_and(|written| found.st_mtime >= written) && !is_link(&at, first) {
                 return Err(odd("is as new as the index", &first.path));
@@ -158,10 +159,12 @@ fn directory<'a>(piece: Piece<'a>, terms: &Terms, more: &mut Vec<Piece<'a>>) -> 
         let link = statat(link.directory, link.name, AtFlags::SYMLINK_NOFOLLOW);
         let link = link.ok().filter(|link| FileType::from_raw_mode(link.st_mode) == FileType::RegularFile);
         terms.count(&link.ok_or_else(|| odd("is no worktree", b"the top"))?);
-        expected += 1;
+        expected.push(b".git");
     }
-    match names(&directory) {
-        Ok(found) if found == expected => Ok(()),
+    // Where two names are one (case does not count, say) a name for each is not enough.
+    expected.sort_unstable();
+    match names(&directory, |name| expected.binary_search(&name).is_ok()) {
+        Ok((found, 0)) if found == expected.len() => Ok(()),
         _ => Err(odd("has something in it that is not tracked", if path.is_empty() { b"the top" } else { path })),
     }
 }
@@ -172,21 +175,35 @@ fn is_link(at: &At<'_>, entry: &Entry) -> bool {
     target.is_ok_and(|target| id_of(ObjectType::Blob, target.as_bytes()).is_some_and(|id| raw(id) == entry.id))
 }
 
-/// How many names are in a directory.
-fn names(directory: &OwnedFd) -> rustix::io::Result<usize> {
-    let mut count = 0;
+/// True for what a file of this mode is. Its time says nothing of that where the index was told otherwise (`update-index --chmod`).
+fn has_mode(found: &Stat, mode: u32) -> bool {
+    let executable = found.st_mode & 0o100 != 0;
+    match FileType::from_raw_mode(found.st_mode) {
+        FileType::RegularFile => mode == if executable { 0o100_755 } else { 0o100_644 },
+        FileType::Symlink => mode == 0o120_000,
+        _ => false,
+    }
+}
+
+/// How many names are in a directory, and how many of them are none of these.
+fn names(directory: &OwnedFd, is_expected: impl Fn(&[u8]) -> bool) -> rustix::io::Result<(usize, usize)> {
+    let (mut count, mut others) = (0, 0);
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
-        count += usize::from(!matches!(entry.file_name().to_bytes(), b"." | b".."));
+        let name = entry.file_name().to_bytes();
+        if !matches!(name, b"." | b"..") {
+            count += 1;
+            others += usize::from(!is_expected(name));
+        }
     }
-    Ok(count)
+    Ok((count, others))
 }
 
 /// A submodule that nobody has brought is an empty directory.
 fn empty(at: &At<'_>) -> Result<(), Stop> {
     let opened = openat(at.directory, at.name, DIRECTORY, Mode::empty());
-    match opened.and_then(|directory| names(&directory)) {
-        Ok(0) => Ok(()),
+    match opened.and_then(|directory| names(&directory, |_| false)) {
+        Ok((0, _)) => Ok(()),
         _ => Err(Stop::Git(format!("{} is not empty", String::from_utf8_lossy(at.path)))),
     }
 }

@@ -95,6 +95,15 @@ impl Desk {
             }
             20 => drop(self.git(&["commit", "-q", "--allow-empty", "-m", "same"])),
             21 => drop(self.git(&["update-ref", "--no-deref", "HEAD", "HEAD"])),
+            23 => {
+                // A mode that only the index was told, and that is committed.
+                self.git(&["update-index", "--chmod=+x", "--", "d/a"]);
+                self.git(&["commit", "-q", "--allow-empty", "-m", "mode"]);
+            }
+            24 => {
+                drop(std::fs::set_permissions(at("d/a"), Permissions::from_mode(0o755)));
+                self.git(&["-c", "core.fileMode=false", "update-index", "-q", "--refresh"]);
+            }
             22 => drop(std::fs::rename(at("z"), at("w")).and_then(|()| symlink("w", at("z")))),
             _ => drop(self.git(&["update-index", "-q", "--refresh"]).len()),
         }
@@ -111,7 +120,7 @@ fn what_nobody_touched_is_untouched_and_its_bytes_are_those_of_a_walk() {
 
 #[test]
 fn whatever_is_done_is_seen() {
-    for act in 0..23 {
+    for act in 0..25 {
         let desk = Desk::new();
         desk.act(act);
         let harmless = [19, 20, 21].contains(&act);
@@ -136,7 +145,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_untouched_is_clean_to_git_and_holds_no_repository(acts in prop::collection::vec(0..24_usize, 0..4)) {
+    fn what_is_untouched_is_clean_to_git_and_holds_no_repository(acts in prop::collection::vec(0..26_usize, 0..4)) {
         let desk = Desk::new();
         acts.iter().for_each(|act| desk.act(*act));
         if desk.untouched(Sizes::Left).is_some() {
