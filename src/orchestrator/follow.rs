@@ -59,6 +59,10 @@ const TERMINATED: u8 = 143;
 const LOOK: Duration = Duration::from_millis(100);
 const SILENT: Duration = Duration::from_secs(5);
 
+/// A supervisor that lives for less than this has a brief life, and so many of those one after the other are enough.
+const BRIEF: Duration = Duration::from_secs(10);
+const BRIEF_LIVES: u32 = 25;
+
 /// Follows a run to its end. `news` is called at every change, and once at the end.
 pub fn follow(
     repo: &Repository,
@@ -96,6 +100,7 @@ fn follow_on(
         Watcher::new(run, limit, on_interrupt)?
     };
     let (mut idle, mut seen, mut silent) = (0, store.count_entries(run)?, Some(Instant::now()));
+    let (mut brief, mut began) = (0, Instant::now());
     loop {
         ensure_supervised(repo, store, run)?;
         let left = runtime.block_on(watcher.watch(|| is_enough(store)))?;
@@ -126,7 +131,10 @@ fn follow_on(
         // That it took over is the one thing that every successor writes.
         idle = if now > seen + 1 { 0 } else { idle + 1 };
         seen = now;
-        if idle >= SUCCESSORS {
+        // One that dies of what it does next, each time, does something before that, each time.
+        brief = if began.elapsed() < BRIEF { brief + 1 } else { 0 };
+        began = Instant::now();
+        if idle >= SUCCESSORS || brief >= BRIEF_LIVES {
             return Err(RunError::SupervisorDead { run: run.to_string(), detail: last_words(repo, run) });
         }
     }

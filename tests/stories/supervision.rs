@@ -167,6 +167,19 @@ fn who_follows_a_run_hears_of_its_end_although_its_supervisor_dies() {
 }
 
 #[test]
+fn supervisors_that_die_again_and_again_of_what_they_do_next_are_given_up() {
+    let world = World::new();
+    let mut client = world.command(&["run", "--confine", "off", "--", "true"]);
+    // Each of them writes something before that.
+    client.env("TREEHAND_CRASH_AT", "after:4");
+    let given_up = support::answer(client).expect(1);
+    assert!(given_up.stderr.contains("treehand cancel"), "{}", given_up.stderr);
+    // Without what kills them it comes to its end.
+    world.treehand(&["resume", &world.only_run(), "--json"]).expect(0);
+    world.assert_nothing_left();
+}
+
+#[test]
 fn a_pause_starts_nothing_new_and_a_resume_goes_on() {
     let world = World::new();
     world.shell("mkfifo \"$HOME/../go\" \"$HOME/../begun\"").expect(0);
