@@ -33,7 +33,7 @@ pub fn write(
     quarantine.isolated(["update-ref", "--stdin"]).stdin(lines).run()?;
     let create = quarantine.isolated(["bundle", "create", "--quiet"]).arg(file).arg("--branches");
     create.args(known.iter().map(|commit| format!("^{commit}"))).run()?;
-    File::open(file).and_then(|file| file.sync_all()).map_err(fs::at("write", file))?;
+    fs::sync(file)?;
     verify(repo, heads, file)
 }
 

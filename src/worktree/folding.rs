@@ -9,16 +9,10 @@ use super::error::Result;
 use super::repository::Repository;
 use super::result_policy::{RawChange, Refusal};
 use crate::model::CommitId;
-use crate::sys::git::GitCommand;
 
 /// True where git was told, or found out, that case does not count.
 pub fn folds(repo: &Repository) -> Result<bool> {
-    folds_for(repo.bare([] as [&str; 0]))
-}
-
-/// The same for the git dir that a command is about: a worktree can have a setting of its own.
-pub fn folds_for(command: GitCommand) -> Result<bool> {
-    Ok(command.flag("core.ignorecase")?.unwrap_or(false))
+    Ok(repo.bare([] as [&str; 0]).flag("core.ignorecase")?.unwrap_or(false))
 }
 
 /// The name that all spellings of a path have in common.

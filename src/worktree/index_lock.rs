@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::checkouts::Checkout;
 use super::error::{Result, WorktreeError};
+use super::exact;
 use super::in_the_way::{Present, directories, in_the_way};
 use super::patience::Waiting;
 use super::quarantine::quote_alternate;
@@ -31,20 +32,6 @@ const SIGNATURE: &str = "treehand ";
 
 /// For an index that is smaller, git takes no longer than it takes to look for what a move is about.
 const WORTH: u64 = 512 << 10;
-
-/// What a part of an index is moved with: settings that would have git write more into it, or another form of it.
-const PLAIN: [&str; 10] = [
-    "-c",
-    "core.fsmonitor=false",
-    "-c",
-    "core.untrackedCache=false",
-    "-c",
-    "core.splitIndex=false",
-    "-c",
-    "index.sparse=false",
-    "-c",
-    "core.sparseCheckout=false",
-];
 
 /// A worktree whose index is locked by us; dropping it gives the lock up.
 pub struct IndexLock<'a> {
@@ -179,7 +166,9 @@ impl<'a> IndexLock<'a> {
         let [from, to] = part.trees();
         let objects = part.objects();
         let objects = OsString::from_vec(quote_alternate(objects.as_os_str().as_bytes()));
-        let command = self.git(PLAIN).args(["read-tree", "-m", "-u"]).args(also).args([from, to]);
+        // Without settings that would have git write more into it, or another form of it.
+        let plain = self.git(exact::SETTINGS).args(["-c", "core.sparseCheckout=false"]);
+        let command = plain.args(["read-tree", "-m", "-u"]).args(also).args([from, to]);
         command.env("GIT_INDEX_FILE", part.index()).env("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects)
     }
 

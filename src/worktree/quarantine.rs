@@ -280,13 +280,13 @@ impl Quarantine {
             for extension in ["pack", "rev", "idx"] {
                 let name = format!("{stem}.{extension}");
                 if fs::exists(&pack_dir.join(&name))? {
-                    sync_file(&pack_dir.join(&name))?;
+                    fs::sync(&pack_dir.join(&name))?;
                     alike::set_read_only(&pack_dir.join(&name), &target)?;
                     fs::move_path(&pack_dir.join(&name), &target.join(&name))?;
                 }
             }
         }
-        sync_file(&target)?;
+        fs::sync(&target)?;
         Ok(kept)
     }
 
@@ -294,11 +294,6 @@ impl Quarantine {
     pub fn discard(self) -> Result<()> {
         Ok(fs::remove_tree(&self.dir)?)
     }
-}
-
-fn sync_file(path: &Path) -> Result<()> {
-    let synced = std::fs::File::open(path).and_then(|file| file.sync_all());
-    Ok(synced.map_err(fs::at("write", path))?)
 }
 
 impl Kept {

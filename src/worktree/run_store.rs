@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::abandoned::children;
 use super::conversion;
 use super::error::Result;
 use super::originals;
@@ -47,16 +48,14 @@ pub fn content_beside(objects: &Path) -> Option<PathBuf> {
 
 /// The commits that were brought into the store in this private directory; none where there is none.
 pub fn brought_in(private: &Path) -> Result<Vec<CommitId>> {
+    brought_into(&private.join(STORE))
+}
+
+fn brought_into(store: &Path) -> Result<Vec<CommitId>> {
     // Nothing here ever packs refs.
-    let refs = private.join(STORE).join(BROUGHT);
-    if !fs::exists(&refs)? {
-        return Ok(Vec::new());
-    }
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(&refs).map_err(fs::at("read", &refs))? {
-        let name = entry.map_err(fs::at("read", &refs))?.file_name();
-        found.extend(CommitId::parse(&name.to_string_lossy()).ok());
-    }
+    let refs = children(&store.join(BROUGHT))?;
+    let commit = |path: &PathBuf| CommitId::parse(path.file_name()?.to_str()?).ok();
+    let mut found: Vec<CommitId> = refs.iter().filter_map(commit).collect();
     found.sort();
     Ok(found)
 }
@@ -126,7 +125,9 @@ impl RunStore {
                 self.empty()?;
                 fetch()?;
                 // Something of it is damaged that was not seen.
-                stock::discard(&self.repo, &taken.commit)?;
+                if let Err(error) = stock::discard(&self.repo, &taken.commit) {
+                    tracing::debug!("what was kept of a history stays: {}", chain(&error));
+                }
                 None
             }
             (Err(error), None) => return Err(error),
@@ -143,8 +144,7 @@ impl RunStore {
 
     /// True where nothing was brought in yet.
     fn has_nothing(&self) -> Result<bool> {
-        let private = self.git_dir.parent().unwrap_or(&self.git_dir);
-        Ok(brought_in(private)?.is_empty() && !fs::exists(&self.git_dir.join("packed-refs"))?)
+        Ok(brought_into(&self.git_dir)?.is_empty() && !fs::exists(&self.git_dir.join("packed-refs"))?)
     }
 
     /// A store in which nothing is, refs before what they are of. What somebody left who died over it may have been for another commit.
@@ -166,8 +166,7 @@ impl RunStore {
                 return Ok(None);
             }
             // What is referred to has to be there after a power failure, too.
-            let synced = std::fs::File::open(self.packs()).and_then(|packs| packs.sync_all());
-            synced.map_err(fs::at("write", &self.packs()))?;
+            fs::sync(&self.packs())?;
             if taken.commit != *commit {
                 self.refer(STOCK, &taken.commit)?;
             }
@@ -194,14 +193,14 @@ impl RunStore {
         // Who forbids the file transport to keep submodules from it does not mean a copy of the repository's own commits.
         let args = ["-c", "protocol.version=2", "-c", "protocol.file.allow=always"];
         // What is there already is not to come once more, whatever the user wants of remotes.
-        let args = args.into_iter().chain(["-c", "fetch.negotiationAlgorithm=default"]);
+        let haves = ["-c", "fetch.negotiationAlgorithm=default"];
         // A graft would keep back the commits that it hides, and the history here would be broken. What a partial clone lacks
         // of the commit's files is fetched from its remote; of those that are history, everything would be.
         let whole = match self.local {
             true => "--upload-pack=GIT_GRAFT_FILE=/dev/null/none GIT_NO_LAZY_FETCH=1 git upload-pack",
             false => "--upload-pack=GIT_GRAFT_FILE=/dev/null/none GIT_NO_LAZY_FETCH=0 git upload-pack",
         };
-        let fetch = self.repo.git.bare(&self.git_dir, args).args(settings);
+        let fetch = self.repo.git.bare(&self.git_dir, args).args(haves).args(settings);
         let fetch = fetch.args(["fetch", "--quiet", "--no-tags", whole]);
         let fetch = fetch.args(["--no-write-fetch-head", "--no-auto-maintenance"]);
         let fetch = fetch.args(is_partial.then_some("--depth=1")).arg("--end-of-options");

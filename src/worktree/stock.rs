@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
+use super::abandoned::children;
 use super::error::Result;
 use super::repository::Repository;
 use crate::model::CommitId;
@@ -220,8 +221,7 @@ fn link(from: &Path, into: &Path, files: &[Listed]) -> Result<()> {
             Err(_) => {
                 let aside = into.join(format!("{name}.aside"));
                 fs::copy_keeping_time(&file, &aside)?;
-                let synced = std::fs::File::open(&aside).and_then(|file| file.sync_all());
-                synced.map_err(fs::at("write", &aside))?;
+                fs::sync(&aside)?;
                 std::fs::rename(&aside, &place).map_err(fs::at("move", &aside))?;
             }
             Ok(()) => {}
@@ -249,15 +249,8 @@ fn seen(directory: &Path, names: Vec<String>) -> Result<Vec<Listed>> {
 }
 
 fn names(directory: &Path) -> Result<Vec<String>> {
-    let entries = match std::fs::read_dir(directory) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(fs::at("read", directory))?,
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        found.extend(entry.map_err(fs::at("read", directory))?.file_name().into_string().ok());
-    }
-    Ok(found)
+    let name = |path: PathBuf| path.file_name()?.to_str().map(str::to_owned);
+    Ok(children(directory)?.into_iter().filter_map(name).collect())
 }
 
 #[cfg(test)]
@@ -265,6 +258,13 @@ mod tests {
     use super::*;
     use crate::worktree::fixture::Fixture;
     use crate::worktree::run_store::{RunStore, brought_in};
+
+    /// A branch with a history of its own.
+    fn secret(fixture: &Fixture) -> CommitId {
+        let commit = fixture.git(&["commit-tree", "-m", "secret", "main^{tree}"]);
+        fixture.git(&["branch", "secret", &commit]);
+        fixture.tip("refs/heads/secret")
+    }
 
     /// A new store of this name with the history of a commit.
     fn store(fixture: &Fixture, name: &str, commit: &CommitId) -> RunStore {
@@ -387,10 +387,7 @@ mod tests {
     #[test]
     fn what_a_store_had_before_its_maker_died_is_in_no_other() {
         let fixture = Fixture::new();
-        let tip = fixture.tip("refs/heads/main");
-        let secret = fixture.git(&["commit-tree", "-m", "secret", &format!("{tip}^{{tree}}")]);
-        fixture.git(&["branch", "secret", &secret]);
-        let secret = fixture.tip("refs/heads/secret");
+        let (tip, secret) = (fixture.tip("refs/heads/main"), secret(&fixture));
         let died = store(&fixture, "w", &secret);
         fs::remove_file(&died.git_dir().join("refs/treehand").join(secret.as_str())).expect("removed");
         std::fs::write(died.git_dir().join("refs/treehand").join(format!("{tip}.lock")), "").expect("written");
@@ -405,10 +402,7 @@ mod tests {
     #[test]
     fn a_graft_makes_no_history_part_of_another() {
         let fixture = Fixture::new();
-        let tip = fixture.tip("refs/heads/main");
-        let secret = fixture.git(&["commit-tree", "-m", "secret", &format!("{tip}^{{tree}}")]);
-        fixture.git(&["branch", "secret", &secret]);
-        let secret = fixture.tip("refs/heads/secret");
+        let (tip, secret) = (fixture.tip("refs/heads/main"), secret(&fixture));
         store(&fixture, "s", &secret);
         std::fs::create_dir_all(fixture.repo.common_dir.join("info")).expect("made");
         std::fs::write(fixture.repo.common_dir.join("info/grafts"), format!("{tip} {secret}\n")).expect("written");

@@ -4,7 +4,6 @@
 //! in it, and comes to its place by one rename. What it builds on is held by a ref below the same prefix. Refs in submodules
 //! that belong to it go with it.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::bundled::{self, ABOUT, About, BASE, BundledPart, FILE, PLACE};
@@ -155,10 +154,9 @@ fn write_to_its_place(repo: &Repository, quarantine: &Quarantine, content: Conte
         fs::move_path(&half, &place)
     })?;
     for directory in place.ancestors().skip(1).take(3) {
-        let synced = File::open(directory).and_then(|directory| directory.sync_all());
-        if let Err(error) = synced {
+        if let Err(error) = fs::sync(directory) {
             fs::remove_tree(&place)?;
-            return Err(fs::at("write", directory)(error).into());
+            return Err(error.into());
         }
     }
     Ok(())

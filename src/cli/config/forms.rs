@@ -83,6 +83,13 @@ fn whole_number<N: TryFrom<i128>>(node: &Node<'_>) -> Option<N> {
     i128::from_str_radix(integer.as_str(), integer.radix()).ok()?.try_into().ok()
 }
 
+/// How many of something, at least so many.
+fn count(node: &Node<'_>, least: u32) -> Result<u32, Fault> {
+    let integer = node.get_ref().as_integer().ok_or_else(|| Fault::at(node, found_type(node)))?;
+    let number = whole_number(node).filter(|number| *number >= least);
+    number.ok_or_else(|| Fault::at(node, found(&integer.to_string())))
+}
+
 macro_rules! word_form {
     ($kind:ident, $example:literal) => {
         impl Form for $kind {
@@ -177,9 +184,7 @@ impl Form for Count {
         text.parse::<u32>().map(u64::from).map_err(|_| found(text))
     }
     fn from_toml(node: &Node<'_>, _notes: &mut Notes) -> Result<u64, Fault> {
-        let integer = node.get_ref().as_integer().ok_or_else(|| Fault::at(node, found_type(node)))?;
-        let number: Option<u32> = whole_number(node);
-        number.map(u64::from).ok_or_else(|| Fault::at(node, found(&integer.to_string())))
+        count(node, 0).map(u64::from)
     }
     fn to_toml(value: &u64) -> Option<Value> {
         i64::try_from(*value).ok().map(Value::Integer)
@@ -199,8 +204,7 @@ impl Form for Slots {
         text.parse().map_err(|_| found(text))
     }
     fn from_toml(node: &Node<'_>, _notes: &mut Notes) -> Result<u32, Fault> {
-        let integer = node.get_ref().as_integer().ok_or_else(|| Fault::at(node, found_type(node)))?;
-        whole_number(node).ok_or_else(|| Fault::at(node, found(&integer.to_string())))
+        count(node, 0)
     }
     fn to_toml(value: &u32) -> Option<Value> {
         Some(Value::Integer(i64::from(*value)))
@@ -220,9 +224,7 @@ impl Form for Rounds {
         text.parse().ok().filter(|number| *number > 0).ok_or_else(|| found(text))
     }
     fn from_toml(node: &Node<'_>, _notes: &mut Notes) -> Result<u32, Fault> {
-        let integer = node.get_ref().as_integer().ok_or_else(|| Fault::at(node, found_type(node)))?;
-        let number: Option<u32> = whole_number(node).filter(|number| *number > 0);
-        number.ok_or_else(|| Fault::at(node, found(&integer.to_string())))
+        count(node, 1)
     }
     fn to_toml(value: &u32) -> Option<Value> {
         Some(Value::Integer(i64::from(*value)))

@@ -25,7 +25,7 @@ const ASSUME_UNCHANGED: u16 = 1 << 15;
 const EXTENDED: u16 = 1 << 14;
 const SKIP_WORKTREE: u16 = 1 << 14;
 const NAME_LENGTH: u16 = 0xfff;
-const GITLINK: u32 = 0o160_000;
+pub(super) const GITLINK: u32 = 0o160_000;
 const DIRECTORY: u32 = 0o040_000;
 
 /// An id, and the sum at the end.

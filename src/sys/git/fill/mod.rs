@@ -29,6 +29,6 @@ pub use part::{Part, part};
 pub use shift::{Shifted, Way, shift};
 pub use verify::{Looked, untouched, verify};
 
-use super::index::Bytes;
+use super::index::{Bytes, GITLINK};
 use super::pack::id_of;
 use super::tree;

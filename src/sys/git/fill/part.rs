@@ -150,11 +150,10 @@ impl Part {
         // As new as the part: what was changed right after git had moved it is as new as the index then, and git looks at it.
         set_time(aside, &moved)?;
         // As open as well: git goes by what it is told of those who share a repository.
-        let finish = || -> std::io::Result<()> {
-            std::fs::set_permissions(aside, moved.permissions())?;
-            if syncs { File::open(aside)?.sync_all() } else { Ok(()) }
-        };
-        finish().map_err(fs::at("write", aside))?;
+        std::fs::set_permissions(aside, moved.permissions()).map_err(fs::at("write", aside))?;
+        if syncs {
+            fs::sync(aside)?;
+        }
         std::fs::rename(aside, file).map_err(fs::at("replace", file))?;
         Ok(true)
     }

@@ -9,7 +9,7 @@ use super::difference::Difference;
 use super::files::raw;
 use super::index::{Entry, Index};
 use super::shift::parted;
-use super::{id_of, tree};
+use super::{GITLINK, id_of, tree};
 
 /// Paths, and what they are: a mode and an object.
 pub type Side = BTreeMap<Vec<u8>, Held>;
@@ -18,7 +18,7 @@ type Held = (u32, [u8; 20]);
 
 /// What of an index it is about: what differs, the attributes around that, and all that is as new as the index itself (`written`, in seconds).
 pub fn held(whole: &Index, difference: &Difference, written: i64) -> Vec<Entry> {
-    let is_new = |entry: &Entry| i64::from(entry.stat.modified.0) >= written && entry.mode != SUBMODULE;
+    let is_new = |entry: &Entry| i64::from(entry.stat.modified.0) >= written && entry.mode != GITLINK;
     let new = whole.entries.iter().filter(|entry| is_new(entry)).map(|entry| &entry.path);
     let gone = difference.gone.iter().map(|gone| &gone.path);
     let mut around: Vec<&[u8]> =
@@ -36,8 +36,6 @@ pub fn held(whole: &Index, difference: &Difference, written: i64) -> Vec<Entry> 
     };
     whole.entries.iter().filter(is_held).cloned().collect()
 }
-
-const SUBMODULE: u32 = 0o160_000;
 
 /// Entries as a side.
 pub fn named(entries: &[Entry]) -> Side {

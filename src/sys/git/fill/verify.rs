@@ -14,9 +14,9 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, Stat, fstat, openat, readlinkat, 
 
 use super::apply::top;
 use super::files::{At, DIRECTORY, raw, stat};
-use super::id_of;
 use super::index::{self, Entry};
 use super::outcome::{FillError, Stop};
+use super::{GITLINK, id_of};
 use crate::sys::git::index::hex;
 use crate::sys::walk::Sizes;
 use crate::sys::{crew, fs};
@@ -67,7 +67,7 @@ pub fn untouched(tree: &Path, index: &Path, head: &str, sizes: Sizes) -> Result<
     let read = || Ok((std::fs::metadata(index)?.mtime(), std::fs::read(index)?));
     let (written, bytes) = read().map_err(fs::at("read", index))?;
     let index = index::read(&bytes).filter(|index| index.tree().is_some_and(|tree| hex(&tree) == head));
-    let Some(index) = index.filter(|index| index.entries.iter().all(|entry| entry.mode != SUBMODULE)) else {
+    let Some(index) = index.filter(|index| index.entries.iter().all(|entry| entry.mode != GITLINK)) else {
         return Ok(None);
     };
     let terms =
@@ -81,8 +81,6 @@ pub fn untouched(tree: &Path, index: &Path, head: &str, sizes: Sizes) -> Result<
         Err(stop) => stop.into_fill().map(|_| None),
     }
 }
-
-const SUBMODULE: u32 = 0o160_000;
 
 /// What is looked for.
 #[derive(Default)]
@@ -134,7 +132,7 @@ fn directory<'a>(piece: Piece<'a>, terms: &Terms, more: &mut Vec<Piece<'a>>) -> 
             let found = found.map_err(|_| odd("is not there", &first.path))?;
             terms.count(&found);
             let is_submodule = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
-            if first.mode == SUBMODULE && is_submodule {
+            if first.mode == GITLINK && is_submodule {
                 empty(&at)?;
             } else if !stat(&found).is_same(&first.stat) || !has_mode(&found, first.mode) {
                 return Err(odd("was changed", &first.path));
