@@ -13,7 +13,7 @@ use super::queue_args::QueueArgs;
 use super::run_args::RunArgs;
 use super::uninstall_args::UninstallArgs;
 use crate::model::record::ConfineLevel;
-use crate::model::{BranchName, Network, Span, StalePolicy, UpdateBy, Variable, VariableName};
+use crate::model::{BranchName, Directory, Network, Span, StalePolicy, UpdateBy, Variable, VariableName};
 
 /// Fresh git worktrees for every task, merged back under control.
 #[derive(Parser, Debug)]
@@ -207,6 +207,9 @@ pub struct NewArgs {
     /// What a base that is not fresh means: warn, block or update (bring it up to date first)
     #[arg(long)]
     pub stale: Option<StalePolicy>,
+    /// Only the files in this directory and on the way to it, as in git's sparse checkouts; may be given several times
+    #[arg(long, value_name = "DIR", value_parser = Directory::parse, value_hint = ValueHint::DirPath)]
+    pub sparse: Vec<Directory>,
     /// Give it a private git dir that only its own commands enter
     #[arg(long)]
     pub sealed: bool,

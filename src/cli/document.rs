@@ -109,6 +109,7 @@ pub fn workspace(record: &WorkspaceRecord, base: &BaseReport, elapsed_ms: Option
         "strategy_why": record.strategy_why,
         "elapsed_ms": elapsed_ms,
         "sealed": record.sealed,
+        "sparse": record.sparse,
         "lease": record.lease,
     })
 }

@@ -50,6 +50,7 @@ pub mod retry;
 pub mod sensitive;
 pub mod setup;
 pub mod share;
+pub mod sparse;
 
 pub mod spec;
 pub mod state;
@@ -72,6 +73,7 @@ pub use retry::{Delay, FailureClass, RetryPolicy};
 pub use sensitive::{Handling, Sensitive};
 pub use setup::{SetupRecord, SetupStep};
 pub use share::Share;
+pub use sparse::{Directory, Sparse};
 
 pub use spec::{GateSpec, MergePolicy, RunSpec, Strategy, TaskSpec};
 pub use state::{RunState, TaskEvent, TaskState};

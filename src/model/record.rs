@@ -9,8 +9,8 @@ use super::conflict::Resolving;
 use super::health::{HealthRecord, HealthSpans};
 use super::mail::{Message, Question};
 use super::{
-    AdmissionPolicy, BaseReport, Bounds, BranchName, ByteSize, CommitId, Delay, FailureClass, Freshness, Hooks,
-    MergePolicy, OverlapPolicy, ProcId, PushTarget, Reason, RetryPolicy, RunId, RunSpec, RunState, Sensitive,
+    AdmissionPolicy, BaseReport, Bounds, BranchName, ByteSize, CommitId, Delay, Directory, FailureClass, Freshness,
+    Hooks, MergePolicy, OverlapPolicy, ProcId, PushTarget, Reason, RetryPolicy, RunId, RunSpec, RunState, Sensitive,
     SetupRecord, SetupStep, Span, Strategy, Submodules, TaskId, TaskSpec, TaskState, Timestamp, Token, WorkspaceName,
 };
 
@@ -471,6 +471,9 @@ pub struct WorkspaceRecord {
     /// The disk that it was made on, where that is another one than the repository's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<OtherDisk>,
+    /// The directories that are all it was given, where not everything was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sparse: Vec<Directory>,
 }
 
 /// A disk that may be away.

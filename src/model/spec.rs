@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::agent::{AgentChoice, Budget, Handover};
-use super::{BranchName, Network, Span, StalePolicy, TaskId, Variable, VariableName};
+use super::{BranchName, Network, Span, Sparse, StalePolicy, TaskId, Variable, VariableName};
 
 /// How results become commits of the target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -97,6 +97,9 @@ pub struct TaskSpec {
     /// Glob patterns of what it may change; empty means everything.
     #[serde(default)]
     pub paths: Vec<String>,
+    /// How much of the repository it has.
+    #[serde(default)]
+    pub sparse: Sparse,
     /// Deadline of one attempt.
     #[serde(default)]
     pub timeout: Option<Span>,
@@ -134,6 +137,7 @@ impl TaskSpec {
             prompt: None,
             needs: Vec::new(),
             paths: Vec::new(),
+            sparse: Sparse::default(),
             timeout: None,
             net: None,
             env: Vec::new(),

@@ -138,6 +138,7 @@ async fn check_out(context: &Arc<Context>, judged: &Judged) -> Result<SealedPath
             identity: &context.identity,
             lock_reason: None,
             submodules: context.run.submodules,
+            sparse: None,
             held: None,
         };
         let made = sealed::create(&context.repo, &paths, &request)?;

@@ -18,6 +18,7 @@ pub mod control;
 pub mod discard;
 pub mod ending;
 pub mod error;
+pub mod extent;
 pub mod failure;
 pub mod follow;
 pub mod foresight;

@@ -9,8 +9,8 @@ use crate::model::health::HealthSpans;
 use crate::model::record::{ConfineLevel, RunRecord, TaskRecord};
 use crate::model::{
     AdmissionPolicy, BaseReport, Bounds, BranchName, ByteSize, CommitId, MergePolicy, Network, PushTarget, RetryPolicy,
-    RunId, RunSpec, RunState, Sensitive, SetupStep, Span, StalePolicy, Strategy, Submodules, TaskState, Variable,
-    VariableName,
+    RunId, RunSpec, RunState, Sensitive, SetupStep, Span, Sparse, StalePolicy, Strategy, Submodules, TaskState,
+    Variable, VariableName,
 };
 use crate::store::{Store, StoreError};
 use crate::sys::{clock, random};
@@ -21,7 +21,7 @@ use crate::worktree::import::update_ref;
 use crate::worktree::quarantine::Kept;
 use crate::worktree::remote::{Lookup, RemoteBranch};
 use crate::worktree::sealed::Identity;
-use crate::worktree::{Repository, WorktreeError, reach};
+use crate::worktree::{Repository, WorktreeError, reach, sparse};
 
 use super::agents::find::{self, Options};
 use super::context::RunError;
@@ -105,6 +105,7 @@ pub fn plan(repo: &Repository, mut spec: RunSpec, settings: &StartSettings) -> R
     if matches!(settings.confine, ConfineLevel::Off | ConfineLevel::External) {
         warnings.extend(restricts_network(&spec, &settings.setup).then(|| NET_IS_NOT_ENFORCED.to_owned()));
     }
+    require_directories(repo, &spec, &accepted.report.commit)?;
     let into = target(repo, spec.into.as_ref(), spec.merge == Some(MergePolicy::Manual), &base)?;
     let before = target_tip(repo, &into, &accepted.report)?;
     refuse_name_clash(repo)?;
@@ -210,6 +211,16 @@ fn restricts_network(spec: &RunSpec, setup: &[SetupStep]) -> bool {
     let asked = spec.tasks.iter().map(|task| &task.net).chain(gates.map(|gate| &gate.net));
     let asked = asked.chain(setup.iter().map(|step| &step.net));
     asked.flatten().any(|network| *network != Network::Full)
+}
+
+/// Refuses a task whose directories the base does not have; one that builds on others may mean what they make.
+fn require_directories(repo: &Repository, spec: &RunSpec, base: &CommitId) -> Result<(), RunError> {
+    for task in spec.tasks.iter().filter(|task| task.needs.is_empty()) {
+        if let Sparse::Directories(directories) = &task.sparse {
+            sparse::require(repo, base, directories)?;
+        }
+    }
+    Ok(())
 }
 
 /// Records a planned run; a target that is not there yet is made at the base. A run that began in the same millisecond may

@@ -13,6 +13,7 @@ use super::agents::{equip, judge, succession};
 use super::attempt::AttemptEnd;
 use super::context::{Context, RunError, blocking};
 use super::discard;
+use super::extent::extent;
 use super::failure::{self, Wrong, after_failure, close_attempt, is_unanswered};
 
 use super::refusal::{cancel, fail, reject};
@@ -24,7 +25,8 @@ use super::task_attempt;
 use super::task_branch;
 use crate::model::agent::AgentChoice;
 use crate::model::record::TaskRecord;
-use crate::model::{BranchName, CommitId, Reason, ReasonKind, TaskEvent, TaskId, TaskState};
+use crate::model::sparse::Patterns;
+use crate::model::{BranchName, CommitId, Reason, ReasonKind, Sparse, TaskEvent, TaskId, TaskSpec, TaskState};
 use crate::sys::{fs, random};
 use crate::worktree::WorktreeError;
 use crate::worktree::import::update_ref;
@@ -133,6 +135,7 @@ fn prepare(context: &Context, id: &TaskId) -> Result<Preparation, RunError> {
     let lent: Vec<&CommitId> = [&context.run.base.commit, &base].into_iter().chain(of_conflict).collect();
     let lenders = context.lend(&lent)?;
     let base_name = BranchName::parse(&context.run.base.reference).ok();
+    let sparse = sparse(context, &task)?;
     let request = SealRequest {
         base: &base,
         branch: &task.branch,
@@ -141,6 +144,7 @@ fn prepare(context: &Context, id: &TaskId) -> Result<Preparation, RunError> {
         identity: &context.identity,
         lock_reason: Some(format!("treehand run {run} task {id}")),
         submodules: context.run.submodules,
+        sparse: sparse.as_ref(),
         held: None,
     };
     let made = sealed::create(repo, &paths, &request)?;
@@ -150,6 +154,19 @@ fn prepare(context: &Context, id: &TaskId) -> Result<Preparation, RunError> {
         resolve::lay_out(context, &task, resolving, (&paths, &base))?;
     }
     Ok(Preparation::Ready(Box::new(Prepared { paths, base, lenders, filled: Some(made.filled), goes_on: None })))
+}
+
+/// What it gets of the files, where not everything; in a conflict it has to see whatever that touches.
+fn sparse(context: &Context, task: &TaskRecord) -> Result<Option<Patterns>, RunError> {
+    if task.resolving.is_some() {
+        return Ok(None);
+    }
+    let all = match task.spec.sparse {
+        Sparse::Auto => context.store(|store| store.tasks(&context.run.id))?,
+        Sparse::Whole | Sparse::Directories(_) => Vec::new(),
+    };
+    let all: Vec<&TaskSpec> = all.iter().map(|task| &task.spec).collect();
+    Ok(extent(&task.spec, &all).map(|directories| Patterns::of(&directories)))
 }
 
 /// The workspace of the attempt before, where the next one goes on with what that left.

@@ -215,6 +215,7 @@ mod tests {
                 sealed,
                 submodules: Submodules::Local,
                 copy: &["*.log".to_owned()],
+                sparse: &[],
             };
             // Not the one of the terminal, which who runs the tests in the background may have ignored.
             let interrupt = |progress: CopyProgress| {

@@ -73,7 +73,7 @@ fn by_slot_or_written(repo: &Repository, place: &Place<'_>, commit: &CommitId) -
 }
 
 /// The worktree's own part of the git dir, as git has just written down where that is.
-fn admin_of(tree: &Path) -> Result<PathBuf> {
+pub(super) fn admin_of(tree: &Path) -> Result<PathBuf> {
     let link = tree.join(".git");
     let text = std::fs::read(&link).map_err(fs::at("read", &link))?;
     Ok(tree.join(bytes_path(text.strip_prefix(b"gitdir: ").unwrap_or(&text).trim_ascii_end())))

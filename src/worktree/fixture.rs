@@ -99,8 +99,16 @@ impl Fixture {
 
     pub fn new_workspace(&self, name: &str, sealed: bool) -> WorkspaceRecord {
         let (name, branch) = (WorkspaceName::parse(name).expect("a name"), BranchName::parse(name).expect("a name"));
-        let (base, copy, submodules) = (self.base(), &[], Submodules::Local);
-        let request = NewWorkspace { name: &name, branch: &branch, base, template: TEMPLATE, sealed, submodules, copy };
+        let request = NewWorkspace {
+            name: &name,
+            branch: &branch,
+            base: self.base(),
+            template: TEMPLATE,
+            sealed,
+            submodules: Submodules::Local,
+            copy: &[],
+            sparse: &[],
+        };
         plain::create(&self.repo, &self.store, &request, &|_| {}).expect("created").record
     }
 

@@ -87,6 +87,7 @@ pub mod seen;
 pub mod sensitive;
 pub mod sensitive_paths;
 pub mod setup;
+pub mod sparse;
 mod spelling;
 pub mod stack;
 pub mod stamp;

@@ -17,9 +17,11 @@ use super::import::update_ref;
 use super::repository::Repository;
 use super::run_store::RunStore;
 use super::sealed::{self, Identity, SealRequest, Sealed, SealedPaths};
+use super::sparse;
 use super::submodules::{self, Submodule};
 use crate::model::record::{Filled, WorkspaceRecord, WorkspaceState};
-use crate::model::{BaseReport, BranchName, CommitId, Submodules, WorkspaceName};
+use crate::model::sparse::Patterns;
+use crate::model::{BaseReport, BranchName, Directory, Submodules, WorkspaceName};
 use crate::store::{Intent, Store, StoreError};
 use crate::sys::git::GitError;
 use crate::sys::interrupt::Held;
@@ -46,6 +48,8 @@ pub struct NewWorkspace<'a> {
     pub submodules: Submodules,
     /// Patterns of ignored files that come along, besides those of the project's list.
     pub copy: &'a [String],
+    /// The directories that are all it has, where not everything is asked for.
+    pub sparse: &'a [Directory],
 }
 
 /// A workspace that was made.
@@ -79,6 +83,7 @@ pub fn create(
         None => repo.named_tree(request.template, request.name)?,
     };
     refuse_occupied(&tree)?;
+    sparse::require(repo, &request.base.commit, request.sparse)?;
     let disk = disk::other_disk(repo, &tree)?;
     let mut record = WorkspaceRecord {
         name: request.name.clone(),
@@ -95,6 +100,7 @@ pub fn create(
         owner: proc::own(),
         imported: None,
         disk,
+        sparse: request.sparse.to_vec(),
     };
     // Whoever has enough of waiting wants nothing half made.
     let held = Held::hold().map_err(WorktreeError::Signals)?;
@@ -156,7 +162,7 @@ fn make(
     let (branch, commit) = (&record.branch, &record.base.commit);
     create_branch(repo, branch, commit)?;
     let made = match sealed {
-        None => add_tree(repo, &record.path, branch, commit, held).map(|filled| (filled, Vec::new())),
+        None => add_tree(repo, record, held).map(|filled| (filled, Vec::new())),
         Some(paths) => seal(repo, record, paths, request.submodules, held).map(|made| (made.filled, made.submodules)),
     };
     // A signal of the terminal ends the git that was at work, too.
@@ -245,10 +251,11 @@ fn why_not_created(repo: &Repository, branch: &BranchName, error: GitError) -> R
     }
 }
 
-fn add_tree(repo: &Repository, tree: &Path, branch: &BranchName, commit: &CommitId, held: &Held) -> Result<Filled> {
+fn add_tree(repo: &Repository, record: &WorkspaceRecord, held: &Held) -> Result<Filled> {
+    let (tree, commit): (&Path, _) = (&record.path, &record.base.commit);
     // Before git does: nobody removes the directory around it then.
     fs::create_dir_all(tree)?;
-    let added = register(repo, tree, branch).and_then(|()| {
+    let added = register(repo, record).and_then(|()| {
         let git = |args: &[&str]| repo.git.within(tree, args);
         let filled = filled::write(
             repo,
@@ -287,17 +294,24 @@ pub fn remove_entries_dir_if_empty(repo: &Repository) {
 
 /// Registers a worktree without files. One at a time: git looks into every entry to see where the branch is checked out,
 /// and fails on one that another git is just writing ("failed to read …/commondir").
-fn register(repo: &Repository, tree: &Path, branch: &BranchName) -> Result<()> {
+fn register(repo: &Repository, record: &WorkspaceRecord) -> Result<()> {
+    let (tree, branch) = (&record.path, &record.branch);
     let _lock = FileLock::acquire(&repo.lock(ADDING), &format!("pid {}, registering a worktree", std::process::id()))?;
     for attempt in 1.. {
         // Started where the person stands: git gives the new one that worktree's own settings and sparse checkout.
         let add = repo.git.bare(&repo.git_dir, ["worktree", "add", "--quiet", "--no-checkout"]);
         match add.arg(tree).arg(branch.as_str()).run() {
             Err(GitError::Failed { stderr, .. }) if attempt < REGISTRATIONS && is_pruned(&stderr) => {}
-            other => return Ok(other.map(drop)?),
+            other => {
+                other?;
+                break;
+            }
         }
     }
-    Ok(())
+    match record.sparse.as_slice() {
+        [] => Ok(()),
+        directories => sparse::set(repo, tree, &filled::admin_of(tree)?, &Patterns::of(directories)),
+    }
 }
 
 /// How often a worktree is registered whose entry somebody takes away meanwhile.
@@ -320,6 +334,10 @@ fn seal(
     lender.fetch(&repo.common_dir, &record.base.commit)?;
     let lenders: Vec<PathBuf> = vec![lender.objects()];
     let base_name = BranchName::parse(&record.base.reference).ok();
+    let sparse = match record.sparse.as_slice() {
+        [] => sparse::of_here(repo)?,
+        directories => Some(Patterns::of(directories)),
+    };
     let request = SealRequest {
         base: &record.base.commit,
         branch: &record.branch,
@@ -328,6 +346,7 @@ fn seal(
         identity: &Identity::of_user(repo)?,
         lock_reason: Some(format!("treehand sealed workspace {}", record.name)),
         submodules,
+        sparse: sparse.as_ref(),
         held: Some(held),
     };
     sealed::create(repo, paths, &request)

@@ -14,8 +14,10 @@ use super::filled::{self, Empty};
 use super::quarantine::{copy_shallow, object_format, write_bare_skeleton};
 use super::repository::{Repository, SIGN};
 use super::run_store::content_beside;
+use super::sparse;
 use super::submodules::{self, Submodule};
 use crate::model::record::{Filled, WorkspaceRecord};
+use crate::model::sparse::Patterns;
 use crate::model::{BranchName, CommitId, RunId, Submodules, TaskId};
 use crate::sys::interrupt::Held;
 use crate::sys::{alike, fs};
@@ -74,6 +76,8 @@ pub struct SealRequest<'a> {
     pub lock_reason: Option<String>,
     /// Which submodules come along.
     pub submodules: Submodules,
+    /// What of its files is there, where not all are.
+    pub sparse: Option<&'a Patterns>,
     /// The signals that end the making of it.
     pub held: Option<&'a Held>,
 }
@@ -197,6 +201,7 @@ fn fill(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Re
 fn write_private_dir(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -> Result<()> {
     let format = object_format(request.base);
     let config = private_config(repo, &paths.git_dir, request.identity)?;
+    let config = config + &request.sparse.map(sparse::settings).unwrap_or_default();
     write_bare_skeleton(&paths.git_dir, format, request.lenders, &config)?;
     if let Some(lender) = request.lenders.first().and_then(|objects| objects.parent()) {
         copy_shallow(lender, &paths.git_dir)?;
@@ -231,6 +236,9 @@ fn add_tree(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -
     let args = content.as_ref().map(|content| ["-c", content]);
     let add = ["worktree", "add", "--quiet", "--no-checkout", "--no-track", "-b", request.branch.as_str()];
     repo.git.bare(&paths.git_dir, add).arg(&staging).arg(request.base.as_str()).run()?;
+    if let Some(patterns) = request.sparse {
+        sparse::put(patterns, &paths.admin)?;
+    }
     // Content that LFS has nowhere near stays a pointer; what it has is there.
     let git = |more: &[&str]| {
         let command = repo.git.within(&staging, args.iter().flatten()).args(more);

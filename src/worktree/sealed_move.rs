@@ -22,7 +22,9 @@ use super::run_store::RunStore;
 use super::sealed::SealedPaths;
 use super::sealed_index::{self, Look};
 use super::sealed_submodules::{Follower, followers, replace_index};
+use super::sparse;
 use crate::model::record::WorkspaceRecord;
+use crate::model::sparse::Patterns;
 use crate::model::{CommitId, Token};
 use crate::sys::fs;
 use crate::sys::git::GitCommand;
@@ -44,6 +46,7 @@ pub struct Still<'a> {
     repo: &'a Repository,
     paths: SealedPaths,
     store: RunStore,
+    sparse: Option<Patterns>,
     /// What it holds.
     pub captured: Captured,
     /// Where its HEAD is.
@@ -62,7 +65,8 @@ impl<'a> Still<'a> {
         let store = RunStore::at(repo, &paths.private, &record.base.commit)?;
         let captured = capture_work(repo, &paths, &record.base.commit)?;
         let head = head_beneath(&paths.git_dir, &HeadPlace::of_tree())?;
-        Ok(Still { repo, paths, store, captured, head })
+        let sparse = sparse::of_private(captured.git(), &paths.git_dir, &captured.scratch)?;
+        Ok(Still { repo, paths, store, sparse, captured, head })
     }
 
     /// True when it has this state.
@@ -89,7 +93,7 @@ impl<'a> Still<'a> {
         if let Err((message, path)) = self.followers(to)? {
             return Ok(Some(Obstacle { message, paths: vec![path.to_string_lossy().into_owned()] }));
         }
-        let dry_run = self.move_files(to, &["-n"]).output()?;
+        let dry_run = self.move_files(to, &["-n"])?.output()?;
         let stderr = String::from_utf8_lossy(&dry_run.stderr).trim().to_owned();
         let message = || format!("git cannot move {}: {stderr}", self.paths.tree.display());
         Ok((!dry_run.status.success()).then(|| Obstacle { message: message(), paths: Vec::new() }))
@@ -100,11 +104,11 @@ impl<'a> Still<'a> {
         let private = &self.paths.git_dir;
         let reference = head_file(private, &HeadPlace::of_tree())?;
         let followers = self.followers(to)?;
-        self.move_files(to, &[]).run()?;
+        self.move_files(to, &[])?.run()?;
         for follower in followers.unwrap_or_default() {
             follower.follow()?;
         }
-        self.git(["read-tree", "-m", "--no-recurse-submodules", to.head.as_str()]).run()?;
+        self.sparse(to)?.args(["read-tree", "-m", "--no-recurse-submodules", to.head.as_str()]).run()?;
         replace_index(&self.captured.scratch, private, "worktrees/wt".as_ref())?;
         if let Some(name) = &to.index {
             self.with_index(|look| sealed_index::put_back(&self.paths, look, name))?;
@@ -129,9 +133,23 @@ impl<'a> Still<'a> {
         followers(self.repo, &self.paths, &self.store, &self.captured, &to.work)
     }
 
-    fn move_files(&self, to: &State, flags: &[&str]) -> GitCommand {
-        let command = self.git(["read-tree", "-m", "-u", "--no-recurse-submodules"]).args(flags);
-        command.args([self.captured.commit.as_str(), to.work.as_str()])
+    fn move_files(&self, to: &State, flags: &[&str]) -> Result<GitCommand> {
+        let command = self.sparse(to)?.args(["read-tree", "-m", "-u", "--no-recurse-submodules"]).args(flags);
+        Ok(command.args([self.captured.commit.as_str(), to.work.as_str()]))
+    }
+
+    /// A git that leaves out of the tree what is not there, where that is sparse. What somebody works on is there wherever it is: git
+    /// would take it away as if it were tracked.
+    fn sparse(&self, to: &State) -> Result<GitCommand> {
+        let Some(patterns) = &self.sparse else { return Ok(self.git([])) };
+        let between = |head: &CommitId, work: &CommitId| {
+            let diff = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", head.as_str(), work.as_str()];
+            self.git(diff).run()
+        };
+        let (before, after) = (between(&self.head, &self.captured.commit)?, between(&to.head, &to.work)?);
+        let patterns = patterns.with(before.records().chain(after.records()));
+        sparse::put(&patterns, &self.captured.scratch)?;
+        Ok(self.git([]).args(sparse::flags(&patterns)))
     }
 
     fn git<'s>(&self, args: impl IntoIterator<Item = &'s str>) -> GitCommand {

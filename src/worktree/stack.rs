@@ -149,6 +149,7 @@ mod tests {
             owner: None,
             imported: None,
             disk: None,
+            sparse: Vec::new(),
         }
     }
 

@@ -50,6 +50,7 @@ mod sensitive;
 mod setup;
 mod shell;
 mod slots;
+mod sparse;
 mod stacked;
 mod stale;
 mod submodules;

@@ -540,6 +540,7 @@ pub fn abandoned_box(fixture: &Fixture, state: &str, task_state: &str) -> (RunRe
         identity: &identity,
         lock_reason: Some("a task".into()),
         submodules: Submodules::Local,
+        sparse: None,
         held: None,
     };
     sealed::create(&fixture.repo, &paths, &request).expect("sealed");

@@ -306,6 +306,7 @@ mod tests {
             owner: None,
             imported: None,
             disk: None,
+            sparse: Vec::new(),
         };
         RemoveFacts {
             record,

@@ -60,6 +60,7 @@ pub(super) fn make(session: &Session, args: &NewArgs) -> Result<(WorkspaceRecord
         sealed: args.sealed,
         submodules: worktree.submodules,
         copy: &worktree.copy,
+        sparse: &args.sparse,
     };
     let created = create(&session.repo, &store, &request, &copied::progress(&session.out));
     accepted.kept.map(Kept::release).transpose()?;

@@ -8,7 +8,8 @@ use std::collections::{HashMap, HashSet};
 use globset::GlobBuilder;
 
 use crate::model::ids::IdError;
-use crate::model::{BranchName, MergePolicy, RunSpec, StalePolicy, Strategy, TaskId, TaskSpec};
+use crate::model::sparse::DirectoryError;
+use crate::model::{BranchName, Directory, MergePolicy, RunSpec, Sparse, StalePolicy, Strategy, TaskId, TaskSpec};
 use crate::orchestrator::graph::find_cycle;
 
 use super::fault::{Faults, TaskFileError, shown};
@@ -22,9 +23,9 @@ pub const SIZE_MAX: usize = 16 * 1024 * 1024;
 
 const RUN_KEYS: [&str; 11] =
     ["goal", "base", "into", "stale", "gates", "strategy", "merge", "jobs", "budget", "task", "tasks"];
-const TASK_KEYS: [&str; 17] = [
-    "id", "agent", "model", "effort", "budget", "handover", "prompt", "command", "needs", "paths", "net", "env",
-    "secrets", "timeout", "stale", "retries", "gates",
+const TASK_KEYS: [&str; 18] = [
+    "id", "agent", "model", "effort", "budget", "handover", "prompt", "command", "needs", "paths", "sparse", "net",
+    "env", "secrets", "timeout", "stale", "retries", "gates",
 ];
 const RETRIES_MAX: u32 = 100;
 /// Longest glob pattern in bytes, and most `{` in it: globset reads nested alternatives recursively.
@@ -179,6 +180,7 @@ fn task<'t>(node: &Node<'t>, (ids, has_goal): (&Ids<'_>, bool), faults: &mut Fau
         prompt: fields.get("prompt").and_then(|node| text("`prompt`", node, faults)).map(str::to_owned),
         needs: fields.get("needs").map(|needs| self::needs(written_id(node), needs, ids, faults)).unwrap_or_default(),
         paths: fields.get("paths").map(|node| paths(node, faults)).unwrap_or_default(),
+        sparse: fields.get("sparse").map(|node| sparse(node, faults)).unwrap_or_default(),
         timeout: fields.get("timeout").and_then(|node| timeout(node, faults)),
         stale: fields.get("stale").and_then(|node| word("`stale`", node, StalePolicy::WORDS, faults)),
         retries: fields
@@ -256,6 +258,27 @@ fn paths(node: &Node<'_>, faults: &mut Faults<'_>) -> Vec<String> {
         }
     }
     paths
+}
+
+/// How much of the repository a task has: a word, or directories.
+fn sparse(node: &Node<'_>, faults: &mut Faults<'_>) -> Sparse {
+    match &node.value {
+        Value::Text(word) if word == "auto" => return Sparse::Auto,
+        Value::List(items) if !items.is_empty() => {}
+        _ => {
+            let hint = "leave `sparse` out to have the whole repository";
+            faults.push_hinted(node.at, "`sparse` must be \"auto\" or an array of directories", hint);
+            return Sparse::default();
+        }
+    }
+    let mut directories = Vec::new();
+    for (path, at) in texts("`sparse`", node, faults) {
+        match Directory::parse(path) {
+            Ok(directory) => directories.push(directory),
+            Err(DirectoryError { why, .. }) => faults.push(at, format!("`{}` in `sparse`: {why}", shown(path))),
+        }
+    }
+    Sparse::Directories(directories)
 }
 
 /// Why a glob cannot match a path in a repository as git names it.
