@@ -17,6 +17,7 @@ use crate::model::{Freshness, Standing, TaskFreshness, TaskState};
 use crate::sys::standing::Processes;
 use crate::sys::{clock, proc};
 use crate::worktree::index_copy::{Dirt, LookedAt};
+use crate::worktree::ports::decide::Lease;
 use crate::worktree::status::WorkspaceStatus;
 
 /// The columns.
@@ -190,9 +191,23 @@ impl Line {
         ((freshness.word().to_owned(), Some(paint)), (base, None))
     }
 
+    /// The ports that a command in it is told, of all that are leased, where so many are wanted for a workspace.
+    pub fn ports(&self, leases: &[Lease], wanted: u16) -> Vec<u16> {
+        let (found, wanted) = match self {
+            Line::Main { .. } => (None, 0),
+            Line::Workspace { record, .. } => (leases.iter().find(|lease| lease.tree == record.path), wanted),
+            Line::Task { run, task, .. } => {
+                let enclosure = task.workspace.as_deref();
+                let is_in = |lease: &&Lease| enclosure.is_some_and(|enclosure| lease.tree.starts_with(enclosure));
+                (leases.iter().find(is_in), run.ports)
+            }
+        };
+        found.map(|lease| lease.told(wanted)).unwrap_or_default()
+    }
+
     /// Its document; the main worktree has none.
-    pub fn document(&self, processes: &[Standing], found: &Found) -> Option<Value> {
-        let shared = json!({"processes": processes, "bytes": found.bytes});
+    pub fn document(&self, processes: &[Standing], ports: &[u16], found: &Found) -> Option<Value> {
+        let shared = json!({"processes": processes, "ports": ports, "bytes": found.bytes});
         let mut document = match self {
             Line::Main { .. } => return None,
             Line::Workspace { record, looked } => workspace_document(record, looked, found),

@@ -57,19 +57,19 @@ fn check_secrets(steps: &[SetupStep]) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Runs the steps in a workspace that was just made. What the document says of them is the answer.
+/// Runs the steps in a workspace that was just made, with its ports. What the document says of them is the answer.
 pub fn run(
     session: &Session,
     store: &Store,
-    record: &WorkspaceRecord,
+    (record, ports): (&WorkspaceRecord, &[u16]),
     granted: Option<Granted>,
 ) -> Result<Value, CliError> {
     let (settings, Some(granted)) = (&session.settings, granted) else { return Ok(json!([])) };
     let steps = &settings.worktree.setup;
     let sealed = record.sealed.then(|| named_sealed(&session.repo, &settings.worktree.path, &record.name));
     let (sealed, bounds) = (sealed.transpose()?, settings.confine.bounds());
-    let inside =
-        Inside { repo: &session.repo, record, sealed: sealed.as_ref(), level: settings.confine.level, bounds: &bounds };
+    let (sealed, level) = (sealed.as_ref(), settings.confine.level);
+    let inside = Inside { repo: &session.repo, record, sealed, level, bounds: &bounds, ports };
     let place = Place { inside, granted, output_limit: settings.confine.limits.output };
     let mut told = Told { out: &session.out, begun: Vec::new(), last: VecDeque::new() };
     match setup::run(&place, store, steps, &mut |news| told.hear(news))? {

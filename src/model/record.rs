@@ -52,6 +52,9 @@ pub struct RunRecord {
     /// The commands that make the trees of its tasks and gates ready.
     #[serde(default)]
     pub setup: Vec<SetupStep>,
+    /// How many ports each of its tasks has for itself.
+    #[serde(default)]
+    pub ports: u16,
     /// The linked worktree that it was asked for in: its settings say who commits.
     #[serde(default)]
     pub asked_in: Option<PathBuf>,

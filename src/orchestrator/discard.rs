@@ -18,7 +18,7 @@ use crate::sys::standing::Processes;
 use crate::sys::{fs, random};
 use crate::worktree::import::{RefChange, update_refs};
 use crate::worktree::sealed::{self, SealedPaths};
-use crate::worktree::{Repository, WorktreeError, import_submodules};
+use crate::worktree::{Repository, WorktreeError, import_submodules, ports};
 
 /// How long the supervisor of a run that is over may take to end.
 const LAST_MOMENTS: Duration = Duration::from_secs(5);
@@ -52,6 +52,7 @@ fn put_away(
         let data = json!({"trash": to_trash(repo, run, (task, paths))?});
         store.edit_task(run, &task.id, "workspace.trashed", data, |_| {})?;
     }
+    ports::release(repo, &paths.tree);
     sealed::remove_if_empty(paths.enclosure.parent());
     take_branch(repo, run, task)?;
     if task.workspace.is_some() {

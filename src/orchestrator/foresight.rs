@@ -21,6 +21,7 @@ use crate::model::record::{ConfineLevel, TaskRecord};
 use crate::model::{Network, OverlapPolicy, SetupStep, TaskId, Token};
 use crate::worktree::Repository;
 use crate::worktree::exported::Exported;
+use crate::worktree::ports;
 use crate::worktree::reach::{self, Quarters};
 use crate::worktree::sealed::SealedPaths;
 use crate::worktree::setup;
@@ -161,8 +162,9 @@ fn seen(
     let command = (argv, Token::from_bytes([0; 16]));
     let mut launch = reach::launch_in(&Quarters::of_sealed(&paths), reach, &run.bounds, run.confine, command);
     let name = format!("{}/{}", run.id, task.id);
-    let exported =
-        Exported { name: &name, branch: &task.branch, base: &run.base.commit, path: &paths.tree, repo: &repo.name };
+    let ports = ports::foreseen(repo, &paths.tree, run.ports);
+    let (branch, base, path) = (&task.branch, &run.base.commit, &paths.tree);
+    let exported = Exported { name: &name, branch, base, path, repo: &repo.name, ports: &ports };
     furnish(&mut launch, &exported)?;
     let policy = launch.policy(run.confine, &machine);
     let mut environment: Vec<String> = policy.env.into_iter().map(|(name, _)| name).collect();

@@ -62,6 +62,8 @@ pub struct StartSettings {
     pub submodules: Submodules,
     /// The commands that make the trees of tasks and gates ready.
     pub setup: Vec<SetupStep>,
+    /// How many ports each task has for itself.
+    pub ports: u16,
     /// The template of workspace paths.
     pub template: String,
     /// Most bytes of each stream that a log keeps.
@@ -144,6 +146,7 @@ pub(super) fn run_record(
         hooks: repo.hooks,
         submodules: settings.submodules,
         setup: settings.setup.clone(),
+        ports: settings.ports,
         asked_in: repo.here.clone().filter(|_| repo.git_dir != repo.common_dir),
         template: settings.template.clone(),
         output_limit: settings.output_limit,

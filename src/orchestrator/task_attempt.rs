@@ -2,7 +2,7 @@
 //!
 //! Everything is thought out before the attempt is on record, and made after it: what is lent to an agent is known to whoever recovers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -14,7 +14,7 @@ use super::agents::loan::Lent;
 use super::agents::spent;
 use super::agents::succession::GoesOn;
 use super::attempt::{self, Attempt, AttemptEnd};
-use super::context::{Context, RunError};
+use super::context::{Context, RunError, blocking};
 use super::mail;
 use super::resolve;
 use super::result::Prepared;
@@ -30,6 +30,7 @@ use crate::model::{ProcId, TaskEvent, TaskId, Token};
 use crate::store::StoreError;
 use crate::sys::{clock, proc};
 use crate::worktree::exported::Exported;
+use crate::worktree::ports;
 use crate::worktree::sealed::SealedPaths;
 
 /// Gives a launch what a task's command has besides its place: variables, secrets, its network.
@@ -151,7 +152,8 @@ pub async fn run(
     let log = context.repo.attempt_log(&context.run.id, id, n);
     let name = format!("{}/{id}", context.run.id);
     let (branch, base, path, repo) = (&task.branch, &prepared.base, &prepared.paths.tree, &context.repo.name);
-    let exported = Exported { name: &name, branch, base, path, repo };
+    let ports = leased(context, path.clone()).await?;
+    let exported = Exported { name: &name, branch, base, path, repo, ports: &ports };
     let mut launch = launch_of(context, (&task, n), (prepared, &exported), token)?;
     launch.log = Some(context.log_plan(&log));
     let agent = equip::next(&context.run, &task)?;
@@ -188,6 +190,12 @@ pub async fn run(
     let started = |process: Option<&ProcId>| Ok(note_process(context, (id, n), process)?);
     let heard = ears.timed(attempt::run_heard(attempt, started, &ears), timed);
     mail::attended(context, id, prepared.paths.home.clone(), heard).await
+}
+
+/// The ports of a task's tree.
+async fn leased(context: &Arc<Context>, tree: PathBuf) -> Result<Vec<u16>, RunError> {
+    let context = Arc::clone(context);
+    blocking(move || ports::lease(&context.repo, &tree, context.run.ports)).await
 }
 
 /// What a task's command is started with; of an agent what any command has, and not yet what is its own.

@@ -32,6 +32,7 @@ use crate::worktree::WorktreeError;
 use crate::worktree::import::update_ref;
 use crate::worktree::import_submodules;
 use crate::worktree::merge::{self, Merged, Signature, merge_trees};
+use crate::worktree::ports;
 use crate::worktree::quarantine::Quarantine;
 use crate::worktree::reach;
 use crate::worktree::sealed::{self, SealRequest, SealedPaths};
@@ -343,7 +344,9 @@ pub fn reclaim(context: &Context, id: &TaskId) -> Result<(), RunError> {
         return Ok(());
     }
     if task.workspace.is_some() {
-        sealed::remove(&context.paths(id)?)?;
+        let paths = context.paths(id)?;
+        sealed::remove(&paths)?;
+        ports::release(&context.repo, &paths.tree);
     }
     // The branch goes only while it is where we left it: commits that a person added to it stay.
     let expected = task.commit.clone().or(task.base.clone());

@@ -1,10 +1,12 @@
 //! Advisory lock files: held by the kernel for as long as the holder lives, so that no lock outlives its owner.
 //!
-//! The file names its holder for messages only; whether it is held is asked of the kernel. The file itself stays.
+//! The file names its holder for messages only; whether it is held is asked of the kernel. The file itself stays, unless whoever
+//! holds the lock takes it away.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,18 @@ impl FileLock {
     /// Says something else about the holder.
     pub fn sign_anew(&mut self, holder: &str) {
         sign(&self.file, holder);
+    }
+
+    /// False where the file was taken away, or another put in its place, while this lock was waited for: who comes now does not
+    /// meet it. To be asked of locks whose files go when nobody needs them.
+    pub fn is_at(&self, path: &Path) -> Result<bool, LockError> {
+        let fail = |source| LockError::Io { path: path.to_owned(), source };
+        let own = self.file.metadata().map_err(fail)?;
+        match std::fs::metadata(path) {
+            Ok(there) => Ok((there.dev(), there.ino()) == (own.dev(), own.ino())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(fail(error)),
+        }
     }
 
     /// What the holder of a lock says of itself; nothing where nobody ever held it.
@@ -191,6 +205,19 @@ mod tests {
         drop(held);
         assert!(FileLock::try_acquire(&path, "me").is_ok());
     }
+
+    #[test]
+    fn a_lock_knows_whether_others_meet_it() {
+        let dir = tempfile::tempdir().expect("a temp dir");
+        let path = dir.path().join("one");
+        let held = FileLock::try_acquire(&path, "me").expect("free");
+        assert!(held.is_at(&path).expect("looked"));
+        std::fs::remove_file(&path).expect("removed");
+        assert!(!held.is_at(&path).expect("looked"));
+        let other = FileLock::try_acquire(&path, "you").expect("free");
+        assert!(!held.is_at(&path).expect("looked") && other.is_at(&path).expect("looked"));
+    }
+
     #[test]
     fn a_lock_that_is_held_for_others_ends_with_the_last_of_them() {
         let dir = tempfile::tempdir().expect("a temp dir");

@@ -274,7 +274,7 @@ pub fn require_back(repo: &Repository, directory: &Path) -> Result<()> {
 }
 
 /// Paths as text that a person can read, and as bytes where they are none.
-mod path_text {
+pub(super) mod path_text {
     use std::os::unix::ffi::OsStrExt;
 
     use serde::{Deserializer, Serializer};

@@ -30,6 +30,8 @@ pub struct Inside<'a> {
     pub level: ConfineLevel,
     /// What it may use up and reach.
     pub bounds: &'a Bounds,
+    /// The ports that are the workspace's.
+    pub ports: &'a [u16],
 }
 
 /// A command that can be launched, and what was made for it.
@@ -44,7 +46,7 @@ pub struct Furnished {
 impl Inside<'_> {
     /// Prepares a command and the place for it. What is made goes with [`Furnished::leave`].
     pub fn furnish(&self, machine: &System, command: (Vec<String>, Token)) -> Result<Furnished> {
-        let Inside { repo, record, sealed, level, bounds } = *self;
+        let Inside { repo, record, sealed, level, bounds, ports } = *self;
         let (quarters, reach) = match sealed {
             Some(paths) => {
                 let lenders = [paths.private.join("base.git/objects")];
@@ -60,7 +62,7 @@ impl Inside<'_> {
             }
         };
         let mut launch = reach::launch_in(&quarters, reach, bounds, level, command);
-        launch.env.extend(exported::variables(repo, record));
+        launch.env.extend(exported::variables(repo, record, ports));
         Ok(Furnished { launch, directory: quarters.directory })
     }
 

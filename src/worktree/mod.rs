@@ -63,6 +63,7 @@ pub mod patience;
 pub mod place;
 pub mod plain;
 pub mod pool;
+pub mod ports;
 pub mod private_refs;
 pub mod quarantine;
 pub mod radar;

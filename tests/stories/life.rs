@@ -137,6 +137,7 @@ fn the_command_gets_an_explicit_environment_and_no_input() {
         "TREEHAND_PATH=",
         "TREEHAND_BRANCH=treehand/",
         "TREEHAND_REPO=repo",
+        "TREEHAND_PORT=",
         "TMPDIR=",
     ] {
         assert!(env.lines().any(|line| line.starts_with(name)), "{name} is missing in {env}");

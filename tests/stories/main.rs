@@ -34,6 +34,7 @@ mod night;
 mod offer;
 mod orphans;
 mod overlap;
+mod ports;
 mod push;
 mod queue;
 mod readme;

@@ -304,6 +304,7 @@ fn an_account_is_left_by_all_that_can_be_reached_and_then_for_good() {
     assert_eq!((of(&done, &one).0, of(&done, &away).0), ("done", "kept"), "{done}");
     assert!(of(&done, &away).1.contains("may not be mounted"), "{done}");
     assert_eq!(pairs(&plan["removed"]), pairs(&done["removed"]));
+    assert!(!std::fs::read_to_string(state.join("ports.json")).is_ok_and(|text| text.contains(&one)), "it has ports");
     let left = pairs(&done["left"]);
     for (kind, item) in [("repo", away.clone()), ("shell", rc.to_string_lossy().into_owned())] {
         assert!(left.contains(&(kind.to_owned(), item)), "{left:?}");

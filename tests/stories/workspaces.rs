@@ -337,9 +337,10 @@ fn a_command_in_a_workspace_is_told_where_it_is() {
     let (path, told) = made.split_once('\n').expect("the path comes first");
     let main = world.repo().canonicalize().expect("a path").display().to_string();
     let base = world.git(&["rev-parse", "main"]);
+    let port = world.treehand(&["ls", "--json"]).expect(0).json()["workspaces"][0]["ports"][0].clone();
     let expected = format!(
-        "TREEHAND_BASE={base}\nTREEHAND_BRANCH=work\nTREEHAND_MAIN={main}\nTREEHAND_PATH={path}\nTREEHAND_REPO=repo\n\
-         TREEHAND_WORKSPACE=feature/x\n"
+        "TREEHAND_BASE={base}\nTREEHAND_BRANCH=work\nTREEHAND_MAIN={main}\nTREEHAND_PATH={path}\nTREEHAND_PORT={port}\n\
+         TREEHAND_REPO=repo\nTREEHAND_WORKSPACE=feature/x\n"
     );
     assert_eq!(told, expected);
     let told = world.treehand(&["exec", "--confine", "off", "feature", "--", "sh", "-c", print]).expect(0).stdout;

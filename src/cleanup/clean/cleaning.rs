@@ -17,7 +17,7 @@ use crate::model::cause::chain;
 use crate::store::Store;
 use crate::sys::fs;
 use crate::sys::lock::FileLock;
-use crate::worktree::Repository;
+use crate::worktree::{Repository, ports};
 
 /// Looks at everything and plans; each action says what it will bring.
 pub fn plan(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<CleanPlan> {
@@ -115,6 +115,7 @@ pub fn apply(repo: &Repository, store: &Store, plan: CleanPlan) -> Result<CleanR
     }
     // Of the half-made workspaces that have gone just now.
     recover::recover(repo, store)?;
+    ports::release_gone(repo);
     let freed_bytes = actions.iter().filter(|action| action.outcome == Outcome::Done).map(|action| action.bytes).sum();
     Ok(CleanReport { applied: true, actions, kept, freed_bytes, op: batch.op() })
 }

@@ -26,7 +26,7 @@ use crate::store::Store;
 use crate::sys::git::Reader;
 use crate::sys::{fs, proc};
 use crate::worktree::sealed::{SealedPaths, remove_if_empty};
-use crate::worktree::{Repository, WorktreeError, import_submodules, plain};
+use crate::worktree::{Repository, WorktreeError, import_submodules, plain, ports};
 
 /// What became of the branch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -296,6 +296,7 @@ impl Removal<'_, '_, '_> {
         {
             import_submodules::reclaim(self.repo, &record.branch.full_ref(), tip)?;
         }
+        ports::release(self.repo, &record.path);
         tidy_parents(self.repo, &record.path, paths.is_some());
         Ok(self.report(&branch, &kept, takeaway.saved))
     }

@@ -11,9 +11,9 @@ use crate::cleanup::error::Result;
 use crate::cleanup::places::children;
 use crate::cleanup::schedule::{self, Schedule};
 use crate::sys::{env, fs};
-use crate::worktree::departed;
+use crate::worktree::{departed, ports};
 
-/// What belongs to repositories, below the directory of the user's own state.
+/// What belongs to repositories, below the directory of the user's own state, beside what their workspaces have leased.
 const OF_REPOSITORIES: [&str; 4] = ["known", "sealed", "repos", departed::DIRECTORY];
 
 /// Start files in which people put the line of `shell-init`, below their home.
@@ -63,7 +63,8 @@ fn state_of(state: &Path, need: Need, leaving: &BTreeSet<String>, account: &mut 
     }
     let whole = need == Need::Nobody && foreign.is_empty();
     let mut own = Vec::new();
-    for path in children(state)?.into_iter().filter(|path| !OF_REPOSITORIES.contains(&named(path).as_str())) {
+    let is_theirs = |path: &Path| OF_REPOSITORIES.iter().chain(&ports::FILES).any(|theirs| named(path) == *theirs);
+    for path in children(state)?.into_iter().filter(|path| !is_theirs(path)) {
         own.push(Goes { kind: "state", item: path.display().to_string(), bytes: fs::disk_usage(&path) });
     }
     own.sort_by(|one, other| one.item.cmp(&other.item));

@@ -20,7 +20,7 @@ use crate::worktree::import::{RefChange, update_refs};
 use crate::worktree::pool::filler;
 use crate::worktree::sealed::remove_if_empty;
 use crate::worktree::store_place::UNINSTALLING;
-use crate::worktree::{Repository, abandoned, plain};
+use crate::worktree::{Repository, abandoned, plain, ports};
 
 /// What goes last of treehand's own directory, in this order: without the id nothing outside the repository is found again.
 const LAST: [&str; 9] =
@@ -32,7 +32,9 @@ pub fn raze(repo: &Repository, store: Store, plan: &UninstallPlan, sockets: &[Pa
         FileLock::acquire(&repo.lock("clean"), &format!("treehand uninstall, pid {}", std::process::id()))?;
     let known = scan::known(repo)?;
     refs(repo, &store)?;
+    let trees: Vec<PathBuf> = store.workspaces()?.into_iter().map(|record| record.path).collect();
     drop(store);
+    ports::release_all(repo, &trees);
     for path in &plan.keeps {
         if std::fs::read(path)
             .is_ok_and(|text| text.starts_with(abandoned::KEEP.as_bytes()) && !abandoned::is_held(&text))

@@ -5,7 +5,7 @@
 //! caller adds where.
 
 use std::marker::PhantomData;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use toml::Spanned;
 use toml::Value;
@@ -21,6 +21,7 @@ use crate::model::{
     Submodules,
 };
 use crate::orchestrator::template;
+use crate::worktree::ports::decide::MOST;
 
 /// A value in a file, with where it stands.
 pub(super) type Node<'i> = Spanned<DeValue<'i>>;
@@ -83,10 +84,10 @@ fn whole_number<N: TryFrom<i128>>(node: &Node<'_>) -> Option<N> {
     i128::from_str_radix(integer.as_str(), integer.radix()).ok()?.try_into().ok()
 }
 
-/// How many of something, at least so many.
-fn count(node: &Node<'_>, least: u32) -> Result<u32, Fault> {
+/// How many of something, within bounds.
+fn number<N: TryFrom<i128> + PartialOrd>(node: &Node<'_>, bounds: RangeInclusive<N>) -> Result<N, Fault> {
     let integer = node.get_ref().as_integer().ok_or_else(|| Fault::at(node, found_type(node)))?;
-    let number = whole_number(node).filter(|number| *number >= least);
+    let number = whole_number(node).filter(|number| bounds.contains(number));
     number.ok_or_else(|| Fault::at(node, found(&integer.to_string())))
 }
 
@@ -184,52 +185,48 @@ impl Form for Count {
         text.parse::<u32>().map(u64::from).map_err(|_| found(text))
     }
     fn from_toml(node: &Node<'_>, _notes: &mut Notes) -> Result<u64, Fault> {
-        count(node, 0).map(u64::from)
+        number(node, 0..=u32::MAX).map(u64::from)
     }
     fn to_toml(value: &u64) -> Option<Value> {
         i64::try_from(*value).ok().map(Value::Integer)
     }
 }
 
-/// How many worktrees are kept ready; 0 is none.
-pub(super) struct Slots;
+macro_rules! number_form {
+    ($(#[$what:meta])* $name:ident, $number:ty, $bounds:expr, $expected:expr) => {
+        $(#[$what])*
+        pub(super) struct $name;
 
-impl Form for Slots {
-    type Value = u32;
-    const EXAMPLE: &'static str = "2";
-    fn expected() -> String {
-        "a whole number, 0 for none".to_owned()
-    }
-    fn from_text(text: &str) -> Result<u32, String> {
-        text.parse().map_err(|_| found(text))
-    }
-    fn from_toml(node: &Node<'_>, _notes: &mut Notes) -> Result<u32, Fault> {
-        count(node, 0)
-    }
-    fn to_toml(value: &u32) -> Option<Value> {
-        Some(Value::Integer(i64::from(*value)))
-    }
+        impl Form for $name {
+            type Value = $number;
+            const EXAMPLE: &'static str = "2";
+            fn expected() -> String {
+                $expected
+            }
+            fn from_text(text: &str) -> Result<$number, String> {
+                text.parse().ok().filter(|number| $bounds.contains(number)).ok_or_else(|| found(text))
+            }
+            fn from_toml(node: &Node<'_>, _notes: &mut Notes) -> Result<$number, Fault> {
+                number(node, $bounds)
+            }
+            fn to_toml(value: &$number) -> Option<Value> {
+                Some(Value::Integer(i64::from(*value)))
+            }
+        }
+    };
 }
-
-/// How often something is tried.
-pub(super) struct Rounds;
-
-impl Form for Rounds {
-    type Value = u32;
-    const EXAMPLE: &'static str = "2";
-    fn expected() -> String {
-        "a whole number, at least 1".to_owned()
-    }
-    fn from_text(text: &str) -> Result<u32, String> {
-        text.parse().ok().filter(|number| *number > 0).ok_or_else(|| found(text))
-    }
-    fn from_toml(node: &Node<'_>, _notes: &mut Notes) -> Result<u32, Fault> {
-        count(node, 1)
-    }
-    fn to_toml(value: &u32) -> Option<Value> {
-        Some(Value::Integer(i64::from(*value)))
-    }
-}
+number_form!(
+    /// How many worktrees are kept ready; 0 is none.
+    Slots, u32, 0..=u32::MAX, "a whole number, 0 for none".to_owned()
+);
+number_form!(
+    /// How many ports a workspace has; 0 is none.
+    Ports, u16, 0..=MOST, format!("a whole number up to {MOST}, 0 for none")
+);
+number_form!(
+    /// How often something is tried.
+    Rounds, u32, 1..=u32::MAX, "a whole number, at least 1".to_owned()
+);
 
 /// A size, or a share of what the machine has.
 impl Form for Share {

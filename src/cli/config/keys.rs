@@ -5,7 +5,7 @@
 
 use super::commands::{Gates, Steps};
 use super::forms::{
-    Address, Count, Dollars, Fault, Form, Instructions, Maybe, MessageTemplate, Node, Notes, Program, Reference,
+    Address, Count, Dollars, Fault, Form, Instructions, Maybe, MessageTemplate, Node, Notes, Ports, Program, Reference,
     Rounds, ShellCommand, Slots, Template, Word,
 };
 use super::lists::{AgentNames, IgnoreLines, Paths, Patterns, Profiles, Secrets, Variables};
@@ -81,6 +81,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "worktree.submodules" => worktree.submodules: Submodules, Project::Free;
     "worktree.copy" => worktree.copy: IgnoreLines, Project::Add(join_copy);
     "worktree.setup" => worktree.setup: Steps, Project::Tighten(setup_takes_nothing);
+    "worktree.ports" => worktree.ports: Ports, Project::Free;
     "worktree.pool" => worktree.pool: Slots, Project::Refused;
     "worktree.pool_free" => worktree.pool_free: ByteSize, Project::Refused;
     "worktree.pool_age" => worktree.pool_age: Span, Project::Refused;

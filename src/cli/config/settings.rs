@@ -58,6 +58,8 @@ pub struct WorktreeSettings {
     pub copy: Vec<String>,
     /// The commands that make a new workspace ready.
     pub setup: Vec<SetupStep>,
+    /// How many ports are a workspace's alone.
+    pub ports: u16,
     /// How many worktrees are kept ready.
     pub pool: u32,
     /// How much of the disk they leave free.
@@ -247,6 +249,7 @@ impl Default for WorktreeSettings {
             submodules: Submodules::Local,
             copy: Vec::new(),
             setup: Vec::new(),
+            ports: 1,
             pool: 0,
             pool_free: ByteSize(5 * 1024 * MEBIBYTE),
             pool_age: seconds(7 * DAY_SECONDS),

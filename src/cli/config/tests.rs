@@ -42,6 +42,7 @@ fn without_layers_everything_is_the_documented_default() {
         ("worktree.submodules", "\"local\""),
         ("worktree.copy", "[]"),
         ("worktree.setup", "[]"),
+        ("worktree.ports", "1"),
         ("worktree.pool", "0"),
         ("worktree.pool_free", "\"5G\""),
         ("worktree.pool_age", "\"7d\""),
@@ -311,6 +312,13 @@ fn values_that_cannot_be_read_are_errors_with_place_and_remedy() {
         "for example: jobs = 4 under [supervise]",
     );
     check(
+        "worktree.ports = 101",
+        &[],
+        &[],
+        "/u/config.toml:1:18: `worktree.ports` must be a whole number up to 100, 0 for none: found `101`",
+        "for example: ports = 2 under [worktree]",
+    );
+    check(
         "worktree = 5",
         &[],
         &[],
@@ -341,7 +349,7 @@ fn a_file_that_is_not_toml_is_an_error_with_position() {
 }
 
 /// Every key with values that it accepts.
-const ACCEPTED: [(&str, &[&str]); 63] = [
+const ACCEPTED: [(&str, &[&str]); 64] = [
     ("supervise.agent", &["[]", "['codex', 'claude:opus']"]),
     ("supervise.instructions", &["'{{ prompt }}'"]),
     ("agent.x.command", &["'codex'", "'/opt/codex'"]),
@@ -361,6 +369,7 @@ const ACCEPTED: [(&str, &[&str]); 63] = [
     ("worktree.fetch_deadline", &["'0s'", "'2w'", "'17ms'"]),
     ("worktree.copy", &["[]", "['node_modules/', '!x', '[']"]),
     ("worktree.setup", &["[]", "['npm ci']", "[{ run = 'x', timeout = '5m', net = 'full', env = ['A'] }]"]),
+    ("worktree.ports", &["0", "1", "100"]),
     ("worktree.pool", &["0", "3"]),
     ("worktree.pool_free", &["0", "'2G'"]),
     ("worktree.pool_age", &["'1d'"]),
@@ -467,6 +476,7 @@ proptest! {
         with.confine.network = without.confine.network.clone();
         with.worktree.stale = without.worktree.stale;
         with.worktree.base = without.worktree.base.clone();
+        with.worktree.ports = without.worktree.ports;
         with.supervise.jobs = without.supervise.jobs;
         with.merge = without.merge.clone();
         with.clean.protect = without.clean.protect.clone();

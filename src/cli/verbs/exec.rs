@@ -18,7 +18,7 @@ use crate::model::{Network, VariableName};
 use crate::store::{EntryDraft, Store};
 use crate::sys::random;
 use crate::worktree::inside::{Furnished, Inside};
-use crate::worktree::reach;
+use crate::worktree::{ports, reach};
 
 /// Runs a command in a workspace.
 pub fn run(session: &Session, args: &ExecArgs) -> Result<u8, CliError> {
@@ -34,7 +34,10 @@ pub fn run(session: &Session, args: &ExecArgs) -> Result<u8, CliError> {
     let bounds = session.settings.confine.bounds();
     let paths = record.sealed.then(|| remove::sealed_paths(&session.repo, &record, &session.settings.worktree.path));
     let paths = paths.transpose()?;
-    let inside = Inside { repo: &session.repo, record: &record, sealed: paths.as_ref(), level, bounds: &bounds };
+    let ports = if args.dry_run { ports::foreseen } else { ports::lease };
+    let ports = ports(&session.repo, &record.path, session.settings.worktree.ports);
+    let (repo, sealed) = (&session.repo, paths.as_ref());
+    let inside = Inside { repo, record: &record, sealed, level, bounds: &bounds, ports: &ports };
     let mut furnished = inside.furnish(&machine, (args.command.clone(), token))?;
     let launched = launch(session, &store, args, (&inside, &mut furnished), &machine);
     furnished.leave()?;

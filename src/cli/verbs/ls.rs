@@ -20,10 +20,10 @@ use crate::store::Store;
 use crate::sys::footprint::footprint;
 use crate::sys::standing::Processes;
 use crate::sys::{at_once, clock, env};
-use crate::worktree::WorktreeError;
 use crate::worktree::remote::Lookup;
 use crate::worktree::seen::Seen;
 use crate::worktree::status::Survey;
+use crate::worktree::{WorktreeError, ports};
 
 /// How long a watched list stands before it is made anew.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
@@ -55,8 +55,10 @@ fn show(session: &Session, args: &LsArgs) -> Result<(), CliError> {
     let standing: Vec<Vec<Standing>> = lines.iter().map(|line| line.processes(&processes)).collect();
     if session.out.is_json() {
         let mut documents: Vec<Value> = Vec::new();
+        let (leases, wanted) = (ports::all(&session.repo), session.settings.worktree.ports);
         each_found(seen, &lines, |at, found| {
-            documents.extend(lines[at].document(&standing[at], &found));
+            let ports = lines[at].ports(&leases, wanted);
+            documents.extend(lines[at].document(&standing[at], &ports, &found));
             Ok(())
         })?;
         return Ok(session.out.answer("treehand/workspaces/v1", json!({"workspaces": documents}), String::new)?);

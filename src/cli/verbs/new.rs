@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::args::NewArgs;
 use crate::cli::copied;
@@ -19,20 +19,20 @@ use crate::model::{BaseReport, BranchName, WorkspaceName};
 use crate::sys::proc;
 use crate::worktree::plain::{Along, Made, NewWorkspace, create};
 use crate::worktree::quarantine::Kept;
-use crate::worktree::{WorktreeError, accept, base, base_name, exported, links};
+use crate::worktree::{WorktreeError, accept, base, base_name, exported, links, ports};
 
 /// Makes a workspace.
 pub fn run(session: &Session, args: &NewArgs) -> Result<u8, CliError> {
-    let (record, document) = make(session, args)?;
+    let (record, ports, document) = make(session, args)?;
     session.out.answer("treehand/workspace/v1", document, || format!("{}\n", record.path.display()))?;
     match &args.execute {
-        Some(line) => execute(session, &record, line),
+        Some(line) => execute(session, (&record, &ports), line),
         None => Ok(0),
     }
 }
 
-/// Makes it; what is on record of it, and the document that says so.
-pub(super) fn make(session: &Session, args: &NewArgs) -> Result<(WorkspaceRecord, Value), CliError> {
+/// Makes it; what is on record of it, its ports, and the document that says so.
+pub(super) fn make(session: &Session, args: &NewArgs) -> Result<(WorkspaceRecord, Vec<u16>, Value), CliError> {
     let begun = Instant::now();
     let usage = |error: crate::model::names::NameError| CliError::usage(error.to_string());
     let name = WorkspaceName::parse(&args.name).map_err(usage)?;
@@ -67,9 +67,11 @@ pub(super) fn make(session: &Session, args: &NewArgs) -> Result<(WorkspaceRecord
     let Made { record, along } = created?;
     let elapsed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     say(session, &record, &along);
-    let ready = setup::run(session, &store, &record, granted)?;
-    let document = document(&record, &along, elapsed, ready);
-    Ok((record, document))
+    let ports = ports::lease(&session.repo, &record.path, worktree.ports);
+    let ready = setup::run(session, &store, (&record, &ports), granted)?;
+    let mut document = document(&record, &along, elapsed, ready);
+    document["ports"] = json!(ports);
+    Ok((record, ports, document))
 }
 
 /// Where a branch has the name, no run could have branches below it.
@@ -112,8 +114,8 @@ fn document(record: &WorkspaceRecord, along: &Along, elapsed_ms: u64, setup: Val
 }
 
 /// The user's own command line, in the new workspace, with the user's own terminal.
-fn execute(session: &Session, record: &WorkspaceRecord, line: &str) -> Result<u8, CliError> {
-    let exported = exported::variables(&session.repo, record);
+fn execute(session: &Session, (record, ports): (&WorkspaceRecord, &[u16]), line: &str) -> Result<u8, CliError> {
+    let exported = exported::variables(&session.repo, record, ports);
     let env: Vec<(&str, &str)> = exported.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let status = proc::run_in_foreground(&["sh", "-c", line], &record.path, &env)
         .map_err(|error| CliError::io("cannot start a shell", &error))?;

@@ -113,6 +113,7 @@ pub fn settings_for(session: &Session, confine: Option<ConfineLevel>, strategy: 
         health: config.supervise.health,
         submodules: config.worktree.submodules,
         setup: config.worktree.setup.clone(),
+        ports: config.worktree.ports,
         template: config.worktree.path.clone(),
         output_limit: config.confine.limits.output,
         bounds: config.confine.bounds(),

@@ -121,7 +121,8 @@ fn workspace_on(session: &Session, name: &str, branch: &BranchName) -> Result<(W
     let (name, base) = (name.to_owned(), Some(branch.to_string()));
     let args = NewArgs { name, base, offline: true, ..NewArgs::default() };
     let kept = |error: CliError| error.hint(format!("it is on the branch {branch}: treehand new NAME --base {branch}"));
-    new::make(session, &args).map_err(kept)
+    let (record, _, document) = new::make(session, &args).map_err(kept)?;
+    Ok((record, document))
 }
 
 fn restored(saved: &Saved, made: &[Restored], workspace: Option<&WorkspaceRecord>) -> String {
