@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use serde_json::{Value, json};
 
 use super::error::CliError;
-use super::output::{Output, Paint, plain};
+use super::output::{Output, Paint, plain, size};
 use super::session::Session;
 use crate::confine::granted::Granted;
 use crate::confine::{self, environment};
@@ -15,9 +15,10 @@ use crate::model::record::{ConfineLevel, WorkspaceRecord};
 use crate::model::{Network, SetupStep, Variable, VariableName};
 use crate::store::Store;
 use crate::worktree::inside::Inside;
+use crate::worktree::outputs::kept::Brought;
 use crate::worktree::plain::named_sealed;
 use crate::worktree::reach;
-use crate::worktree::setup::{self, News, Outcome, Place};
+use crate::worktree::setup::{self, News, Outcome, Place, Took};
 
 /// So many of the last lines of a step that failed are in the error.
 const LAST_LINES: usize = 3;
@@ -74,7 +75,8 @@ pub fn run(
     let mut told = Told { out: &session.out, begun: Vec::new(), last: VecDeque::new() };
     match setup::run(&place, store, steps, &mut |news| told.hear(news))? {
         Outcome::Ready(took) => {
-            let one = |(step, ms): (&SetupStep, u64)| json!({"command": step.run, "ms": ms});
+            let one =
+                |(step, took): (&SetupStep, Took)| json!({"command": step.run, "ms": took.ms, "cached": took.cached});
             Ok(steps.iter().zip(took).map(one).collect())
         }
         Outcome::Failed { step, message } => {
@@ -127,6 +129,13 @@ impl Told<'_> {
                 self.last.clear();
                 self.out.say(format!("{} {}", self.out.paint(Paint::Dim, "setup:"), plain(&step.run)));
             }
+            News::Waits => {
+                self.out.say("  another workspace is at the same step: waiting for what it makes".to_owned())
+            }
+            News::Brought(Brought { files, bytes }) => {
+                self.out.say(format!("  not run: {files} files ({}) from the last time", size(bytes)));
+            }
+            News::NotKept(why) => self.out.say(format!("  what it made is not kept for the next workspace: {why}")),
             News::Said(bytes) => {
                 self.begun.extend_from_slice(bytes);
                 while let Some(end) = self.begun.iter().position(|&byte| byte == b'\n') {

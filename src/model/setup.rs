@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Network, Span, Timestamp, Variable, VariableName};
+use super::{Directory, Network, Span, Timestamp, Variable, VariableName};
 
 /// How long a step may take that says nothing of it.
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -28,12 +28,26 @@ pub struct SetupStep {
     /// Variables that it gets and that are kept out of logs.
     #[serde(default)]
     pub secrets: Vec<VariableName>,
+    /// Glob patterns of the files of the commit that decide what it makes; without any it runs in every workspace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<String>,
+    /// What it makes, and the next workspace with the same inputs has without it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<Directory>,
 }
 
 impl SetupStep {
     /// A step of which nothing is said but its command.
     pub fn plain(run: impl Into<String>) -> SetupStep {
-        SetupStep { run: run.into(), timeout: None, net: None, env: Vec::new(), secrets: Vec::new() }
+        SetupStep {
+            run: run.into(),
+            timeout: None,
+            net: None,
+            env: Vec::new(),
+            secrets: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+        }
     }
 
     /// Its command in one line: the first of several.
@@ -66,4 +80,7 @@ pub struct SetupRecord {
     pub error: Option<String>,
     /// Its log file.
     pub log: PathBuf,
+    /// It was not run: what it makes was there from an earlier time.
+    #[serde(default)]
+    pub cached: bool,
 }

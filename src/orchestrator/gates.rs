@@ -160,7 +160,7 @@ async fn make_ready(
 ) -> Result<Verdict, RunError> {
     let begun = Instant::now();
     let (names, own) = (judged.names(&context.run.id), judged.own(&context.run.id));
-    let tree = GateTree { paths, names: &names, lead: judged.lead(), own: &own };
+    let tree = GateTree { paths, commit: &judged.commit, names: &names, lead: judged.lead(), own: &own };
     let (why, log) = match setup::in_gate(context, &tree).await? {
         GateSetup::Ready => return Ok(Verdict::Passed),
         GateSetup::Cancelled => return Ok(Verdict::Cancelled),

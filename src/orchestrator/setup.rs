@@ -3,20 +3,22 @@
 //! They run as part of the attempt, with its mark, so that whatever ends an attempt ends them; each has a log of its own beside
 //! the attempt's. What they get is theirs alone: a task's variables, secrets and network are not for them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
 
 use super::attempt::{self, Attempt, AttemptEnd};
-use super::context::{Context, RunError};
+use super::context::{Context, RunError, blocking};
 use crate::confine::Launch;
 use crate::confine::shim::Stopped;
 use crate::model::record::AttemptRecord;
-use crate::model::{ProcId, RunId, SetupRecord, SetupStep, TaskId, Token};
-use crate::sys::{clock, random};
+use crate::model::{CommitId, ProcId, RunId, SetupRecord, SetupStep, TaskId, Token};
+use crate::sys::lock::FileLock;
+use crate::sys::{clock, fs, random};
 use crate::worktree::WorktreeError;
 use crate::worktree::exported::Exported;
+use crate::worktree::outputs::kept::{self, Brought, Outputs, Workspace};
 use crate::worktree::sealed::SealedPaths;
 use crate::worktree::setup;
 
@@ -41,12 +43,25 @@ pub struct TaskTree<'a> {
 pub async fn in_task(context: &Arc<Context>, tree: &TaskTree<'_>) -> Result<Option<AttemptEnd>, RunError> {
     let steps = &context.run.setup;
     for (number, step) in (1..).zip(steps) {
+        let log = context.repo.setup_log(&context.run.id, tree.id, tree.n, number);
+        let at = At {
+            paths: tree.paths.clone(),
+            commit: tree.exported.base.clone(),
+            trusted: tree.exported.base.clone(),
+            store: None,
+        };
+        let turn = match turn(context, &at, step, tree.id).await? {
+            Turn::Brought(brought) => {
+                spared(context, tree, step, &log, brought)?;
+                continue;
+            }
+            Turn::Make(turn) => turn,
+        };
         let command = (setup::argv(step), tree.token.clone());
         let mut launch = context.launch_in(tree.paths, tree.lenders, command)?;
         launch.env.extend(told(&context.run.id, "TREEHAND_TASK", tree.id.as_str()));
         launch.env.extend(tree.exported.variables());
         setup::give(&mut launch, step)?;
-        let log = context.repo.setup_log(&context.run.id, tree.id, tree.n, number);
         launch.log = Some(context.log_plan(&log));
         let record = SetupRecord {
             command: step.run.clone(),
@@ -56,6 +71,7 @@ pub async fn in_task(context: &Arc<Context>, tree: &TaskTree<'_>) -> Result<Opti
             signal: None,
             error: None,
             log,
+            cached: false,
         };
         let started = |process: Option<&ProcId>| begun(context, tree, &record, process);
         let stop = context.stop_of(tree.id);
@@ -68,8 +84,118 @@ pub async fn in_task(context: &Arc<Context>, tree: &TaskTree<'_>) -> Result<Opti
             Some(message) => return Err(RunError::Setup { message }),
             None => {}
         }
+        // The turn lasts until others can have it.
+        if let Some((_turn, key)) = turn {
+            let secrets = launch.secrets;
+            let kept = with(context, (&at, step, &key), move |outputs| Ok(outputs.keep_or_why(&secrets)));
+            if let Some(why) = kept.await? {
+                tracing::info!("what a setup step made is not kept: {why}");
+            }
+        }
     }
     Ok(None)
+}
+
+/// A tree in which a step is to run.
+#[derive(Clone)]
+struct At {
+    paths: SealedPaths,
+    /// Its commit.
+    commit: CommitId,
+    /// One of the repository that this goes on from.
+    trusted: CommitId,
+    /// The git dir that has the commit, where that is not the repository's.
+    store: Option<PathBuf>,
+}
+
+impl At {
+    /// What the result of a step follows from in this tree, where it can be known again.
+    fn key(&self, context: &Context, step: &SetupStep) -> Result<Option<String>, WorktreeError> {
+        let (repo, level) = (&context.repo, context.granted.level());
+        let place = self.store.as_ref().unwrap_or(&repo.common_dir);
+        let git = |args: &[&str]| repo.git.bare(place, args);
+        let SealedPaths { tree, admin, .. } = &self.paths;
+        kept::key(Workspace { tree, commit: &self.commit, git: &git, admin, level }, step)
+    }
+
+    fn outputs<'a>(&'a self, context: &'a Context, step: &'a SetupStep, key: &'a str) -> Outputs<'a> {
+        let At { paths, commit, trusted, .. } = self;
+        Outputs { repo: &context.repo, step, key, tree: &paths.tree, commit, trusted }
+    }
+}
+
+/// Works with the outputs of a step where that holds up nothing else.
+async fn with<T: Send + 'static>(
+    context: &Arc<Context>,
+    (at, step, key): (&At, &SetupStep, &str),
+    work: impl FnOnce(&Outputs<'_>) -> Result<T, WorktreeError> + Send + 'static,
+) -> Result<T, RunError> {
+    let (context, at, step, key) = (Arc::clone(context), at.clone(), step.clone(), key.to_owned());
+    Ok(blocking(move || work(&at.outputs(&context, &step, &key))).await??)
+}
+
+async fn key_of(context: &Arc<Context>, at: &At, step: &SetupStep) -> Result<Option<String>, RunError> {
+    if step.outputs.is_empty() {
+        return Ok(None);
+    }
+    let (context, at, step) = (Arc::clone(context), at.clone(), step.clone());
+    Ok(blocking(move || at.key(&context, &step)).await??)
+}
+
+/// Who makes what a step makes.
+enum Turn {
+    /// It is there.
+    Brought(Brought),
+    /// This task, while others wait, where there is something to wait for.
+    Make(Option<(FileLock, String)>),
+}
+
+/// Brings what a step makes, or waits until it is this task's turn to make it. One that has to stop goes on to be stopped.
+async fn turn(context: &Arc<Context>, at: &At, step: &SetupStep, id: &TaskId) -> Result<Turn, RunError> {
+    let Some(key) = key_of(context, at, step).await? else { return Ok(Turn::Make(None)) };
+    while !context.has_to_stop(id) {
+        let now = with(context, (at, step, &key), |outputs| {
+            if let Some(brought) = outputs.bring()? {
+                return Ok(Some(Turn::Brought(brought)));
+            }
+            let Some(turn) = outputs.turn()? else { return Ok(None) };
+            // Whoever had it until now may have made it.
+            let make = || Turn::Make(Some((turn, outputs.key.to_owned())));
+            Ok(Some(outputs.bring()?.map_or_else(make, Turn::Brought)))
+        });
+        match now.await? {
+            Some(turn) => return Ok(turn),
+            None => tokio::time::sleep(setup::LOOK_AGAIN).await,
+        }
+    }
+    Ok(Turn::Make(None))
+}
+
+/// Puts on record that a step was not run.
+fn spared(
+    context: &Context,
+    tree: &TaskTree<'_>,
+    step: &SetupStep,
+    log: &Path,
+    brought: Brought,
+) -> Result<(), RunError> {
+    let Brought { files, bytes } = brought;
+    log.parent().map_or(Ok(()), fs::create_dir_all).map_err(WorktreeError::from)?;
+    let said = format!("not run: {files} files ({bytes} bytes) from the last time\n");
+    fs::write_atomic(log, said.as_bytes()).map_err(WorktreeError::from)?;
+    let now = clock::now();
+    let record = SetupRecord {
+        command: step.run.clone(),
+        started_at: now,
+        ended_at: Some(now),
+        exit: Some(0),
+        signal: None,
+        error: None,
+        log: log.to_owned(),
+        cached: true,
+    };
+    let data = json!({"attempt": tree.n, "command": record.command, "files": files, "bytes": bytes});
+    edit(context, tree.id, "setup.cached", data, |attempt| attempt.setup.push(record))
 }
 
 /// The variables that say which run a step is for, and what of it.
@@ -135,6 +261,8 @@ pub enum GateSetup {
 pub struct GateTree<'a> {
     /// Its parts.
     pub paths: &'a SealedPaths,
+    /// The commit that would land.
+    pub commit: &'a CommitId,
     /// The results that are in it, as its commands are told.
     pub names: &'a str,
     /// The one that logs are called after.
@@ -146,6 +274,10 @@ pub struct GateTree<'a> {
 /// Runs the steps in the checkout of gates.
 pub async fn in_gate(context: &Arc<Context>, tree: &GateTree<'_>) -> Result<GateSetup, RunError> {
     for (number, step) in (1..).zip(&context.run.setup) {
+        // What gates judge nobody has accepted yet: nothing that it made is kept.
+        if brought_to_gate(context, tree, step).await? {
+            continue;
+        }
         let token = random::token().map_err(WorktreeError::Random)?;
         let log = context.repo.setup_log_of_gate(&context.run.id, tree.lead, &token, number);
         let launch = for_gate(context, tree, step, token)?;
@@ -160,6 +292,17 @@ pub async fn in_gate(context: &Arc<Context>, tree: &GateTree<'_>) -> Result<Gate
         }
     }
     Ok(GateSetup::Ready)
+}
+
+async fn brought_to_gate(context: &Arc<Context>, tree: &GateTree<'_>, step: &SetupStep) -> Result<bool, RunError> {
+    let at = At {
+        paths: tree.paths.clone(),
+        commit: tree.commit.clone(),
+        trusted: context.run.base.commit.clone(),
+        store: Some(context.run_store()?.git_dir().to_owned()),
+    };
+    let Some(key) = key_of(context, &at, step).await? else { return Ok(false) };
+    Ok(with(context, (&at, step, &key), |outputs| outputs.bring()).await?.is_some())
 }
 
 fn for_gate(context: &Context, tree: &GateTree<'_>, step: &SetupStep, token: Token) -> Result<Launch, RunError> {

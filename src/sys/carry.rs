@@ -6,8 +6,9 @@
 
 use std::ffi::OsStr;
 use std::fs::{File, FileTimes, Permissions};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -40,6 +41,9 @@ pub enum Carried {
     /// The caller did not want to go on; a part of it is there.
     Stopped,
 }
+
+/// What comes in the place of a file's content or of a link's goal; `None` for what it is.
+pub type Change<'a> = dyn Fn(&[u8]) -> Option<Vec<u8>> + 'a;
 
 /// Asked again and again, with the bytes of the file that are there, whether to go on.
 pub type GoOn<'a> = dyn FnMut(u64) -> bool + 'a;
@@ -74,6 +78,20 @@ impl Carrier {
 
     /// Brings one file or link. An error is one of the side where it is written.
     pub fn carry(&mut self, relative: &Path, go_on: &mut GoOn<'_>) -> Result<Carried, FsError> {
+        self.bring(relative, None, go_on)
+    }
+
+    /// The same, with other content, or another goal; a file is read whole.
+    pub fn carry_changed(&mut self, relative: &Path, change: &Change<'_>) -> Result<Carried, FsError> {
+        self.bring(relative, Some(change), &mut |_| true)
+    }
+
+    fn bring(
+        &mut self,
+        relative: &Path,
+        change: Option<&Change<'_>>,
+        go_on: &mut GoOn<'_>,
+    ) -> Result<Carried, FsError> {
         let (Some(name), parent) = (relative.file_name(), relative.parent().unwrap_or(Path::new(""))) else {
             return Ok(Carried::Gone);
         };
@@ -91,9 +109,10 @@ impl Carrier {
             Err(errno) => return Ok(unreached(errno)),
         };
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Symlink => carry_link(source, target, name, &stat).map_err(at("create", &full)),
+            FileType::Symlink => carry_link(source, target, name, (&stat, change)).map_err(at("create", &full)),
             FileType::RegularFile => {
-                carry_file(source, target, name, &mut self.can_reflink, go_on).map_err(at("copy to", &full))
+                let mut how = How { can_reflink: &mut self.can_reflink, change };
+                carry_file(source, target, name, &mut how, go_on).map_err(at("copy to", &full))
             }
             _ => Ok(Carried::Gone),
         }
@@ -134,7 +153,11 @@ fn open_or_make(source: &OwnedFd, target: &OwnedFd, part: &OsStr) -> Result<Owne
     match open() {
         Err(Errno::NOENT) => {
             let mode = Mode::from_raw_mode(fstat(source)?.st_mode & 0o777) | Mode::RWXU;
-            mkdirat(target, part, mode)?;
+            match mkdirat(target, part, mode) {
+                // Somebody else who brings files here was first.
+                Err(Errno::EXIST) => return open(),
+                other => other?,
+            }
             // The umask had its say in the line above.
             rustix::fs::chmodat(target, part, mode, AtFlags::empty())?;
             open()
@@ -143,12 +166,18 @@ fn open_or_make(source: &OwnedFd, target: &OwnedFd, part: &OsStr) -> Result<Owne
     }
 }
 
-fn carry_link(source: &OwnedFd, target: &OwnedFd, name: &OsStr, stat: &Stat) -> io::Result<Carried> {
+fn carry_link(
+    source: &OwnedFd,
+    target: &OwnedFd,
+    name: &OsStr,
+    (stat, change): (&Stat, Option<&Change<'_>>),
+) -> io::Result<Carried> {
     let goal = match readlinkat(source, name, Vec::new()) {
         Ok(goal) => goal,
         Err(errno) => return Ok(unreached(errno)),
     };
-    match symlinkat(goal.as_c_str(), target, name) {
+    let goal = change.and_then(|change| change(goal.as_bytes())).unwrap_or_else(|| goal.into_bytes());
+    match symlinkat(OsStr::from_bytes(&goal), target, name) {
         Err(Errno::EXIST) => return Ok(Carried::InTheWay),
         other => other?,
     }
@@ -159,11 +188,17 @@ fn carry_link(source: &OwnedFd, target: &OwnedFd, name: &OsStr, stat: &Stat) -> 
     Ok(Carried::Done { bytes: 0, reflinked: false })
 }
 
+/// How a file is brought.
+struct How<'a> {
+    can_reflink: &'a mut bool,
+    change: Option<&'a Change<'a>>,
+}
+
 fn carry_file(
     source: &OwnedFd,
     target: &OwnedFd,
     name: &OsStr,
-    can_reflink: &mut bool,
+    how: &mut How<'_>,
     go_on: &mut GoOn<'_>,
 ) -> io::Result<Carried> {
     // Not blocking: between the look and this moment it could have become a pipe.
@@ -182,13 +217,23 @@ fn carry_file(
         Err(Errno::EXIST) => return Ok(Carried::InTheWay),
         Err(errno) => return Err(errno.into()),
     };
-    let reflinked = *can_reflink && reflink(&original, &copy, can_reflink)?;
-    if !reflinked && !copy_in_steps(&original, &copy, go_on)? {
-        return Ok(Carried::Stopped);
-    }
+    let reflinked = match how.change.map(|change| changed(&original, change)).transpose()?.flatten() {
+        Some(content) => (&copy).write_all(&content).map(|()| false)?,
+        None if *how.can_reflink && reflink(&original, &copy, how.can_reflink)? => true,
+        None if copy_in_steps(&original, &copy, go_on)? => false,
+        None => return Ok(Carried::Stopped),
+    };
     copy.set_permissions(Permissions::from_mode(meta.mode() & 0o777))?;
     copy.set_times(FileTimes::new().set_modified(meta.modified()?).set_accessed(meta.accessed()?))?;
     Ok(Carried::Done { bytes: meta.len(), reflinked })
+}
+
+fn changed(original: &File, change: &Change<'_>) -> io::Result<Option<Vec<u8>>> {
+    let mut content = Vec::new();
+    (&*original).read_to_end(&mut content)?;
+    let changed = change(&content);
+    (&*original).rewind()?;
+    Ok(changed)
 }
 
 /// Copies up to the end; false when the caller did not want to go on.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::error::Result;
 use super::exported;
+use super::filled;
 use super::reach::{self, Quarters, Reach};
 use super::repository::Repository;
 use super::sealed::{Identity, SealedPaths};
@@ -73,6 +74,11 @@ impl Inside<'_> {
             Some(paths) if self.is_confined() => ties::mend(paths),
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// Its own part of a git dir.
+    pub(super) fn admin(&self) -> Result<PathBuf> {
+        self.sealed.map_or_else(|| filled::admin_of(&self.record.path), |paths| Ok(paths.admin.clone()))
     }
 
     fn is_confined(&self) -> bool {

@@ -55,6 +55,7 @@ mod moved_trash;
 mod narrated;
 pub mod nested;
 pub mod originals;
+pub mod outputs;
 pub mod overlap;
 pub mod own_work;
 pub mod parted;

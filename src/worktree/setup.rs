@@ -4,13 +4,14 @@
 //! them: it was whole before. Also says for everybody what launches a step and how the end of one is put.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::error::{Result, WorktreeError};
 use super::inside::{Furnished, Inside};
 use super::narrated::{self, Growing, Heard};
+use super::outputs::kept::{self, Brought, Outputs, Workspace};
 use super::reach;
 use crate::confine::Launch;
 use crate::confine::environment::SecretError;
@@ -21,7 +22,11 @@ use crate::confine::view::System;
 use crate::model::{ByteSize, SetupStep, Token};
 use crate::store::{EntryDraft, Store};
 use crate::sys::interrupt::Held;
+use crate::sys::lock::FileLock;
 use crate::sys::{fs, random};
+
+/// How long a lock that gives no event is left alone between two looks.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The command line of a step.
 pub fn argv(step: &SetupStep) -> Vec<String> {
@@ -59,17 +64,32 @@ pub fn failure(
 pub enum News<'a> {
     /// A step begins.
     Begins(&'a SetupStep),
+    /// Another workspace is at the same step, and what it makes may be what this one needs.
+    Waits,
+    /// It is not run: this is what it made before.
+    Brought(Brought),
+    /// What it made is not kept for the next workspace, for this reason.
+    NotKept(&'a str),
     /// It said this.
     Said(&'a [u8]),
     /// It has ended.
     Ended,
 }
 
+/// What a step took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Took {
+    /// Milliseconds.
+    pub ms: u64,
+    /// It was not run: what it makes was there from before.
+    pub cached: bool,
+}
+
 /// How it went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Every step did its work; how long each took, in milliseconds.
-    Ready(Vec<u64>),
+    /// Every step did its work, in order.
+    Ready(Vec<Took>),
     /// One did not.
     Failed {
         /// Which, counted from 0.
@@ -128,10 +148,23 @@ fn in_order(
     (machine, held, logs): (&System, &Held, &Path),
     observe: &mut dyn FnMut(News<'_>),
 ) -> Result<Outcome> {
-    let mut took = Vec::new();
+    let mut all = Vec::new();
     for (n, step) in steps.iter().enumerate() {
         let begun = Instant::now();
+        let took = |cached| Took { ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX), cached };
         observe(News::Begins(step));
+        let key = key_of(place, step)?;
+        let outputs = key.as_deref().map(|key| place.outputs(step, key));
+        let turn = outputs.as_ref().map(|outputs| turn(outputs, held, observe)).transpose()?;
+        match &turn {
+            Some(Turn::Interrupted(signal)) => return Ok(Outcome::Interrupted { step: n, signal: *signal }),
+            Some(Turn::Brought(brought)) => {
+                observe(News::Brought(*brought));
+                all.push(took(true));
+                continue;
+            }
+            Some(Turn::Mine(_)) | None => {}
+        }
         let mut launch = furnished.launch.clone();
         give(&mut launch, step)?;
         let output = logs.join(format!("setup-{}.log", n + 1));
@@ -148,9 +181,60 @@ fn in_order(
         if let Some(message) = failure(step, (ended.exit, ended.signal, ended.stopped)) {
             return Ok(Outcome::Failed { step: n, message });
         }
-        took.push(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
+        // The turn lasts until others can have it.
+        if let Some(why) = outputs.and_then(|outputs| outputs.keep_or_why(&launch.secrets)) {
+            observe(News::NotKept(&why));
+        }
+        all.push(took(false));
     }
-    Ok(Outcome::Ready(took))
+    Ok(Outcome::Ready(all))
+}
+
+/// Who makes what a step makes.
+enum Turn {
+    /// It is there.
+    Brought(Brought),
+    /// This one, and others wait for it.
+    Mine(#[expect(dead_code, reason = "it is held")] FileLock),
+    /// A signal came first.
+    Interrupted(u32),
+}
+
+fn turn(outputs: &Outputs<'_>, held: &Held, observe: &mut dyn FnMut(News<'_>)) -> Result<Turn> {
+    let mut told = false;
+    loop {
+        if let Some(brought) = outputs.bring()? {
+            return Ok(Turn::Brought(brought));
+        }
+        if let Some(turn) = outputs.turn()? {
+            // Whoever had it until now may have made it.
+            return Ok(outputs.bring()?.map_or(Turn::Mine(turn), Turn::Brought));
+        }
+        if let Some(signal) = held.noticed().map_err(WorktreeError::Signals)? {
+            return Ok(Turn::Interrupted(signal));
+        }
+        if !std::mem::replace(&mut told, true) {
+            observe(News::Waits);
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+fn key_of(place: &Place<'_>, step: &SetupStep) -> Result<Option<String>> {
+    let Inside { repo, record, level, .. } = place.inside;
+    if step.outputs.is_empty() {
+        return Ok(None);
+    }
+    let (git, admin) = (|args: &[&str]| repo.bare(args), place.inside.admin()?);
+    kept::key(Workspace { tree: &record.path, commit: &record.base.commit, git: &git, admin: &admin, level }, step)
+}
+
+impl Place<'_> {
+    fn outputs<'a>(&'a self, step: &'a SetupStep, key: &'a str) -> Outputs<'a> {
+        let Inside { repo, record, .. } = self.inside;
+        let commit = &record.base.commit;
+        Outputs { repo, step, key, tree: &record.path, commit, trusted: commit }
+    }
 }
 
 fn note(place: &Place<'_>, store: &Store, step: &SetupStep, launch: &Launch) -> Result<()> {

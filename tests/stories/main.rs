@@ -33,6 +33,7 @@ mod moved;
 mod night;
 mod offer;
 mod orphans;
+mod outputs;
 mod overlap;
 mod ports;
 mod push;

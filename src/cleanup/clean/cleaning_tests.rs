@@ -18,6 +18,7 @@ use crate::store::{Entry, EntryDraft};
 use crate::sys::{clock, fs, proc};
 use crate::worktree::fixture::{self, Fixture, TEMPLATE};
 use crate::worktree::import::update_ref;
+use crate::worktree::outputs::kept;
 use crate::worktree::quarantine::Quarantine;
 use crate::worktree::run_store::RunStore;
 use crate::worktree::sealed::{self, Identity, SealRequest, SealedPaths};
@@ -327,7 +328,8 @@ fn temporary_things_go_by_age_and_only_what_is_ours() {
     std::fs::write(pack.join("pack-2.keep"), "somebody else\n").expect("write");
     let tip = fixture.tip("refs/heads/main");
     let history = stock::place(&fixture.repo).join(tip.as_str());
-    std::fs::create_dir_all(&history).expect("created");
+    let made = kept::place(&fixture.repo).join(format!("{tip}-{tip}"));
+    std::fs::create_dir_all(&history).and_then(|()| std::fs::create_dir_all(&made)).expect("created");
     let stamp = trash::stamp().expect("a stamp");
     for name in [format!("salvage/w/{stamp}/head"), format!("undo/{stamp}/heads/w"), "salvage/odd/name".to_owned()] {
         update_ref(&fixture.repo, &format!("refs/treehand/{name}"), Some(&tip), None, "x").expect("made");
@@ -336,11 +338,13 @@ fn temporary_things_go_by_age_and_only_what_is_ours() {
     let report = clean(&fixture, &policy(2));
     assert_eq!(report.actions.iter().map(|a| a.kind).collect::<Vec<_>>(), [Kind::Temp, Kind::Lock]);
     assert_eq!(report.op, None, "what is not undone is no operation");
-    assert!(pack.join("pack-2.keep").exists() && !pack.join("pack-1.keep").exists() && history.exists());
+    assert!(
+        pack.join("pack-2.keep").exists() && !pack.join("pack-1.keep").exists() && history.exists() && made.exists()
+    );
     let report = clean(&fixture, &policy(15));
-    let kinds = [Kind::Temp, Kind::Trash, Kind::State, Kind::State];
+    let kinds = [Kind::Temp, Kind::Temp, Kind::Trash, Kind::State, Kind::State];
     assert_eq!(report.actions.iter().map(|a| a.kind).collect::<Vec<_>>(), kinds);
-    assert!(!history.exists(), "no store took it for two weeks");
+    assert!(!history.exists() && !made.exists(), "nobody took them for two weeks");
     assert_eq!(fixture.refs("refs/treehand/"), ["refs/treehand/salvage/odd/name"]);
     assert!(!state.join("trash").exists() || std::fs::read_dir(state.join("trash")).expect("read").next().is_none());
 }

@@ -223,6 +223,10 @@ fn leftovers(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
         let proof = format!("a history for stores to come, of no use for {}", Span(OF_NO_USE));
         plan.actions.push(expire(Kind::Temp, dir, &proof, Step::ExpireDir));
     }
+    for dir in facts.outputs.iter().filter(|dir| policy.proven_now.since(dir.at) >= OF_NO_USE) {
+        let proof = format!("what a setup step made, of no use for {}", Span(OF_NO_USE));
+        plan.actions.push(expire(Kind::Temp, dir, &proof, Step::ExpireDir));
+    }
     for (path, why) in &facts.slots {
         let item = path.display().to_string();
         plan.actions.push(action(Kind::Temp, item, why, "nobody has it in hand", Step::Slot(path.clone())));

@@ -315,6 +315,8 @@ pub struct Facts {
     pub slots: Vec<(PathBuf, String)>,
     /// Histories that are kept for stores to come, and when each was last of use.
     pub stock: Vec<DirFact>,
+    /// What setup steps made and the next workspaces get, likewise.
+    pub outputs: Vec<DirFact>,
     /// Quarantines.
     pub quarantines: Vec<DirFact>,
     /// `.keep` files of ours, and since when.

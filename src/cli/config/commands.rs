@@ -13,7 +13,8 @@ use super::forms::{Fault, Form, Node, Notes, found_type};
 use super::lists::{shown_all, texts};
 use super::nearest::nearest;
 use crate::model::variable::VariableError;
-use crate::model::{GateSpec, Network, SetupStep, Span};
+use crate::model::{Directory, GateSpec, Network, SetupStep, Span};
+use crate::worktree::outputs::decide;
 
 /// What may be said of a command.
 struct Kind {
@@ -23,7 +24,8 @@ struct Kind {
 }
 
 const GATE: Kind = Kind { name: "a gate", fields: &["run", "flaky", "timeout", "net", "env", "secrets"] };
-const STEP: Kind = Kind { name: "a setup step", fields: &["run", "timeout", "net", "env", "secrets"] };
+const STEP: Kind =
+    Kind { name: "a setup step", fields: &["run", "timeout", "net", "env", "secrets", "inputs", "outputs"] };
 
 /// Commands that judge a merged tree.
 pub(super) struct Gates;
@@ -44,14 +46,14 @@ impl Form for Gates {
     fn to_toml(value: &Vec<GateSpec>) -> Option<Value> {
         let one = |gate: &GateSpec| {
             let GateSpec { run, flaky, timeout, net, env, secrets } = gate.clone();
-            command_to_toml(&SetupStep { run, timeout, net, env, secrets }, flaky)
+            command_to_toml(&SetupStep { timeout, net, env, secrets, ..SetupStep::plain(run) }, flaky)
         };
         Some(Value::Array(value.iter().map(one).collect()))
     }
 }
 
 fn gate(command: SetupStep, flaky: bool) -> GateSpec {
-    let SetupStep { run, timeout, net, env, secrets } = command;
+    let SetupStep { run, timeout, net, env, secrets, .. } = command;
     GateSpec { run, flaky, timeout, net, env, secrets }
 }
 
@@ -62,7 +64,8 @@ impl Form for Steps {
     type Value = Vec<SetupStep>;
     const EXAMPLE: &'static str = "npm ci";
     fn expected() -> String {
-        "a list of commands, each a string or { run = \"…\", net = \"none\", timeout = \"10m\" }".to_owned()
+        "a list of commands, each a string or { run = \"…\", inputs = [\"…\"], outputs = [\"…\"], timeout = \"10m\" }"
+            .to_owned()
     }
     fn from_text(text: &str) -> Result<Vec<SetupStep>, String> {
         if text.is_empty() { Ok(Vec::new()) } else { Ok(vec![plain_command(text)?]) }
@@ -118,10 +121,32 @@ fn command_from_table(
     }
     command.env = variables(table, "env")?;
     command.secrets = variables(table, "secrets")?;
+    if kind.fields.contains(&"inputs") {
+        (command.inputs, command.outputs) = inputs_and_outputs(node, table)?;
+    }
     for (field, _) in table {
         notes.extend(field_warning(field.get_ref(), kind).map(|warning| (field.span(), warning)));
     }
     Ok((command, is_flaky))
+}
+
+/// The patterns and paths by which what a step makes is known again: both, or neither.
+fn inputs_and_outputs(node: &Node<'_>, table: &DeTable<'_>) -> Result<(Vec<String>, Vec<Directory>), Fault> {
+    let pattern = |text: &str| {
+        let one = [text.to_owned()];
+        let is_one = !text.is_empty() && !text.starts_with('/') && decide::matcher(&one).is_some();
+        is_one.then(|| text.to_owned()).ok_or_else(|| format!("`{}` is no pattern of paths", shown(text)))
+    };
+    let path = |text: &str| Directory::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string());
+    let inputs = table.get("inputs").map_or(Ok(Vec::new()), |node| texts(node, pattern).map_err(named("inputs")))?;
+    let outputs = table.get("outputs").map_or(Ok(Vec::new()), |node| texts(node, path).map_err(named("outputs")))?;
+    if inputs.is_empty() != outputs.is_empty() {
+        return Err(Fault::at(
+            node,
+            "`inputs` and `outputs` go together: what is made, and from what it follows".to_owned(),
+        ));
+    }
+    Ok((inputs, outputs.iter().filter_map(|path| Directory::parse(path).ok()).collect()))
 }
 
 /// A fault with the key that it is about.
@@ -162,7 +187,13 @@ fn command_to_toml(command: &SetupStep, flaky: bool) -> Value {
     if let Some(net) = command.net.as_ref().and_then(Network::to_toml) {
         table.insert("net".to_owned(), net);
     }
-    for (key, texts) in [("env", shown_all(&command.env)), ("secrets", shown_all(&command.secrets))] {
+    let lists = [
+        ("env", shown_all(&command.env)),
+        ("secrets", shown_all(&command.secrets)),
+        ("inputs", shown_all(&command.inputs)),
+        ("outputs", shown_all(&command.outputs)),
+    ];
+    for (key, texts) in lists {
         if !texts.is_empty() {
             table.insert(key.to_owned(), Value::Array(texts));
         }
@@ -211,6 +242,22 @@ mod tests {
         check::<Gates>(r#"[{ run = "x", flaky = "yes" }]"#, Err("`flaky`: found a string"));
         check_both(r#"[{ run = "x", timeout = "soon" }]"#, Err("`timeout`: found `soon`"));
         check_both(r#"[{ run = "x", env = "A" }]"#, Err("`env`: found a string"));
+        check::<Steps>(
+            r#"[{ run = "x", outputs = ["./a/"], inputs = ["b/*.lock"] }]"#,
+            Ok(r#"[{ inputs = ["b/*.lock"], outputs = ["a"], run = "x" }]"#),
+        );
+        for (lists, why) in [
+            (r#"outputs = ["a"]"#, "`inputs` and `outputs` go together: what is made, and from what it follows"),
+            (r#"inputs = ["a"]"#, "`inputs` and `outputs` go together: what is made, and from what it follows"),
+            (r#"inputs = ["a["], outputs = ["a"]"#, "`inputs`: `a[` is no pattern of paths"),
+            (r#"inputs = ["/a"], outputs = ["a"]"#, "`inputs`: `/a` is no pattern of paths"),
+            (
+                r#"inputs = ["a"], outputs = ["../a"]"#,
+                "`outputs`: `../a` cannot be a directory of the repository: it has `..` in it",
+            ),
+        ] {
+            check::<Steps>(&format!("[{{ run = \"x\", {lists} }}]"), Err(why));
+        }
     }
 
     #[test]
@@ -219,15 +266,18 @@ mod tests {
         assert_eq!(notes(r#"[{ run = "x", net = "none" }]"#), [Vec::<String>::new(), Vec::new()]);
         let [gate, step] = notes(r#"[{ run = "x", flaky = true }]"#);
         assert_eq!((gate.len(), &step[..]), (0, &["a setup step has no key `flaky`".to_owned()][..]));
-        let [gate, step] = notes(r#"[{ run = "x", timeot = "1m", inputs = ["package-lock.json"] }]"#);
-        let said = |what: &str| {
-            [format!("{what} has no key `inputs`"), format!("{what} has no key `timeot`, did you mean `timeout`")]
+        let [gate, step] = notes(r#"[{ run = "x", timeot = "1m", input = ["package-lock.json"] }]"#);
+        let said = |what: &str, hint: &str| {
+            [format!("{what} has no key `input`{hint}"), format!("{what} has no key `timeot`, did you mean `timeout`")]
         };
         let sorted = |mut notes: Vec<String>| {
             notes.sort();
             notes
         };
-        assert_eq!((sorted(gate), sorted(step)), (said("a gate").to_vec(), said("a setup step").to_vec()));
-        assert_eq!(read::<Steps>(r#"[{ run = "x", inputs = ["a"] }]"#).0.as_deref(), Ok(r#"["x"]"#));
+        assert_eq!(
+            (sorted(gate), sorted(step)),
+            (said("a gate", "").to_vec(), said("a setup step", ", did you mean `inputs`").to_vec())
+        );
+        assert_eq!(read::<Gates>(r#"[{ run = "x", inputs = ["a"] }]"#).0.as_deref(), Ok(r#"["x"]"#));
     }
 }

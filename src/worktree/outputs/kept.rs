@@ -1,0 +1,457 @@
+//! Apply: brings what a setup step made in an earlier workspace into a new one, and keeps what it made in this one.
+//!
+//! What is kept is in treehand's directory of the repository, by the key of the step and the commit of the workspace that made it, and is
+//! never changed: who gets it gets copies, as shared blocks where the file system can. It is given only to workspaces whose commit goes
+//! on from that one: what may have run is in their history. A list says of each file its size and when it was last changed, which nobody
+//! can set: what was touched since is removed, and the step runs. Nothing is reached through a link.
+
+use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::thread::available_parallelism;
+use std::time::SystemTime;
+
+use aho_corasick::AhoCorasick;
+use serde::{Deserialize, Serialize};
+use walkdir::WalkDir;
+
+use super::decide::{self, Asked, moved};
+use crate::model::cause::chain;
+use crate::model::record::ConfineLevel;
+use crate::model::{CommitId, SetupStep, Variable};
+use crate::sys::carry::{Carried, Carrier};
+use crate::sys::git::GitCommand;
+use crate::sys::lock::{FileLock, LockError};
+use crate::sys::{fs, machine, random};
+use crate::worktree::abandoned::children;
+use crate::worktree::error::{Result, WorktreeError};
+use crate::worktree::repository::{Repository, bytes_path};
+
+/// So many results are kept; the one that was of use longest ago goes first.
+const MOST: usize = 12;
+/// What is kept has room on the disk so many times over.
+const ROOM: u64 = 4;
+/// Larger files are not searched for paths: no script is as large.
+const SEARCHED: u64 = 1 << 20;
+
+/// The result of a step in a workspace, there or not.
+#[derive(Clone, Debug)]
+pub struct Outputs<'a> {
+    /// The repository.
+    pub repo: &'a Repository,
+    /// The step.
+    pub step: &'a SetupStep,
+    /// What it follows from.
+    pub key: &'a str,
+    /// The tree of the workspace.
+    pub tree: &'a Path,
+    /// Its commit.
+    pub commit: &'a CommitId,
+    /// A commit of the repository that it goes on from: itself, where the repository has it.
+    pub trusted: &'a CommitId,
+}
+
+/// What came along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Brought {
+    /// How many files and links.
+    pub files: u64,
+    /// How long they are together.
+    pub bytes: u64,
+}
+
+/// A file or a link of a result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Listed {
+    path: PathBuf,
+    bytes: u64,
+    /// When it or what is said of it last changed, in seconds and nanoseconds.
+    changed: (i64, i64),
+    /// The path of the workspace is in it.
+    moves: bool,
+}
+
+/// All of a result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct List {
+    /// The tree in which it was made.
+    tree: PathBuf,
+    files: Vec<Listed>,
+}
+
+/// Where results are.
+pub fn place(repo: &Repository) -> PathBuf {
+    repo.state_dir().join("outputs")
+}
+
+/// A workspace in which a step is to run.
+#[derive(Clone, Copy)]
+pub struct Workspace<'a> {
+    /// Its tree.
+    pub tree: &'a Path,
+    /// Its commit.
+    pub commit: &'a CommitId,
+    /// A git that has the commit.
+    pub git: &'a dyn Fn(&[&str]) -> GitCommand,
+    /// Its own part of a git dir.
+    pub admin: &'a Path,
+    /// How far steps are confined.
+    pub level: ConfineLevel,
+}
+
+/// What the result of a step follows from, where it is one that can be known again, and nothing is at its place.
+pub fn key(workspace: Workspace<'_>, step: &SetupStep) -> Result<Option<String>> {
+    let Some(matcher) = decide::matcher(&step.inputs).filter(|_| !step.outputs.is_empty()) else { return Ok(None) };
+    for output in &step.outputs {
+        if fs::exists(&workspace.tree.join(output.as_str()))? {
+            return Ok(None);
+        }
+    }
+    let listed = (workspace.git)(&["ls-tree", "-r", "-z", "--full-tree", workspace.commit.as_str(), "--"]);
+    let listed = listed.args(decide::places(&step.inputs)).run()?;
+    let path = |record: &[u8]| record.iter().position(|byte| *byte == b'\t').map(|at| bytes_path(&record[at + 1..]));
+    let matched = listed.records().filter(|record| path(record).is_some_and(|path| matcher.is_match(path)));
+    // A place in another is listed twice.
+    let inputs: BTreeSet<Vec<u8>> = matched.map(<[u8]>::to_vec).collect();
+    let inputs: Vec<Vec<u8>> = inputs.into_iter().collect();
+    let (sparse, system) = (read(&workspace.admin.join("info/sparse-checkout"))?, system()?);
+    Ok(decide::key(&Asked {
+        step,
+        level: workspace.level,
+        inputs: &inputs,
+        variables: &variables(step),
+        sparse: sparse.as_deref(),
+        system: &system,
+    }))
+}
+
+impl Outputs<'_> {
+    /// The right to make it: one at a time, so that others find it made. `None` while another has it.
+    pub fn turn(&self) -> Result<Option<FileLock>> {
+        let lock = self.repo.lock(&format!("outputs-{}", self.key.get(..2).unwrap_or_default()));
+        match FileLock::try_acquire(&lock, &format!("pid {}, at a setup step", std::process::id())) {
+            Err(LockError::Held { .. }) => Ok(None),
+            other => Ok(Some(other?)),
+        }
+    }
+
+    /// Brings it, where it is kept.
+    pub fn bring(&self) -> Result<Option<Brought>> {
+        let Some(from) = self.found()? else { return Ok(None) };
+        let brought = whole(&from)?.map(|list| self.carry(&from, &list)).transpose()?;
+        match brought.flatten() {
+            // That it is of use is what `clean` goes by.
+            Some(brought) => fs::touch(&from).map(|()| Some(brought)).map_err(WorktreeError::from),
+            None => {
+                tracing::debug!(place = %from.display(), "what is kept of a setup step is not whole");
+                self.unbring()?;
+                remove(&from)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The newest result that may be given to this workspace.
+    fn found(&self) -> Result<Option<PathBuf>> {
+        let repo = self.repo;
+        let mut all: Vec<_> = kept(repo)?.into_iter().filter(|kept| kept.key == self.key).collect();
+        all.sort_by_key(|kept| std::cmp::Reverse(kept.at));
+        for kept in all {
+            let same = kept.commit == *self.trusted;
+            if same || repo.reader().has_commit(&kept.commit)? && goes_on(repo, &kept.commit, self.trusted)? {
+                return Ok(Some(kept.place));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Copies it into the tree; `None` where a file is not there, or something is in its way.
+    fn carry(&self, from: &Path, list: &List) -> Result<Option<Brought>> {
+        let (source, tree) = (from.join("tree"), self.tree);
+        let (old, new) = (list.tree.as_os_str().as_bytes(), tree.as_os_str().as_bytes());
+        let carried = in_parts(&list.files, |files| {
+            let mut carrier = Carrier::open(&source, tree)?;
+            let mut brought = Brought::default();
+            for file in files {
+                let change = |content: &[u8]| moved(content, old, new);
+                let carried = if file.moves {
+                    carrier.carry_changed(&file.path, &change)?
+                } else {
+                    carrier.carry(&file.path, &mut |_| true)?
+                };
+                let Carried::Done { bytes, .. } = carried else { return Ok(None) };
+                brought = Brought { files: brought.files + 1, bytes: brought.bytes + bytes };
+            }
+            Ok(Some(brought))
+        });
+        let carried = carried.inspect_err(|_| {
+            if let Err(error) = self.unbring() {
+                tracing::warn!(%error, "a part of what a setup step makes stays behind");
+            }
+        })?;
+        let add = |sum: Brought, one: Brought| Brought { files: sum.files + one.files, bytes: sum.bytes + one.bytes };
+        Ok(carried.into_iter().collect::<Option<Vec<_>>>().map(|all| all.into_iter().fold(Brought::default(), add)))
+    }
+
+    /// Takes away what is at its place.
+    fn unbring(&self) -> Result<()> {
+        for output in &self.step.outputs {
+            let output = Path::new(output.as_str());
+            if is_beneath(self.tree, output)? {
+                fs::remove_tree(&self.tree.join(output))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps what the step has just made; why not, where it cannot be kept. That is a loss of time and nothing else.
+    pub fn keep_or_why(&self, secrets: &[String]) -> Option<String> {
+        match self.keep(secrets) {
+            Ok(why) => why.map(str::to_owned),
+            Err(error) => Some(chain(&error)),
+        }
+    }
+
+    /// Keeps what the step has just made, where nothing of it is secret and the disk has the room; what keeps it from that is the answer.
+    fn keep(&self, secrets: &[String]) -> Result<Option<&'static str>> {
+        let repo = self.repo;
+        let all = place(repo);
+        let Some(paths) = self.made()? else {
+            return Ok(Some("there is something in it that is neither file nor link"));
+        };
+        if paths.is_empty() {
+            return Ok(Some("it made nothing there"));
+        }
+        let bytes: u64 = paths.iter().map(|(_, bytes)| bytes).sum();
+        fs::create_private_dir_all(&all)?;
+        if machine::disk(&all).is_some_and(|disk| disk.free / ROOM < bytes) {
+            return Ok(Some("the disk has too little room"));
+        }
+        let aside = all.join(format!("new-{}", random::token().map_err(WorktreeError::Random)?.short()));
+        let made = self.put(&aside, paths, secrets).and_then(|why| {
+            let into = all.join(format!("{}-{}", self.key, self.commit));
+            match why {
+                None => {
+                    remove(&into)?;
+                    fs::move_path(&aside, &into)?;
+                }
+                Some(_) => fs::remove_tree(&aside)?,
+            }
+            Ok(why)
+        });
+        if made.is_err() {
+            fs::remove_tree(&aside)?;
+        }
+        let mut known = kept(repo)?;
+        known.sort_by_key(|kept| std::cmp::Reverse(kept.at));
+        known.iter().skip(MOST).try_for_each(|old| remove(&old.place))?;
+        made
+    }
+
+    /// What is at its place, in order; `None` where there is something that cannot be kept.
+    fn made(&self) -> Result<Option<Vec<(PathBuf, u64)>>> {
+        let (tree, mut found) = (self.tree, Vec::new());
+        for output in &self.step.outputs {
+            let output = Path::new(output.as_str());
+            if !is_beneath(tree, output)? {
+                continue;
+            }
+            for entry in WalkDir::new(tree.join(output)).sort_by_file_name() {
+                let entry = match entry {
+                    Err(error)
+                        if error.io_error().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound) =>
+                    {
+                        continue;
+                    }
+                    Err(_) => return Ok(None),
+                    Ok(entry) => entry,
+                };
+                let kind = entry.file_type();
+                let relative = entry.path().strip_prefix(tree).unwrap_or(entry.path()).to_owned();
+                if kind.is_dir() {
+                    continue;
+                } else if !(kind.is_file() || kind.is_symlink()) || relative.to_str().is_none() {
+                    return Ok(None);
+                }
+                found.push((relative, entry.metadata().map_or(0, |meta| meta.len())));
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// Copies it aside, and lists it.
+    fn put(&self, aside: &Path, paths: Vec<(PathBuf, u64)>, secrets: &[String]) -> Result<Option<&'static str>> {
+        let (files, tree) = (aside.join("tree"), self.tree);
+        fs::create_private_dir(aside)?;
+        fs::create_private_dir(&files)?;
+        let search = Search::new(tree, secrets)?;
+        let parts = in_parts(&paths, |paths| {
+            let mut carrier = Carrier::open(tree, &files)?;
+            let mut listed = Vec::new();
+            for (path, _) in paths {
+                if !matches!(carrier.carry(path, &mut |_| true)?, Carried::Done { .. }) {
+                    return Ok(Err("a file in it cannot be read"));
+                }
+                let at = files.join(path);
+                let meta = std::fs::symlink_metadata(&at).map_err(fs::at("look at", &at))?;
+                let found = search.look(&at, &meta).map_err(fs::at("read", &at))?;
+                if found.secret {
+                    return Ok(Err("the value of a secret is in it"));
+                }
+                let changed = (meta.ctime(), meta.ctime_nsec());
+                listed.push(Listed { path: path.clone(), bytes: meta.len(), changed, moves: found.tree });
+            }
+            Ok(Ok(listed))
+        })?;
+        let listed: Vec<Listed> = match parts.into_iter().collect::<std::result::Result<Vec<_>, _>>() {
+            Ok(parts) => parts.into_iter().flatten().collect(),
+            Err(why) => return Ok(Some(why)),
+        };
+        let text = serde_json::to_vec(&List { tree: tree.to_owned(), files: listed }).unwrap_or_default();
+        fs::write_atomic(&aside.join("list"), &text)?;
+        Ok(None)
+    }
+}
+
+/// What files are searched for.
+struct Search {
+    tree: Vec<u8>,
+    /// The tree first, then the secrets.
+    words: AhoCorasick,
+}
+
+/// What is in a file.
+struct Seen {
+    tree: bool,
+    secret: bool,
+}
+
+impl Search {
+    fn new(tree: &Path, secrets: &[String]) -> Result<Search> {
+        let tree = tree.as_os_str().as_bytes().to_vec();
+        let words = std::iter::once(tree.as_slice()).chain(secrets.iter().map(String::as_bytes));
+        let words = AhoCorasick::new(words)
+            .map_err(|error| WorktreeError::refused(error.to_string(), "let the step do without so many secrets"))?;
+        Ok(Search { words, tree })
+    }
+
+    fn look(&self, at: &Path, meta: &std::fs::Metadata) -> std::io::Result<Seen> {
+        let content = match meta.is_symlink() {
+            true => std::fs::read_link(at)?.as_os_str().as_bytes().to_vec(),
+            false if meta.len() <= SEARCHED => std::fs::read(at)?,
+            false => return Ok(Seen { tree: false, secret: false }),
+        };
+        let mut words = self.words.find_overlapping_iter(&content).map(|found| found.pattern().as_usize());
+        let mut seen = Seen { tree: false, secret: false };
+        while let Some(word) = words.next().filter(|_| !seen.secret) {
+            seen.tree |= word == 0;
+            seen.secret |= word > 0;
+        }
+        seen.tree = seen.tree && moved(&content, &self.tree, b"").is_some();
+        Ok(seen)
+    }
+}
+
+/// True for a path to which no link leads out of the tree.
+fn is_beneath(tree: &Path, path: &Path) -> Result<bool> {
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    Ok(parent.map_or(Ok(true), |parent| fs::is_directory_beneath(tree, parent))?)
+}
+
+/// A result that is kept.
+struct Kept {
+    place: PathBuf,
+    key: String,
+    commit: CommitId,
+    /// When it was last of use.
+    at: SystemTime,
+}
+
+fn kept(repo: &Repository) -> Result<Vec<Kept>> {
+    let mut found = Vec::new();
+    for place in children(&place(repo))? {
+        let name = place.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('-'));
+        let Some((key, commit)) = name.and_then(|(key, commit)| Some((key.to_owned(), CommitId::parse(commit).ok()?)))
+        else {
+            continue;
+        };
+        // One that goes meanwhile is none.
+        if let Ok(at) = std::fs::metadata(&place).and_then(|meta| meta.modified()) {
+            found.push(Kept { place, key, commit, at });
+        }
+    }
+    Ok(found)
+}
+
+/// The list of one; `None` where it is not what it was.
+fn whole(place: &Path) -> Result<Option<List>> {
+    let Some(text) = read(&place.join("list"))? else { return Ok(None) };
+    let Ok(list) = serde_json::from_slice::<List>(&text) else { return Ok(None) };
+    let files = place.join("tree");
+    let is_as_it_was = |file: &Listed| {
+        let now =
+            std::fs::symlink_metadata(files.join(&file.path)).map(|meta| (meta.len(), meta.ctime(), meta.ctime_nsec()));
+        now.is_ok_and(|now| now == (file.bytes, file.changed.0, file.changed.1))
+    };
+    Ok(list.files.iter().all(is_as_it_was).then_some(list))
+}
+
+/// Out of the way at once, so that nobody takes a part of it.
+fn remove(place: &Path) -> Result<()> {
+    if fs::exists(place)? {
+        let gone = place.with_file_name(format!("gone-{}", random::token().map_err(WorktreeError::Random)?.short()));
+        fs::move_path(place, &gone)?;
+        fs::remove_tree(&gone)?;
+    }
+    Ok(())
+}
+
+/// What a file says, where it is there.
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        read => Ok(Some(read.map_err(fs::at("read", path))?)),
+    }
+}
+
+/// What a program that was built may depend on beyond its sources: the processor and the release of the system.
+fn system() -> Result<Vec<u8>> {
+    let release = read(Path::new("/etc/os-release"))?.unwrap_or_default();
+    Ok([std::env::consts::OS.as_bytes(), b" ", std::env::consts::ARCH.as_bytes(), b"\n", &release].concat())
+}
+
+/// The variables that a step names, as it gets them.
+fn variables(step: &SetupStep) -> Vec<(String, String)> {
+    let value = |variable: &Variable| {
+        let name = variable.name().to_string();
+        let inherited = || std::env::var_os(&name).map(|value| value.to_string_lossy().into_owned());
+        let value = variable.written().cloned().or_else(inherited).unwrap_or_default();
+        (name, value)
+    };
+    step.env.iter().map(value).collect()
+}
+
+/// True for a commit that has another one in its history.
+fn goes_on(repo: &Repository, from: &CommitId, commit: &CommitId) -> Result<bool> {
+    let asked = repo.bare(["merge-base", "--is-ancestor", from.as_str(), commit.as_str()]);
+    let told = asked.env("GIT_GRAFT_FILE", "/dev/null/none").env("GIT_NO_REPLACE_OBJECTS", "1").output()?;
+    Ok(told.code() == 0)
+}
+
+/// Works on a list in as many parts as there are processors.
+fn in_parts<T: Sync, R: Send>(all: &[T], work: impl Fn(&[T]) -> Result<R> + Sync) -> Result<Vec<R>> {
+    let parts = available_parallelism().map_or(1, usize::from).min(8);
+    let size = all.len().div_ceil(parts).max(1);
+    let done = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for part in all.chunks(size) {
+            scope.spawn(|| {
+                let one = work(part);
+                done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(one);
+            });
+        }
+    });
+    done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).into_iter().collect()
+}

@@ -1,0 +1,202 @@
+//! Stories of what setup steps make and the next workspace has without them: the same only where it follows from the same, a copy of its
+//! own for each, never what was touched, and from no history that the workspace does not have.
+
+use crate::support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use support::{World, state, task};
+
+/// What a step makes: something that is never the same twice, a script that names its place, a link to that, and an empty file.
+const MAKE: &str = "mkdir -p deps/bin && od -An -tx8 -N16 /dev/urandom > deps/stamp && cp lock deps/lock && \
+    printf '#!/bin/sh\\necho at %s\\n' \"$PWD/deps/bin\" > deps/bin/tool && chmod +x deps/bin/tool && \
+    ln -s \"$PWD/deps/stamp\" deps/link && : > deps/empty";
+
+fn step(more: &str) -> String {
+    format!("[worktree]\nsetup = [{{ run = {}, inputs = [\"lock\"], outputs = [\"deps\"]{more} }}]\n", json!(MAKE))
+}
+
+fn user(world: &World, toml: &str) {
+    let place = world.path().join("home/.config/treehand");
+    std::fs::create_dir_all(&place).expect("made");
+    std::fs::write(place.join("config.toml"), toml).expect("written");
+}
+
+fn world() -> World {
+    let world = World::new();
+    let level = if support::level() == "strict" { "strict" } else { "off" };
+    user(&world, &format!("{}[confine]\nlevel = \"{level}\"\n", step("")));
+    world.commit("setup", &[(".gitignore", "deps/\n"), ("lock", "one\n")]);
+    world
+}
+
+/// A new workspace: its tree, and whether the step was spared.
+fn made(world: &World, args: &[&str]) -> (PathBuf, bool) {
+    let made = world.treehand(&[&["new", "--json"], args].concat()).expect(0);
+    let document = made.json();
+    let cached = document["setup"][0]["cached"].as_bool().expect("it is said");
+    assert_eq!(made.stderr.contains("from the last time"), cached, "{}", made.stderr);
+    (PathBuf::from(document["path"].as_str().expect("a path")), cached)
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn stamp(tree: &Path) -> String {
+    read(tree.join("deps/stamp"))
+}
+
+/// What is kept.
+fn kept(world: &World) -> Vec<PathBuf> {
+    let Ok(all) = std::fs::read_dir(world.repo().join(".git/treehand/outputs")) else { return Vec::new() };
+    all.map(|entry| entry.expect("read").path()).collect()
+}
+
+#[test]
+fn the_next_workspace_has_what_the_step_made_and_its_own_copy_of_it() {
+    let world = world();
+    let (first, cached) = made(&world, &["a"]);
+    assert!(!cached);
+    let (second, cached) = made(&world, &["b"]);
+    assert!(cached && stamp(&first) == stamp(&second));
+    let tool = second.join("deps/bin/tool");
+    assert_eq!(read(&tool), format!("#!/bin/sh\necho at {}/deps/bin\n", second.display()));
+    assert_eq!(tool.metadata().expect("there").permissions().mode() & 0o777, 0o755);
+    assert_eq!(std::fs::read_link(second.join("deps/link")).expect("a link"), second.join("deps/stamp"));
+    let time = |tree: &Path| tree.join("deps/stamp").metadata().and_then(|meta| meta.modified()).expect("a time");
+    assert_eq!(time(&first), time(&second));
+    assert_eq!(world.git_in(&second, &["status", "--porcelain"]), "");
+    // What is done to one shows in no other, and in what is kept neither.
+    std::fs::write(second.join("deps/stamp"), "mine").expect("written");
+    let (third, cached) = made(&world, &["c", "--sealed"]);
+    assert!(cached && stamp(&third) == stamp(&first));
+    assert_eq!(kept(&world).len(), 1);
+    // Other inputs make something else, and the old ones are known still.
+    world.commit("newer", &[("lock", "two\n")]);
+    let (newer, cached) = made(&world, &["d"]);
+    assert!(!cached && stamp(&newer) != stamp(&first) && read(newer.join("deps/lock")) == "two\n");
+    assert!(made(&world, &["e", "--base", "main~1"]).1 && made(&world, &["f"]).1);
+    world.commit("unrelated", &[("other", "x\n")]);
+    assert!(made(&world, &["g"]).1);
+}
+
+#[test]
+fn tasks_and_gates_have_it_too_and_many_at_once_make_it_once() {
+    let world = world();
+    let tasks: String = (0..4)
+        .map(|n| format!("[[task]]\nid = \"t{n}\"\ncommand = [\"sh\", \"-c\", \"cat deps/stamp > stamp{n}\"]\n"))
+        .collect();
+    let flags = ["--jobs", "4", "--gate", "test -x deps/bin/tool && sh deps/bin/tool | grep -q \"$PWD\""];
+    let run = world.run_tasks(&tasks, &flags).expect(0).json();
+    let cached = |id: &str| task(&run, id)["attempts"][0]["setup"][0]["cached"].as_bool().expect("it is said");
+    assert_eq!((0..4).filter(|n| !cached(&format!("t{n}"))).count(), 1, "{run}");
+    assert!((0..4).all(|n| state(&run, &format!("t{n}")) == "landed"), "{run}");
+    let stamps: Vec<String> = (0..4).map(|n| world.show("main", &format!("stamp{n}"))).collect();
+    assert!(stamps.iter().all(|stamp| *stamp == stamps[0]), "{stamps:?}");
+    let logs = world.treehand(&["logs", run["run"].as_str().expect("an id")]).expect(0).stdout;
+    assert_eq!(logs.matches("not run: 5 files").count(), 3, "{logs}");
+    // Whoever comes later has it from the run; what gates made would not have been kept.
+    assert!(made(&world, &["w", "--set", "confine.level=off"]).1);
+    assert_eq!(kept(&world).len(), 1);
+}
+
+#[test]
+fn many_new_workspaces_at_once_make_it_once() {
+    let world = world();
+    let answer = world.shell(&format!(
+        "for n in 1 2 3 4 5 6; do {0} new w$n --json > ../w$n.json 2> ../w$n.err & done; wait; cat ../w*.json",
+        env!("CARGO_BIN_EXE_treehand"),
+    ));
+    let documents: Vec<Value> =
+        serde_json::Deserializer::from_str(&answer.stdout).into_iter().map(|one| one.expect("JSON")).collect();
+    assert_eq!(documents.len(), 6, "{}", answer.stderr);
+    assert_eq!(documents.iter().filter(|one| one["setup"][0]["cached"] == false).count(), 1, "{documents:?}");
+    let first = stamp(&world.tree("w1"));
+    assert!((2..=6).all(|n| stamp(&world.tree(&format!("w{n}"))) == first));
+}
+
+#[test]
+fn what_was_touched_is_given_to_nobody() {
+    let world = world();
+    let (first, _) = made(&world, &["a"]);
+    let place = kept(&world).remove(0);
+    let before = stamp(&first);
+    let damages: [&dyn Fn(&Path); 5] = [
+        &|place| {
+            // Of the same size, and with the time of before.
+            let (file, time) =
+                (place.join("tree/deps/stamp"), place.join("tree/deps/stamp").metadata().expect("there"));
+            std::fs::write(&file, "x".repeat(usize::try_from(time.len()).expect("small"))).expect("written");
+            let open = std::fs::File::options().write(true).open(&file).expect("open");
+            open.set_modified(time.modified().expect("a time")).expect("set");
+        },
+        &|place| std::fs::remove_file(place.join("tree/deps/bin/tool")).expect("removed"),
+        &|place| std::fs::remove_file(place.join("list")).expect("removed"),
+        &|place| std::fs::write(place.join("list"), "[]").expect("written"),
+        &|place| {
+            std::fs::set_permissions(place.join("tree/deps/empty"), PermissionsExt::from_mode(0o777)).expect("set")
+        },
+    ];
+    for (n, damage) in damages.iter().enumerate() {
+        damage(&place);
+        let (tree, cached) = made(&world, &[&format!("d{n}")]);
+        assert!(!cached && stamp(&tree) != before, "{n}");
+        let (next, cached) = made(&world, &[&format!("e{n}")]);
+        assert!(cached && stamp(&next) == stamp(&tree), "it was kept anew");
+    }
+}
+
+#[test]
+fn nothing_comes_from_a_history_that_the_workspace_does_not_have() {
+    let world = world();
+    world.git(&["branch", "theirs"]);
+    world.commit("ours", &[("ours", "x\n")]);
+    world.git(&["checkout", "-q", "theirs"]);
+    world.commit("theirs", &[("theirs", "x\n")]);
+    world.git(&["checkout", "-q", "main"]);
+    assert!(!made(&world, &["t", "--base", "theirs"]).1);
+    assert!(made(&world, &["u", "--base", "theirs"]).1);
+    assert!(!made(&world, &["m"]).1, "the other branch is none of its history");
+    world.git(&["merge", "-q", "--no-edit", "theirs"]);
+    assert!(made(&world, &["n"]).1);
+}
+
+#[test]
+fn what_is_there_already_what_is_secret_and_what_is_no_file_is_not_kept() {
+    let mut world = world();
+    world.set("TOKEN", "a-secret-value-of-mine");
+    let level = if support::level() == "strict" { "strict" } else { "off" };
+    let with = |run: &str, more: &str| {
+        let step =
+            format!("{{ run = {}, inputs = [\"lock\"], outputs = [\"deps\", \"more/deps\"]{more} }}", json!(run));
+        user(&world, &format!("[worktree]\nsetup = [{step}]\n[confine]\nlevel = \"{level}\"\n"));
+    };
+    let not_kept = |name: &str, why: &str| {
+        for round in ["1", "2"] {
+            let answer = world.treehand(&["new", &format!("{name}{round}")]).expect(0);
+            assert!(answer.stderr.contains(why), "{}", answer.stderr);
+        }
+        assert_eq!(kept(&world), [] as [PathBuf; 0]);
+    };
+    with("mkdir deps && echo key=$TOKEN > deps/rc", ", secrets = [\"TOKEN\"]");
+    not_kept("secret", "the value of a secret is in it");
+    with("mkdir deps && mkfifo deps/pipe", "");
+    not_kept("pipe", "neither file nor link");
+    with("true", "");
+    not_kept("nothing", "it made nothing there");
+    // Each on its own, and one in another directory.
+    with("mkdir -p more/deps && echo x > more/deps/x", "");
+    assert!(!made(&world, &["c"]).1 && made(&world, &["d"]).1);
+    assert_eq!(read(world.tree("d").join("more/deps/x")), "x\n");
+    // A step that fails has made nothing.
+    with("mkdir deps && echo x > deps/x && false", "");
+    for _ in 0..2 {
+        world.treehand(&["new", "failed"]).expect(1);
+        world.treehand(&["rm", "failed", "-f"]).expect(0);
+    }
+    assert_eq!(kept(&world).len(), 1);
+}
