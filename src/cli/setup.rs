@@ -129,11 +129,9 @@ impl Told<'_> {
                 self.last.clear();
                 self.out.say(format!("{} {}", self.out.paint(Paint::Dim, "setup:"), plain(&step.run)));
             }
-            News::Waits => {
-                self.out.say("  another workspace is at the same step: waiting for what it makes".to_owned())
-            }
-            News::Brought(Brought { files, bytes }) => {
-                self.out.say(format!("  not run: {files} files ({}) from the last time", size(bytes)));
+            News::Waits => self.out.say("  another workspace is at the same step: waiting for what it makes"),
+            News::Brought(Brought { files, bytes, .. }) => {
+                self.out.say(format!("  not run: {files} files ({}) from the last time", size(*bytes)));
             }
             News::NotKept(why) => self.out.say(format!("  what it made is not kept for the next workspace: {why}")),
             News::Said(bytes) => {

@@ -18,6 +18,7 @@ use crate::sys::lock::FileLock;
 use crate::sys::{clock, fs, random};
 use crate::worktree::WorktreeError;
 use crate::worktree::exported::Exported;
+use crate::worktree::outputs::ages::Ages;
 use crate::worktree::outputs::kept::{self, Brought, Outputs, Workspace};
 use crate::worktree::sealed::SealedPaths;
 use crate::worktree::setup;
@@ -41,7 +42,7 @@ pub struct TaskTree<'a> {
 /// Runs the steps in the tree of a task. One that fails is an error; an end that is the answer is that of the attempt: it was
 /// asked to stop meanwhile.
 pub async fn in_task(context: &Arc<Context>, tree: &TaskTree<'_>) -> Result<Option<AttemptEnd>, RunError> {
-    let steps = &context.run.setup;
+    let (steps, mut ages) = (&context.run.setup, Ages::default());
     for (number, step) in (1..).zip(steps) {
         let log = context.repo.setup_log(&context.run.id, tree.id, tree.n, number);
         let at = At {
@@ -50,13 +51,14 @@ pub async fn in_task(context: &Arc<Context>, tree: &TaskTree<'_>) -> Result<Opti
             trusted: tree.exported.base.clone(),
             store: None,
         };
-        let turn = match turn(context, &at, step, tree.id).await? {
+        let turn = match turn(context, (&at, &mut ages), step, tree.id).await? {
             Turn::Brought(brought) => {
                 spared(context, tree, step, &log, brought)?;
                 continue;
             }
             Turn::Make(turn) => turn,
         };
+        ages.end();
         let command = (setup::argv(step), tree.token.clone());
         let mut launch = context.launch_in(tree.paths, tree.lenders, command)?;
         launch.env.extend(told(&context.run.id, "TREEHAND_TASK", tree.id.as_str()));
@@ -120,7 +122,7 @@ impl At {
 
     fn outputs<'a>(&'a self, context: &'a Context, step: &'a SetupStep, key: &'a str) -> Outputs<'a> {
         let At { paths, commit, trusted, .. } = self;
-        Outputs { repo: &context.repo, step, key, tree: &paths.tree, commit, trusted }
+        Outputs { repo: &context.repo, step, key, tree: &paths.tree, commit, trusted, admin: &paths.admin }
     }
 }
 
@@ -151,19 +153,29 @@ enum Turn {
 }
 
 /// Brings what a step makes, or waits until it is this task's turn to make it. One that has to stop goes on to be stopped.
-async fn turn(context: &Arc<Context>, at: &At, step: &SetupStep, id: &TaskId) -> Result<Turn, RunError> {
+async fn turn(
+    context: &Arc<Context>,
+    (at, ages): (&At, &mut Ages),
+    step: &SetupStep,
+    id: &TaskId,
+) -> Result<Turn, RunError> {
     let Some(key) = key_of(context, at, step).await? else { return Ok(Turn::Make(None)) };
     while !context.has_to_stop(id) {
-        let now = with(context, (at, step, &key), |outputs| {
-            if let Some(brought) = outputs.bring()? {
-                return Ok(Some(Turn::Brought(brought)));
+        let mut so_far = ages.clone();
+        let now = with(context, (at, step, &key), move |outputs| {
+            let mut brought = outputs.bring()?;
+            let turn = if brought.is_none() { outputs.turn()? } else { None };
+            if turn.is_some() {
+                // Whoever had it until now may have made it.
+                brought = outputs.bring()?;
             }
-            let Some(turn) = outputs.turn()? else { return Ok(None) };
-            // Whoever had it until now may have made it.
-            let make = || Turn::Make(Some((turn, outputs.key.to_owned())));
-            Ok(Some(outputs.bring()?.map_or_else(make, Turn::Brought)))
+            brought.as_ref().map_or(Ok(()), |brought| so_far.follow(outputs, brought))?;
+            let make = turn.map(|turn| Turn::Make(Some((turn, outputs.key.to_owned()))));
+            Ok((brought.map(Turn::Brought).or(make), so_far))
         });
-        match now.await? {
+        let (turn, so_far) = now.await?;
+        *ages = so_far;
+        match turn {
             Some(turn) => return Ok(turn),
             None => tokio::time::sleep(setup::LOOK_AGAIN).await,
         }
@@ -179,7 +191,7 @@ fn spared(
     log: &Path,
     brought: Brought,
 ) -> Result<(), RunError> {
-    let Brought { files, bytes } = brought;
+    let Brought { files, bytes, .. } = brought;
     log.parent().map_or(Ok(()), fs::create_dir_all).map_err(WorktreeError::from)?;
     let said = format!("not run: {files} files ({bytes} bytes) from the last time\n");
     fs::write_atomic(log, said.as_bytes()).map_err(WorktreeError::from)?;

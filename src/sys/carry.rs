@@ -1,7 +1,7 @@
 //! Bringing files from one directory to another: as shared blocks where the file system can, else as copies.
 //!
 //! Promises: nothing is reached through a symbolic link on either side, nothing is overwritten, links come as links; mode
-//! and modification time of files are kept. Directories above a file are made with the mode they have at the source, and
+//! and modification time of files are kept, or all of them get older by as much. Directories above a file are made with the mode they have at the source, and
 //! stay writable for the owner.
 
 use std::ffi::OsStr;
@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, fstat, ioctl_ficlone, mkdirat, openat,
@@ -61,6 +62,8 @@ pub struct Carrier {
     last: Option<(PathBuf, OwnedFd, OwnedFd)>,
     /// The file systems may be able to share blocks.
     can_reflink: bool,
+    /// How much older a file gets than the one that it comes from.
+    older: Duration,
 }
 
 impl Carrier {
@@ -73,7 +76,13 @@ impl Carrier {
             to_path: to.to_owned(),
             last: None,
             can_reflink: true,
+            older: Duration::ZERO,
         })
+    }
+
+    /// The same, and every file gets older by so much.
+    pub fn older(self, older: Duration) -> Carrier {
+        Carrier { older, ..self }
     }
 
     /// Brings one file or link. An error is one of the side where it is written.
@@ -111,7 +120,7 @@ impl Carrier {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Symlink => carry_link(source, target, name, (&stat, change)).map_err(at("create", &full)),
             FileType::RegularFile => {
-                let mut how = How { can_reflink: &mut self.can_reflink, change };
+                let mut how = How { can_reflink: &mut self.can_reflink, older: self.older, change };
                 carry_file(source, target, name, &mut how, go_on).map_err(at("copy to", &full))
             }
             _ => Ok(Carried::Gone),
@@ -191,6 +200,7 @@ fn carry_link(
 /// How a file is brought.
 struct How<'a> {
     can_reflink: &'a mut bool,
+    older: Duration,
     change: Option<&'a Change<'a>>,
 }
 
@@ -224,7 +234,9 @@ fn carry_file(
         None => return Ok(Carried::Stopped),
     };
     copy.set_permissions(Permissions::from_mode(meta.mode() & 0o777))?;
-    copy.set_times(FileTimes::new().set_modified(meta.modified()?).set_accessed(meta.accessed()?))?;
+    let modified = meta.modified()?;
+    let modified = modified.checked_sub(how.older).unwrap_or(modified);
+    copy.set_times(FileTimes::new().set_modified(modified).set_accessed(meta.accessed()?))?;
     Ok(Carried::Done { bytes: meta.len(), reflinked })
 }
 

@@ -6,11 +6,15 @@
 
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::checkouts;
 use super::copy_plan::{self, CopyFacts, CopyPlan, Withheld, WithheldReason};
 use super::error::{Result, WorktreeError};
+use super::filled::admin_of;
+use super::outputs::ages;
 use super::repository::{Repository, bytes_path};
 use crate::sys::carry::{Carried, Carrier};
 use crate::sys::fs;
@@ -160,7 +164,9 @@ fn apply(main: &Path, tree: &Path, plan: CopyPlan, observe: &dyn Fn(CopyProgress
     if !plan.copy.is_empty() {
         // It may take long, and whoever has enough of it wants nothing half made.
         let held = Held::hold().map_err(WorktreeError::Signals)?;
-        let mut carrier = Carrier::open(main, tree)?;
+        // A build would take what is newer than the files of the commit for made of them.
+        let older = newest(main, &plan.copy).saturating_sub(ages::oldest(tree, &admin_of(tree)?)?.saturating_sub(2));
+        let mut carrier = Carrier::open(main, tree)?.older(Duration::from_secs(older.into()));
         let files = plan.copy.len();
         for (done, path) in plan.copy.into_iter().enumerate() {
             let (before, mut signal) = (copied.bytes, Ok(None));
@@ -190,6 +196,12 @@ fn apply(main: &Path, tree: &Path, plan: CopyPlan, observe: &dyn Fn(CopyProgress
     }
     copied.withheld.sort();
     Ok(copied)
+}
+
+/// The second in which the newest of these files was written.
+fn newest(main: &Path, files: &[PathBuf]) -> u32 {
+    let written = |file: &PathBuf| std::fs::symlink_metadata(main.join(file)).ok()?.mtime().try_into().ok();
+    files.iter().filter_map(written).max().unwrap_or(0)
 }
 
 #[cfg(test)]

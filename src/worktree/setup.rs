@@ -11,6 +11,7 @@ use serde_json::json;
 use super::error::{Result, WorktreeError};
 use super::inside::{Furnished, Inside};
 use super::narrated::{self, Growing, Heard};
+use super::outputs::ages::Ages;
 use super::outputs::kept::{self, Brought, Outputs, Workspace};
 use super::reach;
 use crate::confine::Launch;
@@ -67,7 +68,7 @@ pub enum News<'a> {
     /// Another workspace is at the same step, and what it makes may be what this one needs.
     Waits,
     /// It is not run: this is what it made before.
-    Brought(Brought),
+    Brought(&'a Brought),
     /// What it made is not kept for the next workspace, for this reason.
     NotKept(&'a str),
     /// It said this.
@@ -148,22 +149,24 @@ fn in_order(
     (machine, held, logs): (&System, &Held, &Path),
     observe: &mut dyn FnMut(News<'_>),
 ) -> Result<Outcome> {
-    let mut all = Vec::new();
+    let (mut all, mut ages) = (Vec::new(), Ages::default());
+    let admin = place.inside.admin()?;
     for (n, step) in steps.iter().enumerate() {
         let begun = Instant::now();
         let took = |cached| Took { ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX), cached };
         observe(News::Begins(step));
-        let key = key_of(place, step)?;
-        let outputs = key.as_deref().map(|key| place.outputs(step, key));
+        let key = key_of(place, step, &admin)?;
+        let outputs = key.as_deref().map(|key| place.outputs(step, key, &admin));
         let turn = outputs.as_ref().map(|outputs| turn(outputs, held, observe)).transpose()?;
         match &turn {
             Some(Turn::Interrupted(signal)) => return Ok(Outcome::Interrupted { step: n, signal: *signal }),
             Some(Turn::Brought(brought)) => {
-                observe(News::Brought(*brought));
+                outputs.as_ref().map_or(Ok(()), |outputs| ages.follow(outputs, brought))?;
+                observe(News::Brought(brought));
                 all.push(took(true));
                 continue;
             }
-            Some(Turn::Mine(_)) | None => {}
+            Some(Turn::Mine(_)) | None => ages.end(),
         }
         let mut launch = furnished.launch.clone();
         give(&mut launch, step)?;
@@ -220,20 +223,17 @@ fn turn(outputs: &Outputs<'_>, held: &Held, observe: &mut dyn FnMut(News<'_>)) -
     }
 }
 
-fn key_of(place: &Place<'_>, step: &SetupStep) -> Result<Option<String>> {
+fn key_of(place: &Place<'_>, step: &SetupStep, admin: &Path) -> Result<Option<String>> {
     let Inside { repo, record, level, .. } = place.inside;
-    if step.outputs.is_empty() {
-        return Ok(None);
-    }
-    let (git, admin) = (|args: &[&str]| repo.bare(args), place.inside.admin()?);
-    kept::key(Workspace { tree: &record.path, commit: &record.base.commit, git: &git, admin: &admin, level }, step)
+    let git = |args: &[&str]| repo.bare(args);
+    kept::key(Workspace { tree: &record.path, commit: &record.base.commit, git: &git, admin, level }, step)
 }
 
 impl Place<'_> {
-    fn outputs<'a>(&'a self, step: &'a SetupStep, key: &'a str) -> Outputs<'a> {
+    fn outputs<'a>(&'a self, step: &'a SetupStep, key: &'a str, admin: &'a Path) -> Outputs<'a> {
         let Inside { repo, record, .. } = self.inside;
         let commit = &record.base.commit;
-        Outputs { repo, step, key, tree: &record.path, commit, trusted: commit }
+        Outputs { repo, step, key, tree: &record.path, commit, trusted: commit, admin }
     }
 }
 

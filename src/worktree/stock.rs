@@ -83,7 +83,7 @@ fn longest(repo: &Repository, commit: &CommitId) -> Result<Option<CommitId>> {
 }
 
 /// True for a commit that has another one in its history. Grafts and replacements, which fetching goes past, would have it otherwise.
-fn goes_on(repo: &Repository, from: &CommitId, commit: &CommitId) -> Result<bool> {
+pub(super) fn goes_on(repo: &Repository, from: &CommitId, commit: &CommitId) -> Result<bool> {
     let asked = repo.bare(["merge-base", "--is-ancestor", from.as_str(), commit.as_str()]);
     let told = asked.env("GIT_GRAFT_FILE", "/dev/null/none").env("GIT_NO_REPLACE_OBJECTS", "1").output()?;
     Ok(told.code() == 0)

@@ -18,7 +18,7 @@ use crate::store::{Entry, EntryDraft};
 use crate::sys::{clock, fs, proc};
 use crate::worktree::fixture::{self, Fixture, TEMPLATE};
 use crate::worktree::import::update_ref;
-use crate::worktree::outputs::kept;
+use crate::worktree::outputs::place;
 use crate::worktree::quarantine::Quarantine;
 use crate::worktree::run_store::RunStore;
 use crate::worktree::sealed::{self, Identity, SealRequest, SealedPaths};
@@ -328,7 +328,7 @@ fn temporary_things_go_by_age_and_only_what_is_ours() {
     std::fs::write(pack.join("pack-2.keep"), "somebody else\n").expect("write");
     let tip = fixture.tip("refs/heads/main");
     let history = stock::place(&fixture.repo).join(tip.as_str());
-    let made = kept::place(&fixture.repo).join(format!("{tip}-{tip}"));
+    let made = place::place(&fixture.repo).join(format!("{tip}-{tip}"));
     std::fs::create_dir_all(&history).and_then(|()| std::fs::create_dir_all(&made)).expect("created");
     let stamp = trash::stamp().expect("a stamp");
     for name in [format!("salvage/w/{stamp}/head"), format!("undo/{stamp}/heads/w"), "salvage/odd/name".to_owned()] {

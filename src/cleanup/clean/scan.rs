@@ -31,7 +31,7 @@ use crate::model::{CommitId, Timestamp};
 use crate::store::{Entry, Store};
 use crate::sys::{fs, proc};
 use crate::worktree::base_name::REQUESTS;
-use crate::worktree::outputs::kept;
+use crate::worktree::outputs::place;
 use crate::worktree::pool::wanted;
 use crate::worktree::repository::bytes_path;
 use crate::worktree::{Repository, abandoned, disk, stock};
@@ -69,7 +69,7 @@ pub fn scan(repo: &Repository, store: &Store, policy: &CleanPolicy) -> Result<Fa
     facts.quarantines = directories(&repo.state_dir().join("quarantine"))?;
     facts.quarantines.retain(|dir| !abandoned::is_used(&dir.path));
     facts.stock = directories(&stock::place(repo))?;
-    facts.outputs = directories(&kept::place(repo))?;
+    facts.outputs = directories(&place::place(repo))?;
     facts.slots = wanted::idle(repo, policy.proven_now)?;
     facts.keeps = keeps(&repo.common_dir.join("objects/pack"))?;
     facts.emptied = scan.emptied(&operations)?;

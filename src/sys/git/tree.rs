@@ -13,7 +13,7 @@ pub(super) struct Entry<'a> {
 
 /// The modes that git writes.
 pub(super) const DIRECTORY: &[u8] = b"40000";
-const FILE: &[u8] = b"100644";
+pub(super) const FILE: &[u8] = b"100644";
 pub(super) const EXECUTABLE: &[u8] = b"100755";
 pub(super) const LINK: &[u8] = b"120000";
 pub(super) const SUBMODULE: &[u8] = b"160000";

@@ -11,30 +11,30 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread::available_parallelism;
-use std::time::SystemTime;
+use std::time::Duration;
 
-use aho_corasick::AhoCorasick;
-use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
+use super::ages;
 use super::decide::{self, Asked, moved};
+use super::place::{FILES, Kept, LIST, List, Listed, kept, place, read, remove, whole};
+use super::search::Search;
+use crate::confine::environment;
 use crate::model::cause::chain;
 use crate::model::record::ConfineLevel;
-use crate::model::{CommitId, SetupStep, Variable};
+use crate::model::{CommitId, SetupStep};
 use crate::sys::carry::{Carried, Carrier};
 use crate::sys::git::GitCommand;
 use crate::sys::lock::{FileLock, LockError};
 use crate::sys::{fs, machine, random};
-use crate::worktree::abandoned::children;
 use crate::worktree::error::{Result, WorktreeError};
 use crate::worktree::repository::{Repository, bytes_path};
+use crate::worktree::stock::goes_on;
 
 /// So many results are kept; the one that was of use longest ago goes first.
 const MOST: usize = 12;
 /// What is kept has room on the disk so many times over.
 const ROOM: u64 = 4;
-/// Larger files are not searched for paths: no script is as large.
-const SEARCHED: u64 = 1 << 20;
 
 /// The result of a step in a workspace, there or not.
 #[derive(Clone, Debug)]
@@ -51,39 +51,21 @@ pub struct Outputs<'a> {
     pub commit: &'a CommitId,
     /// A commit of the repository that it goes on from: itself, where the repository has it.
     pub trusted: &'a CommitId,
+    /// Its own part of a git dir.
+    pub admin: &'a Path,
 }
 
 /// What came along.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Brought {
     /// How many files and links.
     pub files: u64,
     /// How long they are together.
     pub bytes: u64,
-}
-
-/// A file or a link of a result.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Listed {
-    path: PathBuf,
-    bytes: u64,
-    /// When it or what is said of it last changed, in seconds and nanoseconds.
-    changed: (i64, i64),
-    /// The path of the workspace is in it.
-    moves: bool,
-}
-
-/// All of a result.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct List {
-    /// The tree in which it was made.
-    tree: PathBuf,
-    files: Vec<Listed>,
-}
-
-/// Where results are.
-pub fn place(repo: &Repository) -> PathBuf {
-    repo.state_dir().join("outputs")
+    /// The commit of the workspace in which they were made.
+    pub(super) made_at: CommitId,
+    /// The second after which they were made there, as their times say it now, where that is known.
+    pub(super) after: Option<u32>,
 }
 
 /// A workspace in which a step is to run.
@@ -121,7 +103,7 @@ pub fn key(workspace: Workspace<'_>, step: &SetupStep) -> Result<Option<String>>
         step,
         level: workspace.level,
         inputs: &inputs,
-        variables: &variables(step),
+        variables: &environment::passed(&step.env),
         sparse: sparse.as_deref(),
         system: &system,
     }))
@@ -140,40 +122,44 @@ impl Outputs<'_> {
     /// Brings it, where it is kept.
     pub fn bring(&self) -> Result<Option<Brought>> {
         let Some(from) = self.found()? else { return Ok(None) };
-        let brought = whole(&from)?.map(|list| self.carry(&from, &list)).transpose()?;
-        match brought.flatten() {
-            // That it is of use is what `clean` goes by.
-            Some(brought) => fs::touch(&from).map(|()| Some(brought)).map_err(WorktreeError::from),
-            None => {
-                tracing::debug!(place = %from.display(), "what is kept of a setup step is not whole");
-                self.unbring()?;
-                remove(&from)?;
-                Ok(None)
+        if let Some((list, newest)) = whole(&from.place)? {
+            // A build takes what is newer than a file for made of it: of these files nothing was, as far as anybody knows yet.
+            let oldest = ages::oldest(self.tree, self.admin)?;
+            let older = newest.saturating_sub(oldest.saturating_sub(2));
+            if let Some((files, bytes)) = self.carry(&from.place, &list, Duration::from_secs(older.into()))? {
+                // That it is of use is what `clean` goes by.
+                fs::touch(&from.place)?;
+                let after = list.sources.map(|sources| sources.saturating_sub(older));
+                return Ok(Some(Brought { files, bytes, made_at: from.commit, after }));
             }
         }
+        tracing::debug!(place = %from.place.display(), "what is kept of a setup step is not whole");
+        self.unbring()?;
+        remove(&from.place)?;
+        Ok(None)
     }
 
     /// The newest result that may be given to this workspace.
-    fn found(&self) -> Result<Option<PathBuf>> {
+    fn found(&self) -> Result<Option<Kept>> {
         let repo = self.repo;
         let mut all: Vec<_> = kept(repo)?.into_iter().filter(|kept| kept.key == self.key).collect();
         all.sort_by_key(|kept| std::cmp::Reverse(kept.at));
         for kept in all {
             let same = kept.commit == *self.trusted;
             if same || repo.reader().has_commit(&kept.commit)? && goes_on(repo, &kept.commit, self.trusted)? {
-                return Ok(Some(kept.place));
+                return Ok(Some(kept));
             }
         }
         Ok(None)
     }
 
-    /// Copies it into the tree; `None` where a file is not there, or something is in its way.
-    fn carry(&self, from: &Path, list: &List) -> Result<Option<Brought>> {
-        let (source, tree) = (from.join("tree"), self.tree);
+    /// Copies it into the tree, so much older; `None` where a file is not there, or something is in its way.
+    fn carry(&self, from: &Path, list: &List, older: Duration) -> Result<Option<(u64, u64)>> {
+        let (source, tree) = (from.join(FILES), self.tree);
         let (old, new) = (list.tree.as_os_str().as_bytes(), tree.as_os_str().as_bytes());
         let carried = in_parts(&list.files, |files| {
-            let mut carrier = Carrier::open(&source, tree)?;
-            let mut brought = Brought::default();
+            let mut carrier = Carrier::open(&source, tree)?.older(older);
+            let mut all = (0, 0);
             for file in files {
                 let change = |content: &[u8]| moved(content, old, new);
                 let carried = if file.moves {
@@ -182,17 +168,17 @@ impl Outputs<'_> {
                     carrier.carry(&file.path, &mut |_| true)?
                 };
                 let Carried::Done { bytes, .. } = carried else { return Ok(None) };
-                brought = Brought { files: brought.files + 1, bytes: brought.bytes + bytes };
+                all = (all.0 + 1, all.1 + bytes);
             }
-            Ok(Some(brought))
+            Ok(Some(all))
         });
         let carried = carried.inspect_err(|_| {
             if let Err(error) = self.unbring() {
                 tracing::warn!(%error, "a part of what a setup step makes stays behind");
             }
         })?;
-        let add = |sum: Brought, one: Brought| Brought { files: sum.files + one.files, bytes: sum.bytes + one.bytes };
-        Ok(carried.into_iter().collect::<Option<Vec<_>>>().map(|all| all.into_iter().fold(Brought::default(), add)))
+        let add = |sum: (u64, u64), one: (u64, u64)| (sum.0 + one.0, sum.1 + one.1);
+        Ok(carried.into_iter().collect::<Option<Vec<_>>>().map(|all| all.into_iter().fold((0, 0), add)))
     }
 
     /// Takes away what is at its place.
@@ -283,7 +269,7 @@ impl Outputs<'_> {
 
     /// Copies it aside, and lists it.
     fn put(&self, aside: &Path, paths: Vec<(PathBuf, u64)>, secrets: &[String]) -> Result<Option<&'static str>> {
-        let (files, tree) = (aside.join("tree"), self.tree);
+        let (files, tree) = (aside.join(FILES), self.tree);
         fs::create_private_dir(aside)?;
         fs::create_private_dir(&files)?;
         let search = Search::new(tree, secrets)?;
@@ -309,48 +295,10 @@ impl Outputs<'_> {
             Ok(parts) => parts.into_iter().flatten().collect(),
             Err(why) => return Ok(Some(why)),
         };
-        let text = serde_json::to_vec(&List { tree: tree.to_owned(), files: listed }).unwrap_or_default();
-        fs::write_atomic(&aside.join("list"), &text)?;
+        let list = List { tree: tree.to_owned(), sources: ages::newest(self.admin)?, files: listed };
+        let text = serde_json::to_vec(&list).unwrap_or_default();
+        fs::write_atomic(&aside.join(LIST), &text)?;
         Ok(None)
-    }
-}
-
-/// What files are searched for.
-struct Search {
-    tree: Vec<u8>,
-    /// The tree first, then the secrets.
-    words: AhoCorasick,
-}
-
-/// What is in a file.
-struct Seen {
-    tree: bool,
-    secret: bool,
-}
-
-impl Search {
-    fn new(tree: &Path, secrets: &[String]) -> Result<Search> {
-        let tree = tree.as_os_str().as_bytes().to_vec();
-        let words = std::iter::once(tree.as_slice()).chain(secrets.iter().map(String::as_bytes));
-        let words = AhoCorasick::new(words)
-            .map_err(|error| WorktreeError::refused(error.to_string(), "let the step do without so many secrets"))?;
-        Ok(Search { words, tree })
-    }
-
-    fn look(&self, at: &Path, meta: &std::fs::Metadata) -> std::io::Result<Seen> {
-        let content = match meta.is_symlink() {
-            true => std::fs::read_link(at)?.as_os_str().as_bytes().to_vec(),
-            false if meta.len() <= SEARCHED => std::fs::read(at)?,
-            false => return Ok(Seen { tree: false, secret: false }),
-        };
-        let mut words = self.words.find_overlapping_iter(&content).map(|found| found.pattern().as_usize());
-        let mut seen = Seen { tree: false, secret: false };
-        while let Some(word) = words.next().filter(|_| !seen.secret) {
-            seen.tree |= word == 0;
-            seen.secret |= word > 0;
-        }
-        seen.tree = seen.tree && moved(&content, &self.tree, b"").is_some();
-        Ok(seen)
     }
 }
 
@@ -360,84 +308,10 @@ fn is_beneath(tree: &Path, path: &Path) -> Result<bool> {
     Ok(parent.map_or(Ok(true), |parent| fs::is_directory_beneath(tree, parent))?)
 }
 
-/// A result that is kept.
-struct Kept {
-    place: PathBuf,
-    key: String,
-    commit: CommitId,
-    /// When it was last of use.
-    at: SystemTime,
-}
-
-fn kept(repo: &Repository) -> Result<Vec<Kept>> {
-    let mut found = Vec::new();
-    for place in children(&place(repo))? {
-        let name = place.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('-'));
-        let Some((key, commit)) = name.and_then(|(key, commit)| Some((key.to_owned(), CommitId::parse(commit).ok()?)))
-        else {
-            continue;
-        };
-        // One that goes meanwhile is none.
-        if let Ok(at) = std::fs::metadata(&place).and_then(|meta| meta.modified()) {
-            found.push(Kept { place, key, commit, at });
-        }
-    }
-    Ok(found)
-}
-
-/// The list of one; `None` where it is not what it was.
-fn whole(place: &Path) -> Result<Option<List>> {
-    let Some(text) = read(&place.join("list"))? else { return Ok(None) };
-    let Ok(list) = serde_json::from_slice::<List>(&text) else { return Ok(None) };
-    let files = place.join("tree");
-    let is_as_it_was = |file: &Listed| {
-        let now =
-            std::fs::symlink_metadata(files.join(&file.path)).map(|meta| (meta.len(), meta.ctime(), meta.ctime_nsec()));
-        now.is_ok_and(|now| now == (file.bytes, file.changed.0, file.changed.1))
-    };
-    Ok(list.files.iter().all(is_as_it_was).then_some(list))
-}
-
-/// Out of the way at once, so that nobody takes a part of it.
-fn remove(place: &Path) -> Result<()> {
-    if fs::exists(place)? {
-        let gone = place.with_file_name(format!("gone-{}", random::token().map_err(WorktreeError::Random)?.short()));
-        fs::move_path(place, &gone)?;
-        fs::remove_tree(&gone)?;
-    }
-    Ok(())
-}
-
-/// What a file says, where it is there.
-fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    match std::fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        read => Ok(Some(read.map_err(fs::at("read", path))?)),
-    }
-}
-
 /// What a program that was built may depend on beyond its sources: the processor and the release of the system.
 fn system() -> Result<Vec<u8>> {
     let release = read(Path::new("/etc/os-release"))?.unwrap_or_default();
     Ok([std::env::consts::OS.as_bytes(), b" ", std::env::consts::ARCH.as_bytes(), b"\n", &release].concat())
-}
-
-/// The variables that a step names, as it gets them.
-fn variables(step: &SetupStep) -> Vec<(String, String)> {
-    let value = |variable: &Variable| {
-        let name = variable.name().to_string();
-        let inherited = || std::env::var_os(&name).map(|value| value.to_string_lossy().into_owned());
-        let value = variable.written().cloned().or_else(inherited).unwrap_or_default();
-        (name, value)
-    };
-    step.env.iter().map(value).collect()
-}
-
-/// True for a commit that has another one in its history.
-fn goes_on(repo: &Repository, from: &CommitId, commit: &CommitId) -> Result<bool> {
-    let asked = repo.bare(["merge-base", "--is-ancestor", from.as_str(), commit.as_str()]);
-    let told = asked.env("GIT_GRAFT_FILE", "/dev/null/none").env("GIT_NO_REPLACE_OBJECTS", "1").output()?;
-    Ok(told.code() == 0)
 }
 
 /// Works on a list in as many parts as there are processors.

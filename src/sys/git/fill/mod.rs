@@ -4,6 +4,9 @@
 //! path several times. What takes more than writing bytes is git's: `decide` says what that is. Where files are somebody's already git moves
 //! them, with as little of the index as that takes (`part`).
 
+mod age;
+#[cfg(test)]
+mod age_tests;
 mod apply;
 mod decide;
 mod difference;
@@ -23,6 +26,7 @@ mod verify;
 #[cfg(test)]
 mod verify_tests;
 
+pub use age::{age, ages};
 pub use apply::{BY_GIT, Place, beside_the_tree, fill};
 pub use outcome::{Fill, FillError};
 pub use part::{Part, part};
