@@ -125,6 +125,10 @@ def one_round(seen):
     take("git remove", lambda: git("worktree", "remove", tree))
     take("rm", lambda: treehand("rm", "plain"))
     treehand("rm", "sealed")
+    take("sparse", lambda: treehand("new", "sparse", "--sparse", "area1/team1", "--offline", "--base", "main"))
+    take("sparse status", lambda: run("git", "-C", path_of("sparse"), "status", "--porcelain"))
+    take("sparse sealed", lambda: treehand("new", "sealed", "--sealed", "--sparse", "area1/team1", "--offline", "--base", "main"))
+    treehand("rm", "sparse", "sealed")
     git("branch", "-q", "-D", "by-git")
     from_slots(take)
     many = lambda n: ["git", "-C", REPO, "worktree", "add", "-q", "-b", f"many-{n}", f"{REPO}.many-{n}", "main"]
@@ -161,11 +165,14 @@ def main():
         ("new", "new", "git add"),
         ("new --sealed", "sealed", "git add"),
         (f"new, {AT_ONCE} at once (of as many by git), each", "at once", "git at once"),
+        ("new --sparse, a directory of a thousand", "sparse", "git add"),
+        ("new --sealed --sparse, the same", "sparse sealed", "git add"),
         ("new, a slot is ready", "slot", "git add"),
         *((f"new, a slot is ready, {count} files behind", f"slot {count}", "git add") for count in MOVED),
         ("new --sealed, a slot is ready", "slot sealed", "git add"),
         ("first git status in it (of in one by git)", "status", "git status"),
         ("first git status in one of a slot", "slot status", "git status"),
+        ("first git status in a sparse one", "sparse status", "git status"),
         ("second git status in it", "status 2", "git status 2"),
         ("rm (of git worktree remove)", "rm", "git remove"),
     ):

@@ -117,7 +117,9 @@ impl At {
         let place = self.store.as_ref().unwrap_or(&repo.common_dir);
         let git = |args: &[&str]| repo.git.bare(place, args);
         let SealedPaths { tree, admin, .. } = &self.paths;
-        kept::key(Workspace { tree, commit: &self.commit, git: &git, admin, level }, step)
+        let setup = &context.run.setup;
+        let before = setup.iter().position(|one| one == step).map_or(&setup[..0], |at| &setup[..at]);
+        kept::key(Workspace { tree, commit: &self.commit, git: &git, admin, level }, (before, step))
     }
 
     fn outputs<'a>(&'a self, context: &'a Context, step: &'a SetupStep, key: &'a str) -> Outputs<'a> {

@@ -155,7 +155,7 @@ fn in_order(
         let begun = Instant::now();
         let took = |cached| Took { ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX), cached };
         observe(News::Begins(step));
-        let key = key_of(place, step, &admin)?;
+        let key = key_of(place, (&steps[..n], step), &admin)?;
         let outputs = key.as_deref().map(|key| place.outputs(step, key, &admin));
         let turn = outputs.as_ref().map(|outputs| turn(outputs, held, observe)).transpose()?;
         match &turn {
@@ -223,10 +223,10 @@ fn turn(outputs: &Outputs<'_>, held: &Held, observe: &mut dyn FnMut(News<'_>)) -
     }
 }
 
-fn key_of(place: &Place<'_>, step: &SetupStep, admin: &Path) -> Result<Option<String>> {
+fn key_of(place: &Place<'_>, steps: (&[SetupStep], &SetupStep), admin: &Path) -> Result<Option<String>> {
     let Inside { repo, record, level, .. } = place.inside;
     let git = |args: &[&str]| repo.bare(args);
-    kept::key(Workspace { tree: &record.path, commit: &record.base.commit, git: &git, admin, level }, step)
+    kept::key(Workspace { tree: &record.path, commit: &record.base.commit, git: &git, admin, level }, steps)
 }
 
 impl Place<'_> {

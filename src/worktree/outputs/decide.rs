@@ -1,6 +1,6 @@
 //! Decision file: from what the result of a setup step follows, so that the same need not be done again, and how paths in it move along.
 //!
-//! Promises: two steps have the same key only where they are the same command with the same variables and outputs, at the same level, on
+//! Promises: two steps have the same key only where they are the same command after the same ones, with the same variables and outputs, at the same level, on
 //! the same system, with inputs of the same names, modes and content. A step that names no inputs or outputs, or whose inputs match no
 //! file, has none: nobody would ever notice that it is out of date.
 
@@ -18,6 +18,8 @@ const VERSION: &str = "1";
 pub struct Asked<'a> {
     /// The step.
     pub step: &'a SetupStep,
+    /// The steps before it, whose work it may build on.
+    pub before: &'a [SetupStep],
     /// How far it is confined.
     pub level: ConfineLevel,
     /// The files of the commit that it names as its inputs, as git lists them: mode, kind and id, a tab, the path.
@@ -32,7 +34,7 @@ pub struct Asked<'a> {
 
 /// The name of the result, the same for the same result.
 pub fn key(asked: &Asked<'_>) -> Option<String> {
-    let Asked { step, level, inputs, variables, sparse, system } = *asked;
+    let Asked { step, before, level, inputs, variables, sparse, system } = *asked;
     if inputs.is_empty() || step.outputs.is_empty() {
         return None;
     }
@@ -47,6 +49,7 @@ pub fn key(asked: &Asked<'_>) -> Option<String> {
     };
     let level = level.to_string();
     list(&[VERSION.as_bytes(), step.run.as_bytes(), level.as_bytes(), system]);
+    list(&before.iter().map(|step| step.run.as_bytes()).collect::<Vec<_>>());
     list(&step.outputs.iter().map(|output| output.as_str().as_bytes()).collect::<Vec<_>>());
     list(&variables.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]).collect::<Vec<_>>());
     list(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>());
@@ -107,6 +110,7 @@ mod tests {
         let (one, lock) = (step("npm ci", &["node_modules"]), vec![b"100644 blob 1\tlock".to_vec()]);
         let asked = Asked {
             step: &one,
+            before: &[],
             level: ConfineLevel::Strict,
             inputs: &lock,
             variables: &[],
@@ -121,6 +125,7 @@ mod tests {
         let others = [
             Asked { step: &other, ..asked },
             Asked { step: &more, ..asked },
+            Asked { before: std::slice::from_ref(&other), ..asked },
             Asked { level: ConfineLevel::Off, ..asked },
             Asked { inputs: &changed, ..asked },
             Asked { inputs: &renamed, ..asked },

@@ -84,7 +84,7 @@ pub struct Workspace<'a> {
 }
 
 /// What the result of a step follows from, where it is one that can be known again, and nothing is at its place.
-pub fn key(workspace: Workspace<'_>, step: &SetupStep) -> Result<Option<String>> {
+pub fn key(workspace: Workspace<'_>, (before, step): (&[SetupStep], &SetupStep)) -> Result<Option<String>> {
     let Some(matcher) = decide::matcher(&step.inputs).filter(|_| !step.outputs.is_empty()) else { return Ok(None) };
     for output in &step.outputs {
         if fs::exists(&workspace.tree.join(output.as_str()))? {
@@ -101,6 +101,7 @@ pub fn key(workspace: Workspace<'_>, step: &SetupStep) -> Result<Option<String>>
     let (sparse, system) = (read(&workspace.admin.join("info/sparse-checkout"))?, system()?);
     Ok(decide::key(&Asked {
         step,
+        before,
         level: workspace.level,
         inputs: &inputs,
         variables: &environment::passed(&step.env),
