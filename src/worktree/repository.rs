@@ -72,46 +72,21 @@ fn owner_of_private(common_dir: &Path) -> Result<Option<PathBuf>> {
 impl Repository {
     /// Finds the repository that contains `directory`.
     pub fn discover(git: &Git, directory: &Path) -> Result<Repository> {
-        let no_repository = |detail: String| WorktreeError::NoRepository { path: directory.to_owned(), detail };
         if !directory.is_dir() {
-            return Err(no_repository("there is no such directory".into()));
+            let detail = "there is no such directory".into();
+            return Err(WorktreeError::NoRepository { path: directory.to_owned(), detail });
         }
-        let ask = |what: &[&str]| {
-            let args = ["rev-parse", "--path-format=absolute"].iter().chain(what);
-            let output = git.within(directory, args).output()?;
-            match output.status.success() {
-                true => Ok(output.stdout),
-                false => Err(match String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ") {
-                    detail if detail.contains("dubious ownership") => somebody_elses(directory, &output.stderr),
-                    detail => no_repository(detail),
-                }),
-            }
-        };
-        let answer = ask(&["--git-common-dir", "--git-dir", "--is-bare-repository"])?;
-        let lines: Vec<&[u8]> = answer.split(|b| *b == b'\n').filter(|line| !line.is_empty()).collect();
-        let (common_dir, git_dir, bare) = match lines[..] {
-            [common_dir, git_dir, bare] => (bytes_path(common_dir), bytes_path(git_dir), bare == b"true"),
-            // A path with a line feed in it: one question at a time has one answer.
-            _ => {
-                let bare = ask(&["--is-bare-repository"])? == b"true\n";
-                (one_path(&ask(&["--git-common-dir"])?), one_path(&ask(&["--git-dir"])?), bare)
-            }
-        };
-        let (common_dir, git_dir) = (canonical(&common_dir)?, canonical(&git_dir)?);
+        let asked = ask(git, directory)?;
+        let (common_dir, git_dir) = (canonical(&asked.common_dir)?, canonical(&asked.git_dir)?);
+        let here = asked.top_level.as_deref().and_then(top_level).transpose()?;
         if let Some(owner) = owner_of_private(&common_dir)? {
-            let here = git.within(directory, ["rev-parse", "--show-toplevel"]).output()?;
-            let here = top_level(&here.stdout).transpose()?;
             return Ok(Repository { here, ..Repository::at_common_dir(git, &owner)? });
         }
-        let here = match git.within(directory, ["rev-parse", "--show-toplevel"]).output()? {
-            output if output.status.success() => top_level(&output.stdout),
-            _ => None,
-        };
         let bare = match git_dir == common_dir {
-            true => bare,
+            true => asked.bare,
             false => git.bare(&common_dir, ["rev-parse", "--is-bare-repository"]).text()? == "true",
         };
-        Ok(Repository::assemble(git, common_dir, git_dir, here.transpose()?, bare))
+        Ok(Repository::assemble(git, common_dir, git_dir, here, bare))
     }
 
     fn assemble(git: &Git, common_dir: PathBuf, git_dir: PathBuf, here: Option<PathBuf>, bare: bool) -> Repository {
@@ -311,6 +286,49 @@ fn remembered_tree(common_dir: &Path) -> Option<PathBuf> {
         false => tree.join(one_path(std::fs::read(link).ok()?.strip_prefix(b"gitdir: ")?)),
     };
     (back.canonicalize().ok()? == common_dir).then_some(tree)
+}
+
+/// What git says of where one stands.
+struct Asked {
+    common_dir: PathBuf,
+    git_dir: PathBuf,
+    bare: bool,
+    /// As it printed it; `None` where one stands in no worktree.
+    top_level: Option<Vec<u8>>,
+}
+
+/// Asks git where a directory is.
+fn ask(git: &Git, directory: &Path) -> Result<Asked> {
+    let ask = |what: &[&str]| {
+        let args = ["rev-parse", "--path-format=absolute"].iter().chain(what);
+        let output = git.within(directory, args).output()?;
+        match output.status.success() || !output.stdout.is_empty() {
+            true => Ok(output),
+            false => Err(match String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ") {
+                detail if detail.contains("dubious ownership") => somebody_elses(directory, &output.stderr),
+                detail => WorktreeError::NoRepository { path: directory.to_owned(), detail },
+            }),
+        }
+    };
+    // What it has no answer to is the last question: what was asked before has its answers all the same.
+    let all = ask(&["--git-common-dir", "--git-dir", "--is-bare-repository", "--show-toplevel"])?;
+    let answers = all.stdout.strip_suffix(b"\n").unwrap_or_default();
+    let lines: Vec<&[u8]> = answers.split(|byte| *byte == b'\n').collect();
+    let top_level = match (lines.get(3..), all.status.success()) {
+        (Some([top_level]), true) => Some(Some(top_level.to_vec())),
+        (Some([]), false) => Some(None),
+        _ => None,
+    };
+    if let ([common_dir, git_dir, bare, ..], Some(top_level)) = (&lines[..], top_level) {
+        let (common_dir, git_dir) = (bytes_path(common_dir), bytes_path(git_dir));
+        return Ok(Asked { common_dir, git_dir, bare: *bare == b"true", top_level });
+    }
+    // A path with a line feed in it: one question at a time has one answer.
+    let bare = ask(&["--is-bare-repository"])?.stdout == b"true\n";
+    let (common_dir, git_dir) = (ask(&["--git-common-dir"])?.stdout, ask(&["--git-dir"])?.stdout);
+    let top_level = git.within(directory, ["rev-parse", "--show-toplevel"]).output()?;
+    let top_level = top_level.status.success().then_some(top_level.stdout);
+    Ok(Asked { common_dir: one_path(&common_dir), git_dir: one_path(&git_dir), bare, top_level })
 }
 
 /// git's refusal of a repository that belongs to somebody else, with the remedy that git names.
