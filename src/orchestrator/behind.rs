@@ -59,7 +59,7 @@ impl Target {
         };
         if let Some(branch) = counterpart.as_ref().filter(|_| !lookup.offline) {
             // Whether it answered is looked up below, as it is for all who only look.
-            let _answer = remote::ask(repo, branch, lookup)?;
+            let _answer = remote::ask(repo, reader, branch, lookup)?;
         }
         Target::read(repo, reader, into.full_ref(), counterpart)
     }

@@ -57,7 +57,7 @@ pub struct Diverged {
 
 /// Resolves a base to a commit and reports its freshness.
 pub fn resolve(repo: &Repository, asked: Option<&str>, lookup: Lookup) -> Result<ResolvedBase> {
-    resolve_from(repo, &repo.reader(), asked, lookup, &[])
+    resolve_from(repo, &repo.reader().knowing_settings()?, asked, lookup, &[])
 }
 
 /// The same, with a reader that may know much already, and tips that the remote is on record to have named.
@@ -128,7 +128,7 @@ fn resolve_branch(
     recorded: &[CommitId],
 ) -> Result<ResolvedBase> {
     let answer = match &branch.remote {
-        Some(branch) if !lookup.offline => Some(remote::ask(repo, branch, lookup)?),
+        Some(branch) if !lookup.offline => Some(remote::ask(repo, reader, branch, lookup)?),
         Some(branch) if lookup.recall => remote::last_answer(repo, reader, branch)?,
         _ => None,
     };
@@ -137,7 +137,7 @@ fn resolve_branch(
     let reader = if lookup.offline {
         reader
     } else {
-        after = repo.reader();
+        after = reader.anew();
         &after
     };
     let Tips { commit, newest, diverged, given_up, forced } = tips(reader, &branch, answer.as_ref(), recorded)?;

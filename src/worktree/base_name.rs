@@ -99,7 +99,7 @@ fn on_remote(
 
 /// The default branch of a remote. What the remote says now counts: it may have changed since the clone.
 fn default_of(repo: &Repository, reader: &Reader, remote: &str, lookup: Lookup) -> Result<Option<String>> {
-    let asked = if lookup.offline { None } else { remote::default_branch(repo, remote, lookup.deadline) };
+    let asked = if lookup.offline { None } else { remote::default_branch(repo, reader, remote, lookup.deadline) };
     if asked.is_some() {
         return Ok(asked);
     }
@@ -201,7 +201,8 @@ fn request_of(remote: &str, number: u32) -> RemoteBranch {
 /// The name of the base that a pull request is. Of several remotes that have one of this number the original of a fork
 /// comes first, then `origin`.
 pub fn of_pull_request(repo: &Repository, number: u32, lookup: Lookup) -> Result<String> {
-    let mut remotes = repo.reader().remotes()?;
+    let reader = repo.reader().knowing_settings()?;
+    let mut remotes = reader.remotes()?;
     remotes.sort_by_key(|name| match name.as_str() {
         "upstream" => 0,
         "origin" => 1,
@@ -214,7 +215,7 @@ pub fn of_pull_request(repo: &Repository, number: u32, lookup: Lookup) -> Result
         let found = if lookup.offline {
             known()?
         } else {
-            let answer = remote::ask(repo, &request, lookup)?;
+            let answer = remote::ask(repo, &reader, &request, lookup)?;
             if let (Some(error), Proof::None) = (&answer.error, answer.proof) {
                 silent.push(format!("{remote}: {error}"));
             }

@@ -66,8 +66,8 @@ impl RemoteAnswer {
     }
 }
 
-/// Asks the remote, sharing the answer with everybody who asked before this asking began.
-pub fn ask(repo: &Repository, branch: &RemoteBranch, lookup: Lookup) -> Result<RemoteAnswer> {
+/// Asks the remote, sharing the answer with everybody who asked before this asking began. The reader may know the configuration.
+pub fn ask(repo: &Repository, reader: &Reader, branch: &RemoteBranch, lookup: Lookup) -> Result<RemoteAnswer> {
     let asked = clock::reading();
     let lock_path = lock_path(repo, branch);
     let holder = format!("pid {}, fetching {} from {}", std::process::id(), branch.branch, branch.remote);
@@ -76,7 +76,7 @@ pub fn ask(repo: &Repository, branch: &RemoteBranch, lookup: Lookup) -> Result<R
     if let Some(shared) = read_answer(&answer_path).filter(|answer| is_shared(answer, &asked, lookup.window)) {
         return Ok(shared);
     }
-    let answer = ask_now(repo, branch, lookup.deadline)?;
+    let answer = ask_now(repo, reader, branch, lookup.deadline)?;
     let text = serde_json::to_vec(&answer).unwrap_or_default();
     fs::write_atomic(&answer_path, &text)?;
     Ok(answer)
@@ -109,14 +109,14 @@ fn read_answer(path: &PathBuf) -> Option<RemoteAnswer> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
-fn ask_now(repo: &Repository, branch: &RemoteBranch, deadline: Duration) -> Result<RemoteAnswer> {
+fn ask_now(repo: &Repository, settings: &Reader, branch: &RemoteBranch, deadline: Duration) -> Result<RemoteAnswer> {
     // Taken before the remote is asked: whoever came before this moment may use the answer.
     let clock = clock::reading();
     let answered =
         |tip, head, proof, error| RemoteAnswer { tip, head, proof, at: clock.wall, clock: clock.clone(), error };
     let silent = |error: String| answered(None, None, Proof::None, Some(error));
-    let listed = transport(repo, ["ls-remote", "--symref", "--end-of-options", &branch.remote, "HEAD"], deadline);
-    let listed = listed.args(&branch.there);
+    let asked = ["ls-remote", "--symref", "--end-of-options", &branch.remote, "HEAD"];
+    let listed = transport_by(repo, settings, asked, deadline).args(&branch.there);
     let output = match listed.run() {
         Ok(output) => output,
         Err(error) => return Ok(silent(error.to_string())),
@@ -137,7 +137,7 @@ fn ask_now(repo: &Repository, branch: &RemoteBranch, deadline: Duration) -> Resu
         ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules"];
     // Refspecs of the configuration may name branches here, which are nobody's to move but the user's.
     let alone = ["--refmap=", "--no-prune", "--end-of-options", &branch.remote, &spec];
-    let fetch = transport(repo, args, deadline).args(alone);
+    let fetch = transport_by(repo, settings, args, deadline).args(alone);
     if let Err(error) = fetch.run() {
         return Ok(silent(error.to_string()));
     }
@@ -147,12 +147,17 @@ fn ask_now(repo: &Repository, branch: &RemoteBranch, deadline: Duration) -> Resu
     Ok(answered(fetched, head, proof, None))
 }
 
+/// A command that talks to a remote.
 pub(super) fn transport<const N: usize>(repo: &Repository, args: [&str; N], deadline: Duration) -> GitCommand {
+    transport_by(repo, &repo.reader(), args, deadline)
+}
+
+fn transport_by<const N: usize>(repo: &Repository, reader: &Reader, args: [&str; N], deadline: Duration) -> GitCommand {
     // A relative address is meant from the top of the worktree, as git means it.
     let top = repo.main_tree.as_deref().unwrap_or(&repo.common_dir);
     let command = repo.bare(args).directory(top).deadline(deadline.max(Duration::from_millis(1)));
     let configured = env::var_os("GIT_SSH_COMMAND").is_some() || env::var_os("GIT_SSH").is_some();
-    let configured = configured || repo.reader().config("core.sshCommand").is_ok_and(|value| value.is_some());
+    let configured = configured || reader.config("core.sshCommand").is_ok_and(|value| value.is_some());
     // ssh asks on the terminal by itself; in batch mode it fails at once instead.
     if configured { command } else { command.env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes") }
 }
@@ -172,8 +177,9 @@ fn default_of(text: &str) -> Option<String> {
 }
 
 /// The branch that the remote's `HEAD` points to, asked for now.
-pub fn default_branch(repo: &Repository, remote: &str, deadline: Duration) -> Option<String> {
-    let listed = transport(repo, ["ls-remote", "--symref", "--end-of-options", remote, "HEAD"], deadline).run();
+pub fn default_branch(repo: &Repository, reader: &Reader, remote: &str, deadline: Duration) -> Option<String> {
+    let listed =
+        transport_by(repo, reader, ["ls-remote", "--symref", "--end-of-options", remote, "HEAD"], deadline).run();
     default_of(&String::from_utf8_lossy(&listed.ok()?.stdout))
 }
 

@@ -15,6 +15,7 @@ mod making;
 mod pack;
 mod read;
 mod serve;
+mod settings;
 mod stream;
 mod tree;
 
@@ -25,4 +26,5 @@ pub use line::Line;
 pub use making::Maker;
 pub use read::{ReadError, Reader, RefLog, user_file};
 pub use serve::serve;
+pub use settings::Settings;
 pub use stream::GitStream;

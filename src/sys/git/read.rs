@@ -2,13 +2,13 @@
 //! (reftable, SHA-256). Answers are the same either way.
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use git2::{ErrorCode, Oid, Repository, RepositoryOpenFlags, Sort};
 
 use super::differing::differing;
-use super::{Git, GitError};
+use super::{Git, GitError, Settings};
 use crate::model::CommitId;
 use crate::sys::env;
 
@@ -17,13 +17,9 @@ pub struct Reader {
     pub(super) git: Git,
     pub(super) git_dir: PathBuf,
     pub(super) library: Option<Repository>,
-    known: Option<Known>,
-}
-
-/// What was read at once, for who looks at many things.
-struct Known {
-    refs: HashMap<String, CommitId>,
-    config: HashMap<String, String>,
+    /// The branches that were read at once.
+    refs: Option<HashMap<String, CommitId>>,
+    settings: Option<Arc<Settings>>,
 }
 
 /// Where a ref has been.
@@ -68,7 +64,23 @@ impl Reader {
         if let Err(error) = &library {
             tracing::debug!(git_dir = %git_dir.display(), %error, "reading through git");
         }
-        Reader { git: git.clone(), git_dir: git_dir.to_owned(), library: library.ok(), known: None }
+        Reader { git: git.clone(), git_dir: git_dir.to_owned(), library: library.ok(), refs: None, settings: None }
+    }
+
+    /// Reads the configuration now, and answers from that: for one command, which would ask for several values.
+    pub fn knowing_settings(mut self) -> Answer<Reader> {
+        self.settings = Some(Arc::new(Settings::list(self.git.bare(&self.git_dir, [""; 0]))?));
+        Ok(self)
+    }
+
+    /// The configuration, where it was read at once.
+    pub fn settings(&self) -> Option<&Arc<Settings>> {
+        self.settings.as_ref()
+    }
+
+    /// The same repository opened anew, for who has moved something in it; what is known of its configuration stays.
+    pub fn anew(&self) -> Reader {
+        Reader { settings: self.settings.clone(), ..Reader::open(&self.git, &self.git_dir) }
     }
 
     /// Reads all branches, local and tracked, and the configuration now, and answers from that: for looking at thousands of
@@ -81,36 +93,22 @@ impl Reader {
             let (commit, name) = line.split_once(' ')?;
             Some((name.to_owned(), CommitId::parse(commit).ok()?))
         };
-        let refs = text.lines().filter_map(line).collect();
-        let output = self.git.bare(&self.git_dir, ["config", "--list", "-z"]).run()?;
-        let entry = |record: &[u8]| {
-            let text = String::from_utf8_lossy(record).into_owned();
-            let (key, value) = text.split_once('\n').unwrap_or((&text, "true"));
-            (key.to_owned(), value.to_owned())
-        };
-        let config = output.records().map(entry).collect();
-        self.known = Some(Known { refs, config });
-        Ok(self)
+        self.refs = Some(text.lines().filter_map(line).collect());
+        self.knowing_settings()
     }
 
     /// A print of the configuration, the same as long as no value in effect changed; `None` when it was not read at once.
     pub fn config_print(&self) -> Option<u64> {
-        let mut entries: Vec<_> = self.known.as_ref()?.config.iter().collect();
-        entries.sort_unstable();
-        let mut hasher = DefaultHasher::new();
-        entries.hash(&mut hasher);
-        Some(hasher.finish())
+        self.settings.as_ref().map(|settings| settings.print())
     }
 
     /// The names of the remotes, in order.
     pub fn remotes(&self) -> Answer<Vec<String>> {
-        let Some(known) = &self.known else {
-            let text = self.git.bare(&self.git_dir, ["remote"]).text()?;
-            return Ok(text.lines().map(str::to_owned).collect());
-        };
-        let name = |key: &String| Some(key.strip_prefix("remote.")?.rsplit_once('.')?.0.to_owned());
-        let names: BTreeSet<String> = known.config.keys().filter_map(name).collect();
-        Ok(names.into_iter().collect())
+        if let Some(settings) = &self.settings {
+            return Ok(settings.remotes());
+        }
+        let text = self.git.bare(&self.git_dir, ["remote"]).text()?;
+        Ok(text.lines().map(str::to_owned).collect())
     }
 
     fn fail(&self) -> impl Fn(git2::Error) -> ReadError + '_ {
@@ -119,8 +117,8 @@ impl Reader {
 
     /// The commit that a full ref name points to (tags peeled); `None` when there is no such ref.
     pub fn ref_commit(&self, name: &str) -> Answer<Option<CommitId>> {
-        if let Some(known) = self.known.as_ref().filter(|_| REMEMBERED.iter().any(|prefix| name.starts_with(prefix))) {
-            return Ok(known.refs.get(name).cloned());
+        if let Some(refs) = self.refs.as_ref().filter(|_| REMEMBERED.iter().any(|prefix| name.starts_with(prefix))) {
+            return Ok(refs.get(name).cloned());
         }
         let Some(library) = &self.library else { return self.cli_commit(name) };
         match library.find_reference(name) {
@@ -345,8 +343,8 @@ impl Reader {
 
     /// One value of the repository's configuration, as git resolves it.
     pub fn config(&self, key: &str) -> Answer<Option<String>> {
-        if let Some(known) = &self.known {
-            return Ok(known.config.get(&listed_key(key)).cloned());
+        if let Some(settings) = &self.settings {
+            return Ok(settings.get(key).map(str::to_owned));
         }
         let command = self.git.bare(&self.git_dir, ["config", "--get", key]);
         let name = command.name();
@@ -356,17 +354,6 @@ impl Reader {
             1 => Ok(None),
             _ => Err(output.into_error(name).into()),
         }
-    }
-}
-
-/// A key as `config --list` prints it: section and variable in lower case, what is between as it is.
-fn listed_key(key: &str) -> String {
-    match (key.split_once('.'), key.rsplit_once('.')) {
-        (Some((section, _)), Some((_, variable))) if section.len() + variable.len() + 1 < key.len() => {
-            let between = &key[section.len()..key.len() - variable.len()];
-            format!("{}{between}{}", section.to_lowercase(), variable.to_lowercase())
-        }
-        _ => key.to_lowercase(),
     }
 }
 
@@ -393,14 +380,6 @@ pub(super) fn id(oid: Oid) -> CommitId {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keys_are_looked_up_as_git_lists_them() {
-        let check = |key, expected: &str| assert_eq!(listed_key(key), expected);
-        check("core.sshCommand", "core.sshcommand");
-        check("branch.Feature/X.merge", "branch.Feature/X.merge");
-        check("remote.Up.Stream.pushURL", "remote.Up.Stream.pushurl");
-    }
 
     #[test]
     fn what_commits_change_is_the_same_read_in_process_and_by_git() {
