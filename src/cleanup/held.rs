@@ -11,9 +11,9 @@ use super::error::Result;
 use super::named::{self, Kinds};
 use super::ref_names::UNDO_PREFIX;
 use super::undo::print::is_git_dir;
-use crate::model::CommitId;
 use crate::model::operation::RemovedItem;
-use crate::sys::git::GitCommand;
+use crate::model::{BranchName, CommitId};
+use crate::sys::git::{GitCommand, fill};
 use crate::sys::{clock, fs};
 use crate::worktree::Repository;
 use crate::worktree::import::update_ref;
@@ -53,7 +53,7 @@ pub fn gone(repo: &Repository, items: &[RemovedItem]) -> Result<Vec<String>> {
         if !fs::exists(trash)? {
             continue;
         }
-        let head = match head(repo, trash)? {
+        let head = match head(repo, trash)?.commit {
             None => items.iter().find_map(branch).cloned(),
             head => head,
         };
@@ -112,13 +112,18 @@ pub fn refs_at(repo: &Repository, place: &str) -> Result<Vec<(String, CommitId)>
 }
 
 fn keep_one(repo: &Repository, git_dir: &Path, place: &str) -> Result<()> {
-    let head = head(repo, git_dir)?;
-    let mut kinds = kinds(repo, &named_by(repo, git_dir, head.as_ref())?)?;
+    let Head { commit: head, on_branch } = head(repo, git_dir)?;
+    let mut named = named_by(repo, git_dir, head.as_ref())?;
+    named.retain(|id| Some(id) != head.as_ref());
+    let mut kinds = kinds(repo, &named)?;
     keep_tags(repo, place, &mut kinds)?;
     let reference = &objects(place);
     kinds.commits.extend(head.clone());
     let mut tips = tips(repo, &kinds.commits, head.as_ref())?;
-    leave_out_broken(repo, &mut tips, &mut kinds)?;
+    // A branch holds what it is at.
+    if !on_branch || tips.iter().any(|tip| Some(tip) != head.as_ref()) {
+        leave_out_broken(repo, &mut tips, &mut kinds)?;
+    }
     match tips.first() {
         Some(only) if tips.len() == 1 && kinds.others.is_empty() && kinds.missing.is_empty() => {
             Ok(update_ref(repo, reference, Some(only), None, "treehand: what a removed git dir names")?)
@@ -171,6 +176,11 @@ fn named_by(repo: &Repository, git_dir: &Path, head: Option<&CommitId>) -> Resul
 /// What an index names, in conflict and from before it was resolved, but for what is as in this commit.
 fn in_index(repo: &Repository, git_dir: &Path, head: Option<&CommitId>) -> Result<BTreeSet<CommitId>> {
     if let Some(head) = head {
+        if let Ok(Some(tree)) = fill::tree_of(&git_dir.join("index"))
+            && repo.reader().tree_of(head).is_ok_and(|of_head| of_head.as_str() == tree)
+        {
+            return Ok(BTreeSet::new());
+        }
         let beside = ["diff-index", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", head.as_str(), "--"];
         // Each reads the whole index.
         let (beside, more) = std::thread::scope(|scope| {
@@ -214,18 +224,39 @@ fn git(repo: &Repository, git_dir: &Path, args: &[&str]) -> GitCommand {
 }
 
 fn kinds(repo: &Repository, ids: &BTreeSet<CommitId>) -> Result<Kinds> {
+    if ids.is_empty() {
+        return Ok(Kinds::default());
+    }
     let lines: String = ids.iter().map(|id| format!("{id}\n")).collect();
     // What a remote would give on demand is not asked for: it is no loss.
     let command = repo.bare(["cat-file", "--batch-check", "--buffer"]).env("GIT_NO_LAZY_FETCH", "1");
     Ok(Kinds::parse(&command.stdin(lines).text()?))
 }
 
-fn head(repo: &Repository, git_dir: &Path) -> Result<Option<CommitId>> {
-    if !fs::exists(&git_dir.join("HEAD"))? {
-        return Ok(None);
+/// The commit that a git dir is at.
+#[derive(Default)]
+struct Head {
+    commit: Option<CommitId>,
+    /// It is the tip of a branch.
+    on_branch: bool,
+}
+
+fn head(repo: &Repository, git_dir: &Path) -> Result<Head> {
+    let file = git_dir.join("HEAD");
+    if !fs::exists(&file)? {
+        return Ok(Head::default());
+    }
+    // Where refs are in tables, say, it names no branch, and git has to be asked.
+    let text = std::fs::read_to_string(&file).ok();
+    let branch = text.as_deref().and_then(|text| text.strip_prefix("ref: refs/heads/")).map(str::trim_end);
+    if let Some(Ok(branch)) = branch.map(BranchName::parse)
+        && let Some(tip) = repo.reader().ref_commit(&branch.full_ref())?
+    {
+        return Ok(Head { commit: Some(tip), on_branch: true });
     }
     let output = git(repo, git_dir, &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).output()?;
-    Ok(CommitId::parse(String::from_utf8_lossy(&output.stdout).trim()).ok())
+    let commit = CommitId::parse(String::from_utf8_lossy(&output.stdout).trim()).ok();
+    Ok(Head { commit, on_branch: false })
 }
 
 /// The commits that hold all the others.

@@ -111,14 +111,8 @@ fn only_merges(repo: &Repository, tip: &CommitId, targets: &[&Target]) -> Result
 }
 
 /// Where the work of something with this base belongs: the base's local branch and its upstream as far as it was fetched;
-/// for a base that does not move, or is gone, the repository's default branch instead.
-pub fn targets(repo: &Repository, reference: &str) -> Result<Vec<Target>> {
-    // As the repository sees it, not as the worktree one stands in does: that one may be the workspace in question.
-    let main = Repository::at_common_dir(&repo.git, &repo.common_dir)?;
-    targets_by(&main, &main.reader(), reference)
-}
-
-/// The same, with a reader of that repository that may know much already.
+/// for a base that does not move, or is gone, the repository's default branch instead. `main` is the repository [itself](Repository::itself):
+/// the worktree one stands in may be the workspace in question. The reader may know much already.
 pub fn targets_by(main: &Repository, reader: &Reader, reference: &str) -> Result<Vec<Target>> {
     let (mut found, moves) = match resolve(main, reader, Some(reference))? {
         Some(BaseTarget::Fixed(tip)) => (vec![Target { name: reference.to_owned(), reference: None, tip }], false),
@@ -133,9 +127,10 @@ pub fn targets_by(main: &Repository, reader: &Reader, reference: &str) -> Result
 
 /// The same for a workspace: where it is stacked on another, its work may have come to what is below that.
 pub fn targets_of(repo: &Repository, base: &BaseReport) -> Result<Vec<Target>> {
-    let mut found = Vec::new();
+    let (main, mut found) = (repo.itself(), Vec::new());
+    let reader = main.reader().knowing_settings()?;
     for reference in base.references() {
-        found.extend(targets(repo, reference)?);
+        found.extend(targets_by(&main, &reader, reference)?);
     }
     Ok(found)
 }
@@ -292,8 +287,8 @@ mod tests {
         let fixture = Fixture::new();
         fixture.git(&["tag", "v1"]);
         let check = |reference: &str, expected: &[&str]| {
-            let found: Vec<String> =
-                targets(&fixture.repo, reference).expect("readable").into_iter().map(|target| target.name).collect();
+            let found = targets_by(&fixture.repo.itself(), &fixture.repo.reader(), reference).expect("readable");
+            let found: Vec<String> = found.into_iter().map(|target| target.name).collect();
             assert_eq!(found, expected, "{reference}");
         };
         check("main", &["main"]);

@@ -126,6 +126,11 @@ impl Repository {
         Ok(Repository::assemble(git, common_dir.to_owned(), common_dir.to_owned(), main_tree, bare))
     }
 
+    /// The same as it sees itself, whichever linked worktree of it one stands in.
+    pub fn itself(&self) -> Repository {
+        Repository { git_dir: self.common_dir.clone(), here: self.main_tree.clone(), ..self.clone() }
+    }
+
     /// Stands in a linked worktree of it from now on; in one that is gone nobody can.
     pub fn stand_in(&mut self, tree: &Path) {
         match Repository::discover(&self.git, tree) {

@@ -48,7 +48,7 @@ impl<'a> Scan<'a> {
         let mut around = Surroundings::scan(repo)?;
         around.proofs = Proofs::open(repo);
         // As the repository sees it, not as the worktree one stands in does: that one may be the workspace in question.
-        let main = Repository::at_common_dir(&repo.git, &repo.common_dir)?;
+        let main = repo.itself();
         around.reader = main.reader().remembering()?;
         let (records, marks, targets) = (store.workspaces()?, OnceCell::new(), BTreeMap::new());
         Ok(Scan { repo, store, policy, around, records, marks, main, protect, targets })

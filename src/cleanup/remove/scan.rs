@@ -190,13 +190,13 @@ fn gather<'scope>(
         _ => Vec::new(),
     };
     let on_branch = checkout.is_none_or(|checkout| checkout.branch.as_deref() == Some(record.branch.as_str()));
-    let head = git_dir
-        .as_deref()
-        .filter(|_| (closely || !on_branch) && !unborn)
-        .map(|dir| Reader::open(&repo.git, dir).revision("HEAD"))
-        .transpose()?
-        .flatten();
-    let head_held = head.as_ref().map(|head| is_held(repo, head)).transpose()?.unwrap_or(true);
+    let own = git_dir.as_deref().filter(|_| (closely || !on_branch) && !unborn);
+    let own = own.map(|dir| Reader::open(&repo.git, dir));
+    let head = own.as_ref().map(|reader| reader.revision("HEAD")).transpose()?.flatten();
+    let head_held = match (&own, &head) {
+        (Some(own), Some(head)) => is_held(repo, own, checkout.and_then(|checkout| checkout.branch.as_deref()), head)?,
+        _ => true,
+    };
     let (own, work) = ((git_dir.as_deref(), record.path.as_path()), (targets, Some(&record.base.commit)));
     let branch = branch_fact(repo, around, &record.branch, own, work)?;
     let measured = begun.is_some() && look == Look::Measuring;
@@ -321,7 +321,13 @@ pub fn linked_git_dir(tree: &Path) -> Result<Option<PathBuf>> {
 }
 
 /// True when a branch, a tag or a remote branch holds the commit. (HEADs of worktrees do not count.)
-fn is_held(repo: &Repository, commit: &CommitId) -> Result<bool> {
+/// That is plain where one stands on a branch and is at its tip.
+fn is_held(repo: &Repository, own: &Reader, on: Option<&str>, commit: &CommitId) -> Result<bool> {
+    if let Some(branch) = on
+        && own.ref_commit(&format!("refs/heads/{branch}"))?.as_ref() == Some(commit)
+    {
+        return Ok(true);
+    }
     let args = ["rev-list", "--max-count=1", commit.as_str(), "--not", "--branches", "--tags", "--remotes", "--"];
     Ok(repo.bare(args).run()?.stdout.is_empty())
 }

@@ -135,6 +135,12 @@ impl Reader {
 
     /// The commit that a revision names, as `git rev-parse` understands it; `None` when it names none.
     pub fn revision(&self, text: &str) -> Answer<Option<CommitId>> {
+        // That name has one meaning. Whatever is odd about it is git's to say.
+        if let ("HEAD", Some(library)) = (text, &self.library)
+            && let Ok(commit) = library.find_reference(text).and_then(|head| head.peel_to_commit())
+        {
+            return Ok(Some(id(commit.id())));
+        }
         self.cli_commit(text)
     }
 

@@ -31,7 +31,7 @@ pub use apply::{BY_GIT, Place, beside_the_tree, fill};
 pub use outcome::{Fill, FillError};
 pub use part::{Part, part};
 pub use shift::{Shifted, Way, shift};
-pub use verify::{Looked, untouched, verify};
+pub use verify::{Looked, tree_of, untouched, verify};
 
 use super::index::{Bytes, GITLINK};
 use super::pack::id_of;

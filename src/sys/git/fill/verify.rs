@@ -82,6 +82,14 @@ pub fn untouched(tree: &Path, index: &Path, head: &str, sizes: Sizes) -> Result<
     }
 }
 
+/// The tree that an index is known to be, with nothing besides: no sides of a conflict, nor what is remembered of one. `None` says
+/// nothing: then git has to be asked.
+pub fn tree_of(index: &Path) -> Result<Option<String>, FillError> {
+    let bytes = std::fs::read(index).map_err(fs::at("read", index))?;
+    let index = index::read(&bytes).filter(|index| !index.more);
+    Ok(index.and_then(|index| index.tree()).map(|tree| hex(&tree)))
+}
+
 /// What is looked for.
 #[derive(Default)]
 struct Terms {
