@@ -228,6 +228,7 @@ mod tests {
                 submodules: Submodules::Local,
                 copy: &["*.log".to_owned()],
                 sparse: &[],
+                settings: None,
             };
             // Not the one of the terminal, which who runs the tests in the background may have ignored.
             let interrupt = |progress: CopyProgress| {

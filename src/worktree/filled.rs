@@ -14,7 +14,7 @@ use crate::model::CommitId;
 use crate::model::record::Filled;
 use crate::sys::fs;
 use crate::sys::git::GitCommand;
-use crate::sys::git::fill::{BY_GIT, Fill, Place, fill};
+use crate::sys::git::fill::{BY_GIT, Beside, Fill, Place, fill};
 use crate::sys::interrupt::Held;
 
 /// A worktree that has no files yet.
@@ -27,6 +27,8 @@ pub(super) struct Empty<'a> {
     pub(super) commit: &'a CommitId,
     /// A git command in it.
     pub(super) git: &'a (dyn Fn(&[&str]) -> GitCommand + Sync),
+    /// What lies beside its tree, where that is known.
+    pub(super) beside: Option<&'a Beside<'a>>,
     /// The next worktree may well be of the same commit.
     pub(super) counts: bool,
     /// The signals that end it.
@@ -35,14 +37,15 @@ pub(super) struct Empty<'a> {
 
 /// Has the files there.
 pub(super) fn write(repo: &Repository, empty: &Empty<'_>) -> Result<Filled> {
-    let Empty { git_dir, tree, commit, git, held, .. } = *empty;
+    let Empty { git_dir, tree, commit, git, beside, held, .. } = *empty;
     let came = AtomicU32::new(0);
     // Whoever asks obeys it: each is told once. One that cannot be heard now is heard afterwards.
     let called_off = || {
         let signal = held.and_then(|held| held.noticed().ok().flatten());
         signal.is_some_and(|signal| came.swap(signal, Ordering::Relaxed) == 0)
     };
-    let place = Place { git_dir, admin: &admin_of(tree)?, tree, git, by_git: Some(&BY_GIT), called_off: &called_off };
+    let (admin, by_git, called_off) = (&admin_of(tree)?, Some(&BY_GIT[..]), &called_off);
+    let place = Place { git_dir, admin, tree, git, beside, by_git, called_off };
     let filled = by_slot_or_written(repo, &place, commit);
     // Whatever else became of it at the same moment.
     if let signal @ 1.. = came.load(Ordering::Relaxed) {

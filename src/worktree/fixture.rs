@@ -108,6 +108,7 @@ impl Fixture {
             submodules: Submodules::Local,
             copy: &[],
             sparse: &[],
+            settings: None,
         };
         plain::create(&self.repo, &self.store, &request, &|_| {}).expect("created").record
     }

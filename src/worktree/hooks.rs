@@ -23,7 +23,7 @@ use crate::confine::view::System;
 use crate::model::cause::chain;
 use crate::model::record::ConfineLevel;
 use crate::model::{Bounds, CommitId, Hooks, Token};
-use crate::sys::git::GitCommand;
+use crate::sys::git::{GitCommand, Settings};
 use crate::sys::interrupt::Held;
 use crate::sys::{fs, random};
 
@@ -32,13 +32,25 @@ const DEADLINE: Duration = Duration::from_secs(600);
 const SAID_MAX: u64 = 4096;
 
 /// Runs `post-checkout` for a new worktree; one that fails as git runs it is an error, as it is with `git worktree add`.
-/// A signal that comes meanwhile ends it.
-pub fn post_checkout(repo: &Repository, tree: &Path, commit: &CommitId, held: &Held) -> Result<()> {
+/// A signal that comes meanwhile ends it. What the worktree is told of the configuration may be known.
+pub fn post_checkout(
+    repo: &Repository,
+    settings: Option<&Settings>,
+    (tree, commit): (&Path, &CommitId),
+    held: &Held,
+) -> Result<()> {
     let zero = commit.zero_like();
     match repo.hooks {
         Hooks::Never => return Ok(()),
         Hooks::Confined => {
-            if let Some(hook) = find(repo.git.within(tree, WHERE), tree, "post-checkout")? {
+            let hook = match settings {
+                // git looks for it there where nobody says otherwise.
+                Some(settings) if !settings.move_hooks() => {
+                    Some(repo.common_dir.join("hooks/post-checkout")).filter(|hook| runs(hook))
+                }
+                _ => find(repo.git.within(tree, WHERE), tree, "post-checkout")?,
+            };
+            if let Some(hook) = hook {
                 confined(repo, tree, &hook, &[&zero, commit.as_str(), "1"], Some(held))?;
             }
             return Ok(());
@@ -62,8 +74,11 @@ fn find(command: GitCommand, tree: &Path, name: &str) -> Result<Option<PathBuf>>
     let place = command.args([format!("hooks/{name}")]).with_hooks().run()?;
     let line = place.stdout.strip_suffix(b"\n").unwrap_or(&place.stdout);
     let hook = tree.join(bytes_path(line));
-    let runs = |meta: std::fs::Metadata| meta.is_file() && meta.permissions().mode() & 0o111 != 0;
-    Ok(hook.metadata().is_ok_and(runs).then_some(hook))
+    Ok(runs(&hook).then_some(hook))
+}
+
+fn runs(hook: &Path) -> bool {
+    hook.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 /// Runs a hook in a sandbox of a command in this worktree: it can change the files, and look at the repository. What went

@@ -23,7 +23,8 @@ use crate::model::record::{Filled, WorkspaceRecord, WorkspaceState};
 use crate::model::sparse::Patterns;
 use crate::model::{BaseReport, BranchName, Directory, Submodules, WorkspaceName};
 use crate::store::{Intent, Store, StoreError};
-use crate::sys::git::GitError;
+use crate::sys::git::fill::Beside;
+use crate::sys::git::{GitError, Settings};
 use crate::sys::interrupt::Held;
 use crate::sys::lock::FileLock;
 use crate::sys::{clock, fs, proc, random};
@@ -50,6 +51,8 @@ pub struct NewWorkspace<'a> {
     pub copy: &'a [String],
     /// The directories that are all it has, where not everything is asked for.
     pub sparse: &'a [Directory],
+    /// The configuration of the repository as such, where it was read for this.
+    pub settings: Option<&'a Settings>,
 }
 
 /// A workspace that was made.
@@ -162,7 +165,7 @@ fn make(
     let (branch, commit) = (&record.branch, &record.base.commit);
     create_branch(repo, branch, commit)?;
     let made = match sealed {
-        None => add_tree(repo, record, held).map(|filled| (filled, Vec::new())),
+        None => add_tree(repo, record, request.settings, held).map(|filled| (filled, Vec::new())),
         Some(paths) => seal(repo, record, paths, request.submodules, held).map(|made| (made.filled, made.submodules)),
     };
     // A signal of the terminal ends the git that was at work, too.
@@ -251,17 +254,27 @@ fn why_not_created(repo: &Repository, branch: &BranchName, error: GitError) -> R
     }
 }
 
-fn add_tree(repo: &Repository, record: &WorkspaceRecord, held: &Held) -> Result<Filled> {
+fn add_tree(repo: &Repository, record: &WorkspaceRecord, settings: Option<&Settings>, held: &Held) -> Result<Filled> {
     let (tree, commit): (&Path, _) = (&record.path, &record.base.commit);
     // Before git does: nobody removes the directory around it then.
     fs::create_dir_all(tree)?;
-    let added = register(repo, record).and_then(|()| {
+    // One that is given patterns gets settings of its own with them; one on a disk where everything is somebody else's git may refuse.
+    let known = record.sparse.is_empty() && fs::is_own_directory(tree)?;
+    let settings = settings.filter(|settings| known && settings.hold_everywhere());
+    let (registered, beside) = std::thread::scope(|scope| {
+        let beside = settings.map(|settings| scope.spawn(|| Beside::ask(settings, repo.bare([""; 0]))));
+        let registered = register(repo, record);
+        let beside = beside.map(|asked| asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        (registered, beside.flatten())
+    });
+    let added = registered.and_then(|()| {
+        let beside = beside.as_ref();
         let git = |args: &[&str]| repo.git.within(tree, args);
         let filled = filled::write(
             repo,
-            &Empty { git_dir: &repo.common_dir, tree, commit, git: &git, counts: true, held: Some(held) },
+            &Empty { git_dir: &repo.common_dir, tree, commit, git: &git, beside, counts: true, held: Some(held) },
         )?;
-        hooks::post_checkout(repo, tree, commit, held)?;
+        hooks::post_checkout(repo, settings, (tree, commit), held)?;
         obey(held).map(|()| filled)
     });
     if added.is_err() {

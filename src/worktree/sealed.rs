@@ -247,7 +247,7 @@ fn add_tree(repo: &Repository, paths: &SealedPaths, request: &SealRequest<'_>) -
     // What gates look at is a commit that nobody has yet.
     let counts = request.lock_reason.is_some();
     let (git_dir, commit, held) = (&paths.git_dir, request.base, request.held);
-    let empty = Empty { git_dir, tree: &staging, commit, git: &git, counts, held };
+    let empty = Empty { git_dir, tree: &staging, commit, git: &git, beside: None, counts, held };
     let filled = filled::write(repo, &empty)?;
     std::fs::rename(&staging, &paths.tree).map_err(fs::at("move", &staging))?;
     let link = paths.tree.join(".git");

@@ -432,3 +432,36 @@ fn refs_that_may_not_be_written_were_taken_for_a_name_in_the_way() {
     assert!(error["message"].as_str().is_some_and(|text| text.contains("refs/heads: Permission denied")), "{error}");
     assert!(error["hint"].as_str().is_some_and(|hint| hint.contains("make it writable")), "{error}");
 }
+
+/// What a command asks of git: a line for each git that treehand itself starts.
+fn gits(world: &World, args: &[&str]) -> Vec<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories: Vec<_> = std::env::split_paths(&path).collect();
+    let git = directories.iter().map(|directory| directory.join("git")).find(|git| git.is_file());
+    let git = &git.expect("git");
+    let (bin, log) = (world.path().join("bin"), world.path().join("gits"));
+    // By a shell: a program that this process has open to write could not be started.
+    let make = r#"mkdir -p "$1"; printf '#!/bin/sh\necho "$*" >> "%s"\nexec "%s" "$@"\n' "$2" "$3" > "$1/git"; chmod +x "$1/git""#;
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", make, "sh"]).args([&bin, &log, git]);
+    assert!(shell.status().expect("a shell").success());
+    std::fs::write(&log, "").expect("written");
+    let mut command = world.command(args);
+    command.env("PATH", std::env::join_paths(std::iter::once(bin).chain(directories)).expect("a PATH"));
+    support::answer(command).expect(0);
+    std::fs::read_to_string(&log).expect("readable").lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn few_gits_are_started_for_a_workspace_and_for_its_removal() {
+    let worlds = [World::new(), World::with_remote()];
+    for (world, most) in worlds.iter().zip([6, 7]) {
+        // The first command of a repository has more to do.
+        world.treehand(&["new", "first"]).expect(0);
+        for (args, most) in [(["new", "x"], most), (["rm", "x"], 6)] {
+            let asked = gits(world, &args);
+            assert!(!asked.is_empty() && asked.len() <= most, "{args:?} asks git {most} times at most: {asked:#?}");
+        }
+        assert_eq!(world.try_git_in(&world.repo(), &["rev-parse", "--verify", "-q", "refs/heads/x"]).code, 1);
+    }
+}

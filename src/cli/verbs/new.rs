@@ -46,7 +46,9 @@ pub(super) fn make(session: &Session, args: &NewArgs) -> Result<(WorkspaceRecord
     let records = store.workspaces()?;
     let asked = request.or(args.base.clone()).or(worktree.base.clone());
     let asked = asked.map(|text| branch_of_workspace(session, &records, text)).transpose()?;
-    let resolved = base::resolve(&session.repo, asked.as_deref(), lookup)?;
+    // Everything that this command wants to know of the configuration, by one question.
+    let reader = session.repo.reader().knowing_settings().map_err(WorktreeError::from)?;
+    let resolved = base::resolve_from(&session.repo, &reader, asked.as_deref(), lookup, &[])?;
     let accepted = accept::enforce(&session.repo, &resolved, args.stale.unwrap_or(worktree.stale))?;
     for warning in &accepted.warnings {
         session.out.warn(plain(warning));
@@ -61,6 +63,7 @@ pub(super) fn make(session: &Session, args: &NewArgs) -> Result<(WorkspaceRecord
         submodules: worktree.submodules,
         copy: &worktree.copy,
         sparse: &args.sparse,
+        settings: reader.settings().map(AsRef::as_ref),
     };
     let created = create(&session.repo, &store, &request, &copied::progress(&session.out));
     accepted.kept.map(Kept::release).transpose()?;

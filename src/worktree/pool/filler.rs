@@ -200,5 +200,5 @@ fn place<'a>(
     git: &'a (dyn Fn(&[&str]) -> GitCommand + Sync),
     called_off: &'a (dyn Fn() -> bool + Sync),
 ) -> Place<'a> {
-    Place { git_dir: &repo.common_dir, admin, tree, git, by_git: None, called_off }
+    Place { git_dir: &repo.common_dir, admin, tree, git, beside: None, by_git: None, called_off }
 }

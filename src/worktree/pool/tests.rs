@@ -60,6 +60,7 @@ fn claimed(fixture: &Fixture, name: &str, commit: &CommitId) -> (PathBuf, Claim)
         admin: &admin,
         tree: &tree,
         git: &git,
+        beside: None,
         by_git: Some(&BY_GIT),
         called_off: &|| false,
     };
@@ -299,7 +300,8 @@ fn what_somebody_put_into_the_worktree_meanwhile_stays() {
     let program = &fixture.repo.git;
     let git = |args: &[&str]| program.within(&tree, args);
     let git_dir = &fixture.repo.common_dir;
-    let place = Place { git_dir, admin: &admin, tree: &tree, git: &git, by_git: None, called_off: &|| false };
+    let place =
+        Place { git_dir, admin: &admin, tree: &tree, git: &git, beside: None, by_git: None, called_off: &|| false };
     let taken = claim(&fixture.repo, &place, &head);
     assert!(matches!(taken, Claim::Not(_)), "{taken:?}");
     assert_eq!(std::fs::read(tree.join("mine")).expect("read"), b"mine\n");

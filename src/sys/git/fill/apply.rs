@@ -22,7 +22,7 @@ use crate::sys::crew;
 use crate::sys::fs;
 use crate::sys::git::brought::known;
 use crate::sys::git::read::open;
-use crate::sys::git::{GitCommand, Version, tree, user_file};
+use crate::sys::git::{GitCommand, Settings, Version, tree, user_file};
 
 /// Where files are to be.
 pub struct Place<'a> {
@@ -34,10 +34,28 @@ pub struct Place<'a> {
     pub tree: &'a Path,
     /// A git command in that worktree.
     pub git: &'a (dyn Fn(&[&str]) -> GitCommand + Sync),
+    /// What lies beside the tree, where that is known.
+    pub beside: Option<&'a Beside<'a>>,
     /// What has git write there whatever is not as the index says; where there is nothing, that something is left is only told.
     pub by_git: Option<&'a [&'a str]>,
     /// Asked again and again: true when nobody wants it any more.
     pub called_off: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// What decides beside the tree how files are written.
+pub struct Beside<'a> {
+    /// What the worktree is told of the configuration.
+    pub settings: &'a Settings,
+    /// Where the system's attributes are; nothing where nobody wants them.
+    pub attributes: Option<PathBuf>,
+}
+
+impl<'a> Beside<'a> {
+    /// Asks, by a git command on the repository, what the configuration does not say; `None` where git does not say that.
+    pub fn ask(settings: &'a Settings, git: GitCommand) -> Option<Beside<'a>> {
+        let attributes = system_attributes(git).ok()?;
+        Some(Beside { settings, attributes })
+    }
 }
 
 /// What has git write whatever is not as the index says.
@@ -70,9 +88,12 @@ const OTHERS_CHANGE: &str = "attributes outside the tree change files";
 /// True when attributes outside the tree may want files to be written otherwise than they are stored; it is git that checks out where there
 /// is more beside the tree than is understood here.
 fn others_change(place: &Place<'_>, version: Version) -> Result<bool, Stop> {
+    refuse_replaced(&open(place.git_dir)?)?;
+    if let Some(Beside { attributes, .. }) = place.beside {
+        return Ok(others_may_change(place, &terms(place, version)?, attributes.clone()));
+    }
     std::thread::scope(|scope| {
-        refuse_replaced(&open(place.git_dir)?)?;
-        let system = scope.spawn(|| system_attributes(place));
+        let system = scope.spawn(|| system_attributes((place.git)(&[])));
         let terms = terms(place, version)?;
         let system = system.join().unwrap_or_else(|_| Err(Stop::Git("looking for attributes failed".into())))?;
         Ok(others_may_change(place, &terms, system))
@@ -83,6 +104,9 @@ fn others_change(place: &Place<'_>, version: Version) -> Result<bool, Stop> {
 fn terms(place: &Place<'_>, version: Version) -> Result<Terms, Stop> {
     if version < TELLS_ATTRIBUTES {
         return Err(Stop::Git("this git does not say where attributes are".into()));
+    }
+    if let Some(Beside { settings, .. }) = place.beside {
+        return decide::terms(settings.records()).map_err(Stop::Git);
     }
     let listed = (place.git)(&["config", "-z", "--list"]).output()?;
     match listed.code() {
@@ -147,8 +171,8 @@ pub(super) fn top(tree: &Path) -> Result<OwnedFd, Stop> {
 }
 
 /// Where the system's attributes are; nothing where nobody wants them.
-fn system_attributes(place: &Place<'_>) -> Result<Option<PathBuf>, Stop> {
-    let system = (place.git)(&["var", "GIT_ATTR_SYSTEM"]).output()?;
+fn system_attributes(git: GitCommand) -> Result<Option<PathBuf>, Stop> {
+    let system = git.args(["var", "GIT_ATTR_SYSTEM"]).output()?;
     match system.code() {
         0 => Ok(Some(PathBuf::from(OsStr::from_bytes(system.stdout.trim_ascii_end())))),
         1 => Ok(None),

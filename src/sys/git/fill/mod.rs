@@ -27,7 +27,7 @@ mod verify;
 mod verify_tests;
 
 pub use age::{age, ages};
-pub use apply::{BY_GIT, Place, beside_the_tree, fill};
+pub use apply::{BY_GIT, Beside, Place, beside_the_tree, fill};
 pub use outcome::{Fill, FillError};
 pub use part::{Part, part};
 pub use shift::{Shifted, Way, shift};

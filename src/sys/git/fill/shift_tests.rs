@@ -29,7 +29,15 @@ impl<'a> Spare<'a> {
         git_dir: &'p Path,
         git: &'p (dyn Fn(&[&str]) -> crate::sys::git::GitCommand + Sync),
     ) -> Place<'p> {
-        Place { git_dir, admin: &self.admin, tree: &self.tree, git, by_git: Some(&BY_GIT), called_off: &|| false }
+        Place {
+            git_dir,
+            admin: &self.admin,
+            tree: &self.tree,
+            git,
+            beside: None,
+            by_git: Some(&BY_GIT),
+            called_off: &|| false,
+        }
     }
 
     fn shift(&self, from: &CommitId, to: &CommitId) -> Shifted {

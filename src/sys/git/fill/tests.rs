@@ -23,7 +23,7 @@ pub(super) fn empty(place: &Repo, name: &str) -> (PathBuf, PathBuf) {
 pub(super) fn fill_into(repo: &Repo, (tree, admin): (&Path, &Path), called_off: &(dyn Fn() -> bool + Sync)) -> Fill {
     let git_dir = repo.root().join(".git");
     let git = |args: &[&str]| repo.git.within(tree, args);
-    let place = Place { git_dir: &git_dir, admin, tree, git: &git, by_git: Some(&BY_GIT), called_off };
+    let place = Place { git_dir: &git_dir, admin, tree, git: &git, beside: None, by_git: Some(&BY_GIT), called_off };
     fill(&place, repo.git.version(), &repo.head()).expect("written")
 }
 
