@@ -40,8 +40,9 @@ pub fn directory(global: &Global) -> Result<PathBuf, CliError> {
 impl Session {
     /// Finds the repository and reads the configuration.
     pub fn open(global: &Global, out: &Output) -> Result<Session, CliError> {
-        let git = Git::open()?;
-        let mut repo = Repository::discover(&git, &directory(global)?)?;
+        let directory = directory(global)?;
+        let (git, found) = Git::open_beside(|git| Repository::discover(git, &directory))?;
+        let mut repo = Repository { git, ..found? };
         if let Place::MovedFrom(from) | Place::CopyOf(from) = place::place(&repo.common_dir)? {
             let from = plain(&from.to_string_lossy());
             out.warn(format!(

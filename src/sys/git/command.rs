@@ -152,6 +152,15 @@ impl Git {
         Ok(Git { version, line: None })
     }
 
+    /// The same while it is asked something already that changes nothing. The answer counts only where its version will do.
+    pub fn open_beside<T: Send>(ask: impl FnOnce(&Git) -> T + Send) -> Result<(Git, T), GitError> {
+        std::thread::scope(|scope| {
+            let opened = scope.spawn(Git::open);
+            let answer = ask(&Git { version: Version(0, 0, 0), line: None });
+            Ok((opened.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?, answer))
+        })
+    }
+
     /// The same git, started at the other end of a line.
     pub fn through(&self, line: Line) -> Git {
         Git { version: self.version, line: Some(line) }
