@@ -104,8 +104,9 @@ pub fn look(repo: &Repository, record: &WorkspaceRecord) -> Result<Looked> {
     thread::scope(|scope| {
         let certain = certain_git_dir(repo, record)?;
         let begun = certain.map(|git_dir| begin(scope, repo, record, git_dir, Sizes::Left));
+        let targets = scope.spawn(|| integration::targets_of(repo, &record.base));
         let around = Surroundings::scan(repo)?;
-        let targets = integration::targets_of(repo, &record.base)?;
+        let targets = targets.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let facts = gather(scope, (repo, &around), record, &targets, (Look::Closely, begun))?;
         Ok(Looked { around, targets, facts })
     })

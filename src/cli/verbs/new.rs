@@ -16,6 +16,8 @@ use crate::cli::setup;
 use crate::cli::submodules;
 use crate::model::record::WorkspaceRecord;
 use crate::model::{BaseReport, BranchName, WorkspaceName};
+use crate::store::Store;
+use crate::sys::git::Reader;
 use crate::sys::proc;
 use crate::worktree::plain::{Along, Made, NewWorkspace, create};
 use crate::worktree::quarantine::Kept;
@@ -42,12 +44,10 @@ pub(super) fn make(session: &Session, args: &NewArgs) -> Result<(WorkspaceRecord
     let worktree = &session.settings.worktree;
     let lookup = session.lookup(args.offline);
     let request = args.from_pr.map(|number| base_name::of_pull_request(&session.repo, number, lookup)).transpose()?;
-    let store = session.store()?;
+    let (store, reader) = opened(session)?;
     let records = store.workspaces()?;
     let asked = request.or(args.base.clone()).or(worktree.base.clone());
     let asked = asked.map(|text| branch_of_workspace(session, &records, text)).transpose()?;
-    // Everything that this command wants to know of the configuration, by one question.
-    let reader = session.repo.reader().knowing_settings().map_err(WorktreeError::from)?;
     let resolved = base::resolve_from(&session.repo, &reader, asked.as_deref(), lookup, &[])?;
     let accepted = accept::enforce(&session.repo, &resolved, args.stale.unwrap_or(worktree.stale))?;
     for warning in &accepted.warnings {
@@ -75,6 +75,17 @@ pub(super) fn make(session: &Session, args: &NewArgs) -> Result<(WorkspaceRecord
     let mut document = document(&record, &along, elapsed, ready);
     document["ports"] = json!(ports);
     Ok((record, ports, document))
+}
+
+/// The store, and beside it everything that this command wants to know of git's configuration, by one question.
+fn opened(session: &Session) -> Result<(Store, Reader), CliError> {
+    let repo = &session.repo;
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| repo.reader().knowing_settings().map_err(WorktreeError::from));
+        let store = session.store();
+        let reader = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok((store?, reader?))
+    })
 }
 
 /// Where a branch has the name, no run could have branches below it.
