@@ -465,3 +465,29 @@ fn few_gits_are_started_for_a_workspace_and_for_its_removal() {
         assert_eq!(world.try_git_in(&world.repo(), &["rev-parse", "--verify", "-q", "refs/heads/x"]).code, 1);
     }
 }
+
+#[test]
+fn what_is_configured_for_other_worktrees_than_the_main_one_counts_in_a_new_one() {
+    let world = World::new();
+    let worktrees = format!("includeIf.gitdir:{}/.git/worktrees/**.path", world.repo().display());
+    world.git(&["config", "--global", &worktrees, "~/worktrees"]);
+    let settings = "[core]\n\tautocrlf = true\n\thooksPath = hooks-of-worktrees\n";
+    std::fs::write(world.path().join("home/worktrees"), settings).expect("written");
+    world.write("hooks-of-worktrees/post-checkout", "#!/bin/sh\n: > ran\n");
+    world.write(".gitattributes", "hooks-of-worktrees/* -text\n");
+    world.git(&["add", "."]);
+    world.git(&["update-index", "--chmod=+x", "hooks-of-worktrees/post-checkout"]);
+    world.git(&["commit", "-q", "-m", "a hook"]);
+    let path = world.treehand(&["new", "x", "--set", "worktree.hooks=never"]).expect(0).stdout;
+    let text = std::fs::read(std::path::Path::new(path.trim_end()).join("a.txt")).expect("there");
+    assert_eq!(text, b"one\r\ntwo\r\nthree\r\n");
+    let answer = world.treehand(&["new", "y"]).expect(0);
+    let ran = std::path::Path::new(answer.stdout.trim_end()).join("ran").exists();
+    assert!(ran || answer.stderr.contains("the hook `post-checkout` did not run"), "{}", answer.stderr);
+    world.git(&["config", "--global", "--unset", &worktrees]);
+    let path = world.treehand(&["new", "z"]).expect(0).stdout;
+    assert_eq!(
+        std::fs::read(std::path::Path::new(path.trim_end()).join("a.txt")).expect("there"),
+        b"one\ntwo\nthree\n"
+    );
+}

@@ -153,3 +153,34 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_index_is_the_tree_of_head_only_where_git_finds_nothing_else_in_it() {
+    let desk = Desk::new();
+    let says = || tree_of(&desk.admin.join("index")).expect("readable");
+    let head = desk.git(&["rev-parse", "HEAD^{tree}"]);
+    assert_eq!(says(), Some(head.clone()));
+    desk.write("a", "staged\n");
+    desk.git(&["add", "a"]);
+    assert_ne!(says(), Some(head.clone()));
+    desk.git(&["reset", "-q", "--hard"]);
+    desk.git(&["update-index", "--assume-unchanged", "a"]);
+    assert_eq!(says(), None, "a flag");
+    desk.git(&["update-index", "--no-assume-unchanged", "a"]);
+    // Both sides of a conflict that was resolved are remembered, also where it came to what was there before.
+    let side =
+        desk.repo.git.within(&desk.tree, ["hash-object", "-w", "--stdin"]).stdin("side\n").text().expect("written");
+    let sides = format!("100644 {side} 1\ta\n100644 {side} 2\ta\n100644 {side} 3\ta\n");
+    let staged = desk
+        .repo
+        .git
+        .within(&desk.tree, ["update-index", "--index-info"])
+        .stdin(format!("0 {} 0\ta\n{sides}", "0".repeat(40)));
+    staged.run().expect("staged");
+    assert_eq!(says(), None, "a conflict");
+    desk.git(&["add", "a"]);
+    desk.git(&["write-tree"]);
+    assert_eq!(desk.git(&["diff-index", "--cached", "HEAD"]), "");
+    assert!(!desk.git(&["ls-files", "--resolve-undo"]).is_empty(), "git remembers the sides");
+    assert_eq!(says(), None, "what is remembered of a conflict");
+}
