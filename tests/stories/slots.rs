@@ -206,5 +206,8 @@ fn slots_that_nobody_wants_any_more_go() {
     wait_for(&world, 1);
     world.treehand(&["new", "third", "--set", "worktree.pool=0"]).expect(0);
     wait_for(&world, 0);
-    assert!(!pool(&world).exists());
+    // Who was called for that may not have begun yet.
+    while pool(&world).exists() {
+        world.treehand(&["__slots", &world.repo().join(".git").to_string_lossy()]).expect(0);
+    }
 }
