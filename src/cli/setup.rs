@@ -58,11 +58,12 @@ fn check_secrets(steps: &[SetupStep]) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Runs the steps in a workspace that was just made, with its ports. What the document says of them is the answer.
+/// Runs the steps in a workspace that was just made, with its ports; the ignored files that came along
+/// are so many seconds older than where they came from. What the document says of them is the answer.
 pub fn run(
     session: &Session,
     store: &Store,
-    (record, ports): (&WorkspaceRecord, &[u16]),
+    (record, ports, older): (&WorkspaceRecord, &[u16], u32),
     granted: Option<Granted>,
 ) -> Result<Value, CliError> {
     let (settings, Some(granted)) = (&session.settings, granted) else { return Ok(json!([])) };
@@ -71,7 +72,7 @@ pub fn run(
     let (sealed, bounds) = (sealed.transpose()?, settings.confine.bounds());
     let (sealed, level) = (sealed.as_ref(), settings.confine.level);
     let inside = Inside { repo: &session.repo, record, sealed, level, bounds: &bounds, ports };
-    let place = Place { inside, granted, output_limit: settings.confine.limits.output };
+    let place = Place { inside, granted, output_limit: settings.confine.limits.output, older };
     let mut told = Told { out: &session.out, begun: Vec::new(), last: VecDeque::new() };
     match setup::run(&place, store, steps, &mut |news| told.hear(news))? {
         Outcome::Ready(took) => {

@@ -42,7 +42,8 @@ pub struct TaskTree<'a> {
 /// Runs the steps in the tree of a task. One that fails is an error; an end that is the answer is that of the attempt: it was
 /// asked to stop meanwhile.
 pub async fn in_task(context: &Arc<Context>, tree: &TaskTree<'_>) -> Result<Option<AttemptEnd>, RunError> {
-    let (steps, mut ages) = (&context.run.setup, Ages::default());
+    // A step may find what one before it has left in their home.
+    let (steps, mut ages, mut secrets) = (&context.run.setup, Ages::default(), Vec::new());
     for (number, step) in (1..).zip(steps) {
         let log = context.repo.setup_log(&context.run.id, tree.id, tree.n, number);
         let at = At {
@@ -86,9 +87,10 @@ pub async fn in_task(context: &Arc<Context>, tree: &TaskTree<'_>) -> Result<Opti
             Some(message) => return Err(RunError::Setup { message }),
             None => {}
         }
+        secrets.append(&mut launch.secrets);
         // The turn lasts until others can have it.
         if let Some((_turn, key)) = turn {
-            let secrets = launch.secrets;
+            let secrets = secrets.clone();
             let kept = with(context, (&at, step, &key), move |outputs| Ok(outputs.keep_or_why(&secrets)));
             if let Some(why) = kept.await? {
                 tracing::info!("what a setup step made is not kept: {why}");
@@ -124,7 +126,7 @@ impl At {
 
     fn outputs<'a>(&'a self, context: &'a Context, step: &'a SetupStep, key: &'a str) -> Outputs<'a> {
         let At { paths, commit, trusted, .. } = self;
-        Outputs { repo: &context.repo, step, key, tree: &paths.tree, commit, trusted, admin: &paths.admin }
+        Outputs { repo: &context.repo, step, key, tree: &paths.tree, commit, trusted, admin: &paths.admin, older: 0 }
     }
 }
 

@@ -60,6 +60,8 @@ pub struct Copied {
     pub reflinked: u64,
     /// What stayed behind although a pattern matches.
     pub withheld: Vec<Withheld>,
+    /// How many seconds older they got.
+    pub older: u32,
 }
 
 /// Brings files into a workspace that was just checked out. A repository without a main worktree has none to bring.
@@ -166,6 +168,7 @@ fn apply(main: &Path, tree: &Path, plan: CopyPlan, observe: &dyn Fn(CopyProgress
         let held = Held::hold().map_err(WorktreeError::Signals)?;
         // A build would take what is newer than the files of the commit for made of them.
         let older = newest(main, &plan.copy).saturating_sub(ages::oldest(tree, &admin_of(tree)?)?.saturating_sub(2));
+        copied.older = older;
         let mut carrier = Carrier::open(main, tree)?.older(Duration::from_secs(older.into()));
         let files = plan.copy.len();
         for (done, path) in plan.copy.into_iter().enumerate() {

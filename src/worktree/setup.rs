@@ -115,6 +115,8 @@ pub struct Place<'a> {
     pub granted: Granted,
     /// Most bytes of each of a step's streams that are told.
     pub output_limit: ByteSize,
+    /// How many seconds older the ignored files got that came along.
+    pub older: u32,
 }
 
 /// Runs the steps.
@@ -149,7 +151,8 @@ fn in_order(
     (machine, held, logs): (&System, &Held, &Path),
     observe: &mut dyn FnMut(News<'_>),
 ) -> Result<Outcome> {
-    let (mut all, mut ages) = (Vec::new(), Ages::default());
+    // A step may find what one before it has left in their home.
+    let (mut all, mut ages, mut secrets) = (Vec::new(), Ages::default(), Vec::new());
     let admin = place.inside.admin()?;
     for (n, step) in steps.iter().enumerate() {
         let begun = Instant::now();
@@ -185,7 +188,8 @@ fn in_order(
             return Ok(Outcome::Failed { step: n, message });
         }
         // The turn lasts until others can have it.
-        if let Some(why) = outputs.and_then(|outputs| outputs.keep_or_why(&launch.secrets)) {
+        secrets.append(&mut launch.secrets);
+        if let Some(why) = outputs.and_then(|outputs| outputs.keep_or_why(&secrets)) {
             observe(News::NotKept(&why));
         }
         all.push(took(false));
@@ -233,7 +237,7 @@ impl Place<'_> {
     fn outputs<'a>(&'a self, step: &'a SetupStep, key: &'a str, admin: &'a Path) -> Outputs<'a> {
         let Inside { repo, record, .. } = self.inside;
         let commit = &record.base.commit;
-        Outputs { repo, step, key, tree: &record.path, commit, trusted: commit, admin }
+        Outputs { repo, step, key, tree: &record.path, commit, trusted: commit, admin, older: self.older }
     }
 }
 

@@ -184,6 +184,10 @@ fn what_is_there_already_what_is_secret_and_what_is_no_file_is_not_kept() {
     };
     with("mkdir deps && echo key=$TOKEN > deps/rc", ", secrets = [\"TOKEN\"]");
     not_kept("secret", "the value of a secret is in it");
+    with("mkdir deps && touch deps/$TOKEN", ", secrets = [\"TOKEN\"]");
+    not_kept("name", "the value of a secret is in it");
+    with("ln -s . more && mkdir deps && echo x > deps/x", "");
+    not_kept("behind", "behind a link");
     with("mkdir deps && mkfifo deps/pipe", "");
     not_kept("pipe", "neither file nor link");
     with("true", "");
@@ -258,4 +262,60 @@ read = [{}]
     world.commit("nine", &[("seven/src/lib.rs", "pub fn seven() -> u32 { 9 }\n")]);
     world.treehand(&["new", "e"]).expect(0);
     assert_eq!(build("e").1, "9\n", "what was copied is not newer than what it was not made of");
+}
+
+#[test]
+fn an_output_may_be_a_link_and_a_step_before_may_have_had_a_secret() {
+    let mut world = world();
+    world.set("TOKEN", "a-secret-value-of-mine");
+    let level = if support::level() == "strict" { "strict" } else { "off" };
+    let confine = format!("[confine]\nlevel = \"{level}\"\n");
+    let second = "{ run = \"mkdir real && echo x > real/x && ln -s real deps\", inputs = [\"lock\"], outputs = [\"deps\", \"real\"] }";
+    user(&world, &format!("[worktree]\nsetup = [{second}]\n{confine}"));
+    assert!(!made(&world, &["a"]).1 && made(&world, &["b"]).1);
+    assert_eq!(read(world.tree("b").join("deps/x")), "x\n");
+    assert!(world.tree("b").join("deps").is_symlink());
+    let first = "{ run = \"echo $TOKEN > $HOME/rc\", secrets = [\"TOKEN\"] }";
+    let second = "{ run = \"mkdir deps && cp $HOME/rc deps/rc\", inputs = [\"lock\"], outputs = [\"deps\"] }";
+    user(&world, &format!("[worktree]\nsetup = [{first}, {second}]\n{confine}"));
+    let answer = world.treehand(&["new", "c"]).expect(0);
+    assert!(answer.stderr.contains("the value of a secret is in it"), "{}", answer.stderr);
+    assert_eq!(kept(&world).len(), 1);
+}
+
+#[test]
+fn an_ignored_file_that_came_along_is_as_new_beside_what_was_kept_as_it_was() {
+    let world = World::new();
+    let level = if support::level() == "strict" { "strict" } else { "off" };
+    let step = "{ run = \"test out -nt conf.local || cp conf.local out\", inputs = [\"lock\"], outputs = [\"out\"] }";
+    let copy = "copy = [\"conf.local\", \"late.local\"]";
+    user(&world, &format!("[worktree]\n{copy}\nsetup = [{step}]\n[confine]\nlevel = \"{level}\"\n"));
+    world.commit("setup", &[(".gitignore", "*.local\nout\n"), ("lock", "one\n")]);
+    let now = std::time::SystemTime::now();
+    let write = |name: &str, seconds: u64| {
+        world.write(name, name);
+        let file = std::fs::File::options().append(true).open(world.repo().join(name)).expect("open");
+        file.set_modified(now + std::time::Duration::from_secs(seconds)).expect("set");
+    };
+    write("conf.local", 0);
+    assert!(!made(&world, &["a"]).1);
+    // Changed after that, and another one long after.
+    write("conf.local", 20);
+    write("late.local", 500);
+    let (tree, cached) = made(&world, &["b"]);
+    let time = |name: &str| tree.join(name).metadata().and_then(|meta| meta.modified()).expect("a time");
+    assert!(cached && time("out") < time("conf.local"), "it was not made of that");
+}
+
+#[test]
+fn a_file_that_a_hook_takes_away_is_no_error() {
+    let world = world();
+    assert!(!made(&world, &["a"]).1);
+    let hook = world.repo().join(".git/hooks/post-checkout");
+    std::fs::create_dir_all(hook.parent().expect("a parent")).expect("made");
+    std::fs::write(&hook, "#!/bin/sh\nrm -f lock\n").expect("written");
+    std::fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).expect("set");
+    let (tree, cached) = made(&world, &["b"]);
+    assert!(cached && !tree.join("lock").exists());
+    assert_eq!(world.git_in(&tree, &["status", "--porcelain"]), " D lock");
 }

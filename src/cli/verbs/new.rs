@@ -71,7 +71,7 @@ pub(super) fn make(session: &Session, args: &NewArgs) -> Result<(WorkspaceRecord
     let elapsed = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     say(session, &record, &along);
     let ports = ports::lease(&session.repo, &record.path, worktree.ports);
-    let ready = setup::run(session, &store, (&record, &ports), granted)?;
+    let ready = setup::run(session, &store, (&record, &ports, along.copied.older), granted)?;
     let mut document = document(&record, &along, elapsed, ready);
     document["ports"] = json!(ports);
     Ok((record, ports, document))

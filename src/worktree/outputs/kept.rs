@@ -5,7 +5,7 @@
 //! on from that one: what may have run is in their history. A list says of each file its size and when it was last changed, which nobody
 //! can set: what was touched since is removed, and the step runs. Nothing is reached through a link.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use walkdir::WalkDir;
 use super::ages;
 use super::decide::{self, Asked, moved};
 use super::place::{FILES, Kept, LIST, List, Listed, kept, place, read, remove, whole};
-use super::search::Search;
+use super::search::{Search, Seen};
 use crate::confine::environment;
 use crate::model::cause::chain;
 use crate::model::record::ConfineLevel;
@@ -33,6 +33,8 @@ use crate::worktree::stock::goes_on;
 
 /// So many results are kept; the one that was of use longest ago goes first.
 const MOST: usize = 12;
+/// Where it is in the tree until all of it is there.
+const INCOMING: &str = ".treehand-outputs";
 /// What is kept has room on the disk so many times over.
 const ROOM: u64 = 4;
 
@@ -53,6 +55,9 @@ pub struct Outputs<'a> {
     pub trusted: &'a CommitId,
     /// Its own part of a git dir.
     pub admin: &'a Path,
+    /// How many seconds older those files got that were brought along before: these get no less, or what changed in those would
+    /// seem to have been there when these were made.
+    pub older: u32,
 }
 
 /// What came along.
@@ -126,7 +131,7 @@ impl Outputs<'_> {
         if let Some((list, newest)) = whole(&from.place)? {
             // A build takes what is newer than a file for made of it: of these files nothing was, as far as anybody knows yet.
             let oldest = ages::oldest(self.tree, self.admin)?;
-            let older = newest.saturating_sub(oldest.saturating_sub(2));
+            let older = newest.saturating_sub(oldest.saturating_sub(2)).max(self.older);
             if let Some((files, bytes)) = self.carry(&from.place, &list, Duration::from_secs(older.into()))? {
                 // That it is of use is what `clean` goes by.
                 fs::touch(&from.place)?;
@@ -154,12 +159,47 @@ impl Outputs<'_> {
         Ok(None)
     }
 
-    /// Copies it into the tree, so much older; `None` where a file is not there, or something is in its way.
+    /// Copies it into the tree, so much older; `None` where a file is not there, or something is in its way. Who is killed meanwhile
+    /// leaves nothing that looks like all of it.
     fn carry(&self, from: &Path, list: &List, older: Duration) -> Result<Option<(u64, u64)>> {
+        let token = random::token().map_err(WorktreeError::Random)?;
+        let aside = self.tree.join(format!("{INCOMING}-{}", token.short()));
+        fs::create_private_dir(&aside)?;
+        let carried = self.carry_to(&aside, from, list, older).and_then(|carried| {
+            carried
+                .map(|all| self.put_in_place(&aside).map(|placed| placed.then_some(all)))
+                .transpose()
+                .map(Option::flatten)
+        });
+        fs::remove_tree(&aside)?;
+        carried.inspect_err(|_| {
+            if let Err(error) = self.unbring() {
+                tracing::warn!(%error, "a part of what a setup step makes stays behind");
+            }
+        })
+    }
+
+    /// Moves what is aside to where it belongs; false where something is there.
+    fn put_in_place(&self, aside: &Path) -> Result<bool> {
+        for output in &self.step.outputs {
+            let (from, to) = (aside.join(output.as_str()), self.tree.join(output.as_str()));
+            // One in another has come with that.
+            if !fs::exists(&from)? {
+                continue;
+            }
+            if fs::exists(&to)? || !parent_is_made(self.tree, Path::new(output.as_str()))? {
+                return Ok(false);
+            }
+            fs::move_path_within(&from, &to)?;
+        }
+        Ok(true)
+    }
+
+    fn carry_to(&self, aside: &Path, from: &Path, list: &List, older: Duration) -> Result<Option<(u64, u64)>> {
         let (source, tree) = (from.join(FILES), self.tree);
         let (old, new) = (list.tree.as_os_str().as_bytes(), tree.as_os_str().as_bytes());
         let carried = in_parts(&list.files, |files| {
-            let mut carrier = Carrier::open(&source, tree)?.older(older);
+            let mut carrier = Carrier::open(&source, aside)?.older(older);
             let mut all = (0, 0);
             for file in files {
                 let change = |content: &[u8]| moved(content, old, new);
@@ -173,11 +213,7 @@ impl Outputs<'_> {
             }
             Ok(Some(all))
         });
-        let carried = carried.inspect_err(|_| {
-            if let Err(error) = self.unbring() {
-                tracing::warn!(%error, "a part of what a setup step makes stays behind");
-            }
-        })?;
+        let carried = carried?;
         let add = |sum: (u64, u64), one: (u64, u64)| (sum.0 + one.0, sum.1 + one.1);
         Ok(carried.into_iter().collect::<Option<Vec<_>>>().map(|all| all.into_iter().fold((0, 0), add)))
     }
@@ -205,8 +241,9 @@ impl Outputs<'_> {
     fn keep(&self, secrets: &[String]) -> Result<Option<&'static str>> {
         let repo = self.repo;
         let all = place(repo);
-        let Some(paths) = self.made()? else {
-            return Ok(Some("there is something in it that is neither file nor link"));
+        let paths = match self.made()? {
+            Ok(paths) => paths,
+            Err(why) => return Ok(Some(why)),
         };
         if paths.is_empty() {
             return Ok(Some("it made nothing there"));
@@ -216,7 +253,9 @@ impl Outputs<'_> {
         if machine::disk(&all).is_some_and(|disk| disk.free / ROOM < bytes) {
             return Ok(Some("the disk has too little room"));
         }
-        let aside = all.join(format!("new-{}", random::token().map_err(WorktreeError::Random)?.short()));
+        // Only who has the turn makes it, so that one that is there already is a dead one's.
+        let aside = all.join(format!("new-{}", self.key.get(..2).unwrap_or_default()));
+        fs::remove_tree(&aside)?;
         let made = self.put(&aside, paths, secrets).and_then(|why| {
             let into = all.join(format!("{}-{}", self.key, self.commit));
             match why {
@@ -237,22 +276,25 @@ impl Outputs<'_> {
         made
     }
 
-    /// What is at its place, in order; `None` where there is something that cannot be kept.
-    fn made(&self) -> Result<Option<Vec<(PathBuf, u64)>>> {
-        let (tree, mut found) = (self.tree, Vec::new());
+    /// What is at its place, with its size; why not, where there is something that cannot be kept.
+    fn made(&self) -> Result<std::result::Result<Vec<(PathBuf, u64)>, &'static str>> {
+        let (tree, mut found) = (self.tree, BTreeMap::new());
         for output in &self.step.outputs {
             let output = Path::new(output.as_str());
             if !is_beneath(tree, output)? {
-                continue;
+                match fs::exists(&tree.join(output))? {
+                    true => return Ok(Err("a part of it is behind a link")),
+                    false => continue,
+                }
             }
-            for entry in WalkDir::new(tree.join(output)).sort_by_file_name() {
+            for entry in WalkDir::new(tree.join(output)).follow_root_links(false) {
                 let entry = match entry {
                     Err(error)
                         if error.io_error().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound) =>
                     {
                         continue;
                     }
-                    Err(_) => return Ok(None),
+                    Err(_) => return Ok(Err("a directory in it cannot be read")),
                     Ok(entry) => entry,
                 };
                 let kind = entry.file_type();
@@ -260,12 +302,15 @@ impl Outputs<'_> {
                 if kind.is_dir() {
                     continue;
                 } else if !(kind.is_file() || kind.is_symlink()) || relative.to_str().is_none() {
-                    return Ok(None);
+                    return Ok(Err(
+                        "there is something in it that is neither file nor link, or has a name that is no text",
+                    ));
                 }
-                found.push((relative, entry.metadata().map_or(0, |meta| meta.len())));
+                // One output in another is walked twice.
+                found.insert(relative, entry.metadata().map_or(0, |meta| meta.len()));
             }
         }
-        Ok(Some(found))
+        Ok(Ok(found.into_iter().collect()))
     }
 
     /// Copies it aside, and lists it.
@@ -278,17 +323,18 @@ impl Outputs<'_> {
             let mut carrier = Carrier::open(tree, &files)?;
             let mut listed = Vec::new();
             for (path, _) in paths {
+                // Before it is anywhere else.
+                let found = search.look(path)?;
+                if found == Seen::Secret {
+                    return Ok(Err("the value of a secret is in it"));
+                }
                 if !matches!(carrier.carry(path, &mut |_| true)?, Carried::Done { .. }) {
                     return Ok(Err("a file in it cannot be read"));
                 }
                 let at = files.join(path);
                 let meta = std::fs::symlink_metadata(&at).map_err(fs::at("look at", &at))?;
-                let found = search.look(&at, &meta).map_err(fs::at("read", &at))?;
-                if found.secret {
-                    return Ok(Err("the value of a secret is in it"));
-                }
                 let changed = (meta.ctime(), meta.ctime_nsec());
-                listed.push(Listed { path: path.clone(), bytes: meta.len(), changed, moves: found.tree });
+                listed.push(Listed { path: path.clone(), bytes: meta.len(), changed, moves: found == Seen::Path });
             }
             Ok(Ok(listed))
         })?;
@@ -301,6 +347,16 @@ impl Outputs<'_> {
         fs::write_atomic(&aside.join(LIST), &text)?;
         Ok(None)
     }
+}
+
+/// Makes the directories above a path; false where one of them is something else.
+fn parent_is_made(tree: &Path, path: &Path) -> Result<bool> {
+    if let Some(parent) = path.parent().filter(|parent| *parent != Path::new(""))
+        && !fs::exists(&tree.join(parent))?
+    {
+        fs::create_dir_all(&tree.join(parent))?;
+    }
+    is_beneath(tree, path)
 }
 
 /// True for a path to which no link leads out of the tree.

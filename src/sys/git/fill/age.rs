@@ -11,6 +11,7 @@ use std::path::Path;
 use std::thread::available_parallelism;
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, statat, utimensat};
+use rustix::io::Errno;
 
 use super::files::stat;
 use super::index::{self, Entry, Index};
@@ -60,8 +61,11 @@ fn is_file(entry: &Entry) -> bool {
 fn put(tree: &Path, entry: &mut Entry, seconds: Option<u32>) -> rustix::io::Result<()> {
     let path = tree.join(OsStr::from_bytes(&entry.path));
     let look = || statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW).map(|found| stat(&found));
-    if !look()?.is_same(&entry.stat) {
-        return Ok(());
+    match look() {
+        Ok(found) if found.is_same(&entry.stat) => {}
+        // It is not what it was, or not there any more.
+        Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        Err(errno) => return Err(errno),
     }
     let modified = match seconds {
         Some(seconds) => Timespec { tv_sec: i64::from(seconds), tv_nsec: i64::from(entry.stat.modified.1) },
