@@ -64,6 +64,9 @@ pub fn of_workspace(repo: &Repository, store: &Store, record: &WorkspaceRecord, 
     if record.sealed { of_sealed(repo, store, record, template) } else { of_plain(repo, record) }
 }
 
+/// The message of what is captured without having been committed.
+const WORK_IN_PROGRESS: &str = "treehand: work in progress\n";
+
 /// The changes that lie in the box of a task which has no captured result: it failed, or was cancelled.
 pub fn of_box(repo: &Repository, paths: &SealedPaths, run_dir: &Path, base: &CommitId) -> Result<Changes> {
     if !fs::exists(&paths.tree)? {
@@ -107,7 +110,7 @@ fn of_sealed(repo: &Repository, store: &Store, record: &WorkspaceRecord, templat
     let base = &record.base.commit;
     let (captured, mut changes) = captured_changes(repo, &paths, &paths.private, base)?;
     match import_work(repo, store, record, captured) {
-        Ok(()) => {}
+        Ok(_) => {}
         // Looking must not fail because somebody moved the branch, or because git would not take the result.
         Err(error @ (WorktreeError::Busy { .. } | WorktreeError::BadResult { .. })) => {
             changes.not_imported = Some(format!("the work is not on `{}`: {error}", record.branch));
@@ -126,22 +129,21 @@ pub fn bring_onto_branch(
 ) -> Result<CommitId> {
     let paths = named_sealed(repo, template, &record.name)?;
     let captured = capture_in(repo, &paths, &paths.private, &record.base.commit, Touch::Nothing)?;
-    let commit = captured.commit.clone();
-    import_work(repo, store, record, captured)?;
-    Ok(commit)
+    import_work(repo, store, record, captured)
 }
 
-/// Brings the work of a sealed workspace onto its branch, if it is not there already.
+/// Brings the work of a sealed workspace onto its branch, if it is not there already; where that is then.
 pub(super) fn import_work(
     repo: &Repository,
     store: &Store,
     record: &WorkspaceRecord,
     captured: Captured,
-) -> Result<()> {
+) -> Result<CommitId> {
     let base = &record.base.commit;
     let last = record.imported.as_ref().unwrap_or(base);
-    if captured.commit == *last {
-        return Ok(());
+    // Captured again it has another time and nothing else: a branch that moved for that would seem to have been worked on.
+    if captured.commit == *last || is_same_work(repo, &captured, last)? {
+        return Ok(last.clone());
     }
     let reference = record.branch.full_ref();
     let request = ImportRequest {
@@ -153,8 +155,20 @@ pub(super) fn import_work(
         message: "treehand: work of a sealed workspace",
     };
     import(repo, &captured, &request)?;
-    let imported = Some(captured.commit);
-    Ok(store.put_workspace("workspace.imported", &WorkspaceRecord { imported, ..record.clone() })?)
+    let imported = Some(captured.commit.clone());
+    store.put_workspace("workspace.imported", &WorkspaceRecord { imported, ..record.clone() })?;
+    Ok(captured.commit)
+}
+
+/// True where both are uncommitted work, the same on top of the same.
+fn is_same_work(repo: &Repository, captured: &Captured, last: &CommitId) -> Result<bool> {
+    let asked = |commit: &CommitId| {
+        ["log".to_owned(), "-1".into(), "--format=%T %P%n%B".into(), commit.to_string(), "--".into()]
+    };
+    let before = repo.bare(asked(last)).output()?;
+    let now = captured.git().bare(&captured.scratch, asked(&captured.commit)).run()?;
+    let is_ours = before.stdout.split(|byte| *byte == b'\n').nth(1) == Some(WORK_IN_PROGRESS.trim_end().as_bytes());
+    Ok(before.status.success() && is_ours && before.stdout == now.stdout)
 }
 
 /// Keeps what was captured in a sealed workspace on a ref of its own.
@@ -209,7 +223,7 @@ fn work_in_progress<'a>(
     identity: &'a Identity,
     touch: Touch,
 ) -> CaptureRequest<'a> {
-    CaptureRequest { base, lenders, identity, message: "treehand: work in progress\n", touch, at: None, leaves: &[] }
+    CaptureRequest { base, lenders, identity, message: WORK_IN_PROGRESS, touch, at: None, leaves: &[] }
 }
 
 fn collect(command: impl Fn(&[&str]) -> GitCommand, from: &str, to: &str) -> Result<Changes> {
@@ -232,4 +246,40 @@ fn collect(command: impl Fn(&[&str]) -> GitCommand, from: &str, to: &str) -> Res
     };
     let files = names.chunks(2).zip(&counts).map(file).collect();
     Ok(Changes { files, patch: patch.stdout, not_imported: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Timestamp;
+    use crate::worktree::fixture::{Fixture, TEMPLATE};
+
+    #[test]
+    fn looking_again_does_not_move_the_branch() {
+        let fixture = Fixture::new();
+        let record = fixture.new_workspace("s", true);
+        std::fs::write(record.path.join("b"), "work\n").expect("written");
+        let paths = named_sealed(&fixture.repo, TEMPLATE, &record.name).expect("paths");
+        let lenders = [RunStore::at(&fixture.repo, &paths.private, &record.base.commit).expect("a store").objects()];
+        let identity = Identity::of_user(&fixture.repo).expect("known");
+        let captured_at = |seconds: i64| {
+            let request = work_in_progress(&record.base.commit, &lenders, &identity, Touch::Nothing);
+            let request = CaptureRequest { at: Some(Timestamp(seconds * 1000)), ..request };
+            capture::capture(&fixture.repo, &paths, &request).expect("captured")
+        };
+        let bring = |captured: Captured| {
+            let record = fixture.store.workspace(&record.name).expect("read").expect("there");
+            import_work(&fixture.repo, &fixture.store, &record, captured).expect("imported")
+        };
+        let tip = bring(captured_at(1));
+        let again = captured_at(2);
+        assert_ne!(again.commit, tip);
+        assert_eq!((bring(again), fixture.tip("refs/heads/s")), (tip.clone(), tip.clone()));
+        std::fs::write(record.path.join("b"), "more work\n").expect("written");
+        let more = captured_at(3);
+        assert_eq!((bring(more.clone()), fixture.tip("refs/heads/s")), (more.commit.clone(), more.commit));
+        // What the workspace's own commands committed is as it is, whatever it says.
+        let own = fixture.commit_in(&record.path, "b", "mine\n");
+        assert_eq!((bring(captured_at(4)), fixture.tip("refs/heads/s")), (own.clone(), own));
+    }
 }

@@ -31,14 +31,14 @@ pub(super) fn update(repo: &Repository, store: &Store, request: &UpdateRequest<'
         return Ok(Updated::Already);
     }
     let still = Still::capture(repo, record)?;
-    import_work(repo, store, record, still.captured.clone()).map_err(|error| match error {
+    let work = import_work(repo, store, record, still.captured.clone()).map_err(|error| match error {
         WorktreeError::Busy { holder, .. } => WorktreeError::refused(
             format!("`{}` is not where the work of {name} was put last: {holder}", record.branch),
             format!("keep what it has under another name: git branch -m {} NAME", record.branch),
         ),
         error => error,
     })?;
-    let now = State { head: still.head.clone(), work: still.captured.commit.clone(), index: None };
+    let now = State { head: still.head.clone(), work, index: None };
     if update::lacks_nothing(repo, request, &now.head)? {
         return update::already(store, request, &now.work);
     }

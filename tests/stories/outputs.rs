@@ -291,7 +291,7 @@ fn an_ignored_file_that_came_along_is_as_new_beside_what_was_kept_as_it_was() {
     let copy = "copy = [\"conf.local\", \"late.local\"]";
     user(&world, &format!("[worktree]\n{copy}\nsetup = [{step}]\n[confine]\nlevel = \"{level}\"\n"));
     world.commit("setup", &[(".gitignore", "*.local\nout\n"), ("lock", "one\n")]);
-    let now = std::time::SystemTime::now();
+    let now = world.repo().join("lock").metadata().and_then(|meta| meta.modified()).expect("a time");
     let write = |name: &str, seconds: u64| {
         world.write(name, name);
         let file = std::fs::File::options().append(true).open(world.repo().join(name)).expect("open");
