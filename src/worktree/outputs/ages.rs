@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::kept::{Brought, Outputs};
+use crate::model::cause::chain;
 use crate::sys::fs;
 use crate::sys::git::fill;
 use crate::worktree::error::Result;
@@ -37,8 +38,13 @@ impl Ages {
             return Ok(());
         };
         self.changed.extend(outputs.repo.reader().changed_files(&brought.made_at, outputs.commit)?);
-        let followed = fill::age(outputs.tree, outputs.admin, &self.changed, after)?;
-        tracing::debug!(followed, changed = self.changed.len(), "files are older than what was made of them");
+        match fill::age(outputs.tree, outputs.admin, &self.changed, after) {
+            Ok(followed) => {
+                tracing::debug!(followed, changed = self.changed.len(), "files are older than what was made of them");
+            }
+            // What is not older is built again, and that is all.
+            Err(error) => tracing::warn!("builds begin anew in {}: {}", outputs.tree.display(), chain(&error)),
+        }
         Ok(())
     }
 }
