@@ -14,12 +14,11 @@ use crate::confine::Launch;
 use crate::confine::shim::Stopped;
 use crate::model::record::AttemptRecord;
 use crate::model::{CommitId, ProcId, RunId, SetupRecord, SetupStep, TaskId, Token};
-use crate::sys::lock::FileLock;
 use crate::sys::{clock, fs, random};
 use crate::worktree::WorktreeError;
 use crate::worktree::exported::Exported;
 use crate::worktree::outputs::ages::Ages;
-use crate::worktree::outputs::kept::{self, Brought, Outputs, Workspace};
+use crate::worktree::outputs::kept::{self, Brought, Outputs, Turn, Workspace};
 use crate::worktree::sealed::SealedPaths;
 use crate::worktree::setup;
 
@@ -52,13 +51,11 @@ pub async fn in_task(context: &Arc<Context>, tree: &TaskTree<'_>) -> Result<Opti
             trusted: tree.exported.base.clone(),
             store: None,
         };
-        let turn = match turn(context, (&at, &mut ages), step, tree.id).await? {
-            Turn::Brought(brought) => {
-                spared(context, tree, step, &log, brought)?;
-                continue;
-            }
-            Turn::Make(turn) => turn,
-        };
+        let turn = turn(context, (&at, &mut ages), step, tree.id).await?;
+        if let Some((Turn::Brought(brought), _)) = &turn {
+            spared(context, tree, step, &log, brought)?;
+            continue;
+        }
         ages.end();
         let command = (setup::argv(step), tree.token.clone());
         let mut launch = context.launch_in(tree.paths, tree.lenders, command)?;
@@ -148,43 +145,32 @@ async fn key_of(context: &Arc<Context>, at: &At, step: &SetupStep) -> Result<Opt
     Ok(blocking(move || at.key(&context, &step)).await??)
 }
 
-/// Who makes what a step makes.
-enum Turn {
-    /// It is there.
-    Brought(Brought),
-    /// This task, while others wait, where there is something to wait for.
-    Make(Option<(FileLock, String)>),
-}
-
-/// Brings what a step makes, or waits until it is this task's turn to make it. One that has to stop goes on to be stopped.
+/// Brings what a step makes, or waits until it is this task's turn to make it; with the key of that. `None` where there is nothing to wait
+/// for, and for one that has to stop, which goes on to be stopped.
 async fn turn(
     context: &Arc<Context>,
     (at, ages): (&At, &mut Ages),
     step: &SetupStep,
     id: &TaskId,
-) -> Result<Turn, RunError> {
-    let Some(key) = key_of(context, at, step).await? else { return Ok(Turn::Make(None)) };
+) -> Result<Option<(Turn, String)>, RunError> {
+    let Some(key) = key_of(context, at, step).await? else { return Ok(None) };
     while !context.has_to_stop(id) {
         let mut so_far = ages.clone();
         let now = with(context, (at, step, &key), move |outputs| {
-            let mut brought = outputs.bring()?;
-            let turn = if brought.is_none() { outputs.turn()? } else { None };
-            if turn.is_some() {
-                // Whoever had it until now may have made it.
-                brought = outputs.bring()?;
+            let turn = outputs.turn()?;
+            if let Turn::Brought(brought) = &turn {
+                so_far.follow(outputs, brought)?;
             }
-            brought.as_ref().map_or(Ok(()), |brought| so_far.follow(outputs, brought))?;
-            let make = turn.map(|turn| Turn::Make(Some((turn, outputs.key.to_owned()))));
-            Ok((brought.map(Turn::Brought).or(make), so_far))
+            Ok((turn, so_far))
         });
         let (turn, so_far) = now.await?;
         *ages = so_far;
         match turn {
-            Some(turn) => return Ok(turn),
-            None => tokio::time::sleep(setup::LOOK_AGAIN).await,
+            Turn::Taken => tokio::time::sleep(setup::LOOK_AGAIN).await,
+            turn => return Ok(Some((turn, key))),
         }
     }
-    Ok(Turn::Make(None))
+    Ok(None)
 }
 
 /// Puts on record that a step was not run.
@@ -193,7 +179,7 @@ fn spared(
     tree: &TaskTree<'_>,
     step: &SetupStep,
     log: &Path,
-    brought: Brought,
+    brought: &Brought,
 ) -> Result<(), RunError> {
     let Brought { files, bytes, .. } = brought;
     log.parent().map_or(Ok(()), fs::create_dir_all).map_err(WorktreeError::from)?;

@@ -30,6 +30,21 @@ pub fn through<T: Send, E: Send>(first: T, act: impl Fn(T, &mut Vec<T>) -> Resul
     state.failed.map_or(Ok(()), Err)
 }
 
+/// So many of a list make one part, where each processor has one.
+pub fn part_of(length: usize) -> usize {
+    length.div_ceil(available_parallelism().map_or(1, usize::from).min(MOST)).max(1)
+}
+
+/// Works on the parts of a list at once; what came of them, in their order. A panic goes on to the caller.
+pub fn each<P: Send, R: Send>(parts: impl Iterator<Item = P>, work: impl Fn(P) -> R + Sync) -> Vec<R> {
+    let work = &work;
+    thread::scope(|scope| {
+        let begun: Vec<_> = parts.map(|part| scope.spawn(move || work(part))).collect();
+        let ended = begun.into_iter().map(|part| part.join());
+        ended.map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
+}
+
 struct State<T, E> {
     waiting: Vec<T>,
     busy: usize,
@@ -99,6 +114,14 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+
+    #[test]
+    fn parts_come_back_in_their_order() {
+        let all: Vec<usize> = (0..100).collect();
+        let parts = each(all.chunks(part_of(all.len())), <[usize]>::to_vec);
+        assert_eq!((parts.concat(), parts.len() <= MOST), (all, true));
+        assert_eq!(each([0_u8; 0].chunks(part_of(0)), <[u8]>::len), [] as [usize; 0]);
+    }
 
     #[test]
     fn everything_that_comes_of_it_is_done_once() {

@@ -12,7 +12,7 @@ use super::error::{Result, WorktreeError};
 use super::inside::{Furnished, Inside};
 use super::narrated::{self, Growing, Heard};
 use super::outputs::ages::Ages;
-use super::outputs::kept::{self, Brought, Outputs, Workspace};
+use super::outputs::kept::{self, Brought, Outputs, Turn, Workspace};
 use super::reach;
 use crate::confine::Launch;
 use crate::confine::environment::SecretError;
@@ -23,7 +23,6 @@ use crate::confine::view::System;
 use crate::model::{ByteSize, SetupStep, Token};
 use crate::store::{EntryDraft, Store};
 use crate::sys::interrupt::Held;
-use crate::sys::lock::FileLock;
 use crate::sys::{fs, random};
 
 /// How long a lock that gives no event is left alone between two looks.
@@ -162,14 +161,14 @@ fn in_order(
         let outputs = key.as_deref().map(|key| place.outputs(step, key, &admin));
         let turn = outputs.as_ref().map(|outputs| turn(outputs, held, observe)).transpose()?;
         match &turn {
-            Some(Turn::Interrupted(signal)) => return Ok(Outcome::Interrupted { step: n, signal: *signal }),
-            Some(Turn::Brought(brought)) => {
+            Some(Err(signal)) => return Ok(Outcome::Interrupted { step: n, signal: *signal }),
+            Some(Ok(Turn::Brought(brought))) => {
                 outputs.as_ref().map_or(Ok(()), |outputs| ages.follow(outputs, brought))?;
                 observe(News::Brought(brought));
                 all.push(took(true));
                 continue;
             }
-            Some(Turn::Mine(_)) | None => ages.end(),
+            Some(Ok(Turn::Mine(_) | Turn::Taken)) | None => ages.end(),
         }
         let mut launch = furnished.launch.clone();
         give(&mut launch, step)?;
@@ -197,28 +196,20 @@ fn in_order(
     Ok(Outcome::Ready(all))
 }
 
-/// Who makes what a step makes.
-enum Turn {
-    /// It is there.
-    Brought(Brought),
-    /// This one, and others wait for it.
-    Mine(#[expect(dead_code, reason = "it is held")] FileLock),
-    /// A signal came first.
-    Interrupted(u32),
-}
-
-fn turn(outputs: &Outputs<'_>, held: &Held, observe: &mut dyn FnMut(News<'_>)) -> Result<Turn> {
+/// Waits until it is known who makes what a step makes; the number of a signal that comes first.
+fn turn(
+    outputs: &Outputs<'_>,
+    held: &Held,
+    observe: &mut dyn FnMut(News<'_>),
+) -> Result<std::result::Result<Turn, u32>> {
     let mut told = false;
     loop {
-        if let Some(brought) = outputs.bring()? {
-            return Ok(Turn::Brought(brought));
-        }
-        if let Some(turn) = outputs.turn()? {
-            // Whoever had it until now may have made it.
-            return Ok(outputs.bring()?.map_or(Turn::Mine(turn), Turn::Brought));
+        match outputs.turn()? {
+            Turn::Taken => {}
+            turn => return Ok(Ok(turn)),
         }
         if let Some(signal) = held.noticed().map_err(WorktreeError::Signals)? {
-            return Ok(Turn::Interrupted(signal));
+            return Ok(Err(signal));
         }
         if !std::mem::replace(&mut told, true) {
             observe(News::Waits);

@@ -91,10 +91,11 @@ pub(super) fn set(repo: &Repository, tree: &Path, admin: &Path, patterns: &Patte
     let mut waiting = Waiting::until(&repo.patience, Instant::now() + repo.patience.limit);
     let lock = repo.common_dir.join("config.lock");
     let mode = if patterns.cone { "--cone" } else { "--no-cone" };
-    while let Err(error) = repo.git.within(tree, ["sparse-checkout", "init", mode]).run() {
+    let init = || repo.git.within(tree, ["sparse-checkout", "init", mode]).run();
+    while let Err(error) = init() {
         if !fs::exists(&lock)? {
             // It may have been given up in between: once more.
-            repo.git.within(tree, ["sparse-checkout", "init", mode]).run()?;
+            init()?;
             break;
         } else if !waiting.moment(&lock) {
             tracing::debug!(%error, "git's configuration is locked");

@@ -18,16 +18,10 @@ fn step(more: &str) -> String {
     format!("[worktree]\nsetup = [{{ run = {}, inputs = [\"lock\"], outputs = [\"deps\"]{more} }}]\n", json!(MAKE))
 }
 
-fn user(world: &World, toml: &str) {
-    let place = world.path().join("home/.config/treehand");
-    std::fs::create_dir_all(&place).expect("made");
-    std::fs::write(place.join("config.toml"), toml).expect("written");
-}
-
 fn world() -> World {
     let world = World::new();
     let level = if support::level() == "strict" { "strict" } else { "off" };
-    user(&world, &format!("{}[confine]\nlevel = \"{level}\"\n", step("")));
+    world.configure(&format!("{}[confine]\nlevel = \"{level}\"\n", step("")));
     world.commit("setup", &[(".gitignore", "deps/\n"), ("lock", "one\n")]);
     world
 }
@@ -173,7 +167,7 @@ fn what_is_there_already_what_is_secret_and_what_is_no_file_is_not_kept() {
     let with = |run: &str, more: &str| {
         let step =
             format!("{{ run = {}, inputs = [\"lock\"], outputs = [\"deps\", \"more/deps\"]{more} }}", json!(run));
-        user(&world, &format!("[worktree]\nsetup = [{step}]\n[confine]\nlevel = \"{level}\"\n"));
+        world.configure(&format!("[worktree]\nsetup = [{step}]\n[confine]\nlevel = \"{level}\"\n"));
     };
     let not_kept = |name: &str, why: &str| {
         for round in ["1", "2"] {
@@ -221,7 +215,7 @@ read = [{}]
     );
     let step =
         "{ run = \"CARGO build --offline\", inputs = [\"Cargo.lock\", \"**/Cargo.toml\"], outputs = [\"target\"] }";
-    user(&world, &format!("[worktree]\nsetup = [{}]\n{confine}", step.replace("CARGO", &cargo)));
+    world.configure(&format!("[worktree]\nsetup = [{}]\n{confine}", step.replace("CARGO", &cargo)));
     let package = |name: &str, more: &str| {
         format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n{more}")
     };
@@ -257,7 +251,7 @@ read = [{}]
     world.commit("eight", &[("seven/src/lib.rs", "pub fn seven() -> u32 { 8 }\n")]);
     assert!(made(&world, &["d"]).1);
     assert_eq!(build("d"), ([true, false, true], "8\n".to_owned()));
-    user(&world, &format!("[worktree]\ncopy = [\"target\"]\n{confine}"));
+    world.configure(&format!("[worktree]\ncopy = [\"target\"]\n{confine}"));
     world.shell(&format!("{cargo} build --offline")).expect(0);
     world.commit("nine", &[("seven/src/lib.rs", "pub fn seven() -> u32 { 9 }\n")]);
     world.treehand(&["new", "e"]).expect(0);
@@ -271,13 +265,13 @@ fn an_output_may_be_a_link_and_a_step_before_may_have_had_a_secret() {
     let level = if support::level() == "strict" { "strict" } else { "off" };
     let confine = format!("[confine]\nlevel = \"{level}\"\n");
     let second = "{ run = \"mkdir real && echo x > real/x && ln -s real deps\", inputs = [\"lock\"], outputs = [\"deps\", \"real\"] }";
-    user(&world, &format!("[worktree]\nsetup = [{second}]\n{confine}"));
+    world.configure(&format!("[worktree]\nsetup = [{second}]\n{confine}"));
     assert!(!made(&world, &["a"]).1 && made(&world, &["b"]).1);
     assert_eq!(read(world.tree("b").join("deps/x")), "x\n");
     assert!(world.tree("b").join("deps").is_symlink());
     let first = "{ run = \"echo $TOKEN > $HOME/rc\", secrets = [\"TOKEN\"] }";
     let second = "{ run = \"mkdir deps && cp $HOME/rc deps/rc\", inputs = [\"lock\"], outputs = [\"deps\"] }";
-    user(&world, &format!("[worktree]\nsetup = [{first}, {second}]\n{confine}"));
+    world.configure(&format!("[worktree]\nsetup = [{first}, {second}]\n{confine}"));
     let answer = world.treehand(&["new", "c"]).expect(0);
     assert!(answer.stderr.contains("the value of a secret is in it"), "{}", answer.stderr);
     assert_eq!(kept(&world).len(), 1);
@@ -289,7 +283,7 @@ fn an_ignored_file_that_came_along_is_as_new_beside_what_was_kept_as_it_was() {
     let level = if support::level() == "strict" { "strict" } else { "off" };
     let step = "{ run = \"test out -nt conf.local || cp conf.local out\", inputs = [\"lock\"], outputs = [\"out\"] }";
     let copy = "copy = [\"conf.local\", \"late.local\"]";
-    user(&world, &format!("[worktree]\n{copy}\nsetup = [{step}]\n[confine]\nlevel = \"{level}\"\n"));
+    world.configure(&format!("[worktree]\n{copy}\nsetup = [{step}]\n[confine]\nlevel = \"{level}\"\n"));
     world.commit("setup", &[(".gitignore", "*.local\nout\n"), ("lock", "one\n")]);
     let now = world.repo().join("lock").metadata().and_then(|meta| meta.modified()).expect("a time");
     let write = |name: &str, seconds: u64| {

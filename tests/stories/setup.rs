@@ -11,17 +11,10 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 use support::{World, answer, state, task};
 
-/// The user's configuration.
-fn user(world: &World, toml: &str) {
-    let place = world.path().join("home/.config/treehand");
-    std::fs::create_dir_all(&place).expect("made");
-    std::fs::write(place.join("config.toml"), toml).expect("written");
-}
-
 /// A world whose user and project each have a step that writes into an ignored directory, one after the other.
 fn world() -> World {
     let world = World::new();
-    user(&world, "[worktree]\nsetup = [\"mkdir deps && echo user > deps/order\"]\n");
+    world.configure("[worktree]\nsetup = [\"mkdir deps && echo user > deps/order\"]\n");
     let project = "[worktree]\nsetup = [\"echo project >> deps/order && echo \\\"$PWD\\\" > deps/where\"]\n";
     world.commit("setup", &[(".gitignore", "deps/\n"), (".treehand.toml", project)]);
     world
@@ -76,7 +69,7 @@ fn steps_run_in_order_in_every_fresh_tree_and_the_users_come_first() {
 #[test]
 fn what_a_step_leaves_and_git_does_not_ignore_is_part_of_the_result() {
     let world = World::new();
-    user(&world, "[worktree]\nsetup = [\"echo made > made.txt\"]\n");
+    world.configure("[worktree]\nsetup = [\"echo made > made.txt\"]\n");
     let run = world.run_tasks(&one_task("echo t > t.txt", ""), &[]).expect(0).json();
     assert_eq!(task(&run, "t")["files_changed"], 2);
     assert_eq!(world.show("main", "made.txt"), "made\n");
@@ -87,7 +80,7 @@ fn a_step_that_fails_leaves_the_workspace_for_a_look_and_another_try() {
     for flags in [&[][..], &["--sealed"]] {
         let world = World::new();
         let step = "echo why not >&2; test -e fixed || exit 3";
-        user(&world, &format!("[worktree]\nsetup = [{}, \"touch never\"]\n", json!(step)));
+        world.configure(&format!("[worktree]\nsetup = [{}, \"touch never\"]\n", json!(step)));
         let touched = world.path().join("touched");
         let execute = format!("touch '{}'", touched.display());
         let failed = new(&world, &[&["w", "-x", &execute], flags].concat()).expect(1);
@@ -111,7 +104,7 @@ fn a_step_that_fails_leaves_the_workspace_for_a_look_and_another_try() {
 #[test]
 fn a_step_that_fails_fails_the_attempt_and_the_next_one_tries_again() {
     let world = World::new();
-    user(&world, "[worktree]\nsetup = [\"true\", \"echo no such package; exit 1\"]\n");
+    world.configure("[worktree]\nsetup = [\"true\", \"echo no such package; exit 1\"]\n");
     let tasks = "[[task]]\nid = \"t\"\nretries = 1\ncommand = [\"sh\", \"-c\", \"touch ran\"]\n";
     let answer = world.run_tasks(tasks, &confined()).expect(1);
     let run = answer.json();
@@ -136,7 +129,7 @@ fn a_step_that_fails_fails_the_attempt_and_the_next_one_tries_again() {
 #[test]
 fn a_step_that_fails_on_the_merged_tree_fails_the_gate() {
     let world = World::new();
-    user(&world, "[worktree]\nsetup = [\"test ! -e poison\"]\n");
+    world.configure("[worktree]\nsetup = [\"test ! -e poison\"]\n");
     let run = world.run_tasks(&one_task("touch poison", "gates = [\"true\"]"), &confined()).expect(7).json();
     let reason = &task(&run, "t")["reason"];
     assert_eq!(reason["kind"], "gate");
@@ -145,10 +138,10 @@ fn a_step_that_fails_on_the_merged_tree_fails_the_gate() {
     assert_eq!(run["gates"][0]["outcome"], "failed");
     assert!(Path::new(reason["log"].as_str().expect("a log")).exists());
     // Without the step the gate passes; with another one its result does not count.
-    user(&world, "");
+    world.configure("");
     world.run_tasks(&one_task("touch poison", "gates = [\"true\"]"), &confined()).expect(0);
     world.treehand(&["undo"]).expect(0);
-    user(&world, "[worktree]\nsetup = [\"test ! -e poison\"]\n");
+    world.configure("[worktree]\nsetup = [\"test ! -e poison\"]\n");
     world.run_tasks(&one_task("touch poison", "gates = [\"true\"]"), &confined()).expect(7);
 }
 
@@ -228,7 +221,7 @@ fn a_step_reaches_nothing_outside() {
 fn a_step_that_takes_too_long_is_ended() {
     let world = World::new();
     let step = "{ run = \"mkfifo never; read -r _ < never\", timeout = \"100ms\" }";
-    user(&world, &format!("[worktree]\nsetup = [{step}]\n"));
+    world.configure(&format!("[worktree]\nsetup = [{step}]\n"));
     let message = "setup step `mkfifo never; read -r _ < never` failed: it ran out of time (100ms)";
     let failed = new(&world, &["w"]).expect(1).json();
     assert_eq!(failed["message"], format!("the {message}"));
@@ -240,7 +233,7 @@ fn a_step_that_takes_too_long_is_ended() {
 fn waiting(world: &World, level: &str) -> (Child, BufReader<std::process::ChildStderr>) {
     let step =
         "mkfifo held never; exec 3<> held; trap 'echo asked > asked; exit' TERM; echo at work; read -r _ < never";
-    user(world, &format!("[worktree]\nsetup = [{}]\n[confine]\nlevel = \"{level}\"\n", json!(step)));
+    world.configure(&format!("[worktree]\nsetup = [{}]\n[confine]\nlevel = \"{level}\"\n", json!(step)));
     let mut command = world.command(&["--json", "new", "w"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let mut said = BufReader::new(child.stderr.take().expect("its narration"));
@@ -307,7 +300,7 @@ fn at_work(world: &World) -> (String, Child) {
     let work = world.path().join("at-work");
     world.shell(&format!("mkfifo '{}'", work.display())).expect(0);
     let step = format!("mkfifo never; echo now > '{}'; read -r _ < never", work.display());
-    user(world, &format!("[worktree]\nsetup = [{}]\n", json!(step)));
+    world.configure(&format!("[worktree]\nsetup = [{}]\n", json!(step)));
     let mut client = world.command(&["run", "--json", "--confine", "off", "--name", "t", "--", "touch", "ran"]);
     let client = client.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
     assert_eq!(read(&work), "now\n");
@@ -353,13 +346,10 @@ fn a_run_whose_supervisor_was_killed_in_a_step_can_be_ended_and_cleaned_up() {
 fn without_confinement_a_step_can_what_the_user_can_and_that_is_said() {
     let world = World::new();
     let outside = world.path().join("outside");
-    user(
-        &world,
-        &format!(
-            "[worktree]\nsetup = [{{ run = \"touch '{}'\", net = \"none\" }}]\n[confine]\nlevel = \"off\"\n",
-            outside.display()
-        ),
-    );
+    world.configure(&format!(
+        "[worktree]\nsetup = [{{ run = \"touch '{}'\", net = \"none\" }}]\n[confine]\nlevel = \"off\"\n",
+        outside.display()
+    ));
     let told = world.treehand(&["new", "w"]).expect(0).stderr;
     assert!(outside.exists());
     assert!(told.contains("warning: nothing confines the commands"), "{told}");
@@ -370,7 +360,7 @@ fn without_confinement_a_step_can_what_the_user_can_and_that_is_said() {
 fn a_dry_run_shows_the_steps_with_what_they_would_get() {
     let world = World::new();
     let step = "{ run = \"npm ci\", net = [\"packages.example.com:443\"], env = [\"CI=true\"], timeout = \"2m\" }";
-    user(&world, &format!("[worktree]\nsetup = [{step}]\n"));
+    world.configure(&format!("[worktree]\nsetup = [{step}]\n"));
     let tasks = one_task("true", "");
     let document = world.run_tasks(&tasks, &["--dry-run"]).expect(0).json();
     let foreseen = &document["confinement"]["setup"][0];
@@ -391,17 +381,17 @@ fn secrets_of_a_step_are_its_own_and_in_no_log() {
     world.set("THE_TOKEN", "gho_s3cret-value");
     let steps = "{ run = \"echo with $THE_TOKEN\", secrets = [\"THE_TOKEN\"] }, \"echo then <$THE_TOKEN>\"";
     let steps = steps.replace("<$THE_TOKEN>", "[$THE_TOKEN]");
-    user(&world, &format!("[worktree]\nsetup = [{steps}]\n"));
+    world.configure(&format!("[worktree]\nsetup = [{steps}]\n"));
     let told = new(&world, &["w"]).expect(0).stderr;
     assert!(told.contains("  with ***\n") && told.contains("  then []\n"), "{told}");
     let run = world.run_tasks(&one_task("echo \"[$THE_TOKEN]\"", ""), &[]).expect(0).json();
     let logs = world.treehand(&["logs", run["run"].as_str().expect("a run")]).expect(0).stdout;
     assert!(logs.contains("with ***\n") && logs.contains("then []\n") && !logs.contains("s3cret"), "{logs}");
     let unset = steps.replace("secrets = [\"THE_TOKEN\"]", "secrets = [\"NOT_SET\"]");
-    user(&world, &format!("[worktree]\nsetup = [{unset}]\n"));
+    world.configure(&format!("[worktree]\nsetup = [{unset}]\n"));
     assert_eq!(new(&world, &["x"]).expect(9).json()["kind"], "secret");
     world.run_tasks(&one_task("true", ""), &[]).expect(9);
-    user(&world, "[worktree]\nsetup = [{ run = \"echo gho_s3cret-value\", secrets = [\"THE_TOKEN\"] }]\n");
+    world.configure("[worktree]\nsetup = [{ run = \"echo gho_s3cret-value\", secrets = [\"THE_TOKEN\"] }]\n");
     new(&world, &["x"]).expect(2);
     assert!(!world.trees().join("x").exists() && world.git(&["branch", "--list", "x"]).is_empty());
 }

@@ -129,6 +129,13 @@ impl World {
         self.variables.push((name, value));
     }
 
+    /// Writes the user's configuration.
+    pub fn configure(&self, toml: &str) {
+        let place = self.path().join("home/.config/treehand");
+        std::fs::create_dir_all(&place).expect("made");
+        std::fs::write(place.join("config.toml"), toml).expect("written");
+    }
+
     /// Gives a command the environment of this world and nothing else.
     pub fn clean(&self, command: &mut Command) {
         command

@@ -219,13 +219,11 @@ fn leftovers(facts: &Facts, policy: &CleanPolicy, plan: &mut CleanPlan) {
     for dir in facts.quarantines.iter().filter(|dir| old(dir.at)) {
         plan.actions.push(expire(Kind::Temp, dir, "a quarantine that nothing uses any more", Step::ExpireDir));
     }
-    for dir in facts.stock.iter().filter(|dir| policy.proven_now.since(dir.at) >= OF_NO_USE) {
-        let proof = format!("a history for stores to come, of no use for {}", Span(OF_NO_USE));
-        plan.actions.push(expire(Kind::Temp, dir, &proof, Step::ExpireDir));
-    }
-    for dir in facts.outputs.iter().filter(|dir| policy.proven_now.since(dir.at) >= OF_NO_USE) {
-        let proof = format!("what a setup step made, of no use for {}", Span(OF_NO_USE));
-        plan.actions.push(expire(Kind::Temp, dir, &proof, Step::ExpireDir));
+    for (kept, what) in [(&facts.stock, "a history for stores to come"), (&facts.outputs, "what a setup step made")] {
+        for dir in kept.iter().filter(|dir| policy.proven_now.since(dir.at) >= OF_NO_USE) {
+            let proof = format!("{what}, of no use for {}", Span(OF_NO_USE));
+            plan.actions.push(expire(Kind::Temp, dir, &proof, Step::ExpireDir));
+        }
     }
     for (path, why) in &facts.slots {
         let item = path.display().to_string();

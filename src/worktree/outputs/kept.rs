@@ -9,8 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use walkdir::WalkDir;
@@ -26,7 +24,7 @@ use crate::model::{CommitId, SetupStep};
 use crate::sys::carry::{Carried, Carrier};
 use crate::sys::git::GitCommand;
 use crate::sys::lock::{FileLock, LockError};
-use crate::sys::{fs, machine, random};
+use crate::sys::{crew, fs, machine, random};
 use crate::worktree::error::{Result, WorktreeError};
 use crate::worktree::repository::{Repository, bytes_path};
 use crate::worktree::stock::goes_on;
@@ -73,6 +71,17 @@ pub struct Brought {
     pub(super) after: Option<u32>,
 }
 
+/// Who makes what a step makes.
+#[derive(Debug)]
+pub enum Turn {
+    /// It is there.
+    Brought(Brought),
+    /// This one, as long as it holds that, and others wait for it.
+    Mine(FileLock),
+    /// Somebody else is at it: worth another look in a moment.
+    Taken,
+}
+
 /// A workspace in which a step is to run.
 #[derive(Clone, Copy)]
 pub struct Workspace<'a> {
@@ -116,8 +125,17 @@ pub fn key(workspace: Workspace<'_>, (before, step): (&[SetupStep], &SetupStep))
 }
 
 impl Outputs<'_> {
-    /// The right to make it: one at a time, so that others find it made. `None` while another has it.
-    pub fn turn(&self) -> Result<Option<FileLock>> {
+    /// Brings it, else gives the right to make it, which one has at a time, so that others find it made.
+    pub fn turn(&self) -> Result<Turn> {
+        if let Some(brought) = self.bring()? {
+            return Ok(Turn::Brought(brought));
+        }
+        let Some(turn) = self.lock()? else { return Ok(Turn::Taken) };
+        // Whoever had it until now may have made it.
+        Ok(self.bring()?.map_or(Turn::Mine(turn), Turn::Brought))
+    }
+
+    fn lock(&self) -> Result<Option<FileLock>> {
         let lock = self.repo.lock(&format!("outputs-{}", self.key.get(..2).unwrap_or_default()));
         match FileLock::try_acquire(&lock, &format!("pid {}, at a setup step", std::process::id())) {
             Err(LockError::Held { .. }) => Ok(None),
@@ -148,9 +166,7 @@ impl Outputs<'_> {
     /// The newest result that may be given to this workspace.
     fn found(&self) -> Result<Option<Kept>> {
         let repo = self.repo;
-        let mut all: Vec<_> = kept(repo)?.into_iter().filter(|kept| kept.key == self.key).collect();
-        all.sort_by_key(|kept| std::cmp::Reverse(kept.at));
-        for kept in all {
+        for kept in kept(repo)?.into_iter().filter(|kept| kept.key == self.key) {
             let same = kept.commit == *self.trusted;
             if same || repo.reader().has_commit(&kept.commit)? && goes_on(repo, &kept.commit, self.trusted)? {
                 return Ok(Some(kept));
@@ -270,9 +286,7 @@ impl Outputs<'_> {
         if made.is_err() {
             fs::remove_tree(&aside)?;
         }
-        let mut known = kept(repo)?;
-        known.sort_by_key(|kept| std::cmp::Reverse(kept.at));
-        known.iter().skip(MOST).try_for_each(|old| remove(&old.place))?;
+        kept(repo)?.iter().skip(MOST).try_for_each(|old| remove(&old.place))?;
         made
     }
 
@@ -373,16 +387,5 @@ fn system() -> Result<Vec<u8>> {
 
 /// Works on a list in as many parts as there are processors.
 fn in_parts<T: Sync, R: Send>(all: &[T], work: impl Fn(&[T]) -> Result<R> + Sync) -> Result<Vec<R>> {
-    let parts = available_parallelism().map_or(1, usize::from).min(8);
-    let size = all.len().div_ceil(parts).max(1);
-    let done = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for part in all.chunks(size) {
-            scope.spawn(|| {
-                let one = work(part);
-                done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(one);
-            });
-        }
-    });
-    done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).into_iter().collect()
+    crew::each(all.chunks(crew::part_of(all.len())), work).into_iter().collect()
 }

@@ -55,6 +55,7 @@ pub(super) struct Kept {
     pub(super) at: SystemTime,
 }
 
+/// All of them, what was of use last first.
 pub(super) fn kept(repo: &Repository) -> Result<Vec<Kept>> {
     let mut found = Vec::new();
     for place in children(&place(repo))? {
@@ -68,6 +69,7 @@ pub(super) fn kept(repo: &Repository) -> Result<Vec<Kept>> {
             found.push(Kept { place, key, commit, at });
         }
     }
+    found.sort_by_key(|kept| std::cmp::Reverse(kept.at));
     Ok(found)
 }
 

@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::thread::available_parallelism;
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, statat, utimensat};
 use rustix::io::Errno;
@@ -16,8 +15,8 @@ use rustix::io::Errno;
 use super::files::stat;
 use super::index::{self, Entry, Index};
 use super::outcome::FillError;
-use crate::sys::fs;
 use crate::sys::git::tree::{EXECUTABLE, FILE, number};
+use crate::sys::{crew, fs};
 
 /// The seconds in which the oldest and the newest file of an index were written; `None` where there are none, or it is another kind of index.
 pub fn ages(index: &[u8]) -> Option<(u32, u32)> {
@@ -43,7 +42,9 @@ pub fn age(tree: &Path, admin: &Path, changed: &BTreeSet<Vec<u8>>, before: u32) 
         true if entry.stat.modified.0 < before => put(tree, entry, None),
         _ => Ok(()),
     };
-    in_parts(&mut index.entries, set).map_err(fs::at("set times in", tree))?;
+    let size = crew::part_of(index.entries.len());
+    let worked = crew::each(index.entries.chunks_mut(size), |part| part.iter_mut().try_for_each(set));
+    worked.into_iter().try_for_each(|part| part.map_err(|errno| fs::at("set times in", tree)(errno.into())))?;
     let Index { entries, directories, more } = index;
     let Some(bytes) = index::bytes(Index { entries, directories, more }) else { return Ok(false) };
     // As git itself does it, so that it meets nobody's.
@@ -76,15 +77,4 @@ fn put(tree: &Path, entry: &mut Entry, seconds: Option<u32>) -> rustix::io::Resu
     utimensat(CWD, &path, &times, AtFlags::SYMLINK_NOFOLLOW)?;
     entry.stat = look()?;
     Ok(())
-}
-
-fn in_parts(all: &mut [Entry], work: impl Fn(&mut Entry) -> rustix::io::Result<()> + Sync) -> std::io::Result<()> {
-    let size = all.len().div_ceil(available_parallelism().map_or(1, usize::from).min(8)).max(1);
-    let worked = std::thread::scope(|scope| {
-        let parts = all.chunks_mut(size).map(|part| scope.spawn(|| part.iter_mut().try_for_each(&work)));
-        let parts: Vec<_> = parts.collect();
-        parts.into_iter().map(|part| part.join()).collect::<Vec<_>>()
-    });
-    let gone = |_| std::io::Error::other("a thread that set times panicked");
-    worked.into_iter().try_for_each(|one| Ok(one.map_err(gone)??))
 }
